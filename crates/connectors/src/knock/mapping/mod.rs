@@ -1,0 +1,3 @@
+//! Our resources in Knock's words, a file a resource.
+
+pub mod prospect;

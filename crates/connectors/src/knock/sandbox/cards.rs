@@ -1,0 +1,446 @@
+//! The guest cards, and the rules by which a repeat finds and changes the card it belongs to.
+//!
+//! Guarantee: at most one card is created per call; within one community a contact that a card holds always
+//! leads to a card that holds it; ids are digits, rise by one, and are never given twice.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+use model::Timestamp;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+
+use super::assumptions::{ABSENT_FIRST_NAME, ABSENT_LAST_NAME, NEVER_SET_FLAG};
+use super::directory::{CommunityIndex, Directory};
+use super::draft::Draft;
+
+type Text = Box<str>;
+
+/// 2026-01-01T00:00:00Z in microseconds. Ids start from the time since then, which keeps them short.
+const ID_EPOCH_MICROS: i64 = 1_767_225_600_000_000;
+
+/// A guest card. Also the shape of a line of the journal.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Card {
+    #[serde(flatten)]
+    pub(super) shown: Shown,
+    #[serde(flatten)]
+    pub(super) hidden: Hidden,
+}
+
+/// What `GET /prospect/{id}` shows.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Shown {
+    pub(super) prospect_id: ProspectId,
+    pub(super) community_id: Text,
+    email: Option<Text>,
+    phone: Option<Text>,
+    agent: Agent,
+    address: Option<Text>,
+    unit: Option<Text>,
+    city: Option<Text>,
+    state: Option<Text>,
+    zip: Option<Text>,
+    source: Source,
+    first_name: Text,
+    last_name: Text,
+    move_date: Option<Text>,
+    bedrooms: Option<Vec<Text>>,
+    pets: Option<Vec<Text>>,
+    occupants: Option<u64>,
+    lease_term_months: Option<u64>,
+    min_budget: Option<u64>,
+    max_budget: Option<u64>,
+    sms_consent: Option<bool>,
+    is_deleted: bool,
+    not_prospect: bool,
+    created_at: Moment,
+    updated_at: Moment,
+}
+
+/// What Knock keeps and no call shows.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Hidden {
+    autorespond: Option<bool>,
+    first_contact_type: Option<Text>,
+    sms_consent_disclaimer: Option<Text>,
+    sms_consent_url: Option<Text>,
+    prospect_ip_address: Option<Text>,
+    messages: Vec<Text>,
+    /// How many repeats were matched to the card.
+    updates: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Agent {
+    username: Text,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Source {
+    title: Text,
+}
+
+/// A card as the control surface shows it.
+#[derive(Serialize)]
+pub(super) struct CardView<'a> {
+    #[serde(flatten)]
+    card: &'a Card,
+    created_at: Moment,
+}
+
+impl<'a> CardView<'a> {
+    pub(super) fn new(card: &'a Card) -> Self {
+        Self {
+            card,
+            created_at: card.shown.created_at,
+        }
+    }
+}
+
+/// A prospect id: a number inside, digits in a text outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct ProspectId(pub(super) u64);
+
+impl ProspectId {
+    /// Half of what the number could hold, so that an id from a journal never leaves none to count on with.
+    const MOST: u64 = u64::MAX / 2;
+
+    /// Reads digits; none when the text is anything else.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        if !text.bytes().all(|b| b.is_ascii_digit()) {
+            return None;
+        }
+        let number = text.parse().ok()?;
+        (number <= Self::MOST).then_some(Self(number))
+    }
+}
+
+impl Serialize for ProspectId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for ProspectId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| D::Error::custom("a prospect id must be digits"))
+    }
+}
+
+/// An instant as Knock writes it: microseconds and an offset in digits instead of `Z`.
+#[derive(Clone, Copy)]
+struct Moment(Timestamp);
+
+impl Serialize for Moment {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let text = self.0.to_string();
+        let local = text.strip_suffix('Z').unwrap_or(&text);
+        serializer.collect_str(&format_args!("{local}+00:00"))
+    }
+}
+
+impl<'de> Deserialize<'de> for Moment {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Timestamp::deserialize(deserializer).map(Self)
+    }
+}
+
+/// The cards that hold one contact. Nearly always one, so that one costs no allocation.
+struct Holders {
+    one: u64,
+    others: Vec<u64>,
+}
+
+/// Contact to holders, for one kind of contact in one community. A tree, because a hash table of a million
+/// contacts stops every call for the better part of a second when it grows.
+#[derive(Default)]
+struct Index(BTreeMap<Text, Holders>);
+
+impl Index {
+    /// The oldest holder.
+    fn find(&self, contact: &str) -> Option<u64> {
+        let holders = self.0.get(contact)?;
+        let others = holders.others.iter().copied();
+        Some(others.fold(holders.one, u64::min))
+    }
+
+    fn add(&mut self, contact: Text, id: u64) {
+        match self.0.get_mut(&*contact) {
+            Some(holders) => holders.others.push(id),
+            None => {
+                let others = Vec::new();
+                self.0.insert(contact, Holders { one: id, others });
+            }
+        }
+    }
+
+    fn remove(&mut self, contact: &str, id: u64) {
+        let Some(holders) = self.0.get_mut(contact) else {
+            return;
+        };
+        if holders.one != id {
+            holders.others.retain(|&other| other != id);
+        } else if let Some(other) = holders.others.pop() {
+            holders.one = other;
+        } else {
+            self.0.remove(contact);
+        }
+    }
+}
+
+#[derive(Default)]
+struct ContactIndex {
+    by_email: Index,
+    by_phone: Index,
+}
+
+/// Every card of the sandbox.
+pub(super) struct Cards {
+    by_id: BTreeMap<u64, Card>,
+    /// By place of the community.
+    contacts: Vec<ContactIndex>,
+    next_id: u64,
+    updates: u64,
+}
+
+impl Cards {
+    /// No cards; ids start from the time since 2026 in microseconds. A sandbox that started earlier cannot
+    /// have got this far, as it would have had to create a million cards a second ever since.
+    pub(super) fn new(directory: &Directory, now: Timestamp) -> Self {
+        let since = now.as_micros().saturating_sub(ID_EPOCH_MICROS);
+        Self {
+            by_id: BTreeMap::new(),
+            contacts: empty_contacts(directory.len()),
+            next_id: u64::try_from(since).unwrap_or(0).max(1),
+            updates: 0,
+        }
+    }
+
+    /// Forgets the cards and goes on counting ids.
+    pub(super) fn clear(&mut self) {
+        self.by_id.clear();
+        self.contacts = empty_contacts(self.contacts.len());
+        self.updates = 0;
+    }
+
+    pub(super) fn len(&self) -> u64 {
+        self.by_id.len() as u64
+    }
+
+    pub(super) fn updates(&self) -> u64 {
+        self.updates
+    }
+
+    pub(super) fn next_id(&self) -> ProspectId {
+        ProspectId(self.next_id)
+    }
+
+    /// Makes the next id at least this one.
+    pub(super) fn raise_next_id(&mut self, to: ProspectId) {
+        self.next_id = self.next_id.max(to.0);
+    }
+
+    pub(super) fn get(&self, id: ProspectId) -> Option<&Card> {
+        self.by_id.get(&id.0)
+    }
+
+    /// The cards with ids above `after`, oldest first.
+    pub(super) fn after(&self, after: u64) -> impl Iterator<Item = &Card> {
+        let from = (Bound::Excluded(after), Bound::Unbounded);
+        self.by_id.range(from).map(|(_, card)| card)
+    }
+
+    /// Creates a card or changes the one that matches, and returns it. `first_agent` is asked only when a
+    /// card is created without an agent.
+    pub(super) fn put(
+        &mut self,
+        draft: Draft,
+        first_agent: impl FnOnce() -> Text,
+        now: Timestamp,
+    ) -> ProspectId {
+        let community = draft.community;
+        if let Some(id) = self.find_match(&draft)
+            && let Some(card) = self.by_id.get_mut(&id)
+            && let Some(contacts) = self.contacts.get_mut(community.get())
+        {
+            self.updates += 1;
+            contacts.change(id, &card.shown, &draft);
+            card.change(draft, now);
+            return ProspectId(id);
+        }
+        let id = ProspectId(self.next_id);
+        self.insert(community, Card::new(id, draft, first_agent, now));
+        id
+    }
+
+    /// Puts back a card from the journal, in place of an earlier version of it. False, and nothing changed,
+    /// when the earlier version is of another community.
+    #[must_use]
+    pub(super) fn restore(&mut self, community: CommunityIndex, card: Card) -> bool {
+        let id = card.shown.prospect_id.0;
+        if let Some(earlier) = self.by_id.get(&id) {
+            if earlier.shown.community_id != card.shown.community_id {
+                return false;
+            }
+            self.updates = self.updates.saturating_sub(earlier.hidden.updates);
+            if let Some(contacts) = self.contacts.get_mut(community.get()) {
+                contacts.remove(id, &earlier.shown);
+            }
+        }
+        self.updates = self.updates.saturating_add(card.hidden.updates);
+        self.insert(community, card);
+        true
+    }
+
+    fn insert(&mut self, community: CommunityIndex, card: Card) {
+        let id = card.shown.prospect_id.0;
+        self.raise_next_id(ProspectId(id.saturating_add(1)));
+        if let Some(contacts) = self.contacts.get_mut(community.get()) {
+            contacts.add(id, &card.shown);
+        }
+        self.by_id.insert(id, card);
+    }
+
+    fn find_match(&self, draft: &Draft) -> Option<u64> {
+        let contacts = self.contacts.get(draft.community.get())?;
+        let by_email = || contacts.by_email.find(&email_key(draft.email.as_deref()?));
+        let by_phone = || contacts.by_phone.find(draft.phone.as_deref()?);
+        by_email().or_else(by_phone)
+    }
+}
+
+impl ContactIndex {
+    fn add(&mut self, id: u64, card: &Shown) {
+        if let Some(email) = &card.email {
+            self.by_email.add(email_key(email), id);
+        }
+        if let Some(phone) = &card.phone {
+            self.by_phone.add(phone.clone(), id);
+        }
+    }
+
+    fn remove(&mut self, id: u64, card: &Shown) {
+        if let Some(email) = &card.email {
+            self.by_email.remove(&email_key(email), id);
+        }
+        if let Some(phone) = &card.phone {
+            self.by_phone.remove(phone, id);
+        }
+    }
+
+    /// Follows a card to the contacts that a draft brings it.
+    fn change(&mut self, id: u64, card: &Shown, draft: &Draft) {
+        if let Some(new) = draft.email.as_deref().map(email_key) {
+            let old = card.email.as_deref().map(email_key);
+            if old.as_ref() != Some(&new) {
+                if let Some(old) = old {
+                    self.by_email.remove(&old, id);
+                }
+                self.by_email.add(new, id);
+            }
+        }
+        if let Some(new) = &draft.phone
+            && card.phone.as_ref() != Some(new)
+        {
+            if let Some(old) = &card.phone {
+                self.by_phone.remove(old, id);
+            }
+            self.by_phone.add(new.clone(), id);
+        }
+    }
+}
+
+impl Card {
+    fn new(
+        id: ProspectId,
+        draft: Draft,
+        first_agent: impl FnOnce() -> Text,
+        now: Timestamp,
+    ) -> Self {
+        let once = draft.once;
+        Self {
+            shown: Shown {
+                prospect_id: id,
+                community_id: draft.community_id,
+                email: draft.email,
+                phone: draft.phone,
+                agent: Agent {
+                    username: draft.agent.unwrap_or_else(first_agent),
+                },
+                address: once.address,
+                unit: once.unit,
+                city: once.city,
+                state: once.state,
+                zip: once.zip,
+                source: Source {
+                    title: draft.source_title,
+                },
+                first_name: draft.first_name.unwrap_or_else(|| ABSENT_FIRST_NAME.into()),
+                last_name: draft.last_name.unwrap_or_else(|| ABSENT_LAST_NAME.into()),
+                move_date: draft.move_date,
+                bedrooms: draft.bedrooms,
+                pets: once.pets,
+                occupants: draft.occupants,
+                lease_term_months: draft.lease_term_months,
+                min_budget: draft.min_budget,
+                max_budget: draft.max_budget,
+                sms_consent: once.sms_consent,
+                is_deleted: NEVER_SET_FLAG,
+                not_prospect: NEVER_SET_FLAG,
+                created_at: Moment(now),
+                updated_at: Moment(now),
+            },
+            hidden: Hidden {
+                autorespond: once.autorespond,
+                first_contact_type: once.first_contact_type,
+                sms_consent_disclaimer: once.sms_consent_disclaimer,
+                sms_consent_url: once.sms_consent_url,
+                prospect_ip_address: once.prospect_ip_address,
+                messages: draft.message.into_iter().collect(),
+                updates: 0,
+            },
+        }
+    }
+
+    /// The documented list of what a repeat changes, and the appended message.
+    fn change(&mut self, draft: Draft, now: Timestamp) {
+        let shown = &mut self.shown;
+        replace(&mut shown.agent.username, draft.agent);
+        replace(&mut shown.first_name, draft.first_name);
+        replace(&mut shown.last_name, draft.last_name);
+        replace_some(&mut shown.phone, draft.phone);
+        replace_some(&mut shown.email, draft.email);
+        replace_some(&mut shown.move_date, draft.move_date);
+        replace_some(&mut shown.lease_term_months, draft.lease_term_months);
+        replace_some(&mut shown.bedrooms, draft.bedrooms);
+        replace_some(&mut shown.occupants, draft.occupants);
+        replace_some(&mut shown.min_budget, draft.min_budget);
+        replace_some(&mut shown.max_budget, draft.max_budget);
+        shown.updated_at = Moment(now);
+        self.hidden.messages.extend(draft.message);
+        self.hidden.updates += 1;
+    }
+}
+
+fn replace<T>(held: &mut T, sent: Option<T>) {
+    if let Some(sent) = sent {
+        *held = sent;
+    }
+}
+
+fn replace_some<T>(held: &mut Option<T>, sent: Option<T>) {
+    if sent.is_some() {
+        *held = sent;
+    }
+}
+
+fn email_key(email: &str) -> Text {
+    email.to_lowercase().into_boxed_str()
+}
+
+fn empty_contacts(communities: usize) -> Vec<ContactIndex> {
+    (0..communities).map(|_| ContactIndex::default()).collect()
+}

@@ -1,0 +1,184 @@
+//! The one HTTP client that talks to vendors.
+//!
+//! Guarantee: every call ends within [`CALL_TIMEOUT`], no answer takes more than [`REPLY_MAX_BYTES`] of memory, nothing is followed (redirects),
+//! nothing is taken from the environment (proxies), and no credential or body is logged.
+
+use std::time::Duration;
+
+use model::write::{Call, Reply};
+use reqwest::{
+    Client, Method,
+    header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER},
+    redirect::Policy,
+};
+use tokio::time::{Instant, timeout_at};
+
+use crate::Target;
+
+/// How long a connection may take to stand.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long the head of an answer may take, from the start of the call.
+pub const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How long a whole call may take. Shorter than a worker's lease.
+pub const CALL_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Bytes of an answer that are read: a vendor's id or error takes a few hundred.
+pub const REPLY_MAX_BYTES: usize = 64 * 1_024;
+
+/// Bytes of an answer that are kept with the attempt.
+pub const REPLY_KEPT_BYTES: usize = 4 * 1_024;
+
+/// Idle connections kept to one vendor.
+const IDLE_PER_HOST: usize = 100;
+
+/// What came back.
+pub struct Got {
+    /// The HTTP status.
+    pub status: u16,
+    /// The body as far as it was read.
+    pub body: Vec<u8>,
+    /// Whether the whole body arrived.
+    pub is_whole: bool,
+    /// `Retry-After`, if it was a number of seconds.
+    pub retry_after_s: Option<u64>,
+}
+
+impl Got {
+    /// What is kept of it with the attempt.
+    pub fn reply(&self) -> Reply {
+        let kept = &self.body[..self.body.len().min(REPLY_KEPT_BYTES)];
+        Reply {
+            status: Some(self.status),
+            body: Some(String::from_utf8_lossy(kept).into_owned()),
+            body_is_cut: kept.len() < self.body.len() || !self.is_whole,
+        }
+    }
+}
+
+/// Why nothing came back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The call cannot have reached the vendor: no connection stood, or it could not be built.
+    NotSent(String),
+    /// The call may have reached the vendor.
+    Lost(String),
+}
+
+/// The client.
+#[derive(Clone)]
+pub struct VendorClient {
+    client: Client,
+}
+
+impl VendorClient {
+    /// Makes it.
+    ///
+    /// # Errors
+    /// In words, when TLS cannot be set up.
+    pub fn new() -> Result<Self, String> {
+        // Another part of the process may have chosen ring before: it is the only provider compiled in.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        #[expect(clippy::disallowed_methods, reason = "this is the one place")]
+        let client = Client::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(CALL_TIMEOUT)
+            .redirect(Policy::none())
+            .no_proxy()
+            .tcp_nodelay(true)
+            .pool_max_idle_per_host(IDLE_PER_HOST)
+            .build()
+            .map_err(|why| format!("the vendor client cannot be made: {}", plain(&why)))?;
+        Ok(Self { client })
+    }
+
+    /// Makes one call.
+    ///
+    /// # Errors
+    /// When nothing usable came back; whether the vendor may have the call is in the kind.
+    pub async fn call(&self, target: &Target, call: &Call) -> Result<Got, Failure> {
+        let url = format!("{}{}", target.settings.base_url, call.path);
+        let method = Method::from_bytes(call.method.as_bytes())
+            .map_err(|_| Failure::NotSent("the method is not one of HTTP's".to_owned()))?;
+        let request = self
+            .client
+            .request(method, url)
+            .headers(headers(target, call)?)
+            .json(&call.body);
+        let started = Instant::now();
+        let mut answer = match timeout_at(started + HEAD_TIMEOUT, request.send()).await {
+            Err(_) => {
+                return Err(Failure::Lost(format!(
+                    "no answer within {} s",
+                    HEAD_TIMEOUT.as_secs()
+                )));
+            }
+            Ok(Err(why)) if why.is_connect() || why.is_builder() => {
+                return Err(Failure::NotSent(plain(&why)));
+            }
+            Ok(Err(why)) => return Err(Failure::Lost(plain(&why))),
+            Ok(Ok(answer)) => answer,
+        };
+        let retry_after_s = answer
+            .headers()
+            .get(RETRY_AFTER)
+            .and_then(|value| value.to_str().ok()?.trim().parse().ok());
+        let mut got = Got {
+            status: answer.status().as_u16(),
+            body: Vec::new(),
+            is_whole: false,
+            retry_after_s,
+        };
+        loop {
+            match timeout_at(started + CALL_TIMEOUT, answer.chunk()).await {
+                Ok(Ok(Some(chunk))) => {
+                    let room = REPLY_MAX_BYTES - got.body.len();
+                    got.body.extend_from_slice(&chunk[..chunk.len().min(room)]);
+                    if chunk.len() > room {
+                        return Ok(got);
+                    }
+                }
+                Ok(Ok(None)) => {
+                    got.is_whole = true;
+                    return Ok(got);
+                }
+                // The head is known, the rest is not: whoever classifies sees that it is not whole.
+                Ok(Err(_)) | Err(_) => return Ok(got),
+            }
+        }
+    }
+}
+
+fn headers(target: &Target, call: &Call) -> Result<HeaderMap, Failure> {
+    let bad = |what: &str| {
+        Failure::NotSent(format!(
+            "{what} of the integration cannot be sent in an HTTP header"
+        ))
+    };
+    let mut headers = HeaderMap::new();
+    let name = HeaderName::try_from(&target.settings.key_header_name)
+        .map_err(|_| bad("the key header name"))?;
+    let mut key =
+        HeaderValue::try_from(target.credential.expose()).map_err(|_| bad("the credential"))?;
+    key.set_sensitive(true);
+    headers.insert(name, key);
+    for (name, value) in &target.settings.extra_headers {
+        let name = HeaderName::try_from(name).map_err(|_| bad("an extra header's name"))?;
+        let value = value.replace("{community}", &call.x_community_id);
+        headers.insert(
+            name,
+            HeaderValue::try_from(value).map_err(|_| bad("an extra header's value"))?,
+        );
+    }
+    Ok(headers)
+}
+
+/// The innermost reason, without the url (it may carry what an operator would not log).
+fn plain(why: &reqwest::Error) -> String {
+    let mut deepest: &dyn std::error::Error = why;
+    while let Some(inner) = deepest.source() {
+        deepest = inner;
+    }
+    deepest.to_string().chars().take(200).collect()
+}

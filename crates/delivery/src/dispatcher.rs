@@ -1,0 +1,385 @@
+//! The loop that hands due writes to connectors.
+//!
+//! Guarantee: subscribed before it looks, so it sleeps through nothing; fair, since every lane with room gets its share of each claim; bounded, since
+//! it never holds more than the settings allow.
+
+use std::{collections::HashMap, sync::Arc, time::Instant};
+
+use connectors::{Answer, Connector, Target};
+use model::{
+    IntegrationId, ProspectId, Timestamp,
+    directory::{Directory, Vendor},
+    id::EventId,
+    write::{Attempt, Class, Reply},
+};
+use store::{Claim, Claimed, Error, Finish, Lapse, Ticket, Verdict};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+    time::Duration,
+};
+
+use crate::{
+    Parts,
+    lane::{Lane, Turn},
+    schedule,
+};
+
+/// How long to wait before asking a store again that failed.
+const STORE_TROUBLE_WAIT: Duration = Duration::from_millis(200);
+
+/// Times an outcome is offered to a failing store before its lease is left to lapse (and the write is repeated).
+const RECORD_TRIES: u32 = 50;
+
+/// A call that is over.
+#[derive(Clone, Copy)]
+struct Done {
+    integration_id: IntegrationId,
+    ticket: Ticket,
+    class: Class,
+    retry_after_ms: Option<u64>,
+}
+
+pub(crate) async fn run(parts: Arc<Parts>, mut stopping: watch::Receiver<bool>) {
+    let mut lanes: HashMap<IntegrationId, Lane> = HashMap::new();
+    let mut held: HashMap<Ticket, Timestamp> = HashMap::new();
+    let mut calls = JoinSet::new();
+    let (done_sender, mut done) = mpsc::channel::<Done>(parts.settings.in_flight_max.max(1));
+    let mut next_sweep = Timestamp::ZERO;
+    while !*stopping.borrow() {
+        let due = parts.store.signals().due();
+        let now = parts.timer.now();
+        if now >= next_sweep {
+            next_sweep = now.plus_millis(parts.settings.sweep_ms);
+            sweep(&parts, &mut lanes, &held, now).await;
+        }
+        for id in parts.store.signals().take_due() {
+            lanes.entry(id).or_default().signal(now);
+        }
+        let mut wake_at = next_sweep;
+        let directory = parts.live.get();
+        let asks = asks(&parts, &directory, &lanes, held.len(), now, &mut wake_at);
+        if asks.is_empty() {
+            tokio::select! {
+                () = due => {}
+                Some(one) = done.recv() => take(&parts, &mut lanes, &mut held, one),
+                () = parts.timer.sleep_until(wake_at) => {}
+                _ = stopping.changed() => {}
+            }
+        } else {
+            claim(
+                &parts,
+                &directory,
+                &mut lanes,
+                &mut held,
+                &mut calls,
+                &done_sender,
+                asks,
+                now,
+            )
+            .await;
+        }
+        while let Ok(one) = done.try_recv() {
+            take(&parts, &mut lanes, &mut held, one);
+        }
+        while calls.try_join_next().is_some() {}
+    }
+    let drain = async {
+        while calls.join_next().await.is_some() {
+            while done.try_recv().is_ok() {}
+        }
+    };
+    if tokio::time::timeout(Duration::from_millis(parts.settings.drain_ms), drain)
+        .await
+        .is_err()
+    {
+        tracing::warn!(
+            calls = calls.len(),
+            "calls still under way are given up; their writes are repeated"
+        );
+        calls.shutdown().await;
+    }
+}
+
+/// What every lane may claim now; `wake_at` is brought forward to when a lane that may not, may.
+fn asks(
+    parts: &Parts,
+    directory: &Directory,
+    lanes: &HashMap<IntegrationId, Lane>,
+    held: usize,
+    now: Timestamp,
+    wake_at: &mut Timestamp,
+) -> Vec<(IntegrationId, u32)> {
+    let mut room = parts.settings.in_flight_max.saturating_sub(held);
+    let mut asks = Vec::new();
+    for (id, lane) in lanes {
+        let Some(integration) = directory.integration(*id).filter(|one| one.active) else {
+            continue;
+        };
+        match lane.turn(
+            now,
+            integration.settings.max_job_concurrency,
+            integration.settings.max_requests_per_minute,
+        ) {
+            Turn::Claim(count) => asks.push((*id, count)),
+            Turn::At(at) => *wake_at = (*wake_at).min(at),
+            Turn::Idle => {}
+        }
+    }
+    // An even share of what room there is; what the frugal leave, the next round hands out.
+    let share = room / asks.len().max(1);
+    for (_, count) in &mut asks {
+        *count = (*count)
+            .min(u32::try_from(share.max(1)).unwrap_or(u32::MAX))
+            .min(u32::try_from(room).unwrap_or(u32::MAX));
+        room -= *count as usize;
+    }
+    asks.retain(|(_, count)| *count > 0);
+    asks
+}
+
+#[expect(
+    clippy::too_many_arguments,
+    reason = "the loop's own state, taken apart so that the loop reads in one screen"
+)]
+async fn claim(
+    parts: &Arc<Parts>,
+    directory: &Directory,
+    lanes: &mut HashMap<IntegrationId, Lane>,
+    held: &mut HashMap<Ticket, Timestamp>,
+    calls: &mut JoinSet<()>,
+    done: &mpsc::Sender<Done>,
+    asks: Vec<(IntegrationId, u32)>,
+    now: Timestamp,
+) {
+    for (id, _) in &asks {
+        // Whatever becomes ready from here on signals anew; the claim tells what is ready by now.
+        if let Some(lane) = lanes.get_mut(id) {
+            lane.due_at = None;
+        }
+    }
+    let again: Vec<IntegrationId> = asks.iter().map(|(id, _)| *id).collect();
+    let lease_until = now.plus_millis(parts.settings.lease_ms);
+    let claimed = match parts
+        .store
+        .writes_claim(Claim {
+            lanes: asks,
+            now,
+            lease_until,
+        })
+        .await
+    {
+        Ok(claimed) => claimed,
+        Err(why) => {
+            tracing::error!(%why, "due writes could not be claimed; trying again");
+            for id in again {
+                lanes.entry(id).or_default().signal(now);
+            }
+            tokio::time::sleep(STORE_TROUBLE_WAIT).await;
+            return;
+        }
+    };
+    for got in claimed {
+        let lane = lanes.entry(got.integration_id).or_default();
+        lane.due_at = match (lane.due_at, got.next_due_at) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        };
+        let Some(integration) = directory.integration(got.integration_id) else {
+            continue;
+        };
+        let Some(connector) = parts.registry.get(integration.vendor) else {
+            continue;
+        };
+        lane.began(
+            now,
+            integration.settings.max_requests_per_minute,
+            u32::try_from(got.writes.len()).unwrap_or(u32::MAX),
+        );
+        for write in got.writes {
+            held.insert(write.ticket, lease_until);
+            let call = deliver(
+                parts.clone(),
+                connector.clone(),
+                Target::of(integration),
+                integration.vendor,
+                got.integration_id,
+                write,
+                done.clone(),
+            );
+            calls.spawn(call);
+        }
+    }
+}
+
+fn take(
+    parts: &Parts,
+    lanes: &mut HashMap<IntegrationId, Lane>,
+    held: &mut HashMap<Ticket, Timestamp>,
+    one: Done,
+) {
+    held.remove(&one.ticket);
+    let seed = seed(parts);
+    lanes.entry(one.integration_id).or_default().ended(
+        parts.timer.now(),
+        one.class,
+        one.retry_after_ms,
+        seed,
+    );
+}
+
+fn seed(parts: &Parts) -> u64 {
+    let bytes = parts.entropy.bytes();
+    bytes
+        .iter()
+        .take(8)
+        .fold(0, |number, byte| (number << 8) | u64::from(*byte))
+}
+
+/// Renews what is held, ends what lapsed, and looks for due writes that no signal told of.
+async fn sweep(
+    parts: &Parts,
+    lanes: &mut HashMap<IntegrationId, Lane>,
+    held: &HashMap<Ticket, Timestamp>,
+    now: Timestamp,
+) {
+    let tickets: Vec<Ticket> = held.keys().copied().collect();
+    let work = async {
+        if !tickets.is_empty() {
+            parts
+                .store
+                .leases_renew(tickets, now.plus_millis(parts.settings.lease_ms))
+                .await?;
+        }
+        let lapsed = parts.store.leases_lapse(Lapse::Expired, now).await?;
+        if lapsed > 0 {
+            tracing::warn!(lapsed, "leases lapsed; their writes are repeated");
+        }
+        parts.store.lanes_due().await
+    };
+    match work.await {
+        Ok(due) => {
+            for (id, at) in due {
+                let lane = lanes.entry(id).or_default();
+                lane.due_at = Some(lane.due_at.map_or(at, |known| known.min(at)));
+            }
+        }
+        Err(Error::Closed) => {}
+        Err(why) => tracing::error!(%why, "the queue could not be swept; trying again"),
+    }
+}
+
+/// Makes one call and records what became of it.
+async fn deliver(
+    parts: Arc<Parts>,
+    connector: Arc<dyn Connector>,
+    target: Target,
+    vendor: Vendor,
+    integration_id: IntegrationId,
+    write: Claimed,
+    done: mpsc::Sender<Done>,
+) {
+    let started_at = parts.timer.now();
+    let started = Instant::now();
+    // A task of its own, so that a call that panics is an attempt like any other.
+    let call = write.call.clone();
+    let called = tokio::spawn(async move { connector.call(&target, &call).await }).await;
+    let answer = called.unwrap_or_else(|_| Answer {
+        class: Class::Unknown,
+        x_id: None,
+        error: Some(
+            "Portico failed while it made the call; this is a fault of Portico's".to_owned(),
+        ),
+        retry_after_ms: None,
+        reply: Reply::default(),
+    });
+    let took = started.elapsed();
+    let (class, retry_after_ms) = (answer.class, answer.retry_after_ms);
+    let now = parts.timer.now();
+    let verdict = decide(&parts, &write, &answer, now);
+    let ended = !matches!(verdict, Verdict::Again { .. });
+    let finish = Finish {
+        ticket: write.ticket,
+        attempt: Attempt {
+            number: write.ticket.attempt,
+            started_at,
+            duration_ms: Some(u64::try_from(took.as_millis()).unwrap_or(u64::MAX)),
+            class,
+            error: answer.error,
+            reply: answer.reply,
+        },
+        verdict,
+        now,
+        event_id: EventId::new(now, &*parts.entropy),
+    };
+    for _ in 0..RECORD_TRIES {
+        match parts.store.attempt_finish(&finish).await {
+            Ok(_) => {
+                let since_accepted_ms = ended.then(|| now.millis_since(write.accepted_at));
+                parts
+                    .observer
+                    .attempted(vendor, class, took, since_accepted_ms);
+                break;
+            }
+            Err(why) => {
+                tracing::error!(%why, job_id = %write.job_id, "an outcome could not be recorded; trying again");
+                tokio::time::sleep(STORE_TROUBLE_WAIT).await;
+            }
+        }
+    }
+    let _ = done
+        .send(Done {
+            integration_id,
+            ticket: write.ticket,
+            class,
+            retry_after_ms,
+        })
+        .await;
+}
+
+/// What follows from an answer.
+fn decide(parts: &Parts, write: &Claimed, answer: &Answer, now: Timestamp) -> Verdict {
+    let errors: Vec<String> = answer.error.clone().into_iter().collect();
+    match (answer.class, &answer.x_id) {
+        (Class::Delivered, Some(x_id)) => Verdict::Delivered {
+            x_id: x_id.clone(),
+            record_id: ProspectId::new(now, &*parts.entropy),
+        },
+        (Class::Rejected, _) => Verdict::Failed { errors },
+        _ => {
+            let age_ms = now.millis_since(write.accepted_at);
+            if age_ms >= parts.settings.write_max_age_ms {
+                return Verdict::Failed {
+                    errors: given_up(parts, write, answer),
+                };
+            }
+            let delay_ms = schedule::delay_asked_ms(
+                write.ticket.attempt,
+                answer.class,
+                seed(parts),
+                answer.retry_after_ms,
+            );
+            // The last try falls on the maximum age, not somewhere behind it.
+            let delay_ms = delay_ms.min(parts.settings.write_max_age_ms - age_ms);
+            Verdict::Again {
+                at: now.plus_millis(i64::try_from(delay_ms).unwrap_or(i64::MAX)),
+                errors,
+            }
+        }
+    }
+}
+
+fn given_up(parts: &Parts, write: &Claimed, answer: &Answer) -> Vec<String> {
+    let hours = parts.settings.write_max_age_ms / 3_600_000;
+    let known = if write.may_be_held || answer.class == Class::Unknown {
+        "the outcome is still unknown: the vendor may hold it. Look it up at the vendor before you send it again"
+    } else {
+        "the vendor did not take it"
+    };
+    let mut errors = vec![format!(
+        "Given up after {} attempts over {hours} hours: {known}",
+        write.ticket.attempt
+    )];
+    errors.extend(answer.error.clone());
+    errors
+}

@@ -1,0 +1,114 @@
+//! The worker: claims due writes, sends each to its vendor, records what became of it.
+//!
+//! Guarantee: every write that was accepted ends, and says why; one integration's trouble never delays another's; what is unknown is repeated,
+//! the same, until it is known or too old. Deliberately absent: anything about a particular vendor, and any knowledge of who asked.
+
+pub mod breaker;
+mod dispatcher;
+mod lane;
+pub mod pace;
+pub mod schedule;
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use connectors::Registry;
+use model::{Clock, Entropy, Timestamp, directory::Vendor, write::Class};
+use store::{Live, Store};
+use tokio::{sync::watch, task::JoinHandle};
+
+/// A clock that can be waited for.
+#[async_trait]
+pub trait Timer: Clock {
+    /// Returns at `at` or later.
+    async fn sleep_until(&self, at: Timestamp);
+}
+
+/// Who wants to know about attempts: metrics.
+pub trait Observer: Send + Sync + 'static {
+    /// One attempt ended in `class` after `took`; with `since_accepted_ms`, its write ended with it.
+    fn attempted(
+        &self,
+        vendor: Vendor,
+        class: Class,
+        took: Duration,
+        since_accepted_ms: Option<u64>,
+    );
+}
+
+/// The worker's bounds.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Calls under way at once over all integrations: bounds memory.
+    pub in_flight_max: usize,
+    /// How long a lease holds without being renewed. Longer than a call may take.
+    pub lease_ms: i64,
+    /// How old a write may become before it ends as FAILURE. Days: until then it can still be delivered.
+    pub write_max_age_ms: u64,
+    /// How often lapsed leases are looked for, and, as a net under the signals, due writes.
+    pub sweep_ms: i64,
+    /// How long calls under way may go on once the worker is told to stop.
+    pub drain_ms: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            in_flight_max: 512,
+            lease_ms: 60_000,
+            write_max_age_ms: 3 * 24 * 3_600_000,
+            sweep_ms: 5_000,
+            drain_ms: 10_000,
+        }
+    }
+}
+
+/// What the worker works with.
+pub struct Parts {
+    /// Where writes are claimed and outcomes recorded.
+    pub store: Arc<dyn Store>,
+    /// The vendors.
+    pub registry: Registry,
+    /// Integrations and their settings, as in force.
+    pub live: Live,
+    /// Time.
+    pub timer: Arc<dyn Timer>,
+    /// Jitter and ids.
+    pub entropy: Arc<dyn Entropy>,
+    /// Metrics.
+    pub observer: Arc<dyn Observer>,
+    /// Bounds.
+    pub settings: Settings,
+}
+
+/// A running worker.
+pub struct Worker {
+    stop: watch::Sender<bool>,
+    alive: watch::Receiver<bool>,
+    task: JoinHandle<()>,
+}
+
+impl Worker {
+    /// Starts it on the current runtime.
+    pub fn start(parts: Parts) -> Self {
+        let (stop, stopping) = watch::channel(false);
+        let (living, alive) = watch::channel(true);
+        let task = tokio::spawn(async move {
+            // Dropped when the dispatcher ends, whatever ends it.
+            let _living = living;
+            dispatcher::run(Arc::new(parts), stopping).await;
+        });
+        Self { stop, alive, task }
+    }
+
+    /// Whether it runs: for readiness.
+    pub fn alive(&self) -> watch::Receiver<bool> {
+        self.alive.clone()
+    }
+
+    /// Claims nothing more, lets calls under way finish within the drain time, and gives the rest up: their leases lapse and they are repeated.
+    pub async fn stop(self) {
+        let _ = self.stop.send(true);
+        let _ = self.task.await;
+    }
+}

@@ -1,0 +1,78 @@
+//! How many calls a minute an integration may begin.
+//!
+//! A bucket that fills evenly and holds a second's worth (at least one). Guarantee: over any minute no more than the limit and one bucket.
+
+use model::Timestamp;
+
+const MINUTE_MICROS: i64 = 60_000_000;
+
+/// The pace of one integration: when the bucket would next be empty, in the manner of the generic cell rate algorithm.
+#[derive(Clone, Debug, Default)]
+pub struct Pace {
+    full_at_micros: i64,
+}
+
+impl Pace {
+    /// How many calls may begin at `now`, at most `wanted`; and when the next may, if it is none.
+    pub fn room(
+        &self,
+        now: Timestamp,
+        per_minute: Option<u32>,
+        wanted: u32,
+    ) -> Result<u32, Timestamp> {
+        let Some(per_minute) = per_minute else {
+            return Ok(wanted);
+        };
+        let gap = MINUTE_MICROS / i64::from(per_minute.max(1));
+        let bucket = i64::from((per_minute / 60).max(1)) * gap;
+        let spent = (self.full_at_micros - now.as_micros()).max(0);
+        let room = (bucket - spent) / gap;
+        if room > 0 {
+            Ok(u32::try_from(room).unwrap_or(u32::MAX).min(wanted))
+        } else {
+            Err(Timestamp::from_micros(self.full_at_micros - bucket + gap))
+        }
+    }
+
+    /// `count` calls began at `now`.
+    pub fn began(&mut self, now: Timestamp, per_minute: Option<u32>, count: u32) {
+        if let Some(per_minute) = per_minute {
+            let gap = MINUTE_MICROS / i64::from(per_minute.max(1));
+            self.full_at_micros = self.full_at_micros.max(now.as_micros()) + gap * i64::from(count);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_minute_holds_the_limit_and_one_bucket(per_minute in 1..10_000_u32, wanted in 1..100_u32) {
+            let mut pace = Pace::default();
+            let (mut now, mut begun) = (Timestamp::from_micros(1), 0_u64);
+            while now.as_micros() < MINUTE_MICROS {
+                match pace.room(now, Some(per_minute), wanted) {
+                    Ok(room) => {
+                        pace.began(now, Some(per_minute), room);
+                        begun += u64::from(room);
+                    }
+                    Err(next) => {
+                        prop_assert!(next > now);
+                        now = next;
+                    }
+                }
+            }
+            prop_assert!(begun <= u64::from(per_minute) + u64::from((per_minute / 60).max(1)) + 1);
+            prop_assert!(begun + 1 >= u64::from(per_minute));
+        }
+    }
+
+    #[test]
+    fn without_a_limit_there_is_room() {
+        assert_eq!(Pace::default().room(Timestamp::ZERO, None, 7), Ok(7));
+    }
+}

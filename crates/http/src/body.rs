@@ -1,0 +1,278 @@
+//! A JSON body, read within a bound and checked against the OpenAPI document's own schema.
+//!
+//! Guarantee: all problems of a body are found at once; what the schema refuses is described in Zod's words, and repeats of what the caller sent are cut.
+
+use std::collections::BTreeSet;
+
+use axum::{
+    body::to_bytes,
+    extract::{FromRequest, Request},
+    http::header,
+};
+use jsonschema::{
+    Validator,
+    error::{TypeKind, ValidationErrorKind},
+};
+use model::{
+    Issue,
+    issue::{Step, cut},
+};
+use serde_json::{Map, Value, json};
+
+use crate::{App, error::Error};
+
+/// Bytes that a body may have.
+pub const BODY_MAX_BYTES: usize = 256 * 1_024;
+
+/// Issues that one answer lists: enough to mend any honest body, and an answer that a hostile one cannot blow up.
+const ISSUES_MAX: usize = 100;
+
+/// A parsed body: any JSON.
+pub struct JsonBody(pub Value);
+
+impl FromRequest<App> for JsonBody {
+    type Rejection = Error;
+
+    async fn from_request(request: Request, _app: &App) -> Result<Self, Error> {
+        let is_json = request
+            .headers()
+            .get(header::CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok())
+            .is_some_and(|value| {
+                let essence = value
+                    .split(';')
+                    .next()
+                    .unwrap_or_default()
+                    .trim()
+                    .to_ascii_lowercase();
+                essence == "application/json"
+                    || (essence.starts_with("application/") && essence.ends_with("+json"))
+            });
+        if !is_json {
+            return Err(Error::unsupported_media_type());
+        }
+        let announced = request
+            .headers()
+            .get(header::CONTENT_LENGTH)
+            .and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+        if announced.is_some_and(|bytes| bytes > BODY_MAX_BYTES) {
+            return Err(Error::payload_too_large(BODY_MAX_BYTES));
+        }
+        let bytes = to_bytes(request.into_body(), BODY_MAX_BYTES)
+            .await
+            .map_err(|why| {
+                if std::error::Error::source(&why)
+                    .is_some_and(|inner| inner.to_string().contains("length limit"))
+                {
+                    Error::payload_too_large(BODY_MAX_BYTES)
+                } else {
+                    Error::invalid(&[problem(
+                        "The body broke off before its end. Send the same request again",
+                    )])
+                }
+            })?;
+        if bytes.is_empty() {
+            return Err(Error::invalid(&[problem(
+                "The body is empty. Send a JSON object",
+            )]));
+        }
+        serde_json::from_slice(&bytes).map(Self).map_err(|why| {
+            let what = match why.classify() {
+                serde_json::error::Category::Eof => "it ends too early",
+                _ => "it is not JSON",
+            };
+            Error::invalid(&[problem(format!(
+                "The body cannot be read: {what}, at line {} column {}",
+                why.line(),
+                why.column()
+            ))])
+        })
+    }
+}
+
+fn problem(message: impl Into<String>) -> Issue {
+    Issue::new("custom", Vec::new(), message, Value::Null)
+}
+
+/// The object in a body, without what the schema refuses, and why it was refused.
+pub struct Screened {
+    /// What is left: every member in it keeps the schema.
+    pub object: Map<String, Value>,
+    /// What was wrong with the rest.
+    pub issues: Vec<Issue>,
+    /// The top-level members that were refused, those beyond the issues listed too.
+    broken: BTreeSet<String>,
+}
+
+impl Screened {
+    /// Whether the schema has something to say on `field`.
+    pub fn is_broken(&self, field: &str) -> bool {
+        self.broken.contains(field)
+    }
+}
+
+/// Checks `body` against `schema`. With `ignore_unknown`, members that the schema does not have are dropped instead of refused.
+///
+/// # Errors
+/// When the body is not an object at all.
+pub fn screen(schema: &Validator, body: Value, ignore_unknown: bool) -> Result<Screened, Error> {
+    let (mut issues, mut unknown, mut broken) = (Vec::new(), Vec::new(), BTreeSet::new());
+    for error in schema.iter_errors(&body) {
+        let found = match error.kind() {
+            ValidationErrorKind::AdditionalProperties { unexpected }
+                if error.instance_path().as_str().is_empty() =>
+            {
+                unknown.extend(unexpected.iter().cloned());
+                if ignore_unknown {
+                    continue;
+                }
+                unrecognized(unexpected)
+            }
+            kind => issue(kind, error.instance(), path(error.instance_path().as_str())),
+        };
+        broken.extend(found.field().map(str::to_owned));
+        // Of a value of the wrong type, only that: what else it is not follows from it.
+        let says_more = found.code == "invalid_type"
+            || !issues
+                .iter()
+                .any(|known: &Issue| known.code == "invalid_type" && known.path == found.path);
+        if says_more && issues.len() < ISSUES_MAX {
+            issues.push(found);
+        }
+    }
+    let Value::Object(mut object) = body else {
+        return Err(Error::invalid(&issues));
+    };
+    object.retain(|name, _| !unknown.contains(name) && !broken.contains(name));
+    Ok(Screened {
+        object,
+        issues,
+        broken,
+    })
+}
+
+fn unrecognized(keys: &[String]) -> Issue {
+    let keys: Vec<String> = keys.iter().take(ISSUES_MAX).map(|key| cut(key)).collect();
+    let named: Vec<String> = keys.iter().map(|key| format!("'{key}'")).collect();
+    Issue::new(
+        "unrecognized_keys",
+        Vec::new(),
+        format!("Unrecognized key(s) in object: {}", named.join(", ")),
+        json!({ "keys": keys }),
+    )
+}
+
+/// A JSON pointer as steps.
+fn path(pointer: &str) -> Vec<Step> {
+    pointer
+        .split('/')
+        .skip(1)
+        .map(|step| match step.parse() {
+            Ok(index) => Step::Index(index),
+            Err(_) => Step::Key(step.replace("~1", "/").replace("~0", "~")),
+        })
+        .collect()
+}
+
+/// Zod's name for a value's type.
+fn type_name(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(number) if number.is_f64() => "float",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    }
+}
+
+fn issue(kind: &ValidationErrorKind, instance: &Value, mut path: Vec<Step>) -> Issue {
+    match kind {
+        ValidationErrorKind::Required { property } => {
+            let field = property.as_str().unwrap_or_default();
+            path.push(field.into());
+            Issue::new(
+                "invalid_type",
+                path,
+                format!("Required: {field} is missing"),
+                json!({ "expected": "string", "received": "undefined" }),
+            )
+        }
+        ValidationErrorKind::Type { kind } => {
+            let expected = match kind {
+                TypeKind::Single(one) => one.to_string(),
+                TypeKind::Multiple(several) => several
+                    .iter()
+                    .map(|one| one.to_string())
+                    .filter(|name| name != "null")
+                    .collect::<Vec<_>>()
+                    .join(" | "),
+            };
+            let received = match type_name(instance) {
+                "float" if expected != "integer" => "number",
+                name => name,
+            };
+            Issue::new(
+                "invalid_type",
+                path,
+                format!("Expected {expected}, received {received}"),
+                json!({ "expected": expected, "received": received }),
+            )
+        }
+        ValidationErrorKind::Minimum { limit } => Issue::new(
+            "too_small",
+            path,
+            format!("Number must be greater than or equal to {limit}"),
+            json!({ "minimum": limit, "type": "number", "inclusive": true, "exact": false }),
+        ),
+        ValidationErrorKind::Maximum { limit } => Issue::new(
+            "too_big",
+            path,
+            format!("Number must be less than or equal to {limit}"),
+            json!({ "maximum": limit, "type": "number", "inclusive": true, "exact": false }),
+        ),
+        ValidationErrorKind::MaxLength { limit } => Issue::new(
+            "too_big",
+            path,
+            format!("String must contain at most {limit} character(s)"),
+            json!({ "maximum": limit, "type": "string", "inclusive": true, "exact": false }),
+        ),
+        ValidationErrorKind::Enum { options } => {
+            let options: Vec<&Value> = options
+                .as_array()
+                .map(|all| all.iter().filter(|one| !one.is_null()).collect())
+                .unwrap_or_default();
+            let named: Vec<String> = options
+                .iter()
+                .map(|one| format!("'{}'", one.as_str().unwrap_or_default()))
+                .collect();
+            let received = cut(instance.as_str().unwrap_or_default());
+            Issue::new(
+                "invalid_enum_value",
+                path,
+                format!(
+                    "Invalid enum value. Expected {}, received '{received}'",
+                    named.join(" | ")
+                ),
+                json!({ "options": options, "received": received }),
+            )
+        }
+        ValidationErrorKind::Pattern { .. } => Issue::new(
+            "invalid_string",
+            path,
+            "The text does not have the form that the field's description asks for",
+            json!({ "validation": "regex" }),
+        ),
+        ValidationErrorKind::AdditionalProperties { unexpected } => Issue {
+            path,
+            ..unrecognized(unexpected)
+        },
+        other => Issue::new(
+            "custom",
+            path,
+            format!("The value breaks the schema's rule `{}`", other.keyword()),
+            Value::Null,
+        ),
+    }
+}

@@ -1,0 +1,76 @@
+//! What every answer has, whoever made it: a request id, and one shape for errors.
+//!
+//! Guarantee: the id is the caller's own when it is sane, else ours; it is on the answer, in every log line of the request, and in the body of a 5xx.
+
+use axum::{
+    extract::{Request, State},
+    http::{HeaderValue, StatusCode, header},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use serde_json::json;
+use tracing::Instrument;
+
+use crate::{App, error::Error};
+
+/// The header that carries it.
+pub const REQUEST_ID: &str = "x-request-id";
+
+/// Characters of a caller's own id that are taken over.
+const REQUEST_ID_MAX_CHARS: usize = 128;
+
+fn is_sane(id: &str) -> bool {
+    (1..=REQUEST_ID_MAX_CHARS).contains(&id.len())
+        && id
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte))
+}
+
+/// Wraps every request.
+pub async fn wrap(State(app): State<App>, request: Request, next: Next) -> Response {
+    let given = request
+        .headers()
+        .get(REQUEST_ID)
+        .and_then(|value| value.to_str().ok())
+        .filter(|id| is_sane(id));
+    let id = match given {
+        Some(id) => id.to_owned(),
+        None => model::key::hex(&app.entropy.bytes()),
+    };
+    let span = tracing::info_span!("request", request_id = %id, method = %request.method(), path = %request.uri().path());
+    let mut response = next.run(request).instrument(span).await;
+    if let Some(error) = response.extensions_mut().remove::<Error>() {
+        response = render(error, &response, &id);
+    }
+    if let Ok(value) = HeaderValue::try_from(id) {
+        response.headers_mut().insert(REQUEST_ID, value);
+    }
+    response
+}
+
+/// Gives an error its body, keeping the headers that it came with (`Allow`).
+fn render(error: Error, bare: &Response, request_id: &str) -> Response {
+    let mut details = error.details;
+    if error.status.is_server_error() {
+        details.get_or_insert_with(|| json!({}))["request_id"] = json!(request_id);
+    }
+    let mut body = json!({ "code": error.code, "message": error.message });
+    if let Some(details) = details {
+        body["details"] = details;
+    }
+    let mut response = (error.status, axum::Json(json!({ "error": body }))).into_response();
+    if let Some(allow) = bare.headers().get(header::ALLOW) {
+        response.headers_mut().insert(header::ALLOW, allow.clone());
+    }
+    if let Some(seconds) = error.retry_after_s {
+        response
+            .headers_mut()
+            .insert(header::RETRY_AFTER, seconds.into());
+    }
+    if error.status == StatusCode::UNAUTHORIZED {
+        response
+            .headers_mut()
+            .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    response
+}

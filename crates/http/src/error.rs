@@ -1,0 +1,186 @@
+//! Every answer that is not a success, in one shape.
+//!
+//! Guarantee: whatever failed, wherever, the body is `{"error":{"code","message","details"?}}`; what an operator should know goes to the log, not
+//! to the caller. The body is rendered in one place, [`crate::envelope`], which knows the request's id.
+
+use axum::{
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use model::Issue;
+use serde_json::{Value, json};
+
+/// Seconds after which a caller may try again when the store was busy.
+const BUSY_RETRY_AFTER_S: u32 = 1;
+
+/// An answer that is not a success.
+#[derive(Clone, Debug)]
+pub struct Error {
+    /// The HTTP status.
+    pub status: StatusCode,
+    /// One word for programs.
+    pub code: &'static str,
+    /// A sentence for people: what was wrong, and what to do.
+    pub message: String,
+    /// More, where the contract says so.
+    pub details: Option<Value>,
+    /// Seconds after which to try again.
+    pub retry_after_s: Option<u32>,
+}
+
+impl Error {
+    fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            status,
+            code,
+            message: message.into(),
+            details: None,
+            retry_after_s: None,
+        }
+    }
+
+    /// 400: the request has these problems.
+    pub fn invalid(issues: &[Issue]) -> Self {
+        let count = issues.len();
+        let message = match issues {
+            [one] => format!("The request is not valid: {}", one.message),
+            _ => format!("The request is not valid: {count} problems, listed in details.issues"),
+        };
+        Self {
+            details: Some(json!({ "name": "ZodError", "issues": issues })),
+            ..Self::new(StatusCode::BAD_REQUEST, "invalid_request", message)
+        }
+    }
+
+    /// 400: something outside the body is wrong.
+    pub fn invalid_parameter(name: &str, message: impl Into<String>) -> Self {
+        Self::invalid(&[Issue::custom(name, message)])
+    }
+
+    /// 401.
+    pub fn unauthorized() -> Self {
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "unauthorized",
+            "Send a valid API key as `Authorization: Bearer <token>`. It may be missing, mistyped or revoked",
+        )
+    }
+
+    /// 403: the key may not do this.
+    pub fn forbidden(permission: model::key::Permission) -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "forbidden",
+            format!("This API key lacks the permission `{permission}`. Use a key that has it"),
+        )
+    }
+
+    /// 404: there is no such thing, or it is not the caller's.
+    pub fn not_found(what: &str) -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "not_found",
+            format!("There is no {what} with this id, or your key may not see it"),
+        )
+    }
+
+    /// 404: no route.
+    pub fn no_route() -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "not_found",
+            "There is nothing at this path. GET /openapi.json lists what there is",
+        )
+    }
+
+    /// 405.
+    pub fn method_not_allowed() -> Self {
+        Self::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method_not_allowed",
+            "This path does not take this method. The Allow header lists those it takes",
+        )
+    }
+
+    /// 409.
+    pub fn conflict(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, "conflict", message)
+    }
+
+    /// 413.
+    pub fn payload_too_large(max_bytes: usize) -> Self {
+        Self::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "payload_too_large",
+            format!("The body is larger than {max_bytes} bytes"),
+        )
+    }
+
+    /// 415.
+    pub fn unsupported_media_type() -> Self {
+        Self::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported_media_type",
+            "Send the body as JSON, with `Content-Type: application/json`",
+        )
+    }
+
+    /// 422.
+    pub fn idempotency_mismatch() -> Self {
+        Self::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "idempotency_mismatch",
+            "This Idempotency-Key was used before with another request. Use a new key for a new request, and the same body for a repeat",
+        )
+    }
+
+    /// 500. The reason goes to the log.
+    pub fn internal() -> Self {
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            "Something failed in Portico. Send the same request again; if it fails again, give your operator the request id",
+        )
+    }
+
+    /// 503.
+    pub fn unavailable(message: impl Into<String>) -> Self {
+        Self {
+            retry_after_s: Some(BUSY_RETRY_AFTER_S),
+            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message)
+        }
+    }
+}
+
+impl From<store::Error> for Error {
+    fn from(why: store::Error) -> Self {
+        match why {
+            store::Error::Busy => Self::unavailable(
+                "More is coming in than can be stored at once. Nothing was stored; send the same request again",
+            ),
+            store::Error::Closed => Self::unavailable(
+                "Portico is stopping. Nothing was stored; send the same request again",
+            ),
+            store::Error::Conflict(why) => Self::conflict(why),
+            why @ (store::Error::Database(_)
+            | store::Error::Corrupt(_)
+            | store::Error::MasterKey(_)) => {
+                tracing::error!(%why, "the store failed");
+                match why {
+                    store::Error::Database(_) => Self::unavailable(
+                        "The database is in trouble. Nothing was stored; send the same request again",
+                    ),
+                    _ => Self::internal(),
+                }
+            }
+        }
+    }
+}
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        let mut response = self.status.into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}

@@ -1,0 +1,75 @@
+//! What an operator's tools ask: does it live, is it ready, how is it doing.
+
+use axum::{
+    Json,
+    extract::State,
+    http::header,
+    response::{IntoResponse, Response},
+};
+use serde_json::json;
+
+use crate::{
+    App,
+    error::Error,
+    openapi::{ErrorBody, Health},
+};
+
+/// Whether the process lives
+#[utoipa::path(get, path = "/healthz", operation_id = "health_get", tag = "Operations", responses((status = 200, description = "It lives", body = Health)))]
+pub async fn health_get() -> Json<Health> {
+    Json(Health {
+        status: "ok".to_owned(),
+    })
+}
+
+/// Whether the store answers and the worker runs
+#[utoipa::path(
+    get, path = "/readyz", operation_id = "readiness_get", tag = "Operations",
+    responses((status = 200, description = "It is ready", body = Health), (status = 503, description = "It is not; the message says why", body = ErrorBody))
+)]
+pub async fn readiness_get(State(app): State<App>) -> Result<Json<Health>, Error> {
+    app.store.check().await.map_err(|why| {
+        tracing::warn!(%why, "not ready: the store does not answer");
+        Error::unavailable("The store does not answer")
+    })?;
+    // The sender goes when the worker does.
+    if app.worker_alive.has_changed().is_err() {
+        return Err(Error::unavailable("The worker does not run"));
+    }
+    Ok(Json(Health {
+        status: "ok".to_owned(),
+    }))
+}
+
+/// Metrics in the Prometheus text format
+#[utoipa::path(get, path = "/metrics", operation_id = "metrics_get", tag = "Operations", responses((status = 200, description = "The metrics", body = String, content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8")))]
+pub async fn metrics_get(State(app): State<App>) -> Result<Response, Error> {
+    let depth = app.store.queue_depth().await?;
+    let text = app
+        .metrics
+        .render(depth, app.clock.now())
+        .ok_or_else(Error::internal)?;
+    Ok((
+        [(
+            header::CONTENT_TYPE,
+            "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        )],
+        text,
+    )
+        .into_response())
+}
+
+/// This document
+#[utoipa::path(get, path = "/openapi.json", operation_id = "openapi_get", tag = "Operations", responses((status = 200, description = "The OpenAPI document, with the vocabulary in force", body = Object)))]
+pub async fn openapi_get(State(app): State<App>) -> Response {
+    (
+        [(header::CONTENT_TYPE, "application/json")],
+        app.openapi.to_string(),
+    )
+        .into_response()
+}
+
+/// Where the root leads.
+pub async fn root_get() -> Response {
+    Json(json!({ "name": "portico", "docs": "/docs", "openapi": "/openapi.json" })).into_response()
+}

@@ -1,0 +1,169 @@
+//! What `/metrics` tells.
+//!
+//! Guarantee: labels are from fixed sets; no id, no person and no credential is ever a label.
+
+use std::time::Duration;
+
+use model::{Timestamp, directory::Vendor, write::Class};
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::{Registry, Unit},
+};
+use store::{Acceptance, Depth};
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AcceptLabels {
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AttemptLabels {
+    vendor: &'static str,
+    class: &'static str,
+}
+
+/// Every metric.
+pub struct Metrics {
+    registry: Registry,
+    accepts: Family<AcceptLabels, Counter>,
+    commits: Counter,
+    batch: Histogram,
+    commit_seconds: Histogram,
+    attempts: Family<AttemptLabels, Counter>,
+    call_seconds: Histogram,
+    outcome_seconds: Histogram,
+    open: Gauge,
+    oldest_seconds: Gauge,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("portico");
+        let accepts = Family::default();
+        let commits = Counter::default();
+        let batch = Histogram::new([1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0]);
+        let commit_seconds =
+            Histogram::new([0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0]);
+        let attempts = Family::default();
+        let call_seconds = Histogram::new([
+            0.001, 0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0,
+        ]);
+        let outcome_seconds =
+            Histogram::new([0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0, 300.0, 3600.0, 86400.0]);
+        let (open, oldest_seconds) = (Gauge::default(), Gauge::default());
+        registry.register(
+            "accepts",
+            "Writes at the door, by what became of them",
+            accepts.clone(),
+        );
+        registry.register(
+            "commits",
+            "Synced commits that took in at least one accepted write",
+            commits.clone(),
+        );
+        registry.register(
+            "commit_requests",
+            "Requests that shared one commit",
+            batch.clone(),
+        );
+        registry.register_with_unit(
+            "commit_duration",
+            "How long a commit took",
+            Unit::Seconds,
+            commit_seconds.clone(),
+        );
+        registry.register(
+            "attempts",
+            "Calls to vendors, by how they ended",
+            attempts.clone(),
+        );
+        registry.register_with_unit(
+            "call_duration",
+            "How long a call to a vendor took",
+            Unit::Seconds,
+            call_seconds.clone(),
+        );
+        registry.register_with_unit(
+            "outcome_delay",
+            "From accept to the end of a write",
+            Unit::Seconds,
+            outcome_seconds.clone(),
+        );
+        registry.register("queue_depth", "Writes that have not ended", open.clone());
+        registry.register_with_unit(
+            "queue_age",
+            "Age of the oldest write that has not ended",
+            Unit::Seconds,
+            oldest_seconds.clone(),
+        );
+        Self {
+            registry,
+            accepts,
+            commits,
+            batch,
+            commit_seconds,
+            attempts,
+            call_seconds,
+            outcome_seconds,
+            open,
+            oldest_seconds,
+        }
+    }
+}
+
+impl Metrics {
+    /// A write was at the door.
+    pub fn accepted(&self, acceptance: &Acceptance) {
+        let result = match acceptance {
+            Acceptance::Accepted => "accepted",
+            Acceptance::Replayed { .. } => "replayed",
+            Acceptance::Mismatch => "mismatch",
+        };
+        self.accepts.get_or_create(&AcceptLabels { result }).inc();
+    }
+
+    /// The text; `None` when it cannot be written.
+    pub fn render(&self, depth: Depth, now: Timestamp) -> Option<String> {
+        self.open.set(i64::try_from(depth.open).unwrap_or(i64::MAX));
+        let age_ms = depth
+            .oldest_accepted_at
+            .map_or(0, |oldest| now.millis_since(oldest));
+        self.oldest_seconds
+            .set(i64::try_from(age_ms / 1_000).unwrap_or(i64::MAX));
+        let mut text = String::new();
+        encode(&mut text, &self.registry).ok()?;
+        Some(text)
+    }
+}
+
+impl store::Observer for Metrics {
+    fn committed(&self, requests: usize, accepts: usize, took: Duration) {
+        if accepts > 0 {
+            self.commits.inc();
+        }
+        self.batch.observe(requests as f64);
+        self.commit_seconds.observe(took.as_secs_f64());
+    }
+}
+
+impl delivery::Observer for Metrics {
+    fn attempted(
+        &self,
+        vendor: Vendor,
+        class: Class,
+        took: Duration,
+        since_accepted_ms: Option<u64>,
+    ) {
+        self.attempts
+            .get_or_create(&AttemptLabels {
+                vendor: vendor.name(),
+                class: class.word(),
+            })
+            .inc();
+        self.call_seconds.observe(took.as_secs_f64());
+        if let Some(millis) = since_accepted_ms {
+            self.outcome_seconds.observe(millis as f64 / 1_000.0);
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! Portico's words and rules.
+//!
+//! Guarantee: pure. Nothing here does I/O, waits, reads a clock or draws a random number; what it needs
+//! of those comes in as a parameter (`clippy.toml` forbids the rest).
+
+pub mod clock;
+pub mod contact;
+pub mod directory;
+pub mod id;
+pub mod issue;
+pub mod key;
+pub mod resources;
+pub mod scope;
+pub mod secret;
+pub mod vocabulary;
+pub mod write;
+
+pub use clock::{Clock, Entropy, Timestamp};
+pub use directory::Directory;
+pub use id::{
+    AgentId, AttributionId, CommunityId, EventId, IntegrationId, JobId, KeyId, ProspectId,
+};
+pub use issue::Issue;
+pub use scope::Scope;
+pub use secret::Secret;

@@ -1,0 +1,199 @@
+//! A write's life: accepted, attempted, ended.
+//!
+//! Guarantee: a write ends once, in one of three ways, and says why.
+//! Source: the public contract, section 2.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use crate::{
+    clock::Timestamp,
+    id::{CommunityId, IntegrationId, JobId},
+};
+
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$member_doc:meta])* $member:ident = $word:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+        pub enum $name { $($(#[$member_doc])* #[serde(rename = $word)] $member,)+ }
+
+        impl $name {
+            /// Every member.
+            pub const ALL: &'static [Self] = &[$(Self::$member,)+];
+
+            /// Its word in requests, answers and the store.
+            pub const fn word(self) -> &'static str {
+                match self { $(Self::$member => $word,)+ }
+            }
+
+            /// The member that `word` names.
+            pub fn of(word: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|member| member.word() == word)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.word())
+            }
+        }
+    };
+}
+
+words! {
+    /// Where a write stands.
+    WriteStatus {
+        /// Accepted and durable; its outcome is not known yet.
+        Pending = "PENDING",
+        /// The vendor has confirmed all of it.
+        Success = "SUCCESS",
+        /// The vendor has confirmed a part of it; `errors` says what is missing.
+        PartialSuccess = "PARTIAL_SUCCESS",
+        /// It has ended without effect, or its effect could not be learned; `errors` says why.
+        Failure = "FAILURE",
+    }
+}
+
+words! {
+    /// What a successful write did.
+    Outcome {
+        /// The vendor made a new record.
+        Created = "CREATED",
+        /// The vendor answered with a record that we already knew.
+        Matched = "MATCHED",
+    }
+}
+
+words! {
+    /// What is asked of the vendor. Named after the operation that accepts it.
+    Operation {
+        /// `POST /crm/v1/prospects/knock`.
+        ProspectCreate = "prospect_create",
+    }
+}
+
+words! {
+    /// How one call to a vendor ended.
+    Class {
+        /// The vendor has it and said so.
+        Delivered = "delivered",
+        /// The vendor refused it, for a reason that a repeat cannot mend.
+        Rejected = "rejected",
+        /// The vendor has not taken it, and may later.
+        Retry = "retry",
+        /// The vendor did not accept our credential.
+        Unauthorized = "unauthorized",
+        /// The vendor may or may not have it.
+        Unknown = "unknown",
+    }
+}
+
+/// One call, as it will be sent, every time the same.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct Call {
+    /// The HTTP method.
+    pub method: String,
+    /// The path at the vendor, from the slash on.
+    pub path: String,
+    /// The vendor's id of the community, for headers that name it.
+    pub x_community_id: String,
+    /// The JSON body.
+    pub body: Value,
+}
+
+/// A record that the vendor's confirmation of a write makes or changes.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct Confirmed {
+    /// The whole record as it stands if it is new to us, without ids, times and what only the vendor knows.
+    pub create: Value,
+    /// The members to change if we already hold it.
+    pub update: Value,
+}
+
+/// A write as it is accepted.
+pub struct NewWrite {
+    /// Its id.
+    pub job_id: JobId,
+    /// When it was accepted.
+    pub accepted_at: Timestamp,
+    /// The integration it goes to.
+    pub integration_id: IntegrationId,
+    /// The community it concerns.
+    pub community_id: CommunityId,
+    /// What is asked.
+    pub operation: Operation,
+    /// The accepted body, echoed to the caller: JSON text.
+    pub result: String,
+    /// What the vendor will be sent.
+    pub call: Call,
+    /// What the vendor's confirmation will make of it.
+    pub confirmed: Confirmed,
+    /// Writes that share one of these keys are delivered in the order accepted.
+    pub order_keys: Vec<i64>,
+    /// The failed write that this one repeats, if it does.
+    pub retry_of: Option<JobId>,
+}
+
+/// A write as it stands.
+pub struct Write {
+    /// Its id.
+    pub job_id: JobId,
+    /// The integration it goes to.
+    pub integration_id: IntegrationId,
+    /// The community it concerns.
+    pub community_id: CommunityId,
+    /// What was asked.
+    pub operation: Operation,
+    /// The accepted body: JSON text.
+    pub result: String,
+    /// What the vendor is sent.
+    pub call: Call,
+    /// Where it stands.
+    pub status: WriteStatus,
+    /// What it did, once it has ended well.
+    pub outcome: Option<Outcome>,
+    /// Why it ended otherwise, in words; while pending, why it has not ended yet.
+    pub errors: Vec<String>,
+    /// Our id of the record it made or met.
+    pub record_id: Option<String>,
+    /// Calls begun so far.
+    pub attempts: u32,
+    /// When it was accepted.
+    pub accepted_at: Timestamp,
+    /// When it ended.
+    pub completed_at: Option<Timestamp>,
+    /// When it is tried next; `None` when it has ended, is being tried now, or waits for an earlier write about the same person.
+    pub next_attempt_at: Option<Timestamp>,
+}
+
+/// What the vendor said, bounded and without secrets.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Reply {
+    /// The HTTP status, when there was an answer.
+    pub status: Option<u16>,
+    /// The beginning of the answer's body.
+    pub body: Option<String>,
+    /// Whether the body was cut.
+    #[serde(default)]
+    pub body_is_cut: bool,
+}
+
+/// One call that was made, or begun and cut off.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// Which call of its write: 1, 2, ...
+    pub number: u32,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// How long it took; `None` when it was cut off.
+    pub duration_ms: Option<u64>,
+    /// How it ended.
+    pub class: Class,
+    /// Why, in words, when it did not deliver.
+    pub error: Option<String>,
+    /// What the vendor said.
+    pub reply: Reply,
+}

@@ -1,0 +1,398 @@
+//! `portico dev`: the server together with the Knock sandbox, ready to try.
+//!
+//! Guarantee: what is made on the first start is kept in the data directory and used again; nothing of it exists in `portico serve`.
+
+use std::{
+    io::Write,
+    net::SocketAddr,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::{Context, anyhow, bail};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper_util::rt::TokioIo;
+use model::{
+    AgentId, AttributionId, Clock, CommunityId, Entropy, IntegrationId, Secret,
+    directory::{Agent, Attribution, Community, Integration, Settings, Vendor},
+    key::{Permission, System, hex},
+};
+use portico_http::metrics::Metrics;
+use serde_json::{Value, json};
+use store::{Registration, Store};
+use tokio::net::TcpListener;
+
+use crate::{
+    commands::{keys, sandbox},
+    output, server,
+    system::{SystemClock, SystemEntropy},
+};
+
+/// The development master key's name in the data directory.
+pub(crate) const MASTER_KEY: &str = "dev-master.key";
+
+/// The development token's name in the data directory.
+const TOKEN: &str = "dev-token";
+
+/// Bytes of a sandbox's state that are read at the first start.
+const STATE_MAX_BYTES: usize = 64 * 1_024 * 1_024;
+
+/// Calls under way at once to the sandbox.
+const CONCURRENCY: u32 = 100;
+
+/// Runs the server together with the Knock sandbox, ready to try.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Where to listen. Port 0 picks a free port.
+    #[arg(
+        long,
+        env = "PORTICO_LISTEN",
+        default_value = "127.0.0.1:8080",
+        value_name = "ADDR"
+    )]
+    listen: SocketAddr,
+    /// Where the sandbox listens. Port 0 picks a free port.
+    #[arg(
+        long,
+        env = "PORTICO_SANDBOX_LISTEN",
+        default_value = "127.0.0.1:8089",
+        value_name = "ADDR",
+        conflicts_with = "sandbox_url"
+    )]
+    sandbox_listen: SocketAddr,
+    /// Uses a sandbox that already runs (`portico sandbox`) instead of one of its own.
+    #[arg(long, env = "PORTICO_SANDBOX_URL", value_name = "URL")]
+    sandbox_url: Option<String>,
+    /// Where everything is kept.
+    #[arg(
+        long,
+        env = "PORTICO_DATA_DIR",
+        default_value = "portico-data",
+        value_name = "DIR"
+    )]
+    data_dir: PathBuf,
+    /// A TOML file that extends or changes the vocabulary.
+    #[arg(long, env = "PORTICO_VOCABULARY", value_name = "FILE")]
+    vocabulary: Option<PathBuf>,
+    /// Prints one line of JSON on stdout when ready.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
+    let data_dir = &arguments.data_dir;
+    let owned = server::own(data_dir)?;
+    let registry = server::registry(arguments.vocabulary.as_ref())?;
+    let metrics = Arc::new(Metrics::default());
+    let store = server::open_store(
+        data_dir,
+        &kept(&data_dir.join(MASTER_KEY), master_key)?,
+        metrics.clone(),
+    )
+    .await?;
+    let listener = TcpListener::bind(arguments.listen)
+        .await
+        .with_context(|| format!("{} cannot be listened on", arguments.listen))?;
+
+    let (stop_sandbox, sandbox_stopped) = tokio::sync::oneshot::channel::<()>();
+    let (sandbox_url, sandbox_task) = match &arguments.sandbox_url {
+        Some(url) => (url.trim_end_matches('/').to_owned(), None),
+        None => {
+            let sandbox = sandbox::open(Some(data_dir.join("sandbox.ndjson")), 0)?;
+            let listener = TcpListener::bind(arguments.sandbox_listen)
+                .await
+                .with_context(|| format!("{} cannot be listened on", arguments.sandbox_listen))?;
+            let url = format!("http://{}", listener.local_addr()?);
+            let stop = async {
+                let _ = sandbox_stopped.await;
+            };
+            (url, Some(tokio::spawn(sandbox.serve(listener, stop))))
+        }
+    };
+    let token = seed(&*store, data_dir, &sandbox_url).await?;
+    let contents = store.directory_contents().await?;
+    let base_url = format!("http://{}", listener.local_addr()?);
+    let ready = || {
+        let shown = describe(&contents, &base_url, &token, &sandbox_url, data_dir)?;
+        if arguments.json {
+            output::data(&shown.to_string());
+        } else {
+            output::data(&welcome(&shown));
+        }
+        Ok(())
+    };
+    server::run(
+        listener,
+        store,
+        registry,
+        metrics,
+        &owned,
+        ready,
+        server::told_to_stop(),
+    )
+    .await?;
+    let _ = stop_sandbox.send(());
+    if let Some(task) = sandbox_task {
+        task.await??;
+    }
+    Ok(())
+}
+
+/// The secret kept in `path`, made by `make` when there is none yet. Readable by its owner only.
+fn kept(path: &Path, make: impl FnOnce() -> Secret) -> anyhow::Result<Secret> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Secret::new(text.trim())),
+        Err(why) if why.kind() == std::io::ErrorKind::NotFound => {
+            let secret = make();
+            keep(path, &secret)?;
+            Ok(secret)
+        }
+        Err(why) => Err(why).with_context(|| format!("{} cannot be read", path.display())),
+    }
+}
+
+fn keep(path: &Path, secret: &Secret) -> anyhow::Result<()> {
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)
+        .with_context(|| format!("{} cannot be written", path.display()))?;
+    file.write_all(secret.expose().as_bytes())
+        .and_then(|()| file.sync_all())
+        .with_context(|| format!("{} cannot be written", path.display()))
+}
+
+fn master_key() -> Secret {
+    Secret::new(hex(&[SystemEntropy.bytes(), SystemEntropy.bytes()].concat()))
+}
+
+/// Makes integration, references and token on the first start; on a later one, points the integration at the sandbox of this start.
+async fn seed(store: &dyn Store, data_dir: &Path, sandbox_url: &str) -> anyhow::Result<Secret> {
+    let contents = store.directory_contents().await?;
+    let registration = match contents.integrations.into_iter().next() {
+        Some(mut integration) => {
+            sandbox_url.clone_into(&mut integration.settings.base_url);
+            Registration {
+                integration,
+                communities: Vec::new(),
+                attributions: Vec::new(),
+                agents: Vec::new(),
+            }
+        }
+        None => registration(&sandbox_state(sandbox_url).await?, sandbox_url)?,
+    };
+    store
+        .integration_register(registration, SystemClock.now())
+        .await?;
+    let path = data_dir.join(TOKEN);
+    let directory = store::directory_load(store, SystemClock.now()).await?;
+    if let Ok(token) = std::fs::read_to_string(&path)
+        && directory.authenticate(token.trim()).is_some()
+    {
+        return Ok(Secret::new(token.trim()));
+    }
+    let (key, token) = keys::make(
+        "dev".to_owned(),
+        System::Sandbox,
+        Permission::ALL.to_vec(),
+        None,
+    )?;
+    store.key_create(key).await?;
+    keep(&path, &token)?;
+    Ok(token)
+}
+
+/// Asks the sandbox what it was seeded with.
+async fn sandbox_state(url: &str) -> anyhow::Result<Value> {
+    let uri: hyper::Uri = format!("{url}/_sandbox/state")
+        .parse()
+        .context("--sandbox-url is not a URL")?;
+    let (Some(host), "http") = (uri.host(), uri.scheme_str().unwrap_or_default()) else {
+        bail!("--sandbox-url must begin with http://")
+    };
+    let stream = tokio::net::TcpStream::connect((host, uri.port_u16().unwrap_or(80)))
+        .await
+        .with_context(|| format!("no sandbox answers at {url}"))?;
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    let driver = tokio::spawn(connection);
+    let request = hyper::Request::get(uri.path())
+        .header(
+            "host",
+            uri.authority().map_or("", |authority| authority.as_str()),
+        )
+        .body(Empty::<Bytes>::new())?;
+    let answer = sender
+        .send_request(request)
+        .await
+        .with_context(|| format!("the sandbox at {url} does not answer"))?;
+    let body = Limited::new(answer.into_body(), STATE_MAX_BYTES)
+        .collect()
+        .await
+        .map_err(|why| anyhow!(why))?
+        .to_bytes();
+    driver.abort();
+    serde_json::from_slice(&body).with_context(|| format!("{url} is not a Knock sandbox"))
+}
+
+fn text(value: &Value, member: &str) -> anyhow::Result<String> {
+    value[member]
+        .as_str()
+        .map(str::to_owned)
+        .ok_or_else(|| anyhow!("the sandbox's state lacks `{member}`"))
+}
+
+fn list<'a>(state: &'a Value, member: &str) -> anyhow::Result<&'a Vec<Value>> {
+    state[member]
+        .as_array()
+        .ok_or_else(|| anyhow!("the sandbox's state lacks `{member}`"))
+}
+
+/// What the sandbox was seeded with, as an integration of ours.
+fn registration(state: &Value, sandbox_url: &str) -> anyhow::Result<Registration> {
+    let now = SystemClock.now();
+    let integration_id = IntegrationId::new(now, &SystemEntropy);
+    let mut communities: Vec<Community> = Vec::new();
+    for one in list(state, "communities")? {
+        communities.push(Community {
+            id: CommunityId::new(now, &SystemEntropy),
+            integration_id,
+            x_id: text(one, "id")?,
+            name: text(one, "name")?,
+            timezone: text(one, "timezone")?,
+            phone_region: None,
+            active: true,
+        });
+    }
+    let at = |one: &Value| -> anyhow::Result<Vec<CommunityId>> {
+        let x_ids = list(one, "communityIds")?;
+        Ok(communities
+            .iter()
+            .filter(|community| {
+                x_ids
+                    .iter()
+                    .any(|x_id| x_id.as_str() == Some(&community.x_id))
+            })
+            .map(|community| community.id)
+            .collect())
+    };
+    let mut attributions = Vec::new();
+    for one in list(state, "sources")? {
+        let title = text(one, "sourceTitle")?;
+        let id = AttributionId::new(now, &SystemEntropy);
+        attributions.push(Attribution {
+            id,
+            integration_id,
+            x_id: title.clone(),
+            name: title,
+            community_ids: at(one)?,
+            active: true,
+        });
+    }
+    let mut agents = Vec::new();
+    for one in list(state, "agents")? {
+        let id = AgentId::new(now, &SystemEntropy);
+        agents.push(Agent {
+            id,
+            integration_id,
+            x_id: text(one, "username")?,
+            name: text(one, "name")?,
+            community_ids: at(one)?,
+            active: true,
+        });
+    }
+    let integration = Integration {
+        id: integration_id,
+        name: "Knock sandbox".to_owned(),
+        vendor: Vendor::Knock,
+        system: System::Sandbox,
+        active: true,
+        settings: Settings {
+            base_url: sandbox_url.to_owned(),
+            key_header_name: "x-api-key".to_owned(),
+            extra_headers: Vec::new(),
+            max_job_concurrency: CONCURRENCY,
+            max_requests_per_minute: None,
+        },
+        // The key that Knock publishes for its stage: no secret.
+        credential: Secret::new("syndication-prospect-TEST-KEY"),
+    };
+    Ok(Registration {
+        integration,
+        communities,
+        attributions,
+        agents,
+    })
+}
+
+fn describe(
+    contents: &model::directory::Contents,
+    base_url: &str,
+    token: &Secret,
+    sandbox_url: &str,
+    data_dir: &Path,
+) -> anyhow::Result<Value> {
+    let integration = contents
+        .integrations
+        .first()
+        .context("no integration was made")?;
+    Ok(json!({
+        "base_url": base_url,
+        "token": token.expose(),
+        "integration_id": integration.id,
+        "communities": contents.communities.iter().map(|one| json!({ "id": one.id, "x_id": one.x_id, "name": one.name })).collect::<Vec<_>>(),
+        "attributions": contents.attributions.iter().map(|one| json!({ "id": one.id, "name": one.name, "community_ids": one.community_ids })).collect::<Vec<_>>(),
+        "agents": contents.agents.iter().map(|one| json!({ "id": one.id, "x_id": one.x_id, "community_ids": one.community_ids })).collect::<Vec<_>>(),
+        "sandbox_url": sandbox_url,
+        "data_dir": data_dir,
+        "pid": std::process::id(),
+    }))
+}
+
+fn welcome(shown: &Value) -> String {
+    let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let (base, token, sandbox) = (
+        word(&shown["base_url"]),
+        word(&shown["token"]),
+        word(&shown["sandbox_url"]),
+    );
+    let community = &shown["communities"][0]["id"];
+    let attribution = shown["attributions"]
+        .as_array()
+        .and_then(|all| {
+            all.iter().find(|one| {
+                one["community_ids"]
+                    .as_array()
+                    .is_some_and(|ids| ids.contains(community))
+            })
+        })
+        .map(|one| word(&one["id"]))
+        .unwrap_or_default();
+    let (integration, community) = (word(&shown["integration_id"]), word(community));
+    format!(
+        r#"Portico serves {base}   (docs: {base}/docs)
+The Knock sandbox is {sandbox}
+
+Send the first prospect:
+
+  curl -s {base}/crm/v1/prospects/knock \
+    -H 'Authorization: Bearer {token}' \
+    -H 'Content-Type: application/json' \
+    -d '{{"integration_id":"{integration}","community_id":"{community}","attribution_id":"{attribution}","email_1":"ada@example.com","phone_1":"(206) 555-0155","first_name":"Ada","last_name":"Byron","desired_num_bedrooms":[1,2]}}'
+
+See what became of it (put in the job_id of the answer):
+
+  curl -s {base}/v1/admin/write-status/JOB_ID -H 'Authorization: Bearer {token}'
+
+See it at the vendor:
+
+  curl -s {sandbox}/_sandbox/state
+
+Stop with Ctrl-C. Everything is kept in {}."#,
+        word(&shown["data_dir"])
+    )
+}

@@ -1,0 +1,36 @@
+//! Log lines: structured, on stderr, without secrets or personal data.
+//!
+//! Guarantee: nothing in Portico puts a body, a token or a contact into a log line; libraries that would are kept to warnings.
+
+use tracing_subscriber::EnvFilter;
+
+/// The filter unless `PORTICO_LOG` says otherwise.
+const DEFAULT: &str = "info";
+
+/// Libraries whose verbose lines show what they carry.
+const KEPT_QUIET: [&str; 5] = [
+    "hyper=warn",
+    "hyper_util=warn",
+    "reqwest=warn",
+    "rustls=warn",
+    "h2=warn",
+];
+
+/// Starts logging. `PORTICO_LOG` takes a filter such as `debug` or `delivery=debug`; `PORTICO_LOG_FORMAT=json` writes JSON lines.
+pub(crate) fn start() {
+    let wanted = std::env::var("PORTICO_LOG").unwrap_or_else(|_| DEFAULT.to_owned());
+    let mut filter = EnvFilter::try_new(&wanted).unwrap_or_else(|_| EnvFilter::new(DEFAULT));
+    for directive in KEPT_QUIET {
+        if let Ok(directive) = directive.parse() {
+            filter = filter.add_directive(directive);
+        }
+    }
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    if std::env::var("PORTICO_LOG_FORMAT").is_ok_and(|format| format == "json") {
+        lines.json().init();
+    } else {
+        lines.init();
+    }
+}

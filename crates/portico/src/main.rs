@@ -1,0 +1,61 @@
+//! Portico: the open front door to leasing CRMs, as one binary.
+//!
+//! Data goes to stdout, everything else to stderr.
+
+mod commands;
+mod logging;
+mod output;
+mod server;
+mod system;
+
+use clap::{Parser, Subcommand};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// The open, self-hosted front door to leasing CRMs.
+#[derive(Parser)]
+#[command(name = "portico", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Runs the server together with the Knock sandbox, ready to try.
+    Dev(commands::dev::Arguments),
+    /// Runs the server.
+    Serve(commands::serve::Arguments),
+    /// Runs the Knock sandbox alone.
+    Sandbox(commands::sandbox::Arguments),
+    /// Makes, lists and revokes API keys.
+    Keys(commands::keys::Arguments),
+    /// Prints the OpenAPI document.
+    Openapi(commands::openapi::Arguments),
+}
+
+fn main() -> std::process::ExitCode {
+    let arguments = Arguments::parse();
+    logging::start();
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(why) => return output::failed(&why.into()),
+    };
+    let ended = runtime.block_on(async {
+        match arguments.command {
+            Command::Dev(arguments) => commands::dev::run(arguments).await,
+            Command::Serve(arguments) => commands::serve::run(arguments).await,
+            Command::Sandbox(arguments) => commands::sandbox::run(arguments).await,
+            Command::Keys(arguments) => commands::keys::run(arguments).await,
+            Command::Openapi(arguments) => commands::openapi::run(&arguments),
+        }
+    });
+    match ended {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(why) => output::failed(&why),
+    }
+}

@@ -1,0 +1,43 @@
+//! The real clock and the real randomness: the only readers of either.
+
+use async_trait::async_trait;
+use model::{Clock, Entropy, Timestamp};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// The system's clock.
+pub(crate) struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        #[expect(clippy::disallowed_methods, reason = "this is the one reader")]
+        let since = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+    }
+}
+
+#[async_trait]
+impl delivery::Timer for SystemClock {
+    async fn sleep_until(&self, at: Timestamp) {
+        let micros = at.as_micros().saturating_sub(self.now().as_micros());
+        tokio::time::sleep(Duration::from_micros(u64::try_from(micros).unwrap_or(0))).await;
+    }
+}
+
+/// The system's randomness.
+pub(crate) struct SystemEntropy;
+
+impl Entropy for SystemEntropy {
+    fn bytes(&self) -> [u8; 16] {
+        let mut bytes = [0; 16];
+        #[expect(clippy::disallowed_methods, reason = "this is the one source")]
+        let filled = getrandom::fill(&mut bytes);
+        if let Err(why) = filled {
+            // Without randomness tokens could be guessed: no work can go on.
+            tracing::error!(%why, "the system gives no randomness");
+            std::process::abort();
+        }
+        bytes
+    }
+}

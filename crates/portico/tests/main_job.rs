@@ -1,0 +1,332 @@
+//! The main job on the real parts: the binary, sockets, the disk, the sandbox.
+//!
+//! Goal: every accepted prospect stands at Knock exactly once, as it was sent, whatever fails on the way. Method: send bodies of every kind,
+//! break the vendor and kill the server meanwhile, and compare both sides afterwards.
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+
+mod support;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet},
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+use support::{Caller, Process, in_parallel, leads, request};
+
+const THREADS: usize = 16;
+
+/// The card that Knock should hold for `body`, member by member. Written from the mapping table, not from the mapping's code.
+fn expected_card(server: &Process, body: &Value) -> BTreeMap<&'static str, Value> {
+    let named = |list: &str, id: &Value, member: &str| -> Value {
+        let all = server.ready[list].as_array().expect("a list");
+        all.iter()
+            .find(|one| one["id"] == *id)
+            .map_or(Value::Null, |one| one[member].clone())
+    };
+    let text = |field: &str| match body[field].as_str().map(str::trim) {
+        None | Some("") => Value::Null,
+        Some(text) => json!(text),
+    };
+    let phone = body["phone_1"].as_str().map(|text| {
+        let digits: String = text.chars().filter(char::is_ascii_digit).collect();
+        format!("+1{}", &digits[digits.len() - 10..])
+    });
+    let dollars = |field: &str, up: bool| {
+        body[field].as_i64().map(|cents| {
+            let dollars = cents as f64 / 100.0;
+            if up {
+                dollars.ceil() as i64
+            } else {
+                dollars.floor() as i64
+            }
+        })
+    };
+    let distinct = |field: &str| -> Option<Vec<Value>> {
+        let mut seen = Vec::new();
+        for one in body[field].as_array()? {
+            if !seen.contains(one) {
+                seen.push(one.clone());
+            }
+        }
+        Some(seen)
+    };
+    let bedrooms = distinct("desired_num_bedrooms").map(|numbers| {
+        let words = ["STUDIO", "1_BEDROOM", "2_BEDROOMS", "3_OR_MORE_BEDROOMS"];
+        numbers
+            .iter()
+            .map(|number| words[number.as_u64().expect("a number") as usize])
+            .collect::<Vec<_>>()
+    });
+    BTreeMap::from([
+        (
+            "communityId",
+            named("communities", &body["community_id"], "x_id"),
+        ),
+        (
+            "source",
+            json!({ "title": named("attributions", &body["attribution_id"], "name") }),
+        ),
+        ("email", text("email_1")),
+        ("phone", json!(phone)),
+        (
+            "firstName",
+            if text("first_name").is_null() {
+                json!("New")
+            } else {
+                text("first_name")
+            },
+        ),
+        (
+            "lastName",
+            if text("last_name").is_null() {
+                json!("Lead")
+            } else {
+                text("last_name")
+            },
+        ),
+        ("address", text("address_1")),
+        ("city", text("city")),
+        ("state", text("state")),
+        ("zip", text("zip")),
+        (
+            "moveDate",
+            json!(body["move_in_date"].as_str().map(|date| &date[..10])),
+        ),
+        ("occupants", body["number_of_occupants"].clone()),
+        ("leaseTermMonths", body["lease_term_in_months"].clone()),
+        ("minBudget", json!(dollars("rent_minimum_in_cents", false))),
+        ("maxBudget", json!(dollars("rent_maximum_in_cents", true))),
+        ("bedrooms", json!(bedrooms)),
+        ("pets", json!(distinct("pets"))),
+        (
+            "autorespond",
+            json!(body["subscribe"].as_bool().unwrap_or(true)),
+        ),
+        (
+            "firstContactType",
+            json!(body["first_contact_type"].as_str().map(str::to_lowercase)),
+        ),
+    ])
+}
+
+fn cards(sandbox: &Process) -> Vec<Value> {
+    let state = request(
+        &sandbox.address("sandbox_url"),
+        "GET",
+        "/_sandbox/state",
+        &[],
+        "",
+    )
+    .expect("the state")
+    .json();
+    state["prospects"].as_array().expect("prospects").clone()
+}
+
+fn add_fault(sandbox: &Process, fault: &Value) {
+    let headers = [("content-type", "application/json")];
+    let answer = request(
+        &sandbox.address("sandbox_url"),
+        "POST",
+        "/_sandbox/faults",
+        &headers,
+        &fault.to_string(),
+    )
+    .expect("an answer");
+    assert_eq!(answer.status, 200, "{}", answer.body);
+}
+
+/// Posts a body under a key of its own and returns its job id if it was accepted; a refusal must be one that says why.
+fn post_one(caller: &Caller, place: usize, body: &Value) -> Option<(String, Value)> {
+    let answer = caller.post_until_answered(body, &format!("lead-{place}"));
+    let json = answer.json();
+    match answer.status {
+        200 => Some((
+            json["meta"]["job_id"]
+                .as_str()
+                .expect("a job id")
+                .to_owned(),
+            body.clone(),
+        )),
+        400 => {
+            // Shown, so that a person can judge whether each is right.
+            println!("refused: {} for {body}", json["error"]["details"]["issues"]);
+            None
+        }
+        other => panic!("{other}: {json}"),
+    }
+}
+
+fn post_all(caller: &Caller, bodies: &[Value]) -> Vec<(String, Value)> {
+    in_parallel(bodies, THREADS, |place, body| post_one(caller, place, body))
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+/// Every accepted write is SUCCESS, its record can be read back, and at Knock there is exactly one card for it, as it was sent.
+fn compare(server: &Process, sandbox: &Process, accepted: &[(String, Value)]) {
+    let caller = Caller::of(server);
+    let ends = in_parallel(accepted, THREADS, |_, (job_id, _)| caller.end_of(job_id));
+    let cards: BTreeMap<String, Value> = cards(sandbox)
+        .into_iter()
+        .map(|card| (card["prospectId"].as_str().expect("an id").to_owned(), card))
+        .collect();
+    let mut ids = BTreeSet::new();
+    for ((job_id, body), end) in accepted.iter().zip(&ends) {
+        assert_eq!(end["write_status"], "SUCCESS", "{job_id}: {end}");
+        let record = caller.get(&format!(
+            "/crm/v1/prospects/{}",
+            end["created_record_id"].as_str().expect("a record id")
+        ));
+        let x_id = record["results"]["x_id"]
+            .as_str()
+            .expect("the vendor's id")
+            .to_owned();
+        let card = &cards[&x_id];
+        for (member, value) in expected_card(server, body) {
+            assert_eq!(card[member], value, "{member} of {body}");
+        }
+        match body["notes"].as_str().map(str::trim) {
+            // A repeated delivery appends the message again: Knock's doing, and the price of never losing one.
+            Some(notes) if !notes.is_empty() => assert!(
+                card["messages"]
+                    .as_array()
+                    .expect("messages")
+                    .iter()
+                    .all(|one| *one == notes),
+                "{card}"
+            ),
+            _ => assert_eq!(card["messages"], json!([])),
+        }
+        ids.insert(x_id);
+    }
+    assert_eq!(
+        ids.len(),
+        accepted.len(),
+        "each person has a card of their own"
+    );
+    assert_eq!(cards.len(), accepted.len(), "and there is no card besides");
+    let mut contacts = HashSet::new();
+    for card in cards.values() {
+        for contact in ["email", "phone"] {
+            let matching = card[contact].as_str().map(str::to_lowercase);
+            assert!(
+                matching.is_none_or(|one| contacts.insert((card["communityId"].to_string(), one))),
+                "a second card for {card}"
+            );
+        }
+    }
+}
+
+#[test]
+fn four_hundred_leads_stand_at_knock_field_by_field() {
+    let (dir, sandbox) = (
+        tempfile::tempdir().expect("a directory"),
+        Process::sandbox(),
+    );
+    let server = Process::dev(dir.path(), "127.0.0.1:0", &sandbox);
+    let bodies = leads(&server, 400);
+    let accepted = post_all(&Caller::of(&server), &bodies);
+    println!("{} of {} accepted", accepted.len(), bodies.len());
+    assert!(accepted.len() * 10 >= bodies.len() * 9, "most are accepted");
+    compare(&server, &sandbox, &accepted);
+}
+
+/// Three calls in ten fail, in every way there is.
+fn break_the_vendor(sandbox: &Process) {
+    let kinds = [
+        json!({ "kind": "timeout_after_store", "latency_ms": 200 }),
+        json!({ "kind": "reset_after_store" }),
+        json!({ "kind": "reset_before_store" }),
+        json!({ "kind": "malformed_body" }),
+        json!({ "kind": "empty_body" }),
+        json!({ "kind": "error_in_200" }),
+        json!({ "kind": "status", "status": 500 }),
+        json!({ "kind": "status", "status": 502 }),
+        json!({ "kind": "status", "status": 503 }),
+        json!({ "kind": "status", "status": 429 }),
+    ];
+    for mut fault in kinds {
+        fault["match"] = json!({ "method": "POST", "path": "/prospect" });
+        // Ten kinds, each so likely that all together make three in ten.
+        fault["probability"] = json!(0.035);
+        add_fault(sandbox, &fault);
+    }
+}
+
+#[test]
+fn a_vendor_that_fails_three_calls_in_ten_gets_every_lead_once() {
+    let (dir, sandbox) = (
+        tempfile::tempdir().expect("a directory"),
+        Process::sandbox(),
+    );
+    let server = Process::dev(dir.path(), "127.0.0.1:0", &sandbox);
+    break_the_vendor(&sandbox);
+    let accepted = post_all(&Caller::of(&server), &leads(&server, 400));
+    compare(&server, &sandbox, &accepted);
+}
+
+#[test]
+fn kill_nine_ten_times_over_loses_and_doubles_nothing() {
+    let (dir, sandbox) = (
+        tempfile::tempdir().expect("a directory"),
+        Process::sandbox(),
+    );
+    let mut server = Process::dev(dir.path(), "127.0.0.1:0", &sandbox);
+    let (caller, bodies) = (Caller::of(&server), leads(&server, 400));
+    break_the_vendor(&sandbox);
+    let accepted = std::thread::scope(|scope| {
+        let posting = scope.spawn(|| {
+            // Spread over the kills, so that each falls into the middle of something.
+            in_parallel(&bodies, THREADS, |place, body| {
+                std::thread::sleep(Duration::from_millis(40 + (place as u64 * 37) % 120));
+                post_one(&caller, place, body).map(|(job_id, _)| (place, job_id))
+            })
+        });
+        for round in 0..10_u64 {
+            std::thread::sleep(Duration::from_millis(90 + (round * 67) % 210));
+            server.kill();
+            server = Process::dev(dir.path(), &caller.address, &sandbox);
+        }
+        posting.join().expect("the posting thread")
+    });
+    let accepted: Vec<(String, Value)> = accepted
+        .into_iter()
+        .flatten()
+        .map(|(place, job_id)| (job_id, bodies[place].clone()))
+        .collect();
+    compare(&server, &sandbox, &accepted);
+}
+
+#[test]
+fn a_thousand_twins_under_one_key_are_one_write() {
+    let (dir, sandbox) = (
+        tempfile::tempdir().expect("a directory"),
+        Process::sandbox(),
+    );
+    let server = Process::dev(dir.path(), "127.0.0.1:0", &sandbox);
+    let (caller, body) = (Caller::of(&server), leads(&server, 1).remove(0));
+    let twins = vec![body; 1_000];
+    let answers = in_parallel(&twins, 1_000, |_, body| {
+        caller.post_until_answered(body, "the-same")
+    });
+    assert!(
+        answers
+            .iter()
+            .all(|answer| answer.status == 200 && answer.body == answers[0].body),
+        "identical answers"
+    );
+    let firsts = answers
+        .iter()
+        .filter(|answer| !answer.head.contains("idempotency-replayed: true"))
+        .count();
+    assert_eq!(firsts, 1, "all but one are replays");
+    let job_id = answers[0].json()["meta"]["job_id"]
+        .as_str()
+        .expect("a job id")
+        .to_owned();
+    assert_eq!(caller.end_of(&job_id)["write_status"], "SUCCESS");
+    assert_eq!(cards(&sandbox).len(), 1);
+    assert_eq!(cards(&sandbox)[0]["updates"], 0, "one call");
+}

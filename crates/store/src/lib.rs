@@ -1,0 +1,311 @@
+//! What Portico remembers.
+//!
+//! [`Store`] is the list of use cases: one method is one transaction. [`sqlite`] is the back end on one machine's disk. [`conformance`] is the
+//! suite that every back end passes.
+//! Guarantee: when a method that changes something returns `Ok`, the change is on stable storage; when it returns an error, nothing changed
+//! that a repeat could double.
+
+#[cfg(feature = "conformance")]
+pub mod conformance;
+pub mod live;
+pub mod migrations;
+pub mod sealing;
+pub mod signals;
+pub mod sqlite;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use model::{
+    Directory, IntegrationId, JobId, KeyId, ProspectId, Scope, Timestamp,
+    directory::{Agent, Attribution, Community, Contents, Integration},
+    id::EventId,
+    key::Key,
+    resources::prospect::Prospect,
+    write::{Attempt, Call, Confirmed, NewWrite, Operation, Write, WriteStatus},
+};
+
+pub use crate::{live::Live, sealing::Sealer, signals::Signals};
+
+/// Why a use case failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The queue in front of the disk is full: try again in a moment.
+    #[error("the store is busy")]
+    Busy,
+    /// The store is shutting down.
+    #[error("the store is closed")]
+    Closed,
+    /// What was asked does not fit what is stored; in words for the caller.
+    #[error("{0}")]
+    Conflict(String),
+    /// The database failed; in words for the operator.
+    #[error("database: {0}")]
+    Database(String),
+    /// A stored row could not be read; in words for the operator.
+    #[error("stored data: {0}")]
+    Corrupt(String),
+    /// The master key is not the one that sealed what is stored.
+    #[error("master key: {0}")]
+    MasterKey(String),
+}
+
+/// An idempotency key as it is kept.
+#[derive(Clone)]
+pub struct Once {
+    /// SHA-256 over the API key's id and the caller's key.
+    pub key_hash: [u8; 32],
+    /// SHA-256 over the operation and the body.
+    pub fingerprint: [u8; 32],
+    /// Until when it is kept.
+    pub expires_at: Timestamp,
+}
+
+/// What became of a write at the door.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Acceptance {
+    /// It is stored.
+    Accepted,
+    /// Its idempotency key was used before with the same body: this is that write.
+    Replayed {
+        /// The first write's id.
+        job_id: JobId,
+        /// The first write's echo, byte for byte.
+        result: String,
+    },
+    /// Its idempotency key was used before with another body.
+    Mismatch,
+}
+
+/// How many due writes to claim, and for whom.
+pub struct Claim {
+    /// Integrations and how many writes each may have.
+    pub lanes: Vec<(IntegrationId, u32)>,
+    /// What counts as due.
+    pub now: Timestamp,
+    /// Until when the claimer holds them without renewing.
+    pub lease_until: Timestamp,
+}
+
+/// What a claim brought for one integration.
+pub struct Lane {
+    /// The integration.
+    pub integration_id: IntegrationId,
+    /// Its writes, now under a lease.
+    pub writes: Vec<Claimed>,
+    /// When its next ready write is due, if it has one.
+    pub next_due_at: Option<Timestamp>,
+}
+
+/// The right to record what became of one attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Ticket {
+    /// The write's place in the order accepted.
+    pub seq: i64,
+    /// Which attempt of it.
+    pub attempt: u32,
+}
+
+/// A write under a lease.
+pub struct Claimed {
+    /// The lease.
+    pub ticket: Ticket,
+    /// The write.
+    pub job_id: JobId,
+    /// What is asked.
+    pub operation: Operation,
+    /// When it was accepted.
+    pub accepted_at: Timestamp,
+    /// Whether an earlier attempt ended without a known outcome: the vendor may hold it.
+    pub may_be_held: bool,
+    /// What the vendor is sent.
+    pub call: Call,
+    /// What its confirmation makes.
+    pub confirmed: Confirmed,
+}
+
+/// How an attempt leaves its write.
+#[derive(Clone)]
+pub enum Verdict {
+    /// The vendor confirmed it under its own id.
+    Delivered {
+        /// The vendor's id of the record.
+        x_id: String,
+        /// Our id of the record, should it be new.
+        record_id: ProspectId,
+    },
+    /// It has ended without success.
+    Failed {
+        /// Why, in words.
+        errors: Vec<String>,
+    },
+    /// It will be tried again.
+    Again {
+        /// Not before.
+        at: Timestamp,
+        /// Why it has not ended, in words.
+        errors: Vec<String>,
+    },
+}
+
+/// An attempt that is over, and what follows.
+#[derive(Clone)]
+pub struct Finish {
+    /// The lease.
+    pub ticket: Ticket,
+    /// The attempt.
+    pub attempt: Attempt,
+    /// What follows.
+    pub verdict: Verdict,
+    /// When.
+    pub now: Timestamp,
+    /// The id of the event that announces the end, should it be one.
+    pub event_id: EventId,
+}
+
+/// Which leases to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lapse {
+    /// Those whose time is over.
+    Expired,
+    /// All: the caller knows that no worker lives. For the start of a store that only one process may own.
+    All,
+}
+
+/// A page of a list.
+pub struct Page<T> {
+    /// The rows.
+    pub rows: Vec<T>,
+    /// How many there are in all.
+    pub total: u64,
+    /// Whether more follow.
+    pub has_more: bool,
+}
+
+/// An integration and what belongs to it, to be registered or changed as one.
+pub struct Registration {
+    /// The integration.
+    pub integration: Integration,
+    /// Its communities.
+    pub communities: Vec<Community>,
+    /// Its attributions.
+    pub attributions: Vec<Attribution>,
+    /// Its agents.
+    pub agents: Vec<Agent>,
+}
+
+/// How much is waiting.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Depth {
+    /// Writes that have not ended.
+    pub open: u64,
+    /// When the oldest of them was accepted.
+    pub oldest_accepted_at: Option<Timestamp>,
+}
+
+/// Who wants to know about commits: metrics.
+pub trait Observer: Send + Sync + 'static {
+    /// One commit was synced: how many requests shared it, how many of them were accepted writes, and how long it took.
+    fn committed(&self, requests: usize, accepts: usize, took: Duration);
+}
+
+/// An observer that looks away.
+pub struct Unobserved;
+
+impl Observer for Unobserved {
+    fn committed(&self, _requests: usize, _accepts: usize, _took: Duration) {}
+}
+
+/// The use cases. One method is one transaction.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// Takes a write into custody. On `Ok` it is on stable storage.
+    async fn write_accept(
+        &self,
+        scope: &Scope,
+        write: NewWrite,
+        once: Option<Once>,
+    ) -> Result<Acceptance, Error>;
+
+    /// What an idempotency key stands for already, if anything.
+    async fn replay_find(&self, scope: &Scope, once: &Once) -> Result<Option<Acceptance>, Error>;
+
+    /// A write as it stands; `None` when there is none that the caller may know of.
+    async fn write_find(&self, scope: &Scope, job_id: JobId) -> Result<Option<Write>, Error>;
+
+    /// The attempts of a write, oldest first.
+    async fn attempts_list(&self, scope: &Scope, job_id: JobId) -> Result<Vec<Attempt>, Error>;
+
+    /// A prospect that a vendor has confirmed.
+    async fn prospect_find(&self, scope: &Scope, id: ProspectId)
+    -> Result<Option<Prospect>, Error>;
+
+    /// Prospects, newest first.
+    async fn prospects_list(
+        &self,
+        scope: &Scope,
+        offset: u64,
+        limit: u64,
+    ) -> Result<Page<Prospect>, Error>;
+
+    /// Puts due writes under a lease, in the order due, and counts an attempt for each.
+    async fn writes_claim(&self, claim: Claim) -> Result<Vec<Lane>, Error>;
+
+    /// Prolongs leases that are still held.
+    async fn leases_renew(&self, tickets: Vec<Ticket>, until: Timestamp) -> Result<(), Error>;
+
+    /// Ends leases: their writes are due again and their attempts are recorded as cut off. Returns how many.
+    async fn leases_lapse(&self, which: Lapse, now: Timestamp) -> Result<u64, Error>;
+
+    /// Every integration that has a ready write, and when its first is due.
+    async fn lanes_due(&self) -> Result<Vec<(IntegrationId, Timestamp)>, Error>;
+
+    /// Records an attempt and what follows from it: record, outcome, event, and the next write about the same person made ready.
+    /// Returns the write's status afterwards.
+    async fn attempt_finish(&self, finish: &Finish) -> Result<WriteStatus, Error>;
+
+    /// A number that changes whenever the directory does.
+    async fn directory_revision(&self) -> Result<i64, Error>;
+
+    /// Everything a [`Directory`] is made of, credentials unsealed.
+    async fn directory_contents(&self) -> Result<Contents, Error>;
+
+    /// Registers an integration with all that belongs to it, or replaces what is registered under the same ids.
+    async fn integration_register(
+        &self,
+        registration: Registration,
+        now: Timestamp,
+    ) -> Result<(), Error>;
+
+    /// Stores a key.
+    async fn key_create(&self, key: Key) -> Result<(), Error>;
+
+    /// Every key, oldest first.
+    async fn keys_list(&self) -> Result<Vec<Key>, Error>;
+
+    /// Revokes a key; `false` when there is none with this id. Revoking twice changes nothing.
+    async fn key_revoke(&self, id: KeyId, now: Timestamp) -> Result<bool, Error>;
+
+    /// Removes up to `limit` idempotency keys that have expired. Returns how many.
+    async fn idempotency_sweep(&self, now: Timestamp, limit: u32) -> Result<u64, Error>;
+
+    /// How much is waiting.
+    async fn queue_depth(&self) -> Result<Depth, Error>;
+
+    /// Whether a transaction goes through.
+    async fn check(&self) -> Result<(), Error>;
+
+    /// What waiters are woken by.
+    fn signals(&self) -> &Signals;
+
+    /// Finishes what is queued and closes. Later calls fail with [`Error::Closed`].
+    async fn close(&self);
+}
+
+/// The directory as it is now.
+///
+/// # Errors
+/// As the store's.
+pub async fn directory_load(store: &dyn Store, now: Timestamp) -> Result<Directory, Error> {
+    Ok(Directory::new(store.directory_contents().await?, now))
+}

@@ -1,0 +1,219 @@
+//! Writes at the door: accept, idempotency, and what a write is afterwards.
+
+use model::{
+    JobId, Scope, Timestamp,
+    write::{Call, Confirmed, NewWrite, Operation, Outcome, Write, WriteStatus},
+};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use serde::{Deserialize, Serialize};
+
+use super::{corrupt, database};
+use crate::{Acceptance, Error, Once, signals::Effects};
+
+/// What the vendor is sent and what its confirmation makes, as kept in `writes.request`.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Request {
+    pub(super) call: Call,
+    pub(super) confirmed: Confirmed,
+}
+
+/// States of a row in `queue`.
+pub(super) const WAITS: i64 = 0;
+pub(super) const READY: i64 = 1;
+pub(super) const LEASED: i64 = 2;
+
+pub(super) fn accept(
+    connection: &Connection,
+    effects: &mut Effects,
+    scope: &Scope,
+    write: &NewWrite,
+    request: &str,
+    once: Option<&Once>,
+) -> Result<Acceptance, Error> {
+    if !scope.sees(write.integration_id) {
+        return Err(Error::Conflict(
+            "the integration is not the caller's".to_owned(),
+        ));
+    }
+    if let Some(once) = once {
+        if let Some(earlier) = replay(connection, once)? {
+            return Ok(earlier);
+        }
+        connection
+            .prepare_cached("INSERT OR REPLACE INTO idempotency (key_hash, fingerprint, job_id, expires_at) VALUES (?1, ?2, ?3, ?4)")
+            .and_then(|mut sql| sql.execute(params![once.key_hash, once.fingerprint, write.job_id.to_string(), once.expires_at.as_micros()]))
+            .map_err(database)?;
+    }
+    if let Some(failed) = write.retry_of {
+        retry_is_allowed(connection, failed)?;
+    }
+    let lane: i64 = connection
+        .prepare_cached("SELECT n FROM integrations WHERE id = ?1")
+        .and_then(|mut sql| sql.query_row([write.integration_id.to_string()], |row| row.get(0)))
+        .map_err(database)?;
+    connection
+        .prepare_cached(
+            "INSERT INTO writes (job_id, lane, community_id, operation, accepted_at, retry_of, result, request, status) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        )
+        .and_then(|mut sql| {
+            sql.execute(params![
+                write.job_id.to_string(),
+                lane,
+                write.community_id.to_string(),
+                write.operation.word(),
+                write.accepted_at.as_micros(),
+                write.retry_of.map(|id| id.to_string()),
+                write.result,
+                request,
+                WriteStatus::Pending.word(),
+            ])
+        })
+        .map_err(database)?;
+    let seq = connection.last_insert_rowid();
+
+    let mut waits = false;
+    for key in &write.order_keys {
+        waits |= connection
+            .prepare_cached("SELECT EXISTS (SELECT 1 FROM queue_order WHERE order_key = ?1)")
+            .and_then(|mut sql| sql.query_row([key], |row| row.get::<_, bool>(0)))
+            .map_err(database)?;
+    }
+    for key in &write.order_keys {
+        connection
+            .prepare_cached("INSERT OR IGNORE INTO queue_order (order_key, seq) VALUES (?1, ?2)")
+            .and_then(|mut sql| sql.execute([*key, seq]))
+            .map_err(database)?;
+    }
+    let keys: Vec<u8> = write
+        .order_keys
+        .iter()
+        .flat_map(|key| key.to_be_bytes())
+        .collect();
+    connection
+        .prepare_cached(
+            "INSERT INTO queue (seq, lane, state, due_at, order_keys) VALUES (?1, ?2, ?3, ?4, ?5)",
+        )
+        .and_then(|mut sql| {
+            sql.execute(params![
+                seq,
+                lane,
+                if waits { WAITS } else { READY },
+                write.accepted_at.as_micros(),
+                keys
+            ])
+        })
+        .map_err(database)?;
+    if !waits {
+        effects.due.insert(write.integration_id);
+    }
+    Ok(Acceptance::Accepted)
+}
+
+/// Only a failed write may be repeated, and only once: its repeat can be repeated in turn.
+fn retry_is_allowed(connection: &Connection, failed: JobId) -> Result<(), Error> {
+    let failed = failed.to_string();
+    let status: Option<String> = connection
+        .prepare_cached("SELECT status FROM writes WHERE job_id = ?1")
+        .and_then(|mut sql| sql.query_row([&failed], |row| row.get(0)).optional())
+        .map_err(database)?;
+    match status.as_deref().and_then(WriteStatus::of) {
+        Some(WriteStatus::Failure) => {}
+        Some(status) => {
+            return Err(Error::Conflict(format!(
+                "only a write that ended as FAILURE can be retried; this one is {status}"
+            )));
+        }
+        None => {
+            return Err(Error::Conflict(
+                "there is no such write to retry".to_owned(),
+            ));
+        }
+    }
+    let repeat: Option<String> = connection
+        .prepare_cached("SELECT job_id FROM writes WHERE retry_of = ?1")
+        .and_then(|mut sql| sql.query_row([&failed], |row| row.get(0)).optional())
+        .map_err(database)?;
+    match repeat {
+        None => Ok(()),
+        Some(job_id) => Err(Error::Conflict(format!(
+            "this write was retried already, as {job_id}; retry that one if it failed too"
+        ))),
+    }
+}
+
+pub(super) fn replay(connection: &Connection, once: &Once) -> Result<Option<Acceptance>, Error> {
+    let found: Option<(Vec<u8>, String, String)> = connection
+        .prepare_cached(
+            "SELECT i.fingerprint, i.job_id, w.result FROM idempotency i JOIN writes w ON w.job_id = i.job_id WHERE i.key_hash = ?1",
+        )
+        .and_then(|mut sql| sql.query_row([once.key_hash], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).optional())
+        .map_err(database)?;
+    Ok(match found {
+        None => None,
+        Some((fingerprint, _, _)) if fingerprint != once.fingerprint => Some(Acceptance::Mismatch),
+        Some((_, job_id, result)) => {
+            let job_id = job_id
+                .parse()
+                .map_err(|_| Error::Corrupt("a job id of an idempotency key".to_owned()))?;
+            Some(Acceptance::Replayed { job_id, result })
+        }
+    })
+}
+
+pub(super) fn sweep(connection: &Connection, now: Timestamp, limit: u32) -> Result<u64, Error> {
+    connection
+        .prepare_cached("DELETE FROM idempotency WHERE key_hash IN (SELECT key_hash FROM idempotency WHERE expires_at <= ?1 LIMIT ?2)")
+        .and_then(|mut sql| sql.execute(params![now.as_micros(), limit]))
+        .map(|count| count as u64)
+        .map_err(database)
+}
+
+pub(super) fn find(
+    connection: &Connection,
+    scope: &Scope,
+    job_id: JobId,
+) -> Result<Option<Write>, Error> {
+    let row = connection
+        .prepare_cached(
+            "SELECT i.id, w.community_id, w.operation, w.result, w.request, w.status, w.outcome, coalesce(w.errors, q.errors), w.record_id, coalesce(q.attempt, w.attempts), w.accepted_at, w.completed_at, CASE q.state WHEN 1 THEN q.due_at END \
+             FROM writes w JOIN integrations i ON i.n = w.lane LEFT JOIN queue q ON q.seq = w.seq WHERE w.job_id = ?1",
+        )
+        .and_then(|mut sql| sql.query_row([job_id.to_string()], |row| Ok(read(row, job_id))).optional())
+        .map_err(database)?;
+    let write = row.transpose()?;
+    Ok(write.filter(|write| scope.sees(write.integration_id)))
+}
+
+fn read(row: &Row<'_>, job_id: JobId) -> Result<Write, Error> {
+    let bad = |what: &str| Error::Corrupt(format!("{what} of write {job_id}"));
+    let text = |place: usize| row.get::<_, String>(place).map_err(database);
+    let maybe = |place: usize| row.get::<_, Option<String>>(place).map_err(database);
+    let time = |place: usize| {
+        row.get::<_, Option<i64>>(place)
+            .map(|at| at.map(Timestamp::from_micros))
+            .map_err(database)
+    };
+    let request: Request = serde_json::from_str(&text(4)?).map_err(corrupt("a stored request"))?;
+    Ok(Write {
+        job_id,
+        integration_id: text(0)?.parse().map_err(|_| bad("the integration"))?,
+        community_id: text(1)?.parse().map_err(|_| bad("the community"))?,
+        operation: Operation::of(&text(2)?).ok_or_else(|| bad("the operation"))?,
+        result: text(3)?,
+        call: request.call,
+        status: WriteStatus::of(&text(5)?).ok_or_else(|| bad("the status"))?,
+        outcome: maybe(6)?
+            .map(|word| Outcome::of(&word).ok_or_else(|| bad("the outcome")))
+            .transpose()?,
+        errors: maybe(7)?
+            .map(|json| serde_json::from_str(&json))
+            .transpose()
+            .map_err(corrupt("a stored list of errors"))?
+            .unwrap_or_default(),
+        record_id: maybe(8)?,
+        attempts: row.get(9).map_err(database)?,
+        accepted_at: time(10)?.ok_or_else(|| bad("the time"))?,
+        completed_at: time(11)?,
+        next_attempt_at: time(12)?,
+    })
+}

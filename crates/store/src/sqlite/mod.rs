@@ -1,0 +1,291 @@
+//! The store on one machine's disk: SQLite in WAL mode, one writing thread, a few readers.
+//!
+//! Guarantee: `synchronous=FULL`, so a commit that returned survives the loss of power.
+
+mod delivery;
+mod directory;
+mod intake;
+mod readers;
+mod records;
+mod schema;
+mod writer;
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use model::{
+    IntegrationId, JobId, KeyId, ProspectId, Scope, Timestamp,
+    directory::Contents,
+    key::Key,
+    resources::prospect::Prospect,
+    write::{Attempt, NewWrite, Write, WriteStatus},
+};
+use rusqlite::Connection;
+
+use self::{
+    readers::Readers,
+    writer::{Kind, Writer},
+};
+use crate::{
+    Acceptance, Claim, Depth, Error, Finish, Lane, Lapse, Observer, Once, Page, Registration,
+    Sealer, Signals, Store, Ticket,
+};
+
+/// How long a connection waits for another process (the command line) to finish its transaction.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Pages of the write-ahead log at which it is folded into the database: large enough that the sync it costs is rare.
+const CHECKPOINT_PAGES: u32 = 4_000;
+
+/// KiB of pages that one connection keeps in memory.
+const CACHE_KIB: i32 = 8 * 1_024;
+
+/// Statements that one connection keeps prepared: more than there are in these files.
+const STATEMENTS: usize = 128;
+
+/// The store on one machine's disk.
+pub struct Sqlite {
+    writer: Writer,
+    readers: Readers,
+    signals: Arc<Signals>,
+    sealer: Sealer,
+}
+
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "it stands in map_err, which passes by value"
+)]
+pub(crate) fn database(why: rusqlite::Error) -> Error {
+    Error::Database(why.to_string())
+}
+
+pub(crate) fn corrupt(what: &str) -> impl FnOnce(serde_json::Error) -> Error {
+    // serde's message repeats the value it stumbled over, which may be a person's: only its place is told.
+    move |why| {
+        Error::Corrupt(format!(
+            "{what} is not readable at line {} column {}",
+            why.line(),
+            why.column()
+        ))
+    }
+}
+
+pub(crate) fn prepare_connection(connection: &Connection) -> Result<(), Error> {
+    connection.busy_timeout(BUSY_TIMEOUT).map_err(database)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    connection
+        .pragma_update(None, "cache_size", -CACHE_KIB)
+        .map_err(database)
+}
+
+impl Sqlite {
+    /// Opens the database at `path`, made when absent, and brings its schema up to date.
+    ///
+    /// # Errors
+    /// When it cannot be opened, was written by a newer Portico, or is sealed under another master key.
+    pub fn open(
+        path: &Path,
+        sealer: Sealer,
+        observer: Arc<dyn Observer>,
+        now: Timestamp,
+    ) -> Result<Self, Error> {
+        let mut connection = Connection::open(path).map_err(database)?;
+        prepare_connection(&connection)?;
+        connection
+            .pragma_update(None, "journal_mode", "WAL")
+            .map_err(database)?;
+        connection
+            .pragma_update(None, "synchronous", "FULL")
+            .map_err(database)?;
+        connection
+            .pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)
+            .map_err(database)?;
+        schema::migrate(&mut connection, now)?;
+        directory::contents(&connection, &sealer)?;
+        let signals = Arc::new(Signals::default());
+        let readers = Readers::open(path)?;
+        let writer = Writer::start(connection, signals.clone(), observer)?;
+        Ok(Self {
+            writer,
+            readers,
+            signals,
+            sealer,
+        })
+    }
+}
+
+#[async_trait]
+impl Store for Sqlite {
+    async fn write_accept(
+        &self,
+        scope: &Scope,
+        write: NewWrite,
+        once: Option<Once>,
+    ) -> Result<Acceptance, Error> {
+        let scope = scope.clone();
+        let request = serde_json::to_string(&intake::Request {
+            call: write.call.clone(),
+            confirmed: write.confirmed.clone(),
+        })
+        .map_err(|why| Error::Conflict(format!("the write cannot be stored: {why}")))?;
+        let bytes = write.result.len() + request.len();
+        self.writer
+            .write(Kind::Accept { bytes }, move |connection, effects| {
+                intake::accept(connection, effects, &scope, &write, &request, once.as_ref())
+            })
+            .await
+    }
+
+    async fn replay_find(&self, _scope: &Scope, once: &Once) -> Result<Option<Acceptance>, Error> {
+        let once = once.clone();
+        self.readers
+            .read(move |connection| intake::replay(connection, &once))
+            .await
+    }
+
+    async fn write_find(&self, scope: &Scope, job_id: JobId) -> Result<Option<Write>, Error> {
+        let scope = scope.clone();
+        self.readers
+            .read(move |connection| intake::find(connection, &scope, job_id))
+            .await
+    }
+
+    async fn attempts_list(&self, scope: &Scope, job_id: JobId) -> Result<Vec<Attempt>, Error> {
+        let scope = scope.clone();
+        self.readers
+            .read(move |connection| delivery::attempts(connection, &scope, job_id))
+            .await
+    }
+
+    async fn prospect_find(
+        &self,
+        scope: &Scope,
+        id: ProspectId,
+    ) -> Result<Option<Prospect>, Error> {
+        let scope = scope.clone();
+        self.readers
+            .read(move |connection| records::find(connection, &scope, id))
+            .await
+    }
+
+    async fn prospects_list(
+        &self,
+        scope: &Scope,
+        offset: u64,
+        limit: u64,
+    ) -> Result<Page<Prospect>, Error> {
+        let scope = scope.clone();
+        self.readers
+            .read(move |connection| records::list(connection, &scope, offset, limit))
+            .await
+    }
+
+    async fn writes_claim(&self, claim: Claim) -> Result<Vec<Lane>, Error> {
+        self.writer
+            .write(Kind::Other, move |connection, _| {
+                delivery::claim(connection, &claim)
+            })
+            .await
+    }
+
+    async fn leases_renew(&self, tickets: Vec<Ticket>, until: Timestamp) -> Result<(), Error> {
+        self.writer
+            .write(Kind::Other, move |connection, _| {
+                delivery::renew(connection, &tickets, until)
+            })
+            .await
+    }
+
+    async fn leases_lapse(&self, which: Lapse, now: Timestamp) -> Result<u64, Error> {
+        self.writer
+            .write(Kind::Other, move |connection, effects| {
+                delivery::lapse(connection, effects, which, now)
+            })
+            .await
+    }
+
+    async fn lanes_due(&self) -> Result<Vec<(IntegrationId, Timestamp)>, Error> {
+        self.readers.read(delivery::lanes_due).await
+    }
+
+    async fn attempt_finish(&self, finish: &Finish) -> Result<WriteStatus, Error> {
+        let finish = finish.clone();
+        self.writer
+            .write(Kind::Other, move |connection, effects| {
+                delivery::finish(connection, effects, &finish)
+            })
+            .await
+    }
+
+    async fn directory_revision(&self) -> Result<i64, Error> {
+        self.readers.read(directory::revision).await
+    }
+
+    async fn directory_contents(&self) -> Result<Contents, Error> {
+        let sealer = self.sealer.clone();
+        self.readers
+            .read(move |connection| directory::contents(connection, &sealer))
+            .await
+    }
+
+    async fn integration_register(
+        &self,
+        registration: Registration,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        let sealed = self.sealer.seal(
+            &registration.integration.id.to_string(),
+            &registration.integration.credential,
+        )?;
+        self.writer
+            .write(Kind::Other, move |connection, effects| {
+                directory::register(connection, effects, &registration, &sealed, now)
+            })
+            .await
+    }
+
+    async fn key_create(&self, key: Key) -> Result<(), Error> {
+        self.writer
+            .write(Kind::Other, move |connection, effects| {
+                directory::key_create(connection, effects, &key)
+            })
+            .await
+    }
+
+    async fn keys_list(&self) -> Result<Vec<Key>, Error> {
+        self.readers.read(directory::keys).await
+    }
+
+    async fn key_revoke(&self, id: KeyId, now: Timestamp) -> Result<bool, Error> {
+        self.writer
+            .write(Kind::Other, move |connection, effects| {
+                directory::key_revoke(connection, effects, id, now)
+            })
+            .await
+    }
+
+    async fn idempotency_sweep(&self, now: Timestamp, limit: u32) -> Result<u64, Error> {
+        self.writer
+            .write(Kind::Other, move |connection, _| {
+                intake::sweep(connection, now, limit)
+            })
+            .await
+    }
+
+    async fn queue_depth(&self) -> Result<Depth, Error> {
+        self.readers.read(delivery::depth).await
+    }
+
+    async fn check(&self) -> Result<(), Error> {
+        self.writer.write(Kind::Other, |_, _| Ok(())).await
+    }
+
+    fn signals(&self) -> &Signals {
+        &self.signals
+    }
+
+    async fn close(&self) {
+        self.writer.close().await;
+        self.readers.close();
+    }
+}

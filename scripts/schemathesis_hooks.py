@@ -1,0 +1,163 @@
+"""What schemathesis cannot read out of the OpenAPI document, told to it here. Loaded by scripts/schemathesis.
+
+A body made from the schema alone names an integration that does not exist, so almost every write would stop at the
+reference check and nothing behind it would be tested. So most generated requests get the ids that the server has
+seeded, and a phone number that can be one. The rest keep what was generated: refusing it well is tested too.
+
+Nothing here is random: what a request gets depends on what was generated for it, so a run can be repeated.
+"""
+
+import atexit
+import collections
+import hashlib
+import json
+import os
+import re
+
+import schemathesis
+from schemathesis.core.parameters import ParameterLocation
+
+SEEDED = json.loads(os.environ["PORTICO_SEEDED"])
+COUNTS_FILE = os.environ["PORTICO_COUNTS"]
+
+CREATE_PROSPECT = "POST /crm/v1/prospects/knock"
+DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+
+# How many requests got which status, by operation: scripts/schemathesis fails when an operation never succeeded.
+counts = collections.Counter()
+
+
+def number_of(value):
+    """A number that depends on the value alone (Python's own hash changes from process to process)."""
+    text = json.dumps(value, sort_keys=True, default=repr)
+    return int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:8], "big")
+
+
+def pick(values, number):
+    return values[number % len(values)]
+
+
+def ids_that_belong_together(number):
+    """A community, with an attribution and an agent that are valid for it."""
+    community = pick(SEEDED["communities"], number)["id"]
+
+    def of_community(records):
+        # An empty or missing list of communities means all of them.
+        fitting = [r["id"] for r in records if community in (r.get("community_ids") or [community])]
+        return pick(fitting, number // 7) if fitting else None
+
+    return {
+        "integration_id": SEEDED["integration_id"],
+        "community_id": community,
+        "attribution_id": of_community(SEEDED["attributions"]),
+        "agent_id": of_community(SEEDED["agents"]),
+    }
+
+
+def use_real_ids(body, number, broken):
+    """Real ids where the body has ids. Also in a body that is broken elsewhere: then it is the broken part, and not
+    an unknown id, that the server has to refuse. What is missing or of another type stays so, and in a broken body
+    also what is empty or too long, since just that may be what is broken."""
+    for name, real in ids_that_belong_together(number).items():
+        value = body.get(name)
+        if real is not None and isinstance(value, str) and not (broken and not 0 < len(value) <= 64):
+            body[name] = real
+
+
+def make_sense(body, number):
+    """The rules between and inside fields that JSON Schema cannot state, for a body that follows the schema."""
+    # Reserved for fiction: 555-01xx. Nobody is called, but nobody could be either.
+    phone = f"+1 206-555-01{number % 100:02}"
+    if isinstance(body.get("phone_1"), str):
+        body["phone_1"] = phone
+    if not isinstance(body.get("phone_1"), str) and not isinstance(body.get("email_1"), str):
+        body["phone_1"] = phone
+    if isinstance(body.get("move_in_date"), str) and not DATE.match(body["move_in_date"]):
+        body["move_in_date"] = f"2027-{number % 12 + 1:02}-{number % 28 + 1:02}"
+    low, high = body.get("rent_minimum_in_cents"), body.get("rent_maximum_in_cents")
+    if isinstance(low, int) and isinstance(high, int) and high < low:
+        body["rent_minimum_in_cents"], body["rent_maximum_in_cents"] = high, low
+
+
+@schemathesis.hook
+def map_case(context, case):
+    meta = case.meta
+    negative = {
+        location: meta is not None and meta.is_negative_at(location)
+        for location in (ParameterLocation.PATH, ParameterLocation.QUERY, ParameterLocation.HEADER, ParameterLocation.BODY)
+    }
+    number = number_of([case.method, case.path, case.path_parameters, case.query, dict(case.headers or {}), case.body])
+
+    # Three of four requests ask for something that exists; the fourth finds out how a 404 looks.
+    if case.path_parameters and not negative[ParameterLocation.PATH] and number % 4:
+        known = SEEDED["prospects"] if "/prospects/" in case.path else SEEDED["jobs"]
+        for name in case.path_parameters:
+            case.path_parameters[name] = pick(known, number // 4)
+
+    if isinstance(case.body, dict) and number % 8:
+        body = dict(case.body)
+        use_real_ids(body, number, negative[ParameterLocation.BODY])
+        if not negative[ParameterLocation.BODY]:
+            make_sense(body, number)
+        if body != case.body:
+            case.body = body
+
+    if case.query and not negative[ParameterLocation.QUERY]:
+        # A cursor is opaque: only one that the server gave out can be right.
+        if "cursor" in case.query:
+            if SEEDED["cursor"] is None:
+                del case.query["cursor"]
+            else:
+                case.query["cursor"] = SEEDED["cursor"]
+        if isinstance(case.query.get("integration_id"), str) and number % 4:
+            case.query["integration_id"] = SEEDED["integration_id"]
+        if isinstance(case.query.get("community_id"), str) and number % 4:
+            case.query["community_id"] = pick(SEEDED["communities"], number)["id"]
+
+    if case.headers and not negative[ParameterLocation.HEADER]:
+        # One key for two bodies is a 422 by design, and short generated keys repeat all the time.
+        key = case.headers.get("Idempotency-Key")
+        if isinstance(key, str):
+            unique = f"{number:016x}"
+            case.headers["Idempotency-Key"] = f'"{unique}"' if key.startswith('"') else unique
+        # A held answer is right, and would use up the time of the run.
+        if isinstance(case.headers.get("Prefer"), str):
+            case.headers["Prefer"] = f"wait={number % 2}"
+    return case
+
+
+@schemathesis.hook
+def filter_failure(context, failure, case, response):
+    """Let exactly one thing pass: creating a prospect may refuse a body that follows the schema, when each of its
+    problems is one that JSON Schema cannot say: an id that does not exist or does not belong (custom), a number that
+    is no phone number, an address that is a placeholder, a maximum below the minimum. A 400 for anything that the
+    schema could have said (a type, a length, an enum member, an unknown key) is a wrong document, and stays a failure.
+    """
+    if type(failure).__name__ != "RejectedPositiveData" or response.status_code != 400:
+        return True
+    if f"{case.method} {case.path.rstrip('/')}" != CREATE_PROSPECT:
+        return True
+    try:
+        issues = response.json()["error"]["details"]["issues"]
+        return not (issues and all(is_beyond_the_schema(issue) for issue in issues))
+    except (ValueError, KeyError, TypeError):
+        return True
+
+
+def is_beyond_the_schema(issue):
+    if issue["code"] == "custom":
+        return True
+    # Zod calls a string of the wrong form invalid_string. The schema says no more of these three than "string".
+    return issue["code"] == "invalid_string" and issue["path"][:1] in (["email_1"], ["phone_1"], ["move_in_date"])
+
+
+@schemathesis.hook
+def after_call(context, case, response):
+    counts[f"{case.method} {case.path}", response.status_code] += 1
+
+
+@atexit.register
+def write_counts():
+    rows = [[operation, status, count] for (operation, status), count in sorted(counts.items())]
+    with open(COUNTS_FILE, "w", encoding="utf-8") as out:
+        json.dump(rows, out)
