@@ -31,6 +31,8 @@ enum Command {
     Sandbox(commands::sandbox::Arguments),
     /// Makes, lists and revokes API keys.
     Keys(commands::keys::Arguments),
+    /// Measures the server on this machine, over loopback.
+    Bench(commands::bench::Arguments),
     /// Prints the OpenAPI document.
     Openapi(commands::openapi::Arguments),
 }
@@ -51,6 +53,7 @@ fn main() -> std::process::ExitCode {
             Command::Serve(arguments) => commands::serve::run(arguments).await,
             Command::Sandbox(arguments) => commands::sandbox::run(arguments).await,
             Command::Keys(arguments) => commands::keys::run(arguments).await,
+            Command::Bench(arguments) => commands::bench::run(arguments).await,
             Command::Openapi(arguments) => commands::openapi::run(&arguments),
         }
     });

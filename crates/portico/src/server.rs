@@ -14,7 +14,7 @@ use delivery::Worker;
 use model::{Clock, Entropy, Secret};
 use portico_http::{Parts, metrics::Metrics, openapi::Schemas};
 use store::{Lapse, Live, Observer, Sealer, Store, sqlite::Sqlite};
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::watch};
 
 use crate::system::{SystemClock, SystemEntropy};
 
@@ -87,19 +87,37 @@ pub(crate) fn registry(vocabulary: Option<&PathBuf>) -> anyhow::Result<Registry>
     Registry::new(text.as_deref()).map_err(|why| anyhow!(why))
 }
 
-/// Serves `store` on `listener` until `stop` ends; then drains, and closes the store.
+/// What a server is made of.
+pub(crate) struct Setup {
+    /// Where it listens.
+    pub(crate) listener: TcpListener,
+    /// Custody.
+    pub(crate) store: Arc<dyn Store>,
+    /// The vendors.
+    pub(crate) registry: Registry,
+    /// Metrics.
+    pub(crate) metrics: Arc<Metrics>,
+    /// Whether the worker runs; without it, what is accepted waits in the store.
+    pub(crate) delivers: bool,
+}
+
+/// Serves until `stop` ends; then drains, and closes the store.
 ///
 /// # Errors
 /// When the store or the OpenAPI document cannot be used.
 pub(crate) async fn run(
-    listener: TcpListener,
-    store: Arc<dyn Store>,
-    registry: Registry,
-    metrics: Arc<Metrics>,
+    setup: Setup,
     _owned: &Owned,
     ready: impl FnOnce() -> anyhow::Result<()>,
     stop: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
+    let Setup {
+        listener,
+        store,
+        registry,
+        metrics,
+        delivers,
+    } = setup;
     let clock = Arc::new(SystemClock);
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
     // The lock proves that whoever held these leases is gone.
@@ -107,15 +125,19 @@ pub(crate) async fn run(
     let live = Live::load(&*store, &*clock).await?;
     let follower = tokio::spawn(live.clone().follow(store.clone(), clock.clone()));
     let sweeper = tokio::spawn(sweep(store.clone()));
-    let worker = Worker::start(delivery::Parts {
-        store: store.clone(),
-        registry: registry.clone(),
-        live: live.clone(),
-        timer: clock.clone(),
-        entropy: entropy.clone(),
-        observer: metrics.clone(),
-        settings: delivery::Settings::default(),
+    let worker = delivers.then(|| {
+        Worker::start(delivery::Parts {
+            store: store.clone(),
+            registry: registry.clone(),
+            live: live.clone(),
+            timer: clock.clone(),
+            entropy: entropy.clone(),
+            observer: metrics.clone(),
+            settings: delivery::Settings::default(),
+        })
     });
+    // Stands in for a worker that is not wanted: readiness asks for one that runs.
+    let (stand_in, stands_in) = watch::channel(true);
     let openapi = portico_http::document(&registry).map_err(|why| anyhow!(why))?;
     let schemas = Schemas::compile(&openapi).map_err(|why| anyhow!(why))?;
     let app = Arc::new(Parts {
@@ -125,14 +147,17 @@ pub(crate) async fn run(
         clock,
         entropy,
         metrics,
-        worker_alive: worker.alive(),
+        worker_alive: worker.as_ref().map_or(stands_in, Worker::alive),
         openapi,
         schemas,
     });
     let router = portico_http::router(app);
     ready()?;
     portico_http::serve::serve(listener, router, stop, DRAIN).await;
-    worker.stop().await;
+    if let Some(worker) = worker {
+        worker.stop().await;
+    }
+    drop(stand_in);
     sweeper.abort();
     follower.abort();
     store.close().await;

@@ -2,7 +2,12 @@
 //!
 //! Goal: every accepted prospect stands at Knock exactly once, as it was sent, whatever fails on the way. Method: send bodies of every kind,
 //! break the vendor and kill the server meanwhile, and compare both sides afterwards.
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test fails by panicking and shows what it saw"
+)]
 
 mod support;
 
@@ -150,7 +155,7 @@ fn post_one(caller: &Caller, place: usize, body: &Value) -> Option<(String, Valu
         )),
         400 => {
             // Shown, so that a person can judge whether each is right.
-            println!("refused: {} for {body}", json["error"]["details"]["issues"]);
+            eprintln!("refused: {} for {body}", json["error"]["details"]["issues"]);
             None
         }
         other => panic!("{other}: {json}"),
@@ -228,7 +233,7 @@ fn four_hundred_leads_stand_at_knock_field_by_field() {
     let server = Process::dev(dir.path(), "127.0.0.1:0", &sandbox);
     let bodies = leads(&server, 400);
     let accepted = post_all(&Caller::of(&server), &bodies);
-    println!("{} of {} accepted", accepted.len(), bodies.len());
+    eprintln!("{} of {} accepted", accepted.len(), bodies.len());
     assert!(accepted.len() * 10 >= bodies.len() * 9, "most are accepted");
     compare(&server, &sandbox, &accepted);
 }

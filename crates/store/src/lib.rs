@@ -7,6 +7,7 @@
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
+pub mod discard;
 pub mod live;
 pub mod migrations;
 pub mod sealing;

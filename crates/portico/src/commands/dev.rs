@@ -21,7 +21,7 @@ use model::{
 };
 use portico_http::metrics::Metrics;
 use serde_json::{Value, json};
-use store::{Registration, Store};
+use store::{Registration, Store, discard::Discard};
 use tokio::net::TcpListener;
 
 use crate::{
@@ -79,6 +79,12 @@ pub(crate) struct Arguments {
     /// Prints one line of JSON on stdout when ready.
     #[arg(long)]
     json: bool,
+    /// Answers writes without keeping them: the ceiling that `portico bench` measures against.
+    #[arg(long, hide = true)]
+    discard_accepts: bool,
+    /// Keeps what is accepted and delivers nothing, for `portico bench`.
+    #[arg(long, hide = true)]
+    no_delivery: bool,
 }
 
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
@@ -112,6 +118,11 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         }
     };
     let token = seed(&*store, data_dir, &sandbox_url).await?;
+    let store: Arc<dyn Store> = if arguments.discard_accepts {
+        Arc::new(Discard(store))
+    } else {
+        store
+    };
     let contents = store.directory_contents().await?;
     let base_url = format!("http://{}", listener.local_addr()?);
     let ready = || {
@@ -124,10 +135,13 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Ok(())
     };
     server::run(
-        listener,
-        store,
-        registry,
-        metrics,
+        server::Setup {
+            listener,
+            store,
+            registry,
+            metrics,
+            delivers: !arguments.no_delivery,
+        },
         &owned,
         ready,
         server::told_to_stop(),

@@ -53,10 +53,13 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Ok(())
     };
     server::run(
-        listener,
-        store,
-        registry,
-        metrics,
+        server::Setup {
+            listener,
+            store,
+            registry,
+            metrics,
+            delivers: true,
+        },
         &owned,
         ready,
         server::told_to_stop(),

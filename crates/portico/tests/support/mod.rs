@@ -1,3 +1,4 @@
+#![expect(dead_code, reason = "each test binary uses its own part of this")]
 //! Runs the real binary and talks to it over real sockets.
 
 use std::{
@@ -131,6 +132,17 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
+    pub(crate) fn with_token(&self, token: &str) -> Self {
+        Self {
+            token: token.to_owned(),
+            ..self.clone()
+        }
+    }
+
+    pub(crate) fn bearer(&self) -> String {
+        format!("Bearer {}", self.token)
+    }
+
     pub(crate) fn of(server: &Process) -> Self {
         Self {
             address: server.address("base_url"),
@@ -145,7 +157,7 @@ impl Caller {
         headers: &[(&str, &str)],
         body: &str,
     ) -> Option<Answer> {
-        let bearer = format!("Bearer {}", self.token);
+        let bearer = self.bearer();
         let mut all = vec![
             ("authorization", bearer.as_str()),
             ("content-type", "application/json"),
@@ -275,11 +287,11 @@ fn made_lead(place: usize) -> Value {
     if place % 7 != 1 {
         body["email_1"] = json!(format!("Seeker.{place}@Mail.example.com"));
     }
-    if place % 7 == 1 || place % 3 == 0 {
+    if place % 7 == 1 || place.is_multiple_of(3) {
         body["phone_1"] = json!(phones[place % phones.len()]);
     }
     let mut maybe = |every: usize, field: &str, value: Value| {
-        if place % every == 0 {
+        if place.is_multiple_of(every) {
             body[field] = value;
         }
     };
@@ -319,7 +331,7 @@ fn made_lead(place: usize) -> Value {
         "pets",
         json!([["CAT", "CAT"].to_vec(), ["SMALL_DOG", "LARGE_DOG"].to_vec()][place / 4 % 2]),
     );
-    maybe(2, "subscribe", json!(place % 4 == 0));
+    maybe(2, "subscribe", json!(place.is_multiple_of(4)));
     maybe(
         3,
         "first_contact_type",

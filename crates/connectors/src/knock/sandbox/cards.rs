@@ -155,7 +155,7 @@ struct Holders {
 }
 
 /// Contact to holders, for one kind of contact in one community. A tree, because a hash table of a million
-/// contacts stops every call for the better part of a second when it grows.
+/// contacts holds up every call while it grows.
 #[derive(Default)]
 struct Index(BTreeMap<Text, Holders>);
 

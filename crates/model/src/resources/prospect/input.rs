@@ -19,7 +19,7 @@ pub const NOTES_MAX_CHARS: u64 = 1_000;
 // Every field has a serde default, so that what is left of a body after its wrong members were taken out can still be
 // read and its other rules checked: a caller hears of all problems at once. `required` in the schema is what requires.
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
-#[serde(default, deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 #[schema(
     as = ProspectCreateKnock,
     example = json!({
@@ -44,12 +44,15 @@ pub const NOTES_MAX_CHARS: u64 = 1_000;
 )]
 pub struct ProspectCreate {
     /// The id of an active integration whose vendor is Knock.
+    #[serde(default)]
     #[schema(required, example = "int_01kaz6v2zrf0pt4jbqm3y8s5nd")]
     pub integration_id: String,
     /// The id of a community of that integration.
+    #[serde(default)]
     #[schema(required, example = "com_01kaz6v2zsgy8d2x6wq4t9r3hb")]
     pub community_id: String,
     /// The id of an attribution (lead source) of that integration, valid for that community.
+    #[serde(default)]
     #[schema(required, example = "att_01kaz6v2zt5m7c1k8ve0n4p9xj")]
     pub attribution_id: String,
     /// The id of an agent of that integration. When absent, Knock assigns one.
@@ -83,19 +86,19 @@ pub struct ProspectCreate {
     #[schema(pattern = r"^\d{4}-\d{2}-\d{2}([Tt ].+)?$", example = "2027-03-01")]
     pub move_in_date: Option<String>,
     /// How many people will live in the unit.
-    #[serde(deserialize_with = "integer::option")]
+    #[serde(default, deserialize_with = "integer::option")]
     #[schema(minimum = 1, maximum = 2_147_483_647, example = 2)]
     pub number_of_occupants: Option<i64>,
     /// The lease term, in months.
-    #[serde(deserialize_with = "integer::option")]
+    #[serde(default, deserialize_with = "integer::option")]
     #[schema(minimum = 1, maximum = 18, example = 12)]
     pub lease_term_in_months: Option<i64>,
     /// The least rent a month, in cents.
-    #[serde(deserialize_with = "integer::option")]
+    #[serde(default, deserialize_with = "integer::option")]
     #[schema(minimum = 1, maximum = 2_147_483_647, example = 180_000)]
     pub rent_minimum_in_cents: Option<i64>,
     /// The most rent a month, in cents; not below `rent_minimum_in_cents`.
-    #[serde(deserialize_with = "integer::option")]
+    #[serde(default, deserialize_with = "integer::option")]
     #[schema(minimum = 1, maximum = 2_147_483_647, example = 240_000)]
     pub rent_maximum_in_cents: Option<i64>,
     /// Notes, at most 1000 characters.
@@ -105,7 +108,7 @@ pub struct ProspectCreate {
     )]
     pub notes: Option<String>,
     /// The numbers of bedrooms wanted: 0 is a studio, 3 is three or more.
-    #[serde(deserialize_with = "integer::list")]
+    #[serde(default, deserialize_with = "integer::list")]
     #[schema(value_type = Option<Vec<Bedrooms>>, example = json!([1, 2]))]
     pub desired_num_bedrooms: Option<Vec<i64>>,
     /// The pets that will live in the unit.

@@ -9,24 +9,29 @@ use utoipa::ToSchema;
 
 /// A prospect that the vendor has confirmed.
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
-#[serde(default)]
 pub struct Prospect {
     /// Its id.
+    #[serde(default)]
     #[schema(required, example = "pro_01kaz6v3a1b2c3d4e5f6g7h8j9")]
     pub id: String,
     /// When it was first stored here.
+    #[serde(default)]
     #[schema(required, format = DateTime)]
     pub created_at: String,
     /// When it last changed here.
+    #[serde(default)]
     #[schema(required, format = DateTime)]
     pub updated_at: String,
     /// When the vendor last showed it.
+    #[serde(default)]
     #[schema(required, format = DateTime)]
     pub last_seen: String,
     /// The integration it belongs to.
+    #[serde(default)]
     #[schema(required)]
     pub integration_id: String,
     /// The vendor behind that integration.
+    #[serde(default)]
     #[schema(required, example = "KNOCK")]
     pub integration_vendor: String,
     /// The vendor's id of it.

@@ -1,0 +1,337 @@
+//! The load: as many requests as a number of keep-alive connections can carry, one after the other on each.
+//!
+//! Guarantee: every body is another person's, over the life of the process; every request is bounded in time; every answer is counted.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, anyhow};
+use bytes::Bytes;
+use hdrhistogram::Histogram;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::{Method, Request, StatusCode, client::conn::http1, http::request::Builder};
+use hyper_util::rt::TokioIo;
+use serde_json::{Map, Value};
+use tokio::{task::JoinSet, time::timeout};
+
+/// How long one request may take until it counts as broken.
+const REQUEST_WITHIN: Duration = Duration::from_secs(30);
+
+/// Bytes of an answer that are read. A sandbox's or a server's answers are far smaller.
+const ANSWER_MAX_BYTES: usize = 4 * 1_024 * 1_024;
+
+/// Latencies are told apart up to this many microseconds, to three digits.
+const LATENCY_MAX_US: u64 = 60_000_000;
+
+/// The body when no file is given.
+const BODY: &str = r#"{"first_name":"Ada","last_name":"Byron","move_in_date":"2027-05-01","number_of_occupants":2,"lease_term_in_months":12,"desired_num_bedrooms":[1,2],"notes":"Is there a place to park a bicycle?","first_contact_type":"INTERNET"}"#;
+
+/// What a template's own value would refer to, or would make two bodies one person.
+const REPLACED: [&str; 6] = [
+    "integration_id",
+    "community_id",
+    "attribution_id",
+    "agent_id",
+    "email_1",
+    "phone_1",
+];
+
+/// One HTTP/1.1 connection.
+pub(crate) struct Connection {
+    address: SocketAddr,
+    sender: http1::SendRequest<Full<Bytes>>,
+}
+
+impl Connection {
+    /// Connects.
+    ///
+    /// # Errors
+    /// When nobody listens.
+    pub(crate) async fn open(address: SocketAddr) -> anyhow::Result<Self> {
+        let opened = async {
+            let stream = tokio::net::TcpStream::connect(address).await?;
+            stream.set_nodelay(true)?;
+            let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+            // Ends when the sender goes.
+            tokio::spawn(connection);
+            anyhow::Ok(Self { address, sender })
+        };
+        timeout(REQUEST_WITHIN, opened)
+            .await
+            .map_err(|_| anyhow!("no connection within {REQUEST_WITHIN:?}"))?
+            .with_context(|| format!("{address} cannot be connected to"))
+    }
+
+    /// The beginning of a request on it.
+    pub(crate) fn request(&self, method: Method, path: &str) -> Builder {
+        Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", self.address.to_string())
+    }
+
+    /// Sends a request and reads its answer to the end.
+    ///
+    /// # Errors
+    /// When there is none in time.
+    pub(crate) async fn send(
+        &mut self,
+        request: Request<Full<Bytes>>,
+    ) -> anyhow::Result<(StatusCode, Bytes)> {
+        let exchange = async {
+            self.sender.ready().await?;
+            let answer = self.sender.send_request(request).await?;
+            let status = answer.status();
+            let body = Limited::new(answer.into_body(), ANSWER_MAX_BYTES)
+                .collect()
+                .await
+                .map_err(|why| anyhow!(why))?;
+            Ok((status, body.to_bytes()))
+        };
+        timeout(REQUEST_WITHIN, exchange)
+            .await
+            .map_err(|_| anyhow!("no answer within {REQUEST_WITHIN:?}"))?
+    }
+}
+
+/// The bodies to send, without ids and contacts.
+pub(crate) struct Bodies {
+    templates: Vec<Map<String, Value>>,
+    next: Arc<AtomicU64>,
+}
+
+impl Bodies {
+    /// Reads bodies, one a line; the built-in one without a text.
+    ///
+    /// # Errors
+    /// When a line is not a JSON object.
+    pub(crate) fn read(text: Option<&str>) -> anyhow::Result<Self> {
+        let mut templates = Vec::new();
+        for (place, line) in text.unwrap_or(BODY).lines().enumerate() {
+            if line.trim().is_empty() {
+                continue;
+            }
+            let mut template: Map<String, Value> = serde_json::from_str(line)
+                .with_context(|| format!("line {} of the bodies is not an object", place + 1))?;
+            template.retain(|name, _| !REPLACED.contains(&name.as_str()));
+            templates.push(template);
+        }
+        if templates.is_empty() {
+            return Err(anyhow!("there is no body to send"));
+        }
+        Ok(Self {
+            templates,
+            next: Arc::default(),
+        })
+    }
+
+    /// The bodies for the server that printed `ready`.
+    fn for_server(&self, ready: &Value) -> anyhow::Result<Filled> {
+        let community = &ready["communities"][0]["id"];
+        let attribution = ready["attributions"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .find(|one| {
+                one["community_ids"]
+                    .as_array()
+                    .is_some_and(|ids| ids.contains(community))
+            })
+            .context("the server has no attribution for its first community")?;
+        let tails = self.templates.iter().map(|template| {
+            let mut body = template.clone();
+            body.insert("integration_id".to_owned(), ready["integration_id"].clone());
+            body.insert("community_id".to_owned(), community.clone());
+            body.insert("attribution_id".to_owned(), attribution["id"].clone());
+            // All but the opening brace: the contact comes before it.
+            Value::Object(body).to_string().split_off(1)
+        });
+        Ok(Filled {
+            tails: tails.collect(),
+            next: self.next.clone(),
+        })
+    }
+}
+
+/// Bodies but for the contact, which is made for each request.
+struct Filled {
+    tails: Vec<String>,
+    next: Arc<AtomicU64>,
+}
+
+impl Filled {
+    fn next(&self) -> String {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let place = usize::try_from(number).unwrap_or(0) % self.tails.len();
+        let tail = self.tails.get(place).map_or("}", String::as_str);
+        format!("{{\"email_1\":\"bench{number}@example.com\",{tail}")
+    }
+}
+
+/// What came back.
+pub(crate) struct Tally {
+    /// Answers with 200.
+    pub(crate) accepted: u64,
+    /// Other answers.
+    pub(crate) non_200: u64,
+    /// Requests without an answer: whether they were accepted is not known.
+    pub(crate) broken: u64,
+    /// What the first other answer said, or the first failure.
+    pub(crate) first_trouble: Option<String>,
+    /// Microseconds from request to whole answer, of the answers with 200.
+    pub(crate) latency_us: Histogram<u64>,
+    /// From the first request to the last answer.
+    pub(crate) took: Duration,
+}
+
+impl Tally {
+    fn new() -> anyhow::Result<Self> {
+        Ok(Self {
+            accepted: 0,
+            non_200: 0,
+            broken: 0,
+            first_trouble: None,
+            latency_us: Histogram::new_with_bounds(1, LATENCY_MAX_US, 3)?,
+            took: Duration::ZERO,
+        })
+    }
+
+    fn add(&mut self, other: Self) -> anyhow::Result<()> {
+        self.accepted += other.accepted;
+        self.non_200 += other.non_200;
+        self.broken += other.broken;
+        self.first_trouble = self.first_trouble.take().or(other.first_trouble);
+        self.latency_us.add(other.latency_us)?;
+        Ok(())
+    }
+
+    /// Answers with 200 a second.
+    pub(crate) fn per_s(&self) -> f64 {
+        self.accepted as f64 / self.took.as_secs_f64().max(f64::EPSILON)
+    }
+
+    /// The latency that this share of the answers stayed within, in milliseconds.
+    pub(crate) fn within_ms(&self, share: f64) -> f64 {
+        self.latency_us.value_at_quantile(share) as f64 / 1_000.0
+    }
+}
+
+/// Sends to the server that listens on `address` and printed `ready`, for as long as `lasts`.
+///
+/// # Errors
+/// When it cannot be connected to.
+pub(crate) async fn run(
+    address: SocketAddr,
+    ready: &Value,
+    bodies: &Bodies,
+    connections: usize,
+    lasts: Duration,
+) -> anyhow::Result<Tally> {
+    let filled = Arc::new(bodies.for_server(ready)?);
+    let token = ready["token"]
+        .as_str()
+        .context("the server told no token")?;
+    let bearer = Arc::new(format!("Bearer {token}"));
+    let mut open = Vec::with_capacity(connections);
+    for _ in 0..connections {
+        open.push(Connection::open(address).await?);
+    }
+    let begun = Instant::now();
+    let mut tasks = JoinSet::new();
+    for connection in open {
+        tasks.spawn(drive(
+            connection,
+            filled.clone(),
+            bearer.clone(),
+            begun + lasts,
+        ));
+    }
+    let mut tally = Tally::new()?;
+    while let Some(ended) = tasks.join_next().await {
+        tally.add(ended??)?;
+    }
+    tally.took = begun.elapsed();
+    Ok(tally)
+}
+
+async fn drive(
+    mut connection: Connection,
+    filled: Arc<Filled>,
+    bearer: Arc<String>,
+    until: Instant,
+) -> anyhow::Result<Tally> {
+    let mut tally = Tally::new()?;
+    while Instant::now() < until {
+        let request = connection
+            .request(Method::POST, "/crm/v1/prospects/knock")
+            .header("authorization", bearer.as_str())
+            .header("content-type", "application/json")
+            .body(Full::from(filled.next()))?;
+        let begun = Instant::now();
+        match connection.send(request).await {
+            Ok((StatusCode::OK, _)) => {
+                tally.accepted += 1;
+                let micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+                tally.latency_us.saturating_record(micros);
+            }
+            Ok((status, body)) => {
+                tally.non_200 += 1;
+                tally.first_trouble.get_or_insert_with(|| {
+                    let said: String = String::from_utf8_lossy(&body).chars().take(300).collect();
+                    format!("{status}: {said}")
+                });
+            }
+            Err(why) => {
+                tally.broken += 1;
+                tally
+                    .first_trouble
+                    .get_or_insert_with(|| format!("{why:#}"));
+                connection = Connection::open(connection.address).await?;
+            }
+        }
+    }
+    Ok(tally)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::Bodies;
+
+    #[test]
+    fn every_body_is_another_person_and_keeps_the_rest() {
+        let bodies = Bodies::read(Some(
+            "{\"email_1\":\"a@b.c\",\"phone_1\":\"1\",\"agent_id\":\"x\",\"city\":\"Seattle\"}\n\n{}\n",
+        ))
+        .expect("bodies");
+        let ready = json!({
+            "integration_id": "i", "communities": [{ "id": "c" }],
+            "attributions": [{ "id": "no", "community_ids": [] }, { "id": "a", "community_ids": ["c"] }],
+        });
+        let (first, second) = (bodies.for_server(&ready), bodies.for_server(&ready));
+        let (first, second) = (first.expect("filled"), second.expect("filled"));
+        let read = |text: String| serde_json::from_str::<Value>(&text).expect("json");
+        assert_eq!(
+            read(first.next()),
+            json!({ "email_1": "bench0@example.com", "integration_id": "i", "community_id": "c", "attribution_id": "a", "city": "Seattle" })
+        );
+        assert_eq!(
+            read(second.next()),
+            json!({ "email_1": "bench1@example.com", "integration_id": "i", "community_id": "c", "attribution_id": "a" })
+        );
+    }
+
+    #[test]
+    fn a_file_without_bodies_is_refused() {
+        assert!(Bodies::read(Some("\n")).is_err());
+        assert!(Bodies::read(Some("[]")).is_err());
+        assert!(Bodies::read(None).is_ok());
+    }
+}

@@ -1,0 +1,229 @@
+//! What was measured, as a table and as JSON.
+
+use serde::Serialize;
+
+use super::load::Tally;
+
+/// One server under load.
+#[derive(Serialize)]
+pub(crate) struct Measured {
+    requests_per_s: f64,
+    p50_ms: f64,
+    p99_ms: f64,
+    p999_ms: f64,
+    /// The server's peak.
+    rss_mb: f64,
+    non_200: u64,
+    /// Requests without an answer.
+    pub(crate) broken: u64,
+}
+
+impl Measured {
+    pub(crate) fn new(tally: &Tally, rss_mb: f64) -> Self {
+        Self {
+            requests_per_s: tally.per_s(),
+            p50_ms: tally.within_ms(0.5),
+            p99_ms: tally.within_ms(0.99),
+            p999_ms: tally.within_ms(0.999),
+            rss_mb,
+            non_200: tally.non_200,
+            broken: tally.broken,
+        }
+    }
+
+    /// How many of `ceiling`'s requests this one answered, as a share.
+    pub(crate) fn share_of(&self, ceiling: &Self) -> f64 {
+        self.requests_per_s / ceiling.requests_per_s.max(f64::EPSILON)
+    }
+}
+
+/// What became of what was accepted.
+#[derive(Serialize)]
+pub(crate) struct Delivered {
+    /// Writes answered with 200.
+    pub(crate) accepted: u64,
+    /// Prospects that the sandbox holds in the end.
+    pub(crate) arrived: u64,
+    /// Writes that had not ended when the wait was over.
+    pub(crate) open: u64,
+    /// From the end of the load, or the restart, until nothing was left to deliver.
+    pub(crate) drained_s: f64,
+    /// What was left at the beginning of that, a second of it.
+    pub(crate) delivered_per_s: f64,
+}
+
+impl Delivered {
+    /// Whether each accepted write arrived, once.
+    pub(crate) fn is_whole(&self, broken: u64) -> bool {
+        self.open == 0 && (self.accepted..=self.accepted + broken).contains(&self.arrived)
+    }
+}
+
+/// A row of `bench accept`.
+#[derive(Serialize)]
+pub(crate) struct AcceptRow {
+    pub(crate) connections: usize,
+    pub(crate) ceiling: Measured,
+    pub(crate) durable: Measured,
+    pub(crate) durable_to_ceiling: f64,
+    pub(crate) accepts_per_sync: f64,
+    /// After the server was killed and started again, this time with delivery.
+    pub(crate) delivery: Delivered,
+}
+
+/// A row of `bench deliver`.
+#[derive(Serialize)]
+pub(crate) struct DeliverRow {
+    pub(crate) connections: usize,
+    pub(crate) accepting: Measured,
+    pub(crate) accepts_per_sync: f64,
+    /// While the load lasted.
+    pub(crate) delivered_per_s: f64,
+    pub(crate) delivered_to_accepted: f64,
+    /// After the load.
+    pub(crate) delivery: Delivered,
+    /// The server's peak, deliveries after the load included.
+    pub(crate) rss_mb: f64,
+}
+
+/// A kind of row.
+pub(crate) trait Row: Serialize {
+    /// The columns' names.
+    const COLUMNS: &'static [&'static str];
+
+    /// The row's lines.
+    fn lines(&self) -> Vec<Vec<String>>;
+}
+
+const DASH: &str = "-";
+
+fn measured(connections: usize, what: &str, one: &Measured) -> Vec<String> {
+    vec![
+        connections.to_string(),
+        what.to_owned(),
+        format!("{:.0}", one.requests_per_s),
+        format!("{:.2}", one.p50_ms),
+        format!("{:.2}", one.p99_ms),
+        format!("{:.2}", one.p999_ms),
+        (one.non_200 + one.broken).to_string(),
+    ]
+}
+
+fn arrived(delivery: &Delivered) -> String {
+    format!("{}/{}", delivery.arrived, delivery.accepted)
+}
+
+impl Row for AcceptRow {
+    const COLUMNS: &'static [&'static str] = &[
+        "CONNECTIONS",
+        "STORE",
+        "REQ/S",
+        "P50 MS",
+        "P99 MS",
+        "P99.9 MS",
+        "NON-200",
+        "OF CEILING",
+        "ACCEPTS/SYNC",
+        "RSS MB",
+        "DELIVERED/S",
+        "ARRIVED",
+    ];
+
+    fn lines(&self) -> Vec<Vec<String>> {
+        let mut ceiling = measured(self.connections, "none", &self.ceiling);
+        ceiling.extend([
+            "1.00".to_owned(),
+            DASH.to_owned(),
+            format!("{:.0}", self.ceiling.rss_mb),
+            DASH.to_owned(),
+            DASH.to_owned(),
+        ]);
+        let mut durable = measured(self.connections, "durable", &self.durable);
+        durable.extend([
+            format!("{:.2}", self.durable_to_ceiling),
+            format!("{:.1}", self.accepts_per_sync),
+            format!("{:.0}", self.durable.rss_mb),
+            format!("{:.0}", self.delivery.delivered_per_s),
+            arrived(&self.delivery),
+        ]);
+        vec![ceiling, durable]
+    }
+}
+
+impl Row for DeliverRow {
+    const COLUMNS: &'static [&'static str] = &[
+        "CONNECTIONS",
+        "STORE",
+        "ACCEPTED/S",
+        "P50 MS",
+        "P99 MS",
+        "P99.9 MS",
+        "NON-200",
+        "DELIVERED/S",
+        "OF ACCEPTED",
+        "ACCEPTS/SYNC",
+        "RSS MB",
+        "DRAINED S",
+        "DRAINING/S",
+        "ARRIVED",
+    ];
+
+    fn lines(&self) -> Vec<Vec<String>> {
+        let mut line = measured(self.connections, "durable", &self.accepting);
+        line.extend([
+            format!("{:.0}", self.delivered_per_s),
+            format!("{:.2}", self.delivered_to_accepted),
+            format!("{:.1}", self.accepts_per_sync),
+            format!("{:.0}", self.rss_mb),
+            format!("{:.1}", self.delivery.drained_s),
+            format!("{:.0}", self.delivery.delivered_per_s),
+            arrived(&self.delivery),
+        ]);
+        vec![line]
+    }
+}
+
+/// The rows as a table.
+pub(crate) fn table<R: Row>(rows: &[R]) -> String {
+    let mut lines = vec![
+        R::COLUMNS
+            .iter()
+            .map(|name| (*name).to_owned())
+            .collect::<Vec<_>>(),
+    ];
+    lines.extend(rows.iter().flat_map(Row::lines));
+    let width = |column: usize| {
+        let cells = lines.iter().filter_map(|line| line.get(column));
+        cells.map(String::len).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..R::COLUMNS.len()).map(width).collect();
+    let shown = lines.iter().map(|line| {
+        let cells = line.iter().zip(&widths);
+        let cells: Vec<String> = cells
+            .map(|(cell, width)| format!("{cell:>width$}"))
+            .collect();
+        cells.join("  ")
+    });
+    shown.collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Delivered;
+
+    #[test]
+    fn whole_means_each_once_but_for_what_is_not_known() {
+        let of = |arrived, open| Delivered {
+            accepted: 10,
+            arrived,
+            open,
+            drained_s: 1.0,
+            delivered_per_s: 10.0,
+        };
+        assert!(of(10, 0).is_whole(0));
+        assert!(!of(9, 0).is_whole(0));
+        assert!(!of(11, 0).is_whole(0));
+        assert!(of(11, 0).is_whole(1));
+        assert!(!of(10, 1).is_whole(0));
+    }
+}

@@ -1,0 +1,454 @@
+//! The public contract, as a caller meets it.
+//!
+//! Goal: every status has the one error shape and words that help; no route forgets its key, its permission or its body. Method: the OpenAPI
+//! document lists the routes, a table here says what each takes, and the test fails when a route has no row.
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+mod support;
+
+use std::{path::Path, process::Command};
+
+use serde_json::{Value, json};
+use support::{Answer, Caller, PATIENCE, Process, leads};
+
+/// What a route takes.
+struct Row {
+    operation: &'static str,
+    permission: Option<&'static str>,
+    takes_body: bool,
+}
+
+const fn open(operation: &'static str) -> Row {
+    Row {
+        operation,
+        permission: None,
+        takes_body: false,
+    }
+}
+
+const fn keyed(operation: &'static str, permission: &'static str, takes_body: bool) -> Row {
+    Row {
+        operation,
+        permission: Some(permission),
+        takes_body,
+    }
+}
+
+const ROWS: [Row; 10] = [
+    keyed("POST /crm/v1/prospects/knock", "write", true),
+    keyed("GET /crm/v1/prospects", "read", false),
+    keyed("GET /crm/v1/prospects/{id}", "read", false),
+    keyed("GET /v1/admin/write-status/{root_job_id}", "read", false),
+    keyed("POST /v1/admin/retry-write/{root_job_id}", "admin", false),
+    keyed("GET /v1/admin/writes/{job_id}/attempts", "admin", false),
+    open("GET /healthz"),
+    open("GET /readyz"),
+    open("GET /metrics"),
+    open("GET /openapi.json"),
+];
+
+fn portico(arguments: &[&str]) -> String {
+    let out = Command::new(env!("CARGO_BIN_EXE_portico"))
+        .args(arguments)
+        .output()
+        .expect("portico runs");
+    assert!(
+        out.status.success(),
+        "{}",
+        String::from_utf8_lossy(&out.stderr)
+    );
+    String::from_utf8(out.stdout).expect("UTF-8")
+}
+
+/// A caller whose new key has just `permissions`.
+fn with_key(server: &Process, data_dir: &Path, permissions: &str) -> (Caller, String) {
+    let data_dir = data_dir.to_str().expect("UTF-8");
+    let made = portico(&[
+        "keys",
+        "create",
+        "--data-dir",
+        data_dir,
+        "--name",
+        permissions,
+        "--permissions",
+        permissions,
+        "--sandbox",
+        "--json",
+    ]);
+    let made: Value = serde_json::from_str(&made).expect("JSON");
+    let caller = Caller::of(server).with_token(made["token"].as_str().expect("a token"));
+    // Made by another process: in force within a quarter of a second.
+    let started = std::time::Instant::now();
+    while caller
+        .call("GET", "/crm/v1/prospects", &[], "")
+        .expect("an answer")
+        .status
+        == 401
+    {
+        assert!(started.elapsed() < PATIENCE);
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    (caller, made["id"].as_str().expect("an id").to_owned())
+}
+
+fn error_of(answer: &Answer, status: u16, code: &str) -> Value {
+    let body = answer.json();
+    assert_eq!(
+        (answer.status, &body["error"]["code"]),
+        (status, &json!(code)),
+        "{body}"
+    );
+    assert!(
+        body["error"]["message"]
+            .as_str()
+            .is_some_and(|words| words.len() > 20),
+        "{body}"
+    );
+    assert!(answer.head.contains("x-request-id: "), "{}", answer.head);
+    body
+}
+
+#[test]
+fn every_route_wants_its_key_its_permission_and_its_body() {
+    let (dir, sandbox) = (
+        tempfile::tempdir().expect("a directory"),
+        Process::sandbox(),
+    );
+    let server = Process::dev(dir.path(), "127.0.0.1:0", &sandbox);
+    let caller = Caller::of(&server);
+    let document = caller.get("/openapi.json");
+    let mut operations = Vec::new();
+    for (path, item) in document["paths"].as_object().expect("paths") {
+        operations.extend(
+            item.as_object()
+                .expect("methods")
+                .keys()
+                .map(|method| format!("{} {path}", method.to_uppercase())),
+        );
+    }
+    for operation in &operations {
+        assert!(
+            ROWS.iter().any(|row| row.operation == operation),
+            "{operation} has no row in this test's table"
+        );
+    }
+    assert_eq!(
+        operations.len(),
+        ROWS.len(),
+        "a row is of a route that is gone"
+    );
+
+    let nobody = caller.with_token("");
+    let mistyped = caller.with_token("ptk_test_nonsense");
+    for Row {
+        operation,
+        permission,
+        takes_body,
+    } in ROWS
+    {
+        let (method, path) = operation.split_once(' ').expect("a method and a path");
+        let path = path
+            .replace("{id}", "pro_0")
+            .replace("{root_job_id}", "job_0")
+            .replace("{job_id}", "job_0");
+        let call =
+            |caller: &Caller, body: &str| caller.call(method, &path, &[], body).expect("an answer");
+        let Some(permission) = permission else {
+            assert_eq!(call(&nobody, "").status, 200, "{operation}");
+            continue;
+        };
+        error_of(&call(&nobody, "{}"), 401, "unauthorized");
+        error_of(&call(&mistyped, "{}"), 401, "unauthorized");
+        let others: Vec<&str> = ["read", "write", "admin"]
+            .into_iter()
+            .filter(|one| *one != permission)
+            .collect();
+        let (wrong, key_id) = with_key(&server, dir.path(), &others.join(","));
+        error_of(&call(&wrong, "{}"), 403, "forbidden");
+        portico(&[
+            "keys",
+            "revoke",
+            "--data-dir",
+            dir.path().to_str().expect("UTF-8"),
+            &key_id,
+        ]);
+        if takes_body {
+            error_of(&call(&caller, "{}"), 400, "invalid_request");
+            error_of(&call(&caller, "[1]"), 400, "invalid_request");
+            error_of(&call(&caller, "{\"a\":"), 400, "invalid_request");
+            error_of(&call(&caller, ""), 400, "invalid_request");
+        }
+    }
+}
+
+#[test]
+fn a_revoked_key_is_out_within_a_second() {
+    let (dir, sandbox) = (
+        tempfile::tempdir().expect("a directory"),
+        Process::sandbox(),
+    );
+    let server = Process::dev(dir.path(), "127.0.0.1:0", &sandbox);
+    let (reader, key_id) = with_key(&server, dir.path(), "read");
+    portico(&[
+        "keys",
+        "revoke",
+        "--data-dir",
+        dir.path().to_str().expect("UTF-8"),
+        &key_id,
+    ]);
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    error_of(
+        &reader
+            .call("GET", "/crm/v1/prospects", &[], "")
+            .expect("an answer"),
+        401,
+        "unauthorized",
+    );
+    let listed = portico(&[
+        "keys",
+        "list",
+        "--data-dir",
+        dir.path().to_str().expect("UTF-8"),
+        "--json",
+    ]);
+    assert!(!listed.contains("token_hash"));
+}
+
+#[test]
+fn all_problems_of_a_body_are_told_at_once() {
+    let (dir, sandbox) = (
+        tempfile::tempdir().expect("a directory"),
+        Process::sandbox(),
+    );
+    let server = Process::dev(dir.path(), "127.0.0.1:0", &sandbox);
+    let caller = Caller::of(&server);
+    let body = json!({
+        "community_id": "com_nowhere", "attribution_id": 5, "agent_id": "agt_nobody", "email_1": "none@none.com", "phone_1": "12", "zork": 1,
+        "lease_term_in_months": 19, "pets": ["COW", 3], "number_of_occupants": 1.5, "notes": "x".repeat(1_001), "first_contact_type": "FAX",
+        "desired_num_bedrooms": [0, 4], "move_in_date": "2027-02-30", "rent_minimum_in_cents": 5, "rent_maximum_in_cents": 3, "subscribe": "yes",
+    });
+    let answer = caller
+        .call("POST", "/crm/v1/prospects/knock/", &[], &body.to_string())
+        .expect("an answer");
+    insta::assert_json_snapshot!("every_problem", error_of(&answer, 400, "invalid_request"));
+    let lenient = caller
+        .call(
+            "POST",
+            "/crm/v1/prospects/knock?ignore_unknown_fields=true",
+            &[],
+            "{\"zork\":1}",
+        )
+        .expect("an answer");
+    insta::assert_json_snapshot!(
+        "what_is_missing",
+        error_of(&lenient, 400, "invalid_request")
+    );
+}
+
+#[test]
+fn every_other_error_has_the_same_shape() {
+    let (dir, sandbox) = (
+        tempfile::tempdir().expect("a directory"),
+        Process::sandbox(),
+    );
+    let server = Process::dev(dir.path(), "127.0.0.1:0", &sandbox);
+    let (caller, body) = (Caller::of(&server), leads(&server, 1).remove(0));
+    let post = |headers: &[(&str, &str)], body: &str| {
+        caller
+            .call("POST", "/crm/v1/prospects/knock", headers, body)
+            .expect("an answer")
+    };
+    let mut shown = serde_json::Map::new();
+    let mut show = |name: &str, body: Value| shown.insert(name.to_owned(), body);
+
+    show(
+        "no route",
+        error_of(
+            &caller
+                .call("GET", "/crm/v1/nothing", &[], "")
+                .expect("an answer"),
+            404,
+            "not_found",
+        ),
+    );
+    let wrong_method = caller
+        .call("DELETE", "/crm/v1/prospects/knock", &[], "")
+        .expect("an answer");
+    assert!(
+        wrong_method.head.contains("allow: post"),
+        "{}",
+        wrong_method.head
+    );
+    show(
+        "wrong method",
+        error_of(&wrong_method, 405, "method_not_allowed"),
+    );
+    show(
+        "no record",
+        error_of(
+            &caller
+                .call("GET", "/crm/v1/prospects/pro_1", &[], "")
+                .expect("an answer"),
+            404,
+            "not_found",
+        ),
+    );
+    let form = support::request(
+        &caller.address,
+        "POST",
+        "/crm/v1/prospects/knock",
+        &[
+            ("authorization", &caller.bearer()),
+            ("content-type", "text/plain"),
+        ],
+        "{}",
+    );
+    show(
+        "not JSON by its type",
+        error_of(&form.expect("an answer"), 415, "unsupported_media_type"),
+    );
+    show(
+        "too large",
+        error_of(
+            &post(&[], &format!("\"{}\"", "x".repeat(300_000))),
+            413,
+            "payload_too_large",
+        ),
+    );
+    show(
+        "not JSON",
+        error_of(&post(&[], "{'a': 1}"), 400, "invalid_request"),
+    );
+    show(
+        "nested too deep",
+        error_of(&post(&[], &"[".repeat(1_000)), 400, "invalid_request"),
+    );
+    show(
+        "an idempotency key that is too long",
+        error_of(
+            &post(&[("idempotency-key", &"k".repeat(256))], &body.to_string()),
+            400,
+            "invalid_request",
+        ),
+    );
+    assert_eq!(
+        post(&[("idempotency-key", "k")], &body.to_string()).status,
+        200
+    );
+    let mut other = body.clone();
+    other["notes"] = json!("another body");
+    show(
+        "another body under the same key",
+        error_of(
+            &post(&[("idempotency-key", "k")], &other.to_string()),
+            422,
+            "idempotency_mismatch",
+        ),
+    );
+    let answer = post(&[("prefer", "wait=30")], &body.to_string());
+    let accepted = answer.json();
+    assert_eq!(accepted["meta"]["write_status"], "SUCCESS", "{accepted}");
+    let retry = format!(
+        "/v1/admin/retry-write/{}",
+        accepted["meta"]["job_id"].as_str().expect("a job id")
+    );
+    show(
+        "a retry of a write that did not fail",
+        error_of(
+            &caller.call("POST", &retry, &[], "").expect("an answer"),
+            409,
+            "conflict",
+        ),
+    );
+    show(
+        "a limit that is too large",
+        error_of(
+            &caller
+                .call("GET", "/crm/v1/prospects?limit=251", &[], "")
+                .expect("an answer"),
+            400,
+            "invalid_request",
+        ),
+    );
+    insta::assert_json_snapshot!("other_errors", Value::Object(shown));
+
+    let own = post(&[("x-request-id", "my-own.id:1")], "{}");
+    assert!(
+        own.head.contains("x-request-id: my-own.id:1"),
+        "{}",
+        own.head
+    );
+    let insane = post(&[("x-request-id", "a b")], "{}");
+    assert!(
+        !insane.head.contains("x-request-id: a b"),
+        "{}",
+        insane.head
+    );
+}
+
+#[test]
+fn a_refusal_by_knock_ends_in_its_own_words_and_can_be_retried_once() {
+    let (dir, sandbox) = (
+        tempfile::tempdir().expect("a directory"),
+        Process::sandbox(),
+    );
+    let server = Process::dev(dir.path(), "127.0.0.1:0", &sandbox);
+    let (caller, body) = (Caller::of(&server), leads(&server, 1).remove(0));
+    let fault =
+        json!({ "match": { "path": "/prospect" }, "kind": "status", "status": 400, "times": 1 });
+    let headers = [("content-type", "application/json")];
+    support::request(
+        &sandbox.address("sandbox_url"),
+        "POST",
+        "/_sandbox/faults",
+        &headers,
+        &fault.to_string(),
+    )
+    .expect("an answer");
+    let accepted = caller.post_until_answered(&body, "refused").json();
+    let job_id = accepted["meta"]["job_id"].as_str().expect("a job id");
+    let end = caller.end_of(job_id);
+    assert_eq!(end["write_status"], "FAILURE", "{end}");
+    assert!(
+        end["errors"][0]
+            .as_str()
+            .is_some_and(|words| words.starts_with("Knock answered 400: ")),
+        "{end}"
+    );
+    let retry = || {
+        caller
+            .call("POST", &format!("/v1/admin/retry-write/{job_id}"), &[], "")
+            .expect("an answer")
+    };
+    let retried = retry().json();
+    assert_eq!(retried["success"], true);
+    assert_eq!(
+        caller.end_of(retried["job_id"].as_str().expect("a job id"))["outcome"],
+        "CREATED"
+    );
+    error_of(&retry(), 409, "conflict");
+    let again = caller.post_until_answered(&body, "again").json();
+    let end = caller.end_of(again["meta"]["job_id"].as_str().expect("a job id"));
+    assert_eq!(
+        (&end["write_status"], &end["outcome"]),
+        (&json!("SUCCESS"), &json!("MATCHED"))
+    );
+    let attempts = caller.get(&format!("/v1/admin/writes/{job_id}/attempts"));
+    assert_eq!(attempts["results"][0]["response"]["status"], 400);
+    assert_eq!(attempts["results"][0]["outcome"], "rejected");
+}
+
+#[test]
+fn the_checked_in_document_is_the_one_that_is_served() {
+    let checked_in = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../openapi.json");
+    let checked_in = std::fs::read_to_string(checked_in).expect("openapi.json");
+    assert_eq!(
+        checked_in.trim(),
+        portico(&["openapi"]).trim(),
+        "write it anew: cargo run -- openapi > openapi.json"
+    );
+}

@@ -1,0 +1,131 @@
+//! A store that keeps no write: what everything but custody costs.
+//!
+//! Guarantee: whatever is not an accept goes to the store underneath. For measuring only: what it accepts is lost.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use model::{
+    IntegrationId, JobId, KeyId, ProspectId, Scope, Timestamp,
+    directory::Contents,
+    key::Key,
+    resources::prospect::Prospect,
+    write::{Attempt, NewWrite, Write, WriteStatus},
+};
+
+use crate::{
+    Acceptance, Claim, Depth, Error, Finish, Lane, Lapse, Once, Page, Registration, Signals, Store,
+    Ticket,
+};
+
+/// A store that answers [`Acceptance::Accepted`] at once and keeps nothing; the rest it leaves to the one inside.
+pub struct Discard(pub Arc<dyn Store>);
+
+#[async_trait]
+impl Store for Discard {
+    async fn write_accept(
+        &self,
+        _scope: &Scope,
+        _write: NewWrite,
+        _once: Option<Once>,
+    ) -> Result<Acceptance, Error> {
+        Ok(Acceptance::Accepted)
+    }
+
+    async fn replay_find(&self, scope: &Scope, once: &Once) -> Result<Option<Acceptance>, Error> {
+        self.0.replay_find(scope, once).await
+    }
+
+    async fn write_find(&self, scope: &Scope, job_id: JobId) -> Result<Option<Write>, Error> {
+        self.0.write_find(scope, job_id).await
+    }
+
+    async fn attempts_list(&self, scope: &Scope, job_id: JobId) -> Result<Vec<Attempt>, Error> {
+        self.0.attempts_list(scope, job_id).await
+    }
+
+    async fn prospect_find(
+        &self,
+        scope: &Scope,
+        id: ProspectId,
+    ) -> Result<Option<Prospect>, Error> {
+        self.0.prospect_find(scope, id).await
+    }
+
+    async fn prospects_list(
+        &self,
+        scope: &Scope,
+        offset: u64,
+        limit: u64,
+    ) -> Result<Page<Prospect>, Error> {
+        self.0.prospects_list(scope, offset, limit).await
+    }
+
+    async fn writes_claim(&self, claim: Claim) -> Result<Vec<Lane>, Error> {
+        self.0.writes_claim(claim).await
+    }
+
+    async fn leases_renew(&self, tickets: Vec<Ticket>, until: Timestamp) -> Result<(), Error> {
+        self.0.leases_renew(tickets, until).await
+    }
+
+    async fn leases_lapse(&self, which: Lapse, now: Timestamp) -> Result<u64, Error> {
+        self.0.leases_lapse(which, now).await
+    }
+
+    async fn lanes_due(&self) -> Result<Vec<(IntegrationId, Timestamp)>, Error> {
+        self.0.lanes_due().await
+    }
+
+    async fn attempt_finish(&self, finish: &Finish) -> Result<WriteStatus, Error> {
+        self.0.attempt_finish(finish).await
+    }
+
+    async fn directory_revision(&self) -> Result<i64, Error> {
+        self.0.directory_revision().await
+    }
+
+    async fn directory_contents(&self) -> Result<Contents, Error> {
+        self.0.directory_contents().await
+    }
+
+    async fn integration_register(
+        &self,
+        registration: Registration,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        self.0.integration_register(registration, now).await
+    }
+
+    async fn key_create(&self, key: Key) -> Result<(), Error> {
+        self.0.key_create(key).await
+    }
+
+    async fn keys_list(&self) -> Result<Vec<Key>, Error> {
+        self.0.keys_list().await
+    }
+
+    async fn key_revoke(&self, id: KeyId, now: Timestamp) -> Result<bool, Error> {
+        self.0.key_revoke(id, now).await
+    }
+
+    async fn idempotency_sweep(&self, now: Timestamp, limit: u32) -> Result<u64, Error> {
+        self.0.idempotency_sweep(now, limit).await
+    }
+
+    async fn queue_depth(&self) -> Result<Depth, Error> {
+        self.0.queue_depth().await
+    }
+
+    async fn check(&self) -> Result<(), Error> {
+        self.0.check().await
+    }
+
+    fn signals(&self) -> &Signals {
+        self.0.signals()
+    }
+
+    async fn close(&self) {
+        self.0.close().await;
+    }
+}
