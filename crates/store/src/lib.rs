@@ -1,6 +1,6 @@
 //! What Portico remembers.
 //!
-//! [`Store`] is the list of use cases: one method is one transaction. [`sqlite`] is the back end on one machine's disk. [`conformance`] is the
+//! [`Store`] is the list of use cases: one method is one transaction. [`sqlite`] is the back end on one machine's disk. `conformance` (a feature) is the
 //! suite that every back end passes.
 //! Guarantee: when a method that changes something returns `Ok`, the change is on stable storage; when it returns an error, nothing changed
 //! that a repeat could double.
