@@ -25,6 +25,14 @@ pub(crate) fn start() {
             filter = filter.add_directive(directive);
         }
     }
+    std::panic::set_hook(Box::new(|panic| {
+        // Where, and not what: what a panic says may repeat what came from outside.
+        let place = panic
+            .location()
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        tracing::error!(place, "a fault of Portico");
+    }));
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);

@@ -240,3 +240,155 @@ fn order_keys(prospect: &Checked) -> Vec<i64> {
         .map(|phone| key("phone", phone));
     email.into_iter().chain(phone).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use model::{
+        AgentId, AttributionId, CommunityId, Directory, Entropy, IntegrationId, Scope, Secret,
+        Timestamp,
+        directory::{Agent, Attribution, Community, Contents, Integration, Settings, Vendor},
+        key::{Key, Permission, System, hex, token_hash, token_new},
+        resources::prospect::{ProspectCreate, rules},
+    };
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::knock::vocabulary;
+
+    struct Fixed(u8);
+    impl Entropy for Fixed {
+        fn bytes(&self) -> [u8; 16] {
+            [self.0; 16]
+        }
+    }
+
+    /// A directory with one of everything, and a scope that sees it.
+    fn world() -> (Directory, Scope, Value) {
+        let now = Timestamp::ZERO;
+        let integration_id = IntegrationId::new(now, &Fixed(1));
+        let community_id = CommunityId::new(now, &Fixed(2));
+        let token = token_new(System::Sandbox, &Fixed(3));
+        let settings = Settings {
+            base_url: "http://127.0.0.1:1".to_owned(),
+            key_header_name: "x-api-key".to_owned(),
+            extra_headers: Vec::new(),
+            max_job_concurrency: 1,
+            max_requests_per_minute: None,
+        };
+        let attribution = Attribution {
+            id: AttributionId::new(now, &Fixed(4)),
+            integration_id,
+            x_id: "Zillow.com".to_owned(),
+            name: "Zillow".to_owned(),
+            community_ids: vec![community_id],
+            active: true,
+        };
+        let agent = Agent {
+            id: AgentId::new(now, &Fixed(5)),
+            integration_id,
+            x_id: "sam.okafor".to_owned(),
+            name: "Sam".to_owned(),
+            community_ids: vec![community_id],
+            active: true,
+        };
+        let ids = json!({ "integration_id": integration_id, "community_id": community_id, "attribution_id": attribution.id, "agent_id": agent.id });
+        let key = Key {
+            id: model::KeyId::new(now, &Fixed(6)),
+            name: "test".to_owned(),
+            system: System::Sandbox,
+            permissions: Permission::ALL.to_vec(),
+            integrations: None,
+            token_hash: hex(&token_hash(token.expose()).unwrap()),
+            token_end: String::new(),
+            created_at: now,
+            revoked_at: None,
+        };
+        let contents = Contents {
+            keys: vec![key],
+            integrations: vec![Integration {
+                id: integration_id,
+                name: "one".to_owned(),
+                vendor: Vendor::Knock,
+                system: System::Sandbox,
+                active: true,
+                settings,
+                credential: Secret::new("key"),
+            }],
+            communities: vec![Community {
+                id: community_id,
+                integration_id,
+                x_id: "b9XQN6eMvvrr07zg".to_owned(),
+                name: "Harbor Point".to_owned(),
+                timezone: "America/New_York".to_owned(),
+                phone_region: None,
+                active: true,
+            }],
+            attributions: vec![attribution],
+            agents: vec![agent],
+        };
+        let directory = Directory::new(contents, now);
+        let scope = directory.authenticate(token.expose()).unwrap();
+        (directory, scope, ids)
+    }
+
+    fn prepare(mut body: Value, with_agent: bool) -> Prepared {
+        let (directory, scope, ids) = world();
+        for (name, id) in ids.as_object().unwrap() {
+            if with_agent || name != "agent_id" {
+                body[name] = id.clone();
+            }
+        }
+        let input: ProspectCreate = serde_json::from_value(body).unwrap();
+        let checked = rules::check(input, Vendor::Knock, &directory, &scope, &|_| false)
+            .unwrap_or_else(|issues| panic!("{issues:?}"));
+        create(&checked, &vocabulary::table()).unwrap_or_else(|issues| panic!("{issues:?}"))
+    }
+
+    #[test]
+    fn every_field_in_knocks_words() {
+        let body = json!({
+            "email_1": " Ada@Example.com ", "phone_1": "+1 (206) 555-0155", "first_name": " Ada ", "last_name": "Byron", "address_1": "12 St James Square",
+            "city": "Seattle", "state": "WA", "zip": "98101", "move_in_date": "2027-03-10T23:59:59.000-08:00", "number_of_occupants": 2.0,
+            "lease_term_in_months": 12, "rent_minimum_in_cents": 180_099, "rent_maximum_in_cents": 240_001, "notes": "Hello", "desired_num_bedrooms": [3, 0, 1, 2, 3],
+            "pets": ["CAT", "SMALL_DOG", "CAT"], "subscribe": false, "first_contact_type": "CHAT",
+        });
+        let prepared = prepare(body, true);
+        insta::assert_json_snapshot!("every_field", prepared.call.body);
+        insta::assert_json_snapshot!("every_field_of_the_record", prepared.confirmed.create);
+        assert_eq!(prepared.order_keys.len(), 2);
+    }
+
+    #[test]
+    fn what_is_left_out_or_blank_is_left_out() {
+        let body = json!({ "phone_1": "+44 20 7946 0958", "first_name": "  ", "notes": "", "agent_id": null, "subscribe": null });
+        insta::assert_json_snapshot!("the_least", prepare(body, false).call.body);
+    }
+
+    #[test]
+    fn spellings_of_one_contact_share_an_order_key() {
+        let keys = |body: Value| prepare(body, false).order_keys;
+        assert_eq!(
+            keys(json!({ "email_1": "ada@example.com" })),
+            keys(json!({ "email_1": "ADA@example.com " }))
+        );
+        assert_eq!(
+            keys(json!({ "phone_1": "2065550155" })),
+            keys(json!({ "phone_1": "+1 206.555.0155" }))
+        );
+        assert_ne!(
+            keys(json!({ "phone_1": "2065550155" })),
+            keys(json!({ "phone_1": "2065550156" }))
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn rounding_never_narrows_a_budget(least in 1..=2_147_483_647_i64, most in 1..=2_147_483_647_i64) {
+            let (least, most) = (least.min(most), least.max(most));
+            let body = prepare(json!({ "email_1": "a@example.com", "rent_minimum_in_cents": least, "rent_maximum_in_cents": most }), false).call.body;
+            let dollars = |name: &str| body[name].as_i64().unwrap();
+            prop_assert!(dollars("minBudget") * 100 <= least && least < dollars("minBudget") * 100 + 100);
+            prop_assert!(dollars("maxBudget") * 100 >= most && most > dollars("maxBudget") * 100 - 100);
+        }
+    }
+}
