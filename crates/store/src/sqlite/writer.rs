@@ -1,6 +1,6 @@
 //! The one thread that changes the database: group commit.
 //!
-//! Whatever is queued when a commit ends makes up the next one; there is no timer. Guarantee: a requester hears `Ok` only after COMMIT returned
+//! Whatever is queued when a commit ends, and whoever comes while that is gathered, makes up the next one; there is no timer. Guarantee: a requester hears `Ok` only after COMMIT returned
 //! (`synchronous=FULL`: synced), a request that fails takes none of its batch with it (each runs in a savepoint), and the queue is
 //! bounded in requests and in bytes.
 
@@ -155,11 +155,18 @@ fn run(
     let mut batch = Vec::new();
     while let Some(first) = receiver.blocking_recv() {
         batch.push(first);
-        while batch.len() < BATCH_MAX_REQUESTS {
-            match receiver.try_recv() {
-                Ok(next) => batch.push(next),
-                Err(_) => break,
+        // Whoever is about to ask gets in: as long as giving way for a moment brings more, a sync is shared by more. Not a timer: alone, a request waits for nobody.
+        loop {
+            let before = batch.len();
+            while batch.len() < BATCH_MAX_REQUESTS
+                && let Ok(next) = receiver.try_recv()
+            {
+                batch.push(next);
             }
+            if batch.len() == before || batch.len() >= BATCH_MAX_REQUESTS {
+                break;
+            }
+            std::thread::yield_now();
         }
         commit(connection, &mut batch, signals, observer);
     }

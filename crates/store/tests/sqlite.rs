@@ -1,0 +1,29 @@
+//! The store on one machine's disk passes the suite that every back end passes.
+
+use std::sync::Arc;
+
+use model::Timestamp;
+use store::{Error, Sealer, Store, Unobserved, conformance::Backend, sqlite::Sqlite};
+use tempfile::TempDir;
+
+struct Disk(TempDir);
+
+impl Disk {
+    fn new() -> Self {
+        Self(TempDir::new().expect("a directory for the database"))
+    }
+}
+
+impl Backend for Disk {
+    async fn open(&self, sealer: Sealer, now: Timestamp) -> Result<Arc<dyn Store>, Error> {
+        let path = self.0.path().join("portico.db");
+        Ok(Arc::new(Sqlite::open(
+            &path,
+            sealer,
+            Arc::new(Unobserved),
+            now,
+        )?))
+    }
+}
+
+store::conformance_tests!(Disk::new());
