@@ -38,6 +38,8 @@ struct Done {
     ticket: Ticket,
     class: Class,
     retry_after_ms: Option<u64>,
+    /// When its write is due again, if it is.
+    again_at: Option<Timestamp>,
 }
 
 pub(crate) async fn run(parts: Arc<Parts>, mut stopping: watch::Receiver<bool>) {
@@ -220,12 +222,11 @@ fn take(
 ) {
     held.remove(&one.ticket);
     let seed = seed(parts);
-    lanes.entry(one.integration_id).or_default().ended(
-        parts.timer.now(),
-        one.class,
-        one.retry_after_ms,
-        seed,
-    );
+    let lane = lanes.entry(one.integration_id).or_default();
+    lane.ended(parts.timer.now(), one.class, one.retry_after_ms, seed);
+    if let Some(again_at) = one.again_at {
+        lane.signal(again_at);
+    }
 }
 
 fn seed(parts: &Parts) -> u64 {
@@ -297,7 +298,10 @@ async fn deliver(
     let (class, retry_after_ms) = (answer.class, answer.retry_after_ms);
     let now = parts.timer.now();
     let verdict = decide(&parts, &write, &answer, now);
-    let ended = !matches!(verdict, Verdict::Again { .. });
+    let again_at = match verdict {
+        Verdict::Again { at, .. } => Some(at),
+        Verdict::Delivered { .. } | Verdict::Failed { .. } => None,
+    };
     let finish = Finish {
         ticket: write.ticket,
         attempt: Attempt {
@@ -315,7 +319,9 @@ async fn deliver(
     for _ in 0..RECORD_TRIES {
         match parts.store.attempt_finish(&finish).await {
             Ok(_) => {
-                let since_accepted_ms = ended.then(|| now.millis_since(write.accepted_at));
+                let since_accepted_ms = again_at
+                    .is_none()
+                    .then(|| now.millis_since(write.accepted_at));
                 parts
                     .observer
                     .attempted(vendor, class, took, since_accepted_ms);
@@ -333,6 +339,7 @@ async fn deliver(
             ticket: write.ticket,
             class,
             retry_after_ms,
+            again_at,
         })
         .await;
 }

@@ -85,8 +85,8 @@ impl Lane {
         }
     }
 
-    /// Something of this lane became ready.
-    pub(crate) fn signal(&mut self, now: Timestamp) {
-        self.due_at = Some(self.due_at.map_or(now, |due| due.min(now)));
+    /// Something of this lane is due at `at`.
+    pub(crate) fn signal(&mut self, at: Timestamp) {
+        self.due_at = Some(self.due_at.map_or(at, |due| due.min(at)));
     }
 }

@@ -16,7 +16,12 @@ use model::Secret;
 #[derive(clap::Args)]
 pub(crate) struct MasterKey {
     /// A file with the master key that seals credentials: 64 hexadecimal digits, as `openssl rand -hex 32` prints them.
-    #[arg(long, env = "PORTICO_MASTER_KEY_FILE", value_name = "FILE")]
+    #[arg(
+        long,
+        env = "PORTICO_MASTER_KEY_FILE",
+        value_name = "FILE",
+        global = true
+    )]
     pub(crate) master_key_file: Option<PathBuf>,
 }
 

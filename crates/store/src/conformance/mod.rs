@@ -1,11 +1,7 @@
 //! The suite that every back end passes: what the [`crate::Store`] trait promises, tried on a real store that can be opened again on the same data.
 //!
 //! A back end runs it by handing [`all`] a way to open itself. Goal: custody, order, leases and scope hold whatever is behind the trait.
-#![expect(
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test suite fails by panicking"
-)]
+#![expect(clippy::expect_used, reason = "a test suite fails by panicking")]
 
 use std::{
     future::Future,
