@@ -352,6 +352,13 @@ fn decide(parts: &Parts, write: &Claimed, answer: &Answer, now: Timestamp) -> Ve
             x_id: x_id.clone(),
             record_id: ProspectId::new(now, &*parts.entropy),
         },
+        (Class::Rejected, _) if write.may_be_held => {
+            let held = "An earlier attempt ended without a known outcome: the vendor may hold it"
+                .to_owned();
+            Verdict::Failed {
+                errors: errors.into_iter().chain([held]).collect(),
+            }
+        }
         (Class::Rejected, _) => Verdict::Failed { errors },
         _ => {
             let age_ms = now.millis_since(write.accepted_at);
