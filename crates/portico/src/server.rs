@@ -1,5 +1,6 @@
 //! The composition root: store, worker and HTTP made into a server.
 
+use std::os::unix::fs::DirBuilderExt;
 use std::{
     fs::File,
     future::Future,
@@ -40,14 +41,22 @@ pub(crate) async fn open_store(
     master_key: &Secret,
     observer: Arc<dyn Observer>,
 ) -> anyhow::Result<Arc<dyn Store>> {
-    std::fs::create_dir_all(data_dir)
-        .with_context(|| format!("the data directory {} cannot be made", data_dir.display()))?;
+    make_data_dir(data_dir)?;
     let sealer = Sealer::new(master_key, Arc::new(SystemEntropy))?;
     let path = data_dir.join(DATABASE);
     let now = SystemClock.now();
     let store =
         tokio::task::spawn_blocking(move || Sqlite::open(&path, sealer, observer, now)).await??;
     Ok(Arc::new(store))
+}
+
+/// Makes the data directory when there is none, closed to other users: prospects' contacts are in it.
+fn make_data_dir(data_dir: &Path) -> anyhow::Result<()> {
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(data_dir)
+        .with_context(|| format!("the data directory {} cannot be made", data_dir.display()))
 }
 
 /// Proof that no other server uses the data directory, while it lives.
@@ -58,8 +67,7 @@ pub(crate) struct Owned(#[expect(dead_code, reason = "held for its lock")] File)
 /// # Errors
 /// When another server has it.
 pub(crate) fn own(data_dir: &Path) -> anyhow::Result<Owned> {
-    std::fs::create_dir_all(data_dir)
-        .with_context(|| format!("the data directory {} cannot be made", data_dir.display()))?;
+    make_data_dir(data_dir)?;
     let file = File::create(data_dir.join(LOCK)).context("the lock file cannot be made")?;
     match file.try_lock() {
         Ok(()) => Ok(Owned(file)),
