@@ -1,47 +1,19 @@
-//! The SQLite back end passes the store's conformance suite.
+//! The store on one machine's disk passes the suite that every back end passes.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use model::{Secret, Timestamp};
-use store::{
-    Sealer, Store, Unobserved,
-    conformance::{self, Counting},
-    sqlite::Sqlite,
-};
+use model::Timestamp;
+use store::{Error, Sealer, Store, Unobserved, conformance::Backend, sqlite::Sqlite};
+use tempfile::TempDir;
 
-#[tokio::test]
-async fn sqlite_passes_the_conformance_suite() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let open = |name: &'static str| {
-        let path = dir.path().join(name);
-        async move {
-            let sealer = Sealer::new(&Secret::new("a".repeat(64)), Arc::new(Counting::default()))
-                .expect("a key");
-            let store = Sqlite::open(&path, sealer, Arc::new(Unobserved), Timestamp::ZERO)
-                .expect("a store");
-            Arc::new(store) as Arc<dyn Store>
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(60), conformance::all(open))
-        .await
-        .expect("in time");
+struct Disk(TempDir);
+
+impl Backend for Disk {
+    async fn open(&self, sealer: Sealer, now: Timestamp) -> Result<Arc<dyn Store>, Error> {
+        let path = self.0.path().join("portico.db");
+        let store = Sqlite::open(&path, sealer, Arc::new(Unobserved), now)?;
+        Ok(Arc::new(store))
+    }
 }
 
-#[tokio::test]
-async fn another_master_key_is_refused() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let path = dir.path().join("portico.db");
-    let open = |digit: &str| {
-        let sealer = Sealer::new(
-            &Secret::new(digit.repeat(64)),
-            Arc::new(Counting::default()),
-        )
-        .expect("a key");
-        Sqlite::open(&path, sealer, Arc::new(Unobserved), Timestamp::ZERO)
-    };
-    let store: Arc<dyn Store> = Arc::new(open("a").expect("a store"));
-    conformance::register_one(store.clone()).await;
-    store.close().await;
-    assert!(matches!(open("b"), Err(store::Error::MasterKey(_))));
-    assert!(open("a").is_ok());
-}
+store::conformance_tests!(Disk(TempDir::new()?));

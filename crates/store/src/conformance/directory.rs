@@ -1,0 +1,288 @@
+//! Keys, integrations, what belongs to them, and the master key.
+
+#![expect(missing_docs, reason = "a case's name is its sentence")]
+
+use model::{
+    AgentId, AttributionId, CommunityId, IntegrationId, KeyId, Secret,
+    directory::{Agent, Attribution, Community, Integration},
+    key::{Key, System},
+};
+
+use super::{
+    Backend, SIGNAL_TIMEOUT, START, Verdicts, World, at, credential, failed, integration, new_key,
+    sealer,
+};
+use crate::{Error, Registration, directory_load};
+
+/// An integration with two communities, an attribution and an agent.
+fn registration<B: Backend>(world: &World<B>, id: IntegrationId) -> Registration {
+    let entropy = &*world.entropy;
+    let communities: Vec<_> = ["1001", "1002"]
+        .iter()
+        .map(|x_id| Community {
+            id: CommunityId::new(START, entropy),
+            integration_id: id,
+            x_id: (*x_id).to_owned(),
+            name: "Äcker".to_owned(),
+            timezone: "America/Los_Angeles".to_owned(),
+            phone_region: Some("US".to_owned()),
+            active: true,
+        })
+        .collect();
+    let community_ids = vec![communities[0].id];
+    Registration {
+        integration: integration(id),
+        attributions: vec![Attribution {
+            id: AttributionId::new(START, entropy),
+            integration_id: id,
+            x_id: "Website".to_owned(),
+            name: "Website".to_owned(),
+            community_ids: community_ids.clone(),
+            active: true,
+        }],
+        agents: vec![Agent {
+            id: AgentId::new(START, entropy),
+            integration_id: id,
+            x_id: "ann".to_owned(),
+            name: "Ann".to_owned(),
+            community_ids,
+            active: false,
+        }],
+        communities,
+    }
+}
+
+fn copy(one: &Registration) -> Registration {
+    Registration {
+        integration: one.integration.clone(),
+        communities: one.communities.clone(),
+        attributions: one.attributions.clone(),
+        agents: one.agents.clone(),
+    }
+}
+
+fn assert_same(found: &Integration, expected: &Integration) {
+    assert_eq!(found.id, expected.id);
+    assert_eq!(found.name, expected.name);
+    assert_eq!(found.vendor, expected.vendor);
+    assert_eq!(found.system, expected.system);
+    assert_eq!(found.active, expected.active);
+    assert_eq!(found.settings, expected.settings);
+    assert!(found.credential.expose() == expected.credential.expose());
+}
+
+fn assert_same_keys(found: &[Key], expected: &[Key]) {
+    let texts = |keys: &[Key]| {
+        keys.iter()
+            .map(|key| format!("{key:?}"))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(texts(found), texts(expected));
+}
+
+pub async fn keys_are_made_listed_and_revoked<B: Backend>(backend: B) -> Verdicts {
+    let mut world = World::new(backend).await?;
+    assert!(world.store.keys_list().await?.is_empty());
+    let (later, later_token) = new_key(&world.entropy, at(20), Some(vec![world.here]))?;
+    let (mut early, early_token) = new_key(&world.entropy, at(10), None)?;
+    for key in [&later, &early] {
+        world.store.key_create(key.clone()).await?;
+    }
+    let listed = world.store.keys_list().await?;
+    assert_same_keys(&listed, &[early.clone(), later.clone()]);
+    let directory = directory_load(&*world.store, at(30)).await?;
+    let scope = directory.authenticate(later_token.expose());
+    assert!(scope.is_some_and(|scope| scope.sees(world.here) && !scope.sees(world.there)));
+
+    assert!(world.store.key_revoke(early.id, at(40)).await?);
+    assert!(
+        world.store.key_revoke(early.id, at(50)).await?,
+        "there is such a key"
+    );
+    early.revoked_at = Some(at(40));
+    let unknown = KeyId::new(START, &*world.entropy);
+    assert!(!world.store.key_revoke(unknown, at(50)).await?);
+    for _ in 0..2 {
+        let listed = world.store.keys_list().await?;
+        assert_same_keys(&listed, &[early.clone(), later.clone()]);
+        let contents = world.store.directory_contents().await?;
+        assert_same_keys(&contents.keys, &listed);
+        let directory = directory_load(&*world.store, at(60)).await?;
+        assert!(directory.authenticate(early_token.expose()).is_none());
+        assert!(directory.authenticate(later_token.expose()).is_some());
+        world.restart().await?;
+    }
+    Ok(())
+}
+
+pub async fn a_key_that_exists_is_refused<B: Backend>(backend: B) -> Verdicts {
+    let world = World::new(backend).await?;
+    let (key, _) = new_key(&world.entropy, at(10), None)?;
+    world.store.key_create(key.clone()).await?;
+    assert!(world.store.key_create(key.clone()).await.is_err());
+    let twin = Key {
+        id: KeyId::new(at(11), &*world.entropy),
+        ..key.clone()
+    };
+    assert!(
+        world.store.key_create(twin).await.is_err(),
+        "two keys have one token"
+    );
+    assert_same_keys(&world.store.keys_list().await?, &[key]);
+    Ok(())
+}
+
+pub async fn registering_again_replaces_and_adds_nothing<B: Backend>(backend: B) -> Verdicts {
+    let mut world = World::new(backend).await?;
+    let mut one = registration(&world, world.here);
+    world.store.integration_register(copy(&one), at(1)).await?;
+    // Writes that are under way keep their integration.
+    let job_id = world.accept_here(&[]).await?;
+
+    one.integration.name = "Acme & Söhne".to_owned();
+    one.integration.active = false;
+    one.integration.system = System::Production;
+    one.integration.settings.max_requests_per_minute = None;
+    one.integration.settings.extra_headers.clear();
+    one.integration.credential = Secret::new("another");
+    one.communities[0].name = "Renamed".to_owned();
+    one.communities[0].x_id = "1003".to_owned();
+    one.communities[1].phone_region = None;
+    one.attributions[0].active = false;
+    one.agents[0].community_ids.clear();
+    world.store.integration_register(copy(&one), at(2)).await?;
+    for _ in 0..2 {
+        let contents = world.store.directory_contents().await?;
+        assert_eq!(contents.integrations.len(), 2);
+        let found = contents
+            .integrations
+            .iter()
+            .find(|found| found.id == world.here);
+        assert_same(found.ok_or("it is registered")?, &one.integration);
+        let other = contents
+            .integrations
+            .iter()
+            .find(|found| found.id == world.there);
+        assert_same(other.ok_or("it is registered")?, &integration(world.there));
+        let mut communities = contents.communities;
+        communities.sort_unstable_by_key(|one| one.id);
+        let mut expected = one.communities.clone();
+        expected.sort_unstable_by_key(|one| one.id);
+        assert_eq!(communities, expected);
+        assert_eq!(contents.attributions, one.attributions);
+        assert_eq!(contents.agents, one.agents);
+        world.restart().await?;
+    }
+    assert_eq!(world.find(job_id).await?.integration_id, world.here);
+    world.claim_one(at(3)).await?;
+    let prospects = world.store.prospects_list(&world.all, 0, 10).await?;
+    assert_eq!(
+        prospects.total, 0,
+        "the directory's records are no prospects"
+    );
+    Ok(())
+}
+
+pub async fn a_credential_comes_back_after_a_restart<B: Backend>(backend: B) -> Verdicts {
+    let mut world = World::new(backend).await?;
+    let mut empty = integration(IntegrationId::new(at(1), &*world.entropy));
+    empty.credential = Secret::new("");
+    let registration = Registration {
+        integration: empty.clone(),
+        communities: Vec::new(),
+        attributions: Vec::new(),
+        agents: Vec::new(),
+    };
+    world
+        .store
+        .integration_register(registration, at(1))
+        .await?;
+    for _ in 0..2 {
+        let directory = directory_load(&*world.store, at(2)).await?;
+        for (id, expected) in [
+            (world.here, credential(world.here)),
+            (world.there, credential(world.there)),
+            (empty.id, String::new()),
+        ] {
+            let found = directory.integration(id).ok_or("it is registered")?;
+            assert!(found.credential.expose() == expected);
+        }
+        world.restart().await?;
+    }
+    Ok(())
+}
+
+pub async fn a_registration_that_fails_changes_nothing<B: Backend>(backend: B) -> Verdicts {
+    let world = World::new(backend).await?;
+    let before = world.store.directory_revision().await?;
+    let mut one = registration(&world, world.here);
+    one.integration.name = "Changed".to_owned();
+    one.communities[1].x_id = one.communities[0].x_id.clone();
+    assert!(
+        world.store.integration_register(one, at(1)).await.is_err(),
+        "two communities have one id at the vendor"
+    );
+    assert_eq!(world.store.directory_revision().await?, before);
+    let contents = world.store.directory_contents().await?;
+    assert!(contents.communities.is_empty());
+    assert!(contents.integrations.iter().all(|one| one.name == "Acme"));
+    Ok(())
+}
+
+pub async fn the_revision_changes_with_the_directory_only<B: Backend>(backend: B) -> Verdicts {
+    let mut world = World::new(backend).await?;
+    let mut revisions = vec![world.store.directory_revision().await?];
+    let (key, _) = new_key(&world.entropy, at(10), None)?;
+    world.store.key_create(key.clone()).await?;
+    revisions.push(world.store.directory_revision().await?);
+    world.store.key_revoke(key.id, at(11)).await?;
+    revisions.push(world.store.directory_revision().await?);
+    let one = registration(&world, world.here);
+    world.store.integration_register(copy(&one), at(12)).await?;
+    revisions.push(world.store.directory_revision().await?);
+    world.store.integration_register(one, at(13)).await?;
+    let last = world.store.directory_revision().await?;
+    revisions.push(last);
+    let count = revisions.len();
+    revisions.sort_unstable();
+    revisions.dedup();
+    assert_eq!(revisions.len(), count, "each change has its own number");
+
+    world.accept_here(&[]).await?;
+    let ticket = world.claim_one(at(14)).await?;
+    world.finish(ticket, failed("no"), at(14)).await?;
+    world.restart().await?;
+    assert_eq!(world.store.directory_revision().await?, last);
+    Ok(())
+}
+
+pub async fn a_change_wakes_who_follows_the_directory<B: Backend>(backend: B) -> Verdicts {
+    let world = World::new(backend).await?;
+    let changed =
+        || tokio::time::timeout(SIGNAL_TIMEOUT, world.store.signals().directory_changed());
+    // The registrations that made this world have left one.
+    changed().await?;
+    let (key, _) = new_key(&world.entropy, at(10), None)?;
+    world.store.key_create(key.clone()).await?;
+    changed().await?;
+    world.store.key_revoke(key.id, at(11)).await?;
+    changed().await?;
+    world.register(world.here).await?;
+    changed().await?;
+    Ok(())
+}
+
+pub async fn a_wrong_master_key_is_refused<B: Backend>(backend: B) -> Verdicts {
+    let mut world = World::new(backend).await?;
+    world.store.close().await;
+    let refused = world
+        .backend
+        .open(sealer("b", &world.entropy)?, START)
+        .await;
+    assert!(matches!(refused, Err(Error::MasterKey(_))));
+    // The right one still opens it.
+    world.restart().await?;
+    let contents = world.store.directory_contents().await?;
+    assert_eq!(contents.integrations.len(), 2);
+    Ok(())
+}
