@@ -183,10 +183,9 @@ async fn claim(
     };
     for got in claimed {
         let lane = lanes.entry(got.integration_id).or_default();
-        lane.due_at = match (lane.due_at, got.next_due_at) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        };
+        if let Some(next_due_at) = got.next_due_at {
+            lane.signal(next_due_at);
+        }
         let Some(integration) = directory.integration(got.integration_id) else {
             continue;
         };
@@ -261,8 +260,7 @@ async fn sweep(
     match work.await {
         Ok(due) => {
             for (id, at) in due {
-                let lane = lanes.entry(id).or_default();
-                lane.due_at = Some(lane.due_at.map_or(at, |known| known.min(at)));
+                lanes.entry(id).or_default().signal(at);
             }
         }
         Err(Error::Closed) => {}
@@ -346,20 +344,21 @@ async fn deliver(
 
 /// What follows from an answer.
 fn decide(parts: &Parts, write: &Claimed, answer: &Answer, now: Timestamp) -> Verdict {
-    let errors: Vec<String> = answer.error.clone().into_iter().collect();
+    let mut errors: Vec<String> = answer.error.clone().into_iter().collect();
     match (answer.class, &answer.x_id) {
         (Class::Delivered, Some(x_id)) => Verdict::Delivered {
             x_id: x_id.clone(),
             record_id: ProspectId::new(now, &*parts.entropy),
         },
-        (Class::Rejected, _) if write.may_be_held => {
-            let held = "An earlier attempt ended without a known outcome: the vendor may hold it"
-                .to_owned();
-            Verdict::Failed {
-                errors: errors.into_iter().chain([held]).collect(),
+        (Class::Rejected, _) => {
+            if write.may_be_held {
+                errors.push(
+                    "An earlier attempt ended without a known outcome: the vendor may hold it"
+                        .to_owned(),
+                );
             }
+            Verdict::Failed { errors }
         }
-        (Class::Rejected, _) => Verdict::Failed { errors },
         _ => {
             let age_ms = now.millis_since(write.accepted_at);
             if age_ms >= parts.settings.write_max_age_ms {

@@ -80,10 +80,13 @@ pub fn once(
     let Some(value) = headers.get("idempotency-key") else {
         return Ok(None);
     };
-    let key = value.to_str().ok().filter(|key| {
-            (1..=IDEMPOTENCY_KEY_MAX_CHARS).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic())
-        }).ok_or_else(|| {
-        Error::invalid_parameter("Idempotency-Key", format!("Idempotency-Key takes 1 to {IDEMPOTENCY_KEY_MAX_CHARS} visible ASCII characters, such as a UUID"))
+    let is_key = |key: &&str| {
+        (1..=IDEMPOTENCY_KEY_MAX_CHARS).contains(&key.len())
+            && key.bytes().all(|byte| byte.is_ascii_graphic())
+    };
+    let key = value.to_str().ok().filter(is_key).ok_or_else(|| {
+        let takes = format!("Idempotency-Key takes 1 to {IDEMPOTENCY_KEY_MAX_CHARS} visible ASCII characters, such as a UUID");
+        Error::invalid_parameter("Idempotency-Key", takes)
     })?;
     let owner = scope.key().map(|id| id.to_string()).unwrap_or_default();
     let key_hash = Sha256::new()

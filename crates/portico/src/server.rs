@@ -1,9 +1,9 @@
 //! The composition root: store, worker and HTTP made into a server.
 
-use std::os::unix::fs::DirBuilderExt;
 use std::{
     fs::File,
     future::Future,
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,

@@ -13,7 +13,7 @@ mod support;
 use std::{path::Path, process::Command};
 
 use serde_json::{Value, json};
-use support::{Answer, Caller, PATIENCE, Process, leads};
+use support::{Answer, Caller, PATIENCE, Stage, leads};
 
 /// What a route takes.
 struct Row {
@@ -64,23 +64,30 @@ fn portico(arguments: &[&str]) -> String {
     String::from_utf8(out.stdout).expect("UTF-8")
 }
 
+/// `portico keys` on the data of a running server.
+fn keys(stage: &Stage, arguments: &[&str]) -> String {
+    let data_dir = stage.dir.path().to_str().expect("UTF-8");
+    portico(&[&["keys", "--data-dir", data_dir], arguments].concat())
+}
+
 /// A caller whose new key has just `permissions`.
-fn with_key(server: &Process, data_dir: &Path, permissions: &str) -> (Caller, String) {
-    let data_dir = data_dir.to_str().expect("UTF-8");
-    let made = portico(&[
-        "keys",
-        "create",
-        "--data-dir",
-        data_dir,
-        "--name",
-        permissions,
-        "--permissions",
-        permissions,
-        "--sandbox",
-        "--json",
-    ]);
+fn with_key(stage: &Stage, permissions: &str) -> (Caller, String) {
+    let made = keys(
+        stage,
+        &[
+            "create",
+            "--name",
+            permissions,
+            "--permissions",
+            permissions,
+            "--sandbox",
+            "--json",
+        ],
+    );
     let made: Value = serde_json::from_str(&made).expect("JSON");
-    let caller = Caller::of(server).with_token(made["token"].as_str().expect("a token"));
+    let caller = stage
+        .caller()
+        .with_token(made["token"].as_str().expect("a token"));
     // Made by another process: in force within a quarter of a second.
     let started = std::time::Instant::now();
     while caller
@@ -114,12 +121,8 @@ fn error_of(answer: &Answer, status: u16, code: &str) -> Value {
 
 #[test]
 fn every_route_wants_its_key_its_permission_and_its_body() {
-    let (dir, sandbox) = (
-        tempfile::tempdir().expect("a directory"),
-        Process::sandbox(),
-    );
-    let server = Process::dev(dir.path(), "127.0.0.1:0", &sandbox);
-    let caller = Caller::of(&server);
+    let stage = Stage::set();
+    let caller = stage.caller();
     let document = caller.get("/openapi.json");
     let mut operations = Vec::new();
     for (path, item) in document["paths"].as_object().expect("paths") {
@@ -167,15 +170,9 @@ fn every_route_wants_its_key_its_permission_and_its_body() {
             .into_iter()
             .filter(|one| *one != permission)
             .collect();
-        let (wrong, key_id) = with_key(&server, dir.path(), &others.join(","));
+        let (wrong, key_id) = with_key(&stage, &others.join(","));
         error_of(&call(&wrong, "{}"), 403, "forbidden");
-        portico(&[
-            "keys",
-            "revoke",
-            "--data-dir",
-            dir.path().to_str().expect("UTF-8"),
-            &key_id,
-        ]);
+        keys(&stage, &["revoke", &key_id]);
         if takes_body {
             error_of(&call(&caller, "{}"), 400, "invalid_request");
             error_of(&call(&caller, "[1]"), 400, "invalid_request");
@@ -187,19 +184,9 @@ fn every_route_wants_its_key_its_permission_and_its_body() {
 
 #[test]
 fn a_revoked_key_is_out_within_a_second() {
-    let (dir, sandbox) = (
-        tempfile::tempdir().expect("a directory"),
-        Process::sandbox(),
-    );
-    let server = Process::dev(dir.path(), "127.0.0.1:0", &sandbox);
-    let (reader, key_id) = with_key(&server, dir.path(), "read");
-    portico(&[
-        "keys",
-        "revoke",
-        "--data-dir",
-        dir.path().to_str().expect("UTF-8"),
-        &key_id,
-    ]);
+    let stage = Stage::set();
+    let (reader, key_id) = with_key(&stage, "read");
+    keys(&stage, &["revoke", &key_id]);
     std::thread::sleep(std::time::Duration::from_secs(1));
     error_of(
         &reader
@@ -208,24 +195,14 @@ fn a_revoked_key_is_out_within_a_second() {
         401,
         "unauthorized",
     );
-    let listed = portico(&[
-        "keys",
-        "list",
-        "--data-dir",
-        dir.path().to_str().expect("UTF-8"),
-        "--json",
-    ]);
+    let listed = keys(&stage, &["list", "--json"]);
     assert!(!listed.contains("token_hash"));
 }
 
 #[test]
 fn all_problems_of_a_body_are_told_at_once() {
-    let (dir, sandbox) = (
-        tempfile::tempdir().expect("a directory"),
-        Process::sandbox(),
-    );
-    let server = Process::dev(dir.path(), "127.0.0.1:0", &sandbox);
-    let caller = Caller::of(&server);
+    let stage = Stage::set();
+    let caller = stage.caller();
     let body = json!({
         "community_id": "com_nowhere", "attribution_id": 5, "agent_id": "agt_nobody", "email_1": "none@none.com", "phone_1": "12", "zork": 1,
         "lease_term_in_months": 19, "pets": ["COW", 3], "number_of_occupants": 1.5, "notes": "x".repeat(1_001), "first_contact_type": "FAX",
@@ -251,12 +228,8 @@ fn all_problems_of_a_body_are_told_at_once() {
 
 #[test]
 fn every_other_error_has_the_same_shape() {
-    let (dir, sandbox) = (
-        tempfile::tempdir().expect("a directory"),
-        Process::sandbox(),
-    );
-    let server = Process::dev(dir.path(), "127.0.0.1:0", &sandbox);
-    let (caller, body) = (Caller::of(&server), leads(&server, 1).remove(0));
+    let stage = Stage::set();
+    let (caller, body) = (stage.caller(), leads(&stage.server, 1).remove(0));
     let post = |headers: &[(&str, &str)], body: &str| {
         caller
             .call("POST", "/crm/v1/prospects/knock", headers, body)
@@ -392,23 +365,11 @@ fn every_other_error_has_the_same_shape() {
 
 #[test]
 fn a_refusal_by_knock_ends_in_its_own_words_and_can_be_retried_once() {
-    let (dir, sandbox) = (
-        tempfile::tempdir().expect("a directory"),
-        Process::sandbox(),
-    );
-    let server = Process::dev(dir.path(), "127.0.0.1:0", &sandbox);
-    let (caller, body) = (Caller::of(&server), leads(&server, 1).remove(0));
+    let stage = Stage::set();
+    let (caller, body) = (stage.caller(), leads(&stage.server, 1).remove(0));
     let fault =
         json!({ "match": { "path": "/prospect" }, "kind": "status", "status": 400, "times": 1 });
-    let headers = [("content-type", "application/json")];
-    support::request(
-        &sandbox.address("sandbox_url"),
-        "POST",
-        "/_sandbox/faults",
-        &headers,
-        &fault.to_string(),
-    )
-    .expect("an answer");
+    stage.add_fault(&fault);
     let accepted = caller.post_until_answered(&body, "refused").json();
     let job_id = accepted["meta"]["job_id"].as_str().expect("a job id");
     let end = caller.end_of(job_id);

@@ -17,7 +17,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use support::{Caller, Process, in_parallel, leads, request};
+use support::{Caller, Process, Stage, in_parallel, leads, request};
 
 const THREADS: usize = 16;
 
@@ -128,19 +128,6 @@ fn cards(sandbox: &Process) -> Vec<Value> {
     state["prospects"].as_array().expect("prospects").clone()
 }
 
-fn add_fault(sandbox: &Process, fault: &Value) {
-    let headers = [("content-type", "application/json")];
-    let answer = request(
-        &sandbox.address("sandbox_url"),
-        "POST",
-        "/_sandbox/faults",
-        &headers,
-        &fault.to_string(),
-    )
-    .expect("an answer");
-    assert_eq!(answer.status, 200, "{}", answer.body);
-}
-
 /// Posts a body under a key of its own and returns its job id if it was accepted; a refusal must be one that says why.
 fn post_one(caller: &Caller, place: usize, body: &Value) -> Option<(String, Value)> {
     let answer = caller.post_until_answered(body, &format!("lead-{place}"));
@@ -170,10 +157,10 @@ fn post_all(caller: &Caller, bodies: &[Value]) -> Vec<(String, Value)> {
 }
 
 /// Every accepted write is SUCCESS, its record can be read back, and at Knock there is exactly one card for it, as it was sent.
-fn compare(server: &Process, sandbox: &Process, accepted: &[(String, Value)]) {
-    let caller = Caller::of(server);
+fn compare(stage: &Stage, accepted: &[(String, Value)]) {
+    let caller = stage.caller();
     let ends = in_parallel(accepted, THREADS, |_, (job_id, _)| caller.end_of(job_id));
-    let cards: BTreeMap<String, Value> = cards(sandbox)
+    let cards: BTreeMap<String, Value> = cards(&stage.sandbox)
         .into_iter()
         .map(|card| (card["prospectId"].as_str().expect("an id").to_owned(), card))
         .collect();
@@ -189,7 +176,7 @@ fn compare(server: &Process, sandbox: &Process, accepted: &[(String, Value)]) {
             .expect("the vendor's id")
             .to_owned();
         let card = &cards[&x_id];
-        for (member, value) in expected_card(server, body) {
+        for (member, value) in expected_card(&stage.server, body) {
             assert_eq!(card[member], value, "{member} of {body}");
         }
         match body["notes"].as_str().map(str::trim) {
@@ -226,20 +213,16 @@ fn compare(server: &Process, sandbox: &Process, accepted: &[(String, Value)]) {
 
 #[test]
 fn four_hundred_leads_stand_at_knock_field_by_field() {
-    let (dir, sandbox) = (
-        tempfile::tempdir().expect("a directory"),
-        Process::sandbox(),
-    );
-    let server = Process::dev(dir.path(), "127.0.0.1:0", &sandbox);
-    let bodies = leads(&server, 400);
-    let accepted = post_all(&Caller::of(&server), &bodies);
+    let stage = Stage::set();
+    let bodies = leads(&stage.server, 400);
+    let accepted = post_all(&stage.caller(), &bodies);
     eprintln!("{} of {} accepted", accepted.len(), bodies.len());
     assert!(accepted.len() * 10 >= bodies.len() * 9, "most are accepted");
-    compare(&server, &sandbox, &accepted);
+    compare(&stage, &accepted);
 }
 
 /// Three calls in ten fail, in every way there is.
-fn break_the_vendor(sandbox: &Process) {
+fn break_the_vendor(stage: &Stage) {
     let kinds = [
         json!({ "kind": "timeout_after_store", "latency_ms": 200 }),
         json!({ "kind": "reset_after_store" }),
@@ -256,31 +239,23 @@ fn break_the_vendor(sandbox: &Process) {
         fault["match"] = json!({ "method": "POST", "path": "/prospect" });
         // Ten kinds, each so likely that all together make three in ten.
         fault["probability"] = json!(0.035);
-        add_fault(sandbox, &fault);
+        stage.add_fault(&fault);
     }
 }
 
 #[test]
 fn a_vendor_that_fails_three_calls_in_ten_gets_every_lead_once() {
-    let (dir, sandbox) = (
-        tempfile::tempdir().expect("a directory"),
-        Process::sandbox(),
-    );
-    let server = Process::dev(dir.path(), "127.0.0.1:0", &sandbox);
-    break_the_vendor(&sandbox);
-    let accepted = post_all(&Caller::of(&server), &leads(&server, 400));
-    compare(&server, &sandbox, &accepted);
+    let stage = Stage::set();
+    break_the_vendor(&stage);
+    let accepted = post_all(&stage.caller(), &leads(&stage.server, 400));
+    compare(&stage, &accepted);
 }
 
 #[test]
 fn kill_nine_ten_times_over_loses_and_doubles_nothing() {
-    let (dir, sandbox) = (
-        tempfile::tempdir().expect("a directory"),
-        Process::sandbox(),
-    );
-    let mut server = Process::dev(dir.path(), "127.0.0.1:0", &sandbox);
-    let (caller, bodies) = (Caller::of(&server), leads(&server, 400));
-    break_the_vendor(&sandbox);
+    let mut stage = Stage::set();
+    let (caller, bodies) = (stage.caller(), leads(&stage.server, 400));
+    break_the_vendor(&stage);
     let accepted = std::thread::scope(|scope| {
         let posting = scope.spawn(|| {
             // Spread over the kills, so that each falls into the middle of something.
@@ -291,8 +266,7 @@ fn kill_nine_ten_times_over_loses_and_doubles_nothing() {
         });
         for round in 0..10_u64 {
             std::thread::sleep(Duration::from_millis(90 + (round * 67) % 210));
-            server.kill();
-            server = Process::dev(dir.path(), &caller.address, &sandbox);
+            stage.restart_server();
         }
         posting.join().expect("the posting thread")
     });
@@ -301,17 +275,13 @@ fn kill_nine_ten_times_over_loses_and_doubles_nothing() {
         .flatten()
         .map(|(place, job_id)| (job_id, bodies[place].clone()))
         .collect();
-    compare(&server, &sandbox, &accepted);
+    compare(&stage, &accepted);
 }
 
 #[test]
 fn a_thousand_twins_under_one_key_are_one_write() {
-    let (dir, sandbox) = (
-        tempfile::tempdir().expect("a directory"),
-        Process::sandbox(),
-    );
-    let server = Process::dev(dir.path(), "127.0.0.1:0", &sandbox);
-    let (caller, body) = (Caller::of(&server), leads(&server, 1).remove(0));
+    let stage = Stage::set();
+    let (caller, body) = (stage.caller(), leads(&stage.server, 1).remove(0));
     let twins = vec![body; 1_000];
     let answers = in_parallel(&twins, 1_000, |_, body| {
         caller.post_until_answered(body, "the-same")
@@ -332,6 +302,6 @@ fn a_thousand_twins_under_one_key_are_one_write() {
         .expect("a job id")
         .to_owned();
     assert_eq!(caller.end_of(&job_id)["write_status"], "SUCCESS");
-    assert_eq!(cards(&sandbox).len(), 1);
-    assert_eq!(cards(&sandbox)[0]["updates"], 0, "one call");
+    assert_eq!(cards(&stage.sandbox).len(), 1);
+    assert_eq!(cards(&stage.sandbox)[0]["updates"], 0, "one call");
 }

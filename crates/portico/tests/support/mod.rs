@@ -80,6 +80,52 @@ impl Drop for Process {
     }
 }
 
+/// A server, the sandbox it writes to, and its data directory. Dropped in this order.
+pub(crate) struct Stage {
+    pub(crate) server: Process,
+    pub(crate) sandbox: Process,
+    pub(crate) dir: tempfile::TempDir,
+}
+
+impl Stage {
+    pub(crate) fn set() -> Self {
+        let (dir, sandbox) = (
+            tempfile::tempdir().expect("a directory"),
+            Process::sandbox(),
+        );
+        let server = Process::dev(dir.path(), "127.0.0.1:0", &sandbox);
+        Self {
+            server,
+            sandbox,
+            dir,
+        }
+    }
+
+    pub(crate) fn caller(&self) -> Caller {
+        Caller::of(&self.server)
+    }
+
+    pub(crate) fn add_fault(&self, fault: &Value) {
+        let headers = [("content-type", "application/json")];
+        let answer = request(
+            &self.sandbox.address("sandbox_url"),
+            "POST",
+            "/_sandbox/faults",
+            &headers,
+            &fault.to_string(),
+        )
+        .expect("an answer");
+        assert_eq!(answer.status, 200, "{}", answer.body);
+    }
+
+    /// As `kill -9` of the server, and its next start on the same data and address.
+    pub(crate) fn restart_server(&mut self) {
+        let address = self.server.address("base_url");
+        self.server.kill();
+        self.server = Process::dev(self.dir.path(), &address, &self.sandbox);
+    }
+}
+
 /// An answer.
 pub(crate) struct Answer {
     pub(crate) status: u16,

@@ -219,8 +219,7 @@ impl Plan {
         Ok(AcceptRow {
             connections,
             durable_to_ceiling: durable.share_of(&ceiling),
-            accepts_per_sync: (after.accepts - before.accepts)
-                / (after.commits - before.commits).max(1.0),
+            accepts_per_sync: after.accepts_per_sync_since(before),
             ceiling,
             durable,
             delivery,
@@ -244,8 +243,7 @@ impl Plan {
         let delivered_per_s = (during - first) as f64 / tally.took.as_secs_f64();
         Ok(DeliverRow {
             connections,
-            accepts_per_sync: (after.accepts - before.accepts)
-                / (after.commits - before.commits).max(1.0),
+            accepts_per_sync: after.accepts_per_sync_since(before),
             delivered_per_s,
             delivered_to_accepted: delivered_per_s / tally.per_s().max(f64::EPSILON),
             accepting,

@@ -209,6 +209,11 @@ pub(crate) async fn counted(server: &Process) -> anyhow::Result<Counted> {
 }
 
 impl Counted {
+    /// Accepted writes that shared one sync, on average, since `before`.
+    pub(crate) fn accepts_per_sync_since(self, before: Self) -> f64 {
+        (self.accepts - before.accepts) / (self.commits - before.commits).max(1.0)
+    }
+
     fn of(text: &str) -> Self {
         let sample = |name: &str| {
             text.lines()
