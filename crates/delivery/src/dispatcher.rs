@@ -186,6 +186,9 @@ async fn claim(
         if let Some(next_due_at) = got.next_due_at {
             lane.signal(next_due_at);
         }
+        for (ticket, why) in got.unreadable {
+            calls.spawn(end_unreadable(parts.clone(), ticket, why));
+        }
         let Some(integration) = directory.integration(got.integration_id) else {
             continue;
         };
@@ -314,22 +317,13 @@ async fn deliver(
         now,
         event_id: EventId::new(now, &*parts.entropy),
     };
-    for _ in 0..RECORD_TRIES {
-        match parts.store.attempt_finish(&finish).await {
-            Ok(_) => {
-                let since_accepted_ms = again_at
-                    .is_none()
-                    .then(|| now.millis_since(write.accepted_at));
-                parts
-                    .observer
-                    .attempted(vendor, class, took, since_accepted_ms);
-                break;
-            }
-            Err(why) => {
-                tracing::error!(%why, job_id = %write.job_id, "an outcome could not be recorded; trying again");
-                tokio::time::sleep(STORE_TROUBLE_WAIT).await;
-            }
-        }
+    if record(&parts, &finish).await {
+        let since_accepted_ms = again_at
+            .is_none()
+            .then(|| now.millis_since(write.accepted_at));
+        parts
+            .observer
+            .attempted(vendor, class, took, since_accepted_ms);
     }
     let _ = done
         .send(Done {
@@ -340,6 +334,44 @@ async fn deliver(
             again_at,
         })
         .await;
+}
+
+/// Ends a write that cannot be read as FAILURE: its call cannot be made, and those behind it must not wait for ever.
+async fn end_unreadable(parts: Arc<Parts>, ticket: Ticket, why: String) {
+    tracing::error!(seq = ticket.seq, %why, "a stored write cannot be read; it ends as FAILURE");
+    let now = parts.timer.now();
+    let error = format!("Portico could not read the stored write: {why}");
+    let finish = Finish {
+        ticket,
+        attempt: Attempt {
+            number: ticket.attempt,
+            started_at: now,
+            duration_ms: Some(0),
+            class: Class::Rejected,
+            error: Some(error.clone()),
+            reply: Reply::default(),
+        },
+        verdict: Verdict::Failed {
+            errors: vec![error],
+        },
+        now,
+        event_id: EventId::new(now, &*parts.entropy),
+    };
+    record(&parts, &finish).await;
+}
+
+/// Records an outcome; `false` when the store would not have it, so that the lease lapses and the call is repeated.
+async fn record(parts: &Parts, finish: &Finish) -> bool {
+    for _ in 0..RECORD_TRIES {
+        match parts.store.attempt_finish(finish).await {
+            Ok(_) => return true,
+            Err(why) => {
+                tracing::error!(%why, seq = finish.ticket.seq, "an outcome could not be recorded; trying again");
+                tokio::time::sleep(STORE_TROUBLE_WAIT).await;
+            }
+        }
+    }
+    false
 }
 
 /// What follows from an answer.

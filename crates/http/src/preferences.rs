@@ -105,6 +105,7 @@ pub fn once(
     Ok(Some(Once {
         key_hash,
         fingerprint,
+        used_at: now,
         expires_at: now.plus_millis(IDEMPOTENCY_KEPT_MS),
     }))
 }

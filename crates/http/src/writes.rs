@@ -182,8 +182,9 @@ pub async fn write_attempts_list(
         .await?
         .ok_or_else(none)?;
     let attempts = app.store.attempts_list(&caller.scope, job_id).await?;
-    let request =
-        json!({ "method": write.call.method, "path": write.call.path, "body": write.call.body });
+    let request = write
+        .call
+        .map(|call| json!({ "method": call.method, "path": call.path, "body": call.body }));
     let results: Vec<Value> = attempts
         .into_iter()
         .map(|attempt| {

@@ -149,8 +149,8 @@ pub struct Write {
     pub operation: Operation,
     /// The accepted body: JSON text.
     pub result: String,
-    /// What the vendor is sent.
-    pub call: Call,
+    /// What the vendor is sent; `None` when what is stored cannot be read.
+    pub call: Option<Call>,
     /// Where it stands.
     pub status: WriteStatus,
     /// What it did, once it has ended well.

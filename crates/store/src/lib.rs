@@ -58,6 +58,8 @@ pub struct Once {
     pub key_hash: [u8; 32],
     /// SHA-256 over the operation and the body.
     pub fingerprint: [u8; 32],
+    /// When it was used: an earlier use is replayed unless it expired before.
+    pub used_at: Timestamp,
     /// Until when it is kept.
     pub expires_at: Timestamp,
 }
@@ -94,6 +96,8 @@ pub struct Lane {
     pub integration_id: IntegrationId,
     /// Its writes, now under a lease.
     pub writes: Vec<Claimed>,
+    /// Writes whose rows cannot be read, also under a lease, and why: the claimer ends them, so that they stop nothing behind them.
+    pub unreadable: Vec<(Ticket, String)>,
     /// When its next ready write is due, if it has one.
     pub next_due_at: Option<Timestamp>,
 }

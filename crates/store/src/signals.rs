@@ -19,8 +19,15 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub struct Signals {
     due: Mutex<HashSet<IntegrationId>>,
     due_notify: Notify,
-    ended: Mutex<HashMap<JobId, Arc<Notify>>>,
+    ended: Mutex<HashMap<JobId, Watched>>,
     directory: Notify,
+}
+
+/// A write whose end somebody waits for.
+#[derive(Default)]
+struct Watched {
+    watchers: usize,
+    notify: Arc<Notify>,
 }
 
 /// What one commit changed that others wait for.
@@ -41,8 +48,8 @@ impl Signals {
             let waiting = lock(&self.ended);
             if !waiting.is_empty() {
                 for job_id in effects.ended {
-                    if let Some(notify) = waiting.get(&job_id) {
-                        notify.notify_waiters();
+                    if let Some(one) = waiting.get(&job_id) {
+                        one.notify.notify_waiters();
                     }
                 }
             }
@@ -69,11 +76,13 @@ impl Signals {
 
     /// Subscribes to the end of one write.
     pub fn watch_end(&self, job_id: JobId) -> EndWatch<'_> {
-        let notify = lock(&self.ended).entry(job_id).or_default().clone();
+        let mut waiting = lock(&self.ended);
+        let one = waiting.entry(job_id).or_default();
+        one.watchers += 1;
         EndWatch {
             signals: self,
             job_id,
-            notify,
+            notify: one.notify.clone(),
         }
     }
 }
@@ -95,12 +104,11 @@ impl EndWatch<'_> {
 impl Drop for EndWatch<'_> {
     fn drop(&mut self) {
         let mut waiting = lock(&self.signals.ended);
-        // Two of the three owners left are this subscription and the map itself.
-        if waiting
-            .get(&self.job_id)
-            .is_some_and(|notify| Arc::strong_count(notify) <= 2)
-        {
-            waiting.remove(&self.job_id);
+        if let Some(one) = waiting.get_mut(&self.job_id) {
+            one.watchers -= 1;
+            if one.watchers == 0 {
+                waiting.remove(&self.job_id);
+            }
         }
     }
 }

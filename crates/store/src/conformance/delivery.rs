@@ -32,7 +32,7 @@ pub async fn due_writes_are_claimed_in_order_and_never_twice<B: Backend>(backend
         let found = world.find(claimed.job_id).await?;
         assert_stands(&found, WriteStatus::Pending, None, &[]);
         assert_eq!((found.attempts, found.next_attempt_at), (1, None));
-        assert!(claimed.call == found.call);
+        assert!(Some(&claimed.call) == found.call.as_ref());
         assert_eq!(claimed.accepted_at, found.accepted_at);
         assert_eq!(claimed.operation, found.operation);
     }

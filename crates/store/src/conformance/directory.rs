@@ -9,8 +9,8 @@ use model::{
 };
 
 use super::{
-    Backend, SIGNAL_TIMEOUT, START, Verdicts, World, at, credential, failed, integration, new_key,
-    sealer,
+    Backend, SIGNAL_TIMEOUT, START, Verdicts, World, assert_conflict, at, credential, failed,
+    integration, new_key, sealer,
 };
 use crate::{Error, Registration, directory_load};
 
@@ -229,6 +229,30 @@ pub async fn a_registration_that_fails_changes_nothing<B: Backend>(backend: B) -
     Ok(())
 }
 
+/// What belongs to one integration cannot be taken by registering another with its ids, nor can a vendor's id stand for two.
+pub async fn a_registration_takes_nothing_from_another<B: Backend>(backend: B) -> Verdicts {
+    let world = World::new(backend).await?;
+    let here = registration(&world, world.here);
+    world.store.integration_register(copy(&here), at(1)).await?;
+    let before = world.store.directory_revision().await?;
+
+    let mut there = registration(&world, world.there);
+    there.communities[0].id = here.communities[0].id;
+    assert_conflict(world.store.integration_register(there, at(2)).await);
+
+    let mut again = copy(&here);
+    again.communities[0].id = registration(&world, world.here).communities[0].id;
+    assert_conflict(world.store.integration_register(again, at(3)).await);
+
+    assert_eq!(world.store.directory_revision().await?, before);
+    let contents = world.store.directory_contents().await?;
+    assert_eq!(contents.communities.len(), here.communities.len());
+    for (found, expected) in contents.communities.iter().zip(&here.communities) {
+        assert_eq!((found.id, &found.x_id), (expected.id, &expected.x_id));
+    }
+    Ok(())
+}
+
 pub async fn the_revision_changes_with_the_directory_only<B: Backend>(backend: B) -> Verdicts {
     let mut world = World::new(backend).await?;
     let mut revisions = vec![world.store.directory_revision().await?];
@@ -243,6 +267,14 @@ pub async fn the_revision_changes_with_the_directory_only<B: Backend>(backend: B
     world.store.integration_register(one, at(13)).await?;
     let last = world.store.directory_revision().await?;
     revisions.push(last);
+    let (unknown, _) = new_key(&world.entropy, at(13), None)?;
+    assert!(!world.store.key_revoke(unknown.id, at(13)).await?);
+    assert!(world.store.key_revoke(key.id, at(13)).await?);
+    assert_eq!(
+        world.store.directory_revision().await?,
+        last,
+        "revoking what is not there, or is revoked, changes nothing"
+    );
     let count = revisions.len();
     revisions.sort_unstable();
     revisions.dedup();

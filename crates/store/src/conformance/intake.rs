@@ -52,7 +52,7 @@ pub async fn an_accepted_write_is_found_after_a_restart<B: Backend>(backend: B) 
         assert_eq!(found.integration_id, world.here);
         assert_eq!(found.community_id, world.community);
         assert_eq!(found.result, result);
-        assert!(found.call == call);
+        assert!(found.call.as_ref() == Some(&call));
         assert_stands(&found, WriteStatus::Pending, None, &[]);
         assert_eq!((found.record_id, found.attempts), (None, 0));
         assert_eq!(found.accepted_at, at(3));
@@ -198,6 +198,12 @@ pub async fn expired_idempotency_keys_are_swept_and_others_stay<B: Backend>(
         };
         world.accept_once(write, until).await?;
     }
+    let used = |now| Once {
+        used_at: at(now),
+        ..once(1, 1)
+    };
+    assert!(world.replay(used(9)).await?.is_some());
+    assert_eq!(world.replay(used(10)).await?, None, "before any sweep");
     for (now, swept) in [(9, 0), (12, 2), (12, 1), (12, 0)] {
         let count = world.store.idempotency_sweep(at(now), 2).await?;
         assert_eq!(count, swept);

@@ -102,6 +102,7 @@ macro_rules! conformance_tests {
             directory::registering_again_replaces_and_adds_nothing
             directory::a_credential_comes_back_after_a_restart
             directory::a_registration_that_fails_changes_nothing
+            directory::a_registration_takes_nothing_from_another
             directory::the_revision_changes_with_the_directory_only
             directory::a_change_wakes_who_follows_the_directory
             directory::a_wrong_master_key_is_refused
@@ -350,6 +351,7 @@ fn once(key: u8, body: u8) -> Once {
     Once {
         key_hash: [key; 32],
         fingerprint: [body; 32],
+        used_at: at(0),
         expires_at: at(100),
     }
 }

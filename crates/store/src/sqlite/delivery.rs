@@ -8,8 +8,8 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
     corrupt, database,
-    intake::{LEASED, READY, Request, WAITS},
-    records,
+    intake::{LEASED, READY, Request},
+    order, records,
 };
 use crate::{Claim, Claimed, Depth, Error, Finish, Lane, Lapse, Ticket, Verdict, signals::Effects};
 
@@ -25,6 +25,7 @@ pub(super) fn claim(connection: &Connection, claim: &Claim) -> Result<Vec<Lane>,
             .and_then(|mut sql| sql.query_map(params![lane, claim.now.as_micros(), limit], |row| row.get(0))?.collect())
             .map_err(database)?;
         let mut writes = Vec::with_capacity(due.len());
+        let mut unreadable = Vec::new();
         for seq in due {
             let attempt: u32 = connection
                 .prepare_cached("UPDATE queue SET state = 2, due_at = ?2, claimed_at = ?3, attempt = attempt + 1 WHERE seq = ?1 RETURNING attempt")
@@ -33,20 +34,7 @@ pub(super) fn claim(connection: &Connection, claim: &Claim) -> Result<Vec<Lane>,
             let ticket = Ticket { seq, attempt };
             match claimed(connection, ticket) {
                 Ok(write) => writes.push(write),
-                // A row that cannot be read must not stop those behind it: it ends, and says why.
-                Err(Error::Corrupt(why)) => {
-                    tracing::error!(seq, %why, "a stored write cannot be read; it ends as FAILURE");
-                    end(
-                        connection,
-                        seq,
-                        attempt,
-                        WriteStatus::Failure,
-                        None,
-                        &[format!("Portico could not read the stored write: {why}")],
-                        None,
-                        claim.now,
-                    )?;
-                }
+                Err(Error::Corrupt(why)) => unreadable.push((ticket, why)),
                 Err(why) => return Err(why),
             }
         }
@@ -57,6 +45,7 @@ pub(super) fn claim(connection: &Connection, claim: &Claim) -> Result<Vec<Lane>,
         lanes.push(Lane {
             integration_id: *integration_id,
             writes,
+            unreadable,
             next_due_at: next.map(Timestamp::from_micros),
         });
     }
@@ -292,51 +281,7 @@ fn end(
         .prepare_cached("DELETE FROM queue WHERE seq = ?1 RETURNING order_keys")
         .and_then(|mut sql| sql.query_row([seq], |row| row.get(0)))
         .map_err(database)?;
-    let keys: Vec<i64> = keys
-        .as_chunks::<8>()
-        .0
-        .iter()
-        .map(|bytes| i64::from_be_bytes(*bytes))
-        .collect();
-    for key in &keys {
-        connection
-            .prepare_cached("DELETE FROM queue_order WHERE order_key = ?1 AND seq = ?2")
-            .and_then(|mut sql| sql.execute([*key, seq]))
-            .map_err(database)?;
-    }
-    for key in &keys {
-        let next: Option<i64> = connection
-            .prepare_cached("SELECT min(seq) FROM queue_order WHERE order_key = ?1")
-            .and_then(|mut sql| sql.query_row([key], |row| row.get(0)))
-            .map_err(database)?;
-        if let Some(next) = next {
-            make_ready(connection, next, now)?;
-        }
-    }
-    Ok(())
-}
-
-/// Makes a waiting write ready, if it is the earliest of all its keys.
-fn make_ready(connection: &Connection, seq: i64, now: Timestamp) -> Result<(), Error> {
-    let keys: Option<Vec<u8>> = connection
-        .prepare_cached("SELECT order_keys FROM queue WHERE seq = ?1 AND state = ?2")
-        .and_then(|mut sql| sql.query_row([seq, WAITS], |row| row.get(0)).optional())
-        .map_err(database)?;
-    let Some(keys) = keys else { return Ok(()) };
-    for bytes in keys.as_chunks::<8>().0 {
-        let first: Option<i64> = connection
-            .prepare_cached("SELECT min(seq) FROM queue_order WHERE order_key = ?1")
-            .and_then(|mut sql| sql.query_row([i64::from_be_bytes(*bytes)], |row| row.get(0)))
-            .map_err(database)?;
-        if first != Some(seq) {
-            return Ok(());
-        }
-    }
-    connection
-        .prepare_cached("UPDATE queue SET state = ?2, due_at = ?3 WHERE seq = ?1")
-        .and_then(|mut sql| sql.execute(params![seq, READY, now.as_micros()]))
-        .map(drop)
-        .map_err(database)
+    order::leave(connection, seq, &keys, now)
 }
 
 /// Puts the end of a write into the outbox and wakes who waits for it.

@@ -5,7 +5,7 @@ use model::{
     directory::{Contents, Integration, Settings, Vendor},
     key::{Key, System},
 };
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{corrupt, database};
@@ -162,14 +162,27 @@ fn put<T: Serialize>(
     now: Timestamp,
 ) -> Result<(), Error> {
     let body = serde_json::to_string(body).map_err(corrupt("a record of the directory"))?;
-    connection
+    let stored = connection
         .prepare_cached(
             "INSERT INTO records (id, kind, lane, x_id, body, created_at, updated_at, last_seen) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, ?6)
-             ON CONFLICT (id) DO UPDATE SET x_id = ?4, body = ?5, updated_at = ?6, last_seen = ?6",
+             ON CONFLICT (id) DO UPDATE SET x_id = ?4, body = ?5, updated_at = ?6, last_seen = ?6 WHERE records.lane = ?3 AND records.kind = ?2",
         )
-        .and_then(|mut sql| sql.execute(params![id, kind, lane, x_id, body, now.as_micros()]))
-        .map(drop)
-        .map_err(database)
+        .and_then(|mut sql| sql.execute(params![id, kind, lane, x_id, body, now.as_micros()]));
+    match stored {
+        Ok(0) => Err(Error::Conflict(format!(
+            "the {kind} {id} belongs to another integration"
+        ))),
+        Ok(_) => Ok(()),
+        Err(rusqlite::Error::SqliteFailure(why, _))
+            if why.extended_code == rusqlite::ffi::SQLITE_CONSTRAINT_UNIQUE =>
+        {
+            Err(Error::Conflict(format!(
+                "the {kind} {id} has the vendor's id of another {kind}, {}",
+                model::issue::cut(x_id)
+            )))
+        }
+        Err(why) => Err(database(why)),
+    }
 }
 
 pub(super) fn key_create(
@@ -215,12 +228,22 @@ pub(super) fn key_revoke(
     id: KeyId,
     now: Timestamp,
 ) -> Result<bool, Error> {
-    let found = connection
-        .execute(
-            "UPDATE keys SET revoked_at = coalesce(revoked_at, ?2) WHERE id = ?1",
-            params![id.to_string(), now.as_micros()],
+    let revoked_at: Option<Option<i64>> = connection
+        .query_row(
+            "SELECT revoked_at FROM keys WHERE id = ?1",
+            [id.to_string()],
+            |row| row.get(0),
         )
+        .optional()
         .map_err(database)?;
-    changed(connection, effects)?;
-    Ok(found > 0)
+    if revoked_at == Some(None) {
+        connection
+            .execute(
+                "UPDATE keys SET revoked_at = ?2 WHERE id = ?1",
+                params![id.to_string(), now.as_micros()],
+            )
+            .map_err(database)?;
+        changed(connection, effects)?;
+    }
+    Ok(revoked_at.is_some())
 }

@@ -1,13 +1,13 @@
 //! Writes at the door: accept, idempotency, and what a write is afterwards.
 
 use model::{
-    JobId, Scope, Timestamp,
+    IntegrationId, JobId, Scope, Timestamp,
     write::{Call, Confirmed, NewWrite, Operation, Outcome, Write, WriteStatus},
 };
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 
-use super::{corrupt, database};
+use super::{corrupt, database, order};
 use crate::{Acceptance, Error, Once, signals::Effects};
 
 /// What the vendor is sent and what its confirmation makes, as kept in `writes.request`.
@@ -22,29 +22,61 @@ pub(super) const WAITS: i64 = 0;
 pub(super) const READY: i64 = 1;
 pub(super) const LEASED: i64 = 2;
 
+/// A write as its rows hold it: made before the writing thread is asked, which has no time for it.
+pub(super) struct Row {
+    job_id: String,
+    integration_id: IntegrationId,
+    community_id: String,
+    operation: Operation,
+    accepted_at: Timestamp,
+    retry_of: Option<String>,
+    result: String,
+    request: String,
+    order_keys: Vec<i64>,
+}
+
+impl Row {
+    pub(super) fn of(write: NewWrite) -> Result<Self, Error> {
+        let request = Request {
+            call: write.call,
+            confirmed: write.confirmed,
+        };
+        Ok(Self {
+            job_id: write.job_id.to_string(),
+            integration_id: write.integration_id,
+            community_id: write.community_id.to_string(),
+            operation: write.operation,
+            accepted_at: write.accepted_at,
+            retry_of: write.retry_of.map(|id| id.to_string()),
+            result: write.result,
+            request: serde_json::to_string(&request)
+                .map_err(|why| Error::Conflict(format!("the write cannot be stored: {why}")))?,
+            order_keys: write.order_keys,
+        })
+    }
+
+    /// What it holds in memory, nearly.
+    pub(super) fn bytes(&self) -> usize {
+        self.result.len() + self.request.len()
+    }
+}
+
 pub(super) fn accept(
     connection: &Connection,
     effects: &mut Effects,
-    scope: &Scope,
-    write: &NewWrite,
-    request: &str,
+    write: &Row,
     once: Option<&Once>,
 ) -> Result<Acceptance, Error> {
-    if !scope.sees(write.integration_id) {
-        return Err(Error::Conflict(
-            "the integration is not the caller's".to_owned(),
-        ));
-    }
     if let Some(once) = once {
         if let Some(earlier) = replay(connection, once)? {
             return Ok(earlier);
         }
         connection
             .prepare_cached("INSERT OR REPLACE INTO idempotency (key_hash, fingerprint, job_id, expires_at) VALUES (?1, ?2, ?3, ?4)")
-            .and_then(|mut sql| sql.execute(params![once.key_hash, once.fingerprint, write.job_id.to_string(), once.expires_at.as_micros()]))
+            .and_then(|mut sql| sql.execute(params![once.key_hash, once.fingerprint, write.job_id, once.expires_at.as_micros()]))
             .map_err(database)?;
     }
-    if let Some(failed) = write.retry_of {
+    if let Some(failed) = &write.retry_of {
         retry_is_allowed(connection, failed)?;
     }
     let lane: i64 = connection
@@ -57,38 +89,21 @@ pub(super) fn accept(
         )
         .and_then(|mut sql| {
             sql.execute(params![
-                write.job_id.to_string(),
+                write.job_id,
                 lane,
-                write.community_id.to_string(),
+                write.community_id,
                 write.operation.word(),
                 write.accepted_at.as_micros(),
-                write.retry_of.map(|id| id.to_string()),
+                write.retry_of,
                 write.result,
-                request,
+                write.request,
                 WriteStatus::Pending.word(),
             ])
         })
         .map_err(database)?;
     let seq = connection.last_insert_rowid();
 
-    let mut waits = false;
-    for key in &write.order_keys {
-        waits |= connection
-            .prepare_cached("SELECT EXISTS (SELECT 1 FROM queue_order WHERE order_key = ?1)")
-            .and_then(|mut sql| sql.query_row([key], |row| row.get::<_, bool>(0)))
-            .map_err(database)?;
-    }
-    for key in &write.order_keys {
-        connection
-            .prepare_cached("INSERT OR IGNORE INTO queue_order (order_key, seq) VALUES (?1, ?2)")
-            .and_then(|mut sql| sql.execute([*key, seq]))
-            .map_err(database)?;
-    }
-    let keys: Vec<u8> = write
-        .order_keys
-        .iter()
-        .flat_map(|key| key.to_be_bytes())
-        .collect();
+    let waits = order::enter(connection, seq, &write.order_keys)?;
     connection
         .prepare_cached(
             "INSERT INTO queue (seq, lane, state, due_at, order_keys) VALUES (?1, ?2, ?3, ?4, ?5)",
@@ -99,7 +114,7 @@ pub(super) fn accept(
                 lane,
                 if waits { WAITS } else { READY },
                 write.accepted_at.as_micros(),
-                keys
+                order::kept(&write.order_keys)
             ])
         })
         .map_err(database)?;
@@ -110,11 +125,10 @@ pub(super) fn accept(
 }
 
 /// Only a failed write may be repeated, and only once: its repeat can be repeated in turn.
-fn retry_is_allowed(connection: &Connection, failed: JobId) -> Result<(), Error> {
-    let failed = failed.to_string();
+fn retry_is_allowed(connection: &Connection, failed: &str) -> Result<(), Error> {
     let status: Option<String> = connection
         .prepare_cached("SELECT status FROM writes WHERE job_id = ?1")
-        .and_then(|mut sql| sql.query_row([&failed], |row| row.get(0)).optional())
+        .and_then(|mut sql| sql.query_row([failed], |row| row.get(0)).optional())
         .map_err(database)?;
     match status.as_deref().and_then(WriteStatus::of) {
         Some(WriteStatus::Failure) => {}
@@ -131,7 +145,7 @@ fn retry_is_allowed(connection: &Connection, failed: JobId) -> Result<(), Error>
     }
     let repeat: Option<String> = connection
         .prepare_cached("SELECT job_id FROM writes WHERE retry_of = ?1")
-        .and_then(|mut sql| sql.query_row([&failed], |row| row.get(0)).optional())
+        .and_then(|mut sql| sql.query_row([failed], |row| row.get(0)).optional())
         .map_err(database)?;
     match repeat {
         None => Ok(()),
@@ -141,12 +155,13 @@ fn retry_is_allowed(connection: &Connection, failed: JobId) -> Result<(), Error>
     }
 }
 
+/// What a key that has not expired stands for.
 pub(super) fn replay(connection: &Connection, once: &Once) -> Result<Option<Acceptance>, Error> {
     let found: Option<(Vec<u8>, String, String)> = connection
         .prepare_cached(
-            "SELECT i.fingerprint, i.job_id, w.result FROM idempotency i JOIN writes w ON w.job_id = i.job_id WHERE i.key_hash = ?1",
+            "SELECT i.fingerprint, i.job_id, w.result FROM idempotency i JOIN writes w ON w.job_id = i.job_id WHERE i.key_hash = ?1 AND i.expires_at > ?2",
         )
-        .and_then(|mut sql| sql.query_row([once.key_hash], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).optional())
+        .and_then(|mut sql| sql.query_row(params![once.key_hash, once.used_at.as_micros()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).optional())
         .map_err(database)?;
     Ok(match found {
         None => None,
@@ -184,7 +199,7 @@ pub(super) fn find(
     Ok(write.filter(|write| scope.sees(write.integration_id)))
 }
 
-fn read(row: &Row<'_>, job_id: JobId) -> Result<Write, Error> {
+fn read(row: &rusqlite::Row<'_>, job_id: JobId) -> Result<Write, Error> {
     let bad = |what: &str| Error::Corrupt(format!("{what} of write {job_id}"));
     let text = |place: usize| row.get::<_, String>(place).map_err(database);
     let maybe = |place: usize| row.get::<_, Option<String>>(place).map_err(database);
@@ -193,14 +208,15 @@ fn read(row: &Row<'_>, job_id: JobId) -> Result<Write, Error> {
             .map(|at| at.map(Timestamp::from_micros))
             .map_err(database)
     };
-    let request: Request = serde_json::from_str(&text(4)?).map_err(corrupt("a stored request"))?;
     Ok(Write {
         job_id,
         integration_id: text(0)?.parse().map_err(|_| bad("the integration"))?,
         community_id: text(1)?.parse().map_err(|_| bad("the community"))?,
         operation: Operation::of(&text(2)?).ok_or_else(|| bad("the operation"))?,
         result: text(3)?,
-        call: request.call,
+        call: serde_json::from_str(&text(4)?)
+            .ok()
+            .map(|request: Request| request.call),
         status: WriteStatus::of(&text(5)?).ok_or_else(|| bad("the status"))?,
         outcome: maybe(6)?
             .map(|word| Outcome::of(&word).ok_or_else(|| bad("the outcome")))

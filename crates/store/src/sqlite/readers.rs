@@ -53,7 +53,11 @@ impl Readers {
                 .unwrap_or_else(PoisonError::into_inner)
                 .pop()
                 .ok_or(Error::Closed)?;
-            let result = look(&connection);
+            // One transaction: all that one use case reads is of one moment.
+            let result = connection
+                .unchecked_transaction()
+                .map_err(database)
+                .and_then(|transaction| look(&transaction));
             idle.lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .push(connection);

@@ -1,14 +1,14 @@
 //! The one thread that changes the database: group commit.
 //!
-//! Whatever is queued when a commit ends, and whoever comes while that is gathered, makes up the next one; there is no timer. Guarantee: a requester hears `Ok` only after COMMIT returned
-//! (`synchronous=FULL`: synced), a request that fails takes none of its batch with it (each runs in a savepoint), and the queue is
+//! Whatever is queued when a commit ends, and whoever of a crowd comes within a moment, makes up the next one. Guarantee: a requester hears
+//! `Ok` only after COMMIT returned (`synchronous=FULL`: synced), a request that fails takes none of its batch with it (each runs in a savepoint), and the queue is
 //! bounded in requests and in bytes.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, PoisonError},
     thread::JoinHandle,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use rusqlite::Connection;
@@ -29,8 +29,18 @@ const QUEUE_MAX_KIB: usize = 32 * 1_024;
 /// Requests that share a commit at most, so that the first of them does not wait long for the last.
 const BATCH_MAX_REQUESTS: usize = 512;
 
+/// How long the first of a batch waits for others at most: as long as a fast disk takes for a sync.
+const GATHER_MAX: Duration = Duration::from_millis(1);
+
+/// How much of a crowd a batch waits for: nearly half, so that one half is served while the other is synced.
+const CROWD_PERCENT: usize = 45;
+
+/// How often it is looked who came.
+const GATHER_STEP: Duration = Duration::from_micros(50);
+
 type Done = Box<dyn FnOnce(Result<(), Error>) + Send>;
-type Run = Box<dyn FnOnce(&Connection, &mut Effects) -> (bool, Done) + Send>;
+/// Given the transaction, or nothing when it could not begin. Returns whether to keep what it did, and who is to hear of it.
+type Run = Box<dyn FnOnce(Option<(&Connection, &mut Effects)>) -> (bool, Done) + Send>;
 
 /// Whether a request is an accept: counted, and refused rather than kept waiting when the queue is full.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -82,8 +92,11 @@ impl Writer {
         change: impl FnOnce(&Connection, &mut Effects) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         let (reply, answer) = oneshot::channel();
-        let run: Run = Box::new(move |connection, effects| {
-            let result = change(connection, effects);
+        let run: Run = Box::new(move |transaction| {
+            // Without a transaction the answer is why there was none, which comes with the commit.
+            let result = transaction.map_or(Err(Error::Closed), |(connection, effects)| {
+                change(connection, effects)
+            });
             let keep = result.is_ok();
             let done: Done = Box::new(move |commit| {
                 // A requester that went away has no use for the answer; its change stands.
@@ -153,25 +166,37 @@ fn run(
     observer: &dyn Observer,
 ) {
     let mut batch = Vec::new();
+    let mut crowd = 0;
     while let Some(first) = receiver.blocking_recv() {
         batch.push(first);
-        // Whoever is about to ask gets in: as long as giving way for a moment brings more, a sync is shared by more. Not a timer: alone, a request waits for nobody.
-        loop {
-            let before = batch.len();
-            while batch.len() < BATCH_MAX_REQUESTS
-                && let Ok(next) = receiver.try_recv()
-            {
-                batch.push(next);
-            }
-            if batch.len() == before || batch.len() >= BATCH_MAX_REQUESTS {
-                break;
-            }
-            std::thread::yield_now();
-        }
+        gather(&mut receiver, &mut batch, crowd);
+        let served = batch.len();
         commit(connection, &mut batch, signals, observer);
+        // Who waits at the end of a commit asked while it ran. It is forgotten slowly, for a crowd comes in waves.
+        crowd = (served + receiver.len()).max(crowd - crowd / 8);
     }
     if let Err(why) = connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)") {
         tracing::warn!(%why, "the write-ahead log could not be folded in at closing; the next start does it");
+    }
+}
+
+/// Fills `batch` with what is queued and, for a moment, with what is about to be: until it holds its share of the `crowd` that asked of late.
+///
+/// A sync costs the same for one as for many, so who asks just after it began would pay for another; not all, because the others
+/// are served meanwhile. Alone, a request waits for nobody.
+fn gather(receiver: &mut mpsc::Receiver<Request>, batch: &mut Vec<Request>, crowd: usize) {
+    let enough = (crowd * CROWD_PERCENT / 100).min(BATCH_MAX_REQUESTS);
+    let begun = Instant::now();
+    loop {
+        while batch.len() < BATCH_MAX_REQUESTS
+            && let Ok(next) = receiver.try_recv()
+        {
+            batch.push(next);
+        }
+        if batch.len() >= enough || begun.elapsed() >= GATHER_MAX {
+            return;
+        }
+        std::thread::sleep(GATHER_STEP);
     }
 }
 
@@ -191,13 +216,17 @@ fn commit(
     let mut outcome = step(connection, "BEGIN IMMEDIATE");
     for request in batch.drain(..) {
         if outcome.is_err() {
-            // Dropping the request closes its answer; it hears that nothing was stored.
+            done.push((request.run)(None).1);
             continue;
         }
-        match in_savepoint(connection, &mut effects, request.run) {
-            Ok(one) => done.push(one),
-            Err(why) => outcome = Err(why),
+        outcome = step(connection, "SAVEPOINT request");
+        if outcome.is_err() {
+            done.push((request.run)(None).1);
+            continue;
         }
+        let one = in_savepoint(connection, &mut effects, request.run);
+        done.push(one.0);
+        outcome = one.1;
     }
     if outcome.is_ok() {
         outcome = step(connection, "COMMIT");
@@ -220,27 +249,29 @@ fn commit(
     signals.publish(effects);
 }
 
-/// Runs one request so that its failure, or its panic, undoes only itself.
-fn in_savepoint(connection: &Connection, effects: &mut Effects, run: Run) -> Result<Done, Error> {
-    step(connection, "SAVEPOINT request")?;
+/// Runs one request so that its failure, or its panic, undoes only itself. Fails when the savepoint cannot be left.
+fn in_savepoint(
+    connection: &Connection,
+    effects: &mut Effects,
+    run: Run,
+) -> (Done, Result<(), Error>) {
     let mut own = Effects::default();
-    let ran = catch_unwind(AssertUnwindSafe(|| run(connection, &mut own)));
+    let ran = catch_unwind(AssertUnwindSafe(|| run(Some((connection, &mut own)))));
     let (keep, done) = ran.unwrap_or_else(|_| {
         tracing::error!(
             "a request to the store panicked; it was undone and its neighbours were not"
         );
         (false, Box::new(|_| ()))
     });
-    if keep {
-        step(connection, "RELEASE request")?;
+    let left = if keep {
         effects.due.extend(own.due);
         effects.ended.extend(own.ended);
         effects.directory |= own.directory;
+        step(connection, "RELEASE request")
     } else {
-        step(connection, "ROLLBACK TO request")?;
-        step(connection, "RELEASE request")?;
-    }
-    Ok(done)
+        step(connection, "ROLLBACK TO request").and_then(|()| step(connection, "RELEASE request"))
+    };
+    (done, left)
 }
 
 fn step(connection: &Connection, sql: &str) -> Result<(), Error> {

@@ -74,13 +74,6 @@ CREATE TABLE queue (
 CREATE INDEX queue_ready ON queue (lane, due_at, seq) WHERE state = 1;
 CREATE INDEX queue_leased ON queue (due_at) WHERE state = 2;
 
--- One row an open write and order key: the earliest of a key goes first.
-CREATE TABLE queue_order (
-    order_key INTEGER NOT NULL,
-    seq       INTEGER NOT NULL,
-    PRIMARY KEY (order_key, seq)
-) WITHOUT ROWID;
-
 CREATE TABLE attempts (
     seq    INTEGER NOT NULL REFERENCES writes (seq),
     number INTEGER NOT NULL,
