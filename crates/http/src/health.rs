@@ -33,7 +33,9 @@ pub async fn readiness_get(State(app): State<App>) -> Result<Json<Health>, Error
         Error::unavailable("The store does not answer")
     })?;
     // The sender goes when the worker does.
-    if app.worker_alive.has_changed().is_err() {
+    if let Some(alive) = &app.worker_alive
+        && alive.has_changed().is_err()
+    {
         return Err(Error::unavailable("The worker does not run"));
     }
     Ok(Json(Health {

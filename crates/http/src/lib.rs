@@ -46,8 +46,8 @@ pub struct Parts {
     pub entropy: Arc<dyn Entropy>,
     /// Metrics.
     pub metrics: Arc<Metrics>,
-    /// Closed when the worker has ended.
-    pub worker_alive: watch::Receiver<bool>,
+    /// Closed when the worker has ended; `None` when this process has none, which is ready without.
+    pub worker_alive: Option<watch::Receiver<bool>>,
     /// The document as served.
     pub openapi: Value,
     /// The document's schemas, compiled.

@@ -18,7 +18,10 @@ pub struct Vocabulary {
 
 /// What a vocabulary file says of one value.
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "the vendor's word in quotes, or false to offer the value no longer"
+)]
 enum Entry {
     /// The vendor's literal for it.
     Literal(String),

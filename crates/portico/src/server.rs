@@ -15,7 +15,7 @@ use delivery::Worker;
 use model::{Clock, Entropy, Secret};
 use portico_http::{Parts, metrics::Metrics, openapi::Schemas};
 use store::{Lapse, Live, Observer, Sealer, Store, sqlite::Sqlite};
-use tokio::{net::TcpListener, sync::watch};
+use tokio::net::TcpListener;
 
 use crate::system::{SystemClock, SystemEntropy};
 
@@ -144,8 +144,6 @@ pub(crate) async fn run(
             settings: delivery::Settings::default(),
         })
     });
-    // Stands in for a worker that is not wanted: readiness asks for one that runs.
-    let (stand_in, stands_in) = watch::channel(true);
     let openapi = portico_http::document(&registry).map_err(|why| anyhow!(why))?;
     let schemas = Schemas::compile(&openapi).map_err(|why| anyhow!(why))?;
     let app = Arc::new(Parts {
@@ -155,7 +153,7 @@ pub(crate) async fn run(
         clock,
         entropy,
         metrics,
-        worker_alive: worker.as_ref().map_or(stands_in, Worker::alive),
+        worker_alive: worker.as_ref().map(Worker::alive),
         openapi,
         schemas,
     });
@@ -165,7 +163,6 @@ pub(crate) async fn run(
     if let Some(worker) = worker {
         worker.stop().await;
     }
-    drop(stand_in);
     sweeper.abort();
     follower.abort();
     store.close().await;

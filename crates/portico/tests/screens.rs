@@ -1,0 +1,113 @@
+//! What the command line shows, as snapshots: help, answers and refusals. Method: the real binary, with what is random or of this machine masked.
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+
+use std::{
+    path::Path,
+    process::{Command, Stdio},
+};
+
+/// Runs portico in `directory` and shows what it said, where, and how it ended.
+fn screen(directory: &Path, arguments: &[&str]) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_portico"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("PORTICO_") {
+            command.env_remove(name);
+        }
+    }
+    let output = command
+        .args(arguments)
+        .current_dir(directory)
+        .stdin(Stdio::null())
+        .output()
+        .expect("portico runs");
+    format!(
+        "$ portico {}\n{}--- stderr\n{}--- {}\n",
+        arguments.join(" "),
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+        output.status
+    )
+}
+
+fn check(name: &str, directory: &Path, screens: &[&[&str]]) {
+    let shown: Vec<String> = screens
+        .iter()
+        .map(|arguments| screen(directory, arguments))
+        .collect();
+    insta::with_settings!({filters => vec![
+        (r"ptk_(live|test)_[0-9A-Za-z]+", "ptk_${1}_[TOKEN]"),
+        (r"(read,write +)\w{4}\b", "${1}[END]"),
+        (r"key_[0-9a-z]{26}", "key_[ID]"),
+        (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "[TIME]"),
+    ]}, {
+        insta::assert_snapshot!(name, shown.join("\n"));
+    });
+}
+
+#[test]
+fn help_says_what_there_is() {
+    let directory = tempfile::tempdir().expect("a directory");
+    check(
+        "help",
+        directory.path(),
+        &[
+            &["--help"],
+            &["dev", "--help"],
+            &["serve", "--help"],
+            &["sandbox", "--help"],
+            &["keys", "--help"],
+            &["keys", "create", "--help"],
+            &["bench", "accept", "--help"],
+        ],
+    );
+}
+
+#[test]
+fn keys_are_made_listed_and_revoked() {
+    let directory = tempfile::tempdir().expect("a directory");
+    std::fs::write(directory.path().join("master.key"), "ab".repeat(32)).expect("written");
+    let with = |rest: &[&'static str]| {
+        let mut arguments = vec!["keys"];
+        arguments.extend(rest);
+        arguments.extend(["--data-dir", "kept", "--master-key-file", "master.key"]);
+        arguments
+    };
+    check(
+        "keys",
+        directory.path(),
+        &[
+            &with(&["list"]),
+            &with(&["create", "--name", "a listing site"]),
+            &with(&["list"]),
+            &with(&["revoke", "key_00000000000000000000000000"]),
+            &with(&["revoke", "nonsense"]),
+        ],
+    );
+}
+
+#[test]
+fn mistakes_are_told_with_what_to_do() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let at = |name: &str, text: &str| {
+        std::fs::write(directory.path().join(name), text).expect("written");
+    };
+    at("short.key", "abc");
+    at("bad.toml", "listen = 80\n");
+    at("words.toml", "[knock.pets]\nDRAGON = 7\n");
+    check(
+        "mistakes",
+        directory.path(),
+        &[
+            &["serve"],
+            &["serve", "--listen", "nowhere"],
+            &["serve", "--config", "missing.toml"],
+            &["serve", "--config", "bad.toml"],
+            &["serve", "--master-key-file", "missing.key"],
+            &["serve", "--master-key-file", "short.key"],
+            &["serve", "--vocabulary", "words.toml"],
+            &["dev", "--data-dir", "short.key"],
+            &["dev", "--sandbox-url", "ftp://nowhere"],
+            &["serv"],
+        ],
+    );
+}

@@ -1,0 +1,80 @@
+//! Time and randomness that a test decides.
+
+use std::sync::{
+    Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicU64, Ordering},
+};
+
+use async_trait::async_trait;
+use delivery::Timer;
+use model::{Clock, Entropy, Timestamp};
+use tokio::sync::Notify;
+
+/// Where every test's time begins: 2026-01-15, noon UTC.
+const BEGIN_MICROS: i64 = 1_768_478_400_000_000;
+
+/// A clock that stands still until it is moved.
+pub struct MockClock {
+    now: Mutex<Timestamp>,
+    moved: Notify,
+}
+
+impl Default for MockClock {
+    fn default() -> Self {
+        Self {
+            now: Mutex::new(Timestamp::from_micros(BEGIN_MICROS)),
+            moved: Notify::new(),
+        }
+    }
+}
+
+impl MockClock {
+    fn lock(&self) -> MutexGuard<'_, Timestamp> {
+        self.now.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Moves it forward and wakes who waited for that.
+    pub fn advance_ms(&self, millis: i64) {
+        {
+            let mut now = self.lock();
+            *now = now.plus_millis(millis);
+        }
+        self.moved.notify_waiters();
+    }
+}
+
+impl Clock for MockClock {
+    fn now(&self) -> Timestamp {
+        *self.lock()
+    }
+}
+
+#[async_trait]
+impl Timer for MockClock {
+    async fn sleep_until(&self, at: Timestamp) {
+        loop {
+            // Subscribed before looking, so that a move between the two is not missed.
+            let moved = self.moved.notified();
+            if self.now() >= at {
+                return;
+            }
+            moved.await;
+        }
+    }
+}
+
+/// The same ids and jitter at every run.
+#[derive(Default)]
+pub struct Seeded(AtomicU64);
+
+impl Entropy for Seeded {
+    fn bytes(&self) -> [u8; 16] {
+        // Two odd multipliers spread a counter over all bits; nothing here is secret.
+        let count = u128::from(self.0.fetch_add(1, Ordering::Relaxed) + 1);
+        count
+            .wrapping_mul(0x2545_f491_4f6c_dd1d_9e37_79b9_7f4a_7c15)
+            .rotate_left(57)
+            .wrapping_mul(0xda94_2042_e4dd_58b5_d1b5_4a32_d192_ed03)
+            .to_be_bytes()
+    }
+}

@@ -1,0 +1,379 @@
+//! The whole app in one test: the real store on disk, the real worker, the real connector over loopback, on a clock that the test moves.
+//!
+//! Guarantee: nothing is replaced but time, randomness and the socket in front of the router. A [`TestApp`] can be stopped and started on the same
+//! data; every wait has an end.
+
+pub mod clock;
+
+use std::{fmt::Display, path::PathBuf, sync::Arc, time::Duration};
+
+use axum::{Router, body::Body, http::Request};
+use connectors::{
+    Registry,
+    knock::sandbox::{Options, Sandbox},
+};
+use delivery::Worker;
+use http_body_util::BodyExt;
+use model::{
+    AttributionId, Clock, CommunityId, IntegrationId, KeyId, Secret,
+    directory::{Attribution, Community, Integration, Settings, Vendor},
+    key::{self, Key, Permission, System},
+};
+use portico_http::{metrics::Metrics, openapi::Schemas};
+use serde_json::{Value, json};
+use store::{Lapse, Live, Registration, Sealer, Store, sqlite::Sqlite};
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+use tower::ServiceExt;
+
+use crate::clock::{MockClock, Seeded};
+
+/// Real time that a wait may take before it counts as lost.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How often a wait looks.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+/// What a test returns.
+pub type Outcome<T = ()> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+fn wrong(why: impl Display) -> Box<dyn std::error::Error + Send + Sync> {
+    why.to_string().into()
+}
+
+/// A vendor: an integration of its own, and the sandbox it writes to.
+pub struct TestVendor {
+    /// Told to fail, and looked into.
+    pub sandbox: Sandbox,
+    integration_id: IntegrationId,
+    community_id: CommunityId,
+    attribution_id: AttributionId,
+    serving: JoinHandle<std::io::Result<()>>,
+}
+
+/// What ends when the app is stopped.
+struct Running {
+    router: Router,
+    store: Arc<dyn Store>,
+    worker: Worker,
+    follower: JoinHandle<()>,
+}
+
+/// Portico, whole.
+pub struct TestApp {
+    /// Its time.
+    pub clock: Arc<MockClock>,
+    /// Its vendors, an integration each.
+    pub vendors: Vec<TestVendor>,
+    data_dir: TempDir,
+    entropy: Arc<Seeded>,
+    token: Secret,
+    running: Option<Running>,
+}
+
+impl TestApp {
+    /// Starts it with `vendors` vendors on an empty data directory.
+    ///
+    /// # Errors
+    /// When any part cannot be started.
+    pub async fn start(vendors: usize) -> Outcome<Self> {
+        let clock = Arc::new(MockClock::default());
+        let entropy = Arc::new(Seeded::default());
+        let token = key::token_new(System::Sandbox, &*entropy);
+        let mut app = Self {
+            clock,
+            vendors: Vec::new(),
+            data_dir: TempDir::new()?,
+            entropy,
+            token,
+            running: None,
+        };
+        let store = app.open()?;
+        store.key_create(app.key()?).await?;
+        for _ in 0..vendors {
+            let vendor = app.vendor(&*store).await?;
+            app.vendors.push(vendor);
+        }
+        store.close().await;
+        app.resume().await?;
+        Ok(app)
+    }
+
+    /// The database's file.
+    pub fn database(&self) -> PathBuf {
+        self.data_dir.path().join("portico.db")
+    }
+
+    fn open(&self) -> Outcome<Arc<dyn Store>> {
+        let sealer = Sealer::new(&Secret::new("5e".repeat(32)), self.entropy.clone())?;
+        let observer = Arc::new(Metrics::default());
+        let store = Sqlite::open(&self.database(), sealer, observer, self.clock.now())?;
+        Ok(Arc::new(store))
+    }
+
+    fn key(&self) -> Outcome<Key> {
+        let hash = key::token_hash(self.token.expose()).ok_or("a new token has a hash")?;
+        let now = self.clock.now();
+        Ok(Key {
+            id: KeyId::new(now, &*self.entropy),
+            name: "test".to_owned(),
+            system: System::Sandbox,
+            permissions: Permission::ALL.to_vec(),
+            integrations: None,
+            token_hash: key::hex(&hash),
+            token_end: self.token.expose().chars().skip(54).collect(),
+            created_at: now,
+            revoked_at: None,
+        })
+    }
+
+    async fn vendor(&self, store: &dyn Store) -> Outcome<TestVendor> {
+        let sandbox = Sandbox::new(Options::new(self.clock.clone())).map_err(wrong)?;
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+        let base_url = format!("http://{}", listener.local_addr()?);
+        let serving = tokio::spawn(sandbox.clone().serve(listener, std::future::pending()));
+
+        let seeded = sandbox.state();
+        let x_id = seeded["communities"][0]["id"].clone();
+        let source = seeded["sources"]
+            .as_array()
+            .and_then(|all| {
+                all.iter().find(|one| {
+                    one["communityIds"]
+                        .as_array()
+                        .is_some_and(|ids| ids.contains(&x_id))
+                })
+            })
+            .and_then(|one| one["sourceTitle"].as_str())
+            .ok_or("the sandbox has a source for its first community")?
+            .to_owned();
+        let (now, entropy) = (self.clock.now(), &*self.entropy);
+        let integration_id = IntegrationId::new(now, entropy);
+        let community_id = CommunityId::new(now, entropy);
+        let attribution_id = AttributionId::new(now, entropy);
+        let registration = Registration {
+            integration: Integration {
+                id: integration_id,
+                name: "a vendor".to_owned(),
+                vendor: Vendor::Knock,
+                system: System::Sandbox,
+                active: true,
+                settings: Settings {
+                    base_url,
+                    key_header_name: "x-api-key".to_owned(),
+                    extra_headers: Vec::new(),
+                    max_job_concurrency: 8,
+                    max_requests_per_minute: None,
+                },
+                credential: Secret::new("syndication-prospect-TEST-KEY"),
+            },
+            communities: vec![Community {
+                id: community_id,
+                integration_id,
+                x_id: x_id.as_str().unwrap_or_default().to_owned(),
+                name: "a community".to_owned(),
+                timezone: "America/Los_Angeles".to_owned(),
+                phone_region: None,
+                active: true,
+            }],
+            attributions: vec![Attribution {
+                id: attribution_id,
+                integration_id,
+                x_id: source.clone(),
+                name: source,
+                community_ids: vec![community_id],
+                active: true,
+            }],
+            agents: Vec::new(),
+        };
+        store.integration_register(registration, now).await?;
+        Ok(TestVendor {
+            sandbox,
+            integration_id,
+            community_id,
+            attribution_id,
+            serving,
+        })
+    }
+
+    /// Starts it on the data it has, as after [`TestApp::stop`].
+    ///
+    /// # Errors
+    /// When any part cannot be started.
+    pub async fn resume(&mut self) -> Outcome {
+        let store = self.open()?;
+        while store.leases_lapse(Lapse::All, self.clock.now()).await? > 0 {}
+        let live = Live::load(&*store, &*self.clock).await?;
+        let follower = tokio::spawn(live.clone().follow(store.clone(), self.clock.clone()));
+        let registry = Registry::new(None)?;
+        let metrics = Arc::new(Metrics::default());
+        let worker = Worker::start(delivery::Parts {
+            store: store.clone(),
+            registry: registry.clone(),
+            live: live.clone(),
+            timer: self.clock.clone(),
+            entropy: self.entropy.clone(),
+            observer: metrics.clone(),
+            settings: delivery::Settings::default(),
+        });
+        let openapi = portico_http::document(&registry)?;
+        let schemas = Schemas::compile(&openapi)?;
+        let router = portico_http::router(Arc::new(portico_http::Parts {
+            store: store.clone(),
+            live,
+            registry,
+            clock: self.clock.clone(),
+            entropy: self.entropy.clone(),
+            metrics,
+            worker_alive: Some(worker.alive()),
+            openapi,
+            schemas,
+        }));
+        self.running = Some(Running {
+            router,
+            store,
+            worker,
+            follower,
+        });
+        Ok(())
+    }
+
+    /// Stops it as a signal would; the data stays.
+    pub async fn stop(&mut self) {
+        if let Some(running) = self.running.take() {
+            running.worker.stop().await;
+            running.follower.abort();
+            running.store.close().await;
+        }
+    }
+
+    fn running(&self) -> Outcome<&Running> {
+        self.running
+            .as_ref()
+            .ok_or_else(|| wrong("the app is stopped"))
+    }
+
+    /// The store, as the app has it.
+    ///
+    /// # Errors
+    /// When the app is stopped.
+    pub fn store(&self) -> Outcome<&dyn Store> {
+        Ok(&*self.running()?.store)
+    }
+
+    /// Sends a request with the app's key. Returns status and body.
+    ///
+    /// # Errors
+    /// When the answer is not JSON.
+    pub async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<Value>,
+    ) -> Outcome<(u16, Value)> {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("authorization", format!("Bearer {}", self.token.expose()))
+            .header("content-type", "application/json")
+            .body(body.map_or_else(Body::empty, |body| Body::from(body.to_string())))?;
+        let answer = self.running()?.router.clone().oneshot(request).await?;
+        let status = answer.status().as_u16();
+        let bytes = answer.into_body().collect().await?.to_bytes();
+        Ok((status, serde_json::from_slice(&bytes)?))
+    }
+
+    /// Has a prospect accepted for `vendor`, known by `email`. Returns the job id.
+    ///
+    /// # Errors
+    /// When it is not accepted.
+    pub async fn prospect_create(&self, vendor: usize, email: &str) -> Outcome<String> {
+        let vendor = self.vendors.get(vendor).ok_or("no such vendor")?;
+        let body = json!({
+            "integration_id": vendor.integration_id,
+            "community_id": vendor.community_id,
+            "attribution_id": vendor.attribution_id,
+            "first_name": "Ada",
+            "email_1": email,
+        });
+        let (status, answer) = self
+            .send("POST", "/crm/v1/prospects/knock", Some(body))
+            .await?;
+        match answer["meta"]["job_id"].as_str() {
+            Some(job_id) if status == 200 => Ok(job_id.to_owned()),
+            _ => Err(wrong(answer)),
+        }
+    }
+
+    /// How a write stands now.
+    ///
+    /// # Errors
+    /// When it is not known.
+    pub async fn write_status(&self, job_id: &str) -> Outcome<Value> {
+        let path = format!("/v1/admin/write-status/{job_id}");
+        match self.send("GET", &path, None).await? {
+            (200, answer) => Ok(answer),
+            (_, answer) => Err(wrong(answer)),
+        }
+    }
+
+    /// Waits, in real time, until `look` finds something; the app's time stands still meanwhile.
+    ///
+    /// # Errors
+    /// When it does not within twenty seconds.
+    pub async fn until<T>(
+        &self,
+        what: &str,
+        mut look: impl AsyncFnMut() -> Outcome<Option<T>>,
+    ) -> Outcome<T> {
+        let found = tokio::time::timeout(PATIENCE, async {
+            loop {
+                if let Some(found) = look().await? {
+                    return Ok(found);
+                }
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        });
+        found
+            .await
+            .map_err(|_| wrong(format!("waited in vain: {what}")))?
+    }
+
+    /// Waits until a write has ended; the app's time stands still meanwhile. Returns how it stands.
+    ///
+    /// # Errors
+    /// As [`TestApp::until`].
+    pub async fn ended(&self, job_id: &str) -> Outcome<Value> {
+        self.until(job_id, async || {
+            let write = self.write_status(job_id).await?;
+            Ok((write["write_status"] != "PENDING").then_some(write))
+        })
+        .await
+    }
+
+    /// Moves the app's time on, a step at a time, until a write has ended; gives up after `steps`.
+    ///
+    /// # Errors
+    /// When it has not ended by then.
+    pub async fn ended_within(&self, job_id: &str, step_ms: i64, steps: u32) -> Outcome<Value> {
+        for _ in 0..steps {
+            let write = self.write_status(job_id).await?;
+            if write["write_status"] != "PENDING" {
+                return Ok(write);
+            }
+            self.clock.advance_ms(step_ms);
+            // The worker and the call it makes run in real time.
+            tokio::time::sleep(LOOK_EVERY * 4).await;
+        }
+        Err(wrong(format!(
+            "not ended: {}",
+            self.write_status(job_id).await?
+        )))
+    }
+}
+
+impl Drop for TestVendor {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
