@@ -3,6 +3,7 @@
 //! Data goes to stdout, everything else to stderr.
 
 mod commands;
+mod connection;
 mod logging;
 mod output;
 mod server;

@@ -12,8 +12,8 @@ use std::{
 
 use anyhow::{Context, anyhow, bail};
 use bytes::Bytes;
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper_util::rt::TokioIo;
+use http_body_util::Full;
+use hyper::Method;
 use model::{
     AgentId, AttributionId, Clock, CommunityId, Entropy, IntegrationId, Secret,
     directory::{Agent, Attribution, Community, Integration, Settings, Vendor},
@@ -26,6 +26,7 @@ use tokio::net::TcpListener;
 
 use crate::{
     commands::{keys, sandbox},
+    connection::Connection,
     output, server,
     system::{SystemClock, SystemEntropy},
 };
@@ -35,9 +36,6 @@ pub(crate) const MASTER_KEY: &str = "dev-master.key";
 
 /// The development token's name in the data directory.
 const TOKEN: &str = "dev-token";
-
-/// Bytes of a sandbox's state that are read at the first start.
-const STATE_MAX_BYTES: usize = 64 * 1_024 * 1_024;
 
 /// Calls under way at once to the sandbox.
 const CONCURRENCY: u32 = 100;
@@ -228,28 +226,17 @@ async fn sandbox_state(url: &str) -> anyhow::Result<Value> {
     let (Some(host), "http") = (uri.host(), uri.scheme_str().unwrap_or_default()) else {
         bail!("--sandbox-url must begin with http://")
     };
-    let stream = tokio::net::TcpStream::connect((host, uri.port_u16().unwrap_or(80)))
+    let asked = async {
+        let authority = format!("{host}:{}", uri.port_u16().unwrap_or(80));
+        let mut connection = Connection::open(&authority).await?;
+        let request = connection
+            .request(Method::GET, uri.path())
+            .body(Full::new(Bytes::new()))?;
+        connection.send(request).await
+    };
+    let (_, body) = asked
         .await
         .with_context(|| format!("no sandbox answers at {url}"))?;
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    let driver = tokio::spawn(connection);
-    let request = hyper::Request::get(uri.path())
-        .header(
-            "host",
-            uri.authority().map_or("", |authority| authority.as_str()),
-        )
-        .body(Empty::<Bytes>::new())?;
-    let answer = sender
-        .send_request(request)
-        .await
-        .with_context(|| format!("the sandbox at {url} does not answer"))?;
-    let body = Limited::new(answer.into_body(), STATE_MAX_BYTES)
-        .collect()
-        .await
-        .map_err(|why| anyhow!(why))?
-        .to_bytes();
-    driver.abort();
     serde_json::from_slice(&body).with_context(|| format!("{url} is not a Knock sandbox"))
 }
 

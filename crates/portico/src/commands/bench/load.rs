@@ -12,19 +12,13 @@ use std::{
 };
 
 use anyhow::{Context, anyhow};
-use bytes::Bytes;
 use hdrhistogram::Histogram;
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::{Method, Request, StatusCode, client::conn::http1, http::request::Builder};
-use hyper_util::rt::TokioIo;
+use http_body_util::Full;
+use hyper::{Method, StatusCode};
 use serde_json::{Map, Value};
-use tokio::{task::JoinSet, time::timeout};
+use tokio::task::JoinSet;
 
-/// How long one request may take until it counts as broken.
-const REQUEST_WITHIN: Duration = Duration::from_secs(30);
-
-/// Bytes of an answer that are read. A sandbox's or a server's answers are far smaller.
-const ANSWER_MAX_BYTES: usize = 4 * 1_024 * 1_024;
+use crate::connection::Connection;
 
 /// Latencies are told apart up to this many microseconds, to three digits.
 const LATENCY_MAX_US: u64 = 60_000_000;
@@ -41,64 +35,6 @@ const REPLACED: [&str; 6] = [
     "email_1",
     "phone_1",
 ];
-
-/// One HTTP/1.1 connection.
-pub(crate) struct Connection {
-    address: SocketAddr,
-    sender: http1::SendRequest<Full<Bytes>>,
-}
-
-impl Connection {
-    /// Connects.
-    ///
-    /// # Errors
-    /// When nobody listens.
-    pub(crate) async fn open(address: SocketAddr) -> anyhow::Result<Self> {
-        let opened = async {
-            let stream = tokio::net::TcpStream::connect(address).await?;
-            stream.set_nodelay(true)?;
-            let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-            // Ends when the sender goes.
-            tokio::spawn(connection);
-            anyhow::Ok(Self { address, sender })
-        };
-        timeout(REQUEST_WITHIN, opened)
-            .await
-            .map_err(|_| anyhow!("no connection within {REQUEST_WITHIN:?}"))?
-            .with_context(|| format!("{address} cannot be connected to"))
-    }
-
-    /// The beginning of a request on it.
-    pub(crate) fn request(&self, method: Method, path: &str) -> Builder {
-        Request::builder()
-            .method(method)
-            .uri(path)
-            .header("host", self.address.to_string())
-    }
-
-    /// Sends a request and reads its answer to the end.
-    ///
-    /// # Errors
-    /// When there is none in time.
-    pub(crate) async fn send(
-        &mut self,
-        request: Request<Full<Bytes>>,
-    ) -> anyhow::Result<(StatusCode, Bytes)> {
-        let exchange = async {
-            self.sender.ready().await?;
-            let answer = self.sender.send_request(request).await?;
-            let status = answer.status();
-            let body = Limited::new(answer.into_body(), ANSWER_MAX_BYTES)
-                .collect()
-                .await
-                .map_err(|why| anyhow!(why))?;
-            Ok((status, body.to_bytes()))
-        };
-        timeout(REQUEST_WITHIN, exchange)
-            .await
-            .map_err(|_| anyhow!("no answer within {REQUEST_WITHIN:?}"))?
-    }
-}
 
 /// The bodies to send, without ids and contacts.
 pub(crate) struct Bodies {
@@ -240,7 +176,7 @@ pub(crate) async fn run(
     let bearer = Arc::new(format!("Bearer {token}"));
     let mut open = Vec::with_capacity(connections);
     for _ in 0..connections {
-        open.push(Connection::open(address).await?);
+        open.push(Connection::open(&address.to_string()).await?);
     }
     let begun = Instant::now();
     let mut tasks = JoinSet::new();
@@ -292,7 +228,7 @@ async fn drive(
                 tally
                     .first_trouble
                     .get_or_insert_with(|| format!("{why:#}"));
-                connection = Connection::open(connection.address).await?;
+                connection = Connection::open(connection.authority()).await?;
             }
         }
     }

@@ -12,7 +12,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::load::Connection;
+use crate::connection::Connection;
 
 /// How long a process may take until it is ready.
 const READY_WITHIN: Duration = Duration::from_secs(30);
@@ -174,7 +174,7 @@ impl Process {
     /// # Errors
     /// When the answer is not a 200.
     pub(crate) async fn get(&self, path: &str) -> anyhow::Result<String> {
-        let mut connection = Connection::open(self.address()?).await?;
+        let mut connection = Connection::open(&self.address()?.to_string()).await?;
         let (status, body) = connection
             .send(
                 connection
