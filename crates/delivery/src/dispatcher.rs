@@ -299,6 +299,7 @@ async fn deliver(
     let (class, retry_after_ms) = (answer.class, answer.retry_after_ms);
     let now = parts.timer.now();
     let verdict = decide(&parts, &write, &answer, now);
+    told(&write, integration_id, class, took);
     let again_at = match verdict {
         Verdict::Again { at, .. } => Some(at),
         Verdict::Delivered { .. } | Verdict::Failed { .. } => None,
@@ -334,6 +335,23 @@ async fn deliver(
             again_at,
         })
         .await;
+}
+
+/// One line an attempt. Without the vendor's words, which may repeat a person's contact: `portico` shows them to who asks for the attempts.
+fn told(write: &Claimed, integration_id: IntegrationId, class: Class, took: Duration) {
+    let (job_id, attempt) = (write.job_id, write.ticket.attempt);
+    let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    match class {
+        Class::Delivered => {
+            tracing::debug!(%job_id, %integration_id, attempt, took_ms, "delivered");
+        }
+        Class::Unauthorized => {
+            tracing::warn!(%job_id, %integration_id, attempt, took_ms, "the vendor refuses the integration's credential; its writes wait");
+        }
+        Class::Rejected | Class::Retry | Class::Unknown => {
+            tracing::info!(%job_id, %integration_id, attempt, took_ms, %class, "an attempt failed");
+        }
+    }
 }
 
 /// Ends a write that cannot be read as FAILURE: its call cannot be made, and those behind it must not wait for ever.

@@ -2,7 +2,7 @@
 //!
 //! Guarantee: all problems of a body are found at once; what the schema refuses is described in Zod's words, and repeats of what the caller sent are cut.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use axum::{
     body::to_bytes,
@@ -18,11 +18,30 @@ use model::{
     issue::{Step, cut},
 };
 use serde_json::{Map, Value, json};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, timeout_at},
+};
 
 use crate::{App, error::Error};
 
 /// Bytes that a body may have.
 pub const BODY_MAX_BYTES: usize = 256 * 1_024;
+
+/// How long a body may take to arrive. A caller that sends 256 KiB over a slow mobile line is done in half of it.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// KiB of bodies that may be under way at once, over all callers: who finds no room within the time hears 503.
+const BODIES_MAX_KIB: usize = 32 * 1_024;
+
+/// Memory for bodies under way.
+pub struct Room(Semaphore);
+
+impl Default for Room {
+    fn default() -> Self {
+        Self(Semaphore::new(BODIES_MAX_KIB))
+    }
+}
 
 /// Issues that one answer lists: enough to mend any honest body, and an answer that a hostile one cannot blow up.
 const ISSUES_MAX: usize = 100;
@@ -33,7 +52,7 @@ pub struct JsonBody(pub Value);
 impl FromRequest<App> for JsonBody {
     type Rejection = Error;
 
-    async fn from_request(request: Request, _app: &App) -> Result<Self, Error> {
+    async fn from_request(request: Request, app: &App) -> Result<Self, Error> {
         let is_json = request
             .headers()
             .get(header::CONTENT_TYPE)
@@ -51,6 +70,13 @@ impl FromRequest<App> for JsonBody {
         if !is_json {
             return Err(Error::unsupported_media_type());
         }
+        let is_encoded = request
+            .headers()
+            .get(header::CONTENT_ENCODING)
+            .is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"));
+        if is_encoded {
+            return Err(Error::unsupported_encoding());
+        }
         let announced = request
             .headers()
             .get(header::CONTENT_LENGTH)
@@ -58,8 +84,22 @@ impl FromRequest<App> for JsonBody {
         if announced.is_some_and(|bytes| bytes > BODY_MAX_BYTES) {
             return Err(Error::payload_too_large(BODY_MAX_BYTES));
         }
-        let bytes = to_bytes(request.into_body(), BODY_MAX_BYTES)
+        // What a body may hold is set aside before any of it is read.
+        let kib = announced.unwrap_or(BODY_MAX_BYTES) / 1_024 + 1;
+        let until = Instant::now() + BODY_TIMEOUT;
+        let _place = timeout_at(
+            until,
+            app.body_room
+                .0
+                .acquire_many(u32::try_from(kib).unwrap_or(u32::MAX)),
+        )
+        .await
+        .ok()
+        .and_then(Result::ok)
+        .ok_or_else(|| Error::unavailable("Too many requests are under way"))?;
+        let bytes = timeout_at(until, to_bytes(request.into_body(), BODY_MAX_BYTES))
             .await
+            .map_err(|_| Error::request_timeout(BODY_TIMEOUT.as_secs()))?
             .map_err(|why| {
                 if std::error::Error::source(&why)
                     .is_some_and(|inner| inner.to_string().contains("length limit"))
@@ -79,7 +119,7 @@ impl FromRequest<App> for JsonBody {
         serde_json::from_slice(&bytes).map(Self).map_err(|why| {
             let what = match why.classify() {
                 serde_json::error::Category::Eof => "it ends too early",
-                _ => "it is not JSON",
+                _ => told(&why),
             };
             Error::invalid(&[problem(format!(
                 "The body cannot be read: {what}, at line {} column {}",
@@ -88,6 +128,23 @@ impl FromRequest<App> for JsonBody {
             ))])
         })
     }
+}
+
+/// Why a body is not JSON, where that is not plain to see. The parser's own words may repeat what the caller sent.
+fn told(why: &serde_json::Error) -> &'static str {
+    let why = why.to_string();
+    let known = [
+        ("recursion limit", "it is nested too deep"),
+        (
+            "number out of range",
+            "it has a number that no double can hold",
+        ),
+        ("unicode code point", "it is not UTF-8 text"),
+    ];
+    known
+        .iter()
+        .find(|(words, _)| why.starts_with(words) || why.contains(&format!("invalid {words}")))
+        .map_or("it is not JSON", |(_, told)| told)
 }
 
 fn problem(message: impl Into<String>) -> Issue {

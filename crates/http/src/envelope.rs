@@ -2,8 +2,10 @@
 //!
 //! Guarantee: the id is the caller's own when it is sane, else ours; it is on the answer, in every log line of the request, and in the body of a 5xx.
 
+use std::time::Instant;
+
 use axum::{
-    extract::{Request, State},
+    extract::{MatchedPath, Request, State},
     http::{HeaderValue, StatusCode, header},
     middleware::Next,
     response::{IntoResponse, Response},
@@ -37,15 +39,43 @@ pub async fn wrap(State(app): State<App>, request: Request, next: Next) -> Respo
         Some(id) => id.to_owned(),
         None => model::key::hex(&app.entropy.bytes()),
     };
-    let span = tracing::info_span!("request", request_id = %id, method = %request.method(), path = %request.uri().path());
-    let mut response = next.run(request).instrument(span).await;
-    if let Some(error) = response.extensions_mut().remove::<Error>() {
+    // The route, not the path: what a caller puts into a path may be a person's.
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or("-", MatchedPath::as_str);
+    let span = tracing::info_span!("request", request_id = %id, method = %request.method(), route);
+    let begun = Instant::now();
+    let mut response = next.run(request).instrument(span.clone()).await;
+    let status = response.status().as_u16();
+    span.in_scope(|| {
+        tracing::debug!(
+            status,
+            took_us = begun.elapsed().as_micros() as u64,
+            "answered"
+        );
+    });
+    if let Some(error) = error_in(&mut response) {
         response = render(error, &response, &id);
     }
     if let Ok(value) = HeaderValue::try_from(id) {
         response.headers_mut().insert(REQUEST_ID, value);
     }
     response
+}
+
+/// The error that an answer is: ours, or one that a library answered in a shape of its own.
+fn error_in(response: &mut Response) -> Option<Error> {
+    if let Some(error) = response.extensions_mut().remove::<Error>() {
+        return Some(error);
+    }
+    let status = response.status();
+    let is_json = response
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
+    ((status.is_client_error() || status.is_server_error()) && !is_json)
+        .then(|| Error::foreign(status))
 }
 
 /// Gives an error its body, keeping the headers that it came with (`Allow`).

@@ -125,6 +125,45 @@ impl Error {
         )
     }
 
+    /// 415: the body is compressed.
+    pub fn unsupported_encoding() -> Self {
+        Self::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported_media_type",
+            "Send the body as it is, without `Content-Encoding`",
+        )
+    }
+
+    /// 408: the body did not arrive in time.
+    pub fn request_timeout(seconds: u64) -> Self {
+        Self::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "request_timeout",
+            format!(
+                "The body did not arrive within {seconds} s; nothing was stored. Send the same request again"
+            ),
+        )
+    }
+
+    /// For an answer that a library made on its own: the same status in our shape.
+    pub fn foreign(status: StatusCode) -> Self {
+        match status {
+            StatusCode::NOT_FOUND => Self::no_route(),
+            StatusCode::BAD_REQUEST => Self::invalid_parameter(
+                "path",
+                "The path or the query cannot be read. Escape what is not plain text as UTF-8",
+            ),
+            _ if status.is_server_error() => Self::internal(),
+            _ => Self::new(
+                status,
+                "invalid_request",
+                status
+                    .canonical_reason()
+                    .unwrap_or("The request is not valid"),
+            ),
+        }
+    }
+
     /// 422.
     pub fn idempotency_mismatch() -> Self {
         Self::new(

@@ -48,6 +48,8 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
     /// Closed when the worker has ended; `None` when this process has none, which is ready without.
     pub worker_alive: Option<watch::Receiver<bool>>,
+    /// Memory for bodies under way.
+    pub body_room: body::Room,
     /// The document as served.
     pub openapi: Value,
     /// The document's schemas, compiled.

@@ -45,6 +45,7 @@ use crate::{
         (status = 400, description = "Not valid: every problem is listed", body = ErrorBody),
         (status = 401, description = "No valid API key", body = ErrorBody),
         (status = 403, description = "The key may not write", body = ErrorBody),
+        (status = 408, description = "The body did not arrive in time", body = ErrorBody),
         (status = 409, description = "Conflict", body = ErrorBody),
         (status = 413, description = "The body is larger than 256 KiB", body = ErrorBody),
         (status = 415, description = "The body is not announced as JSON", body = ErrorBody),

@@ -2,6 +2,9 @@
 //!
 //! Guarantee: nothing in Portico puts a body, a token or a contact into a log line; libraries that would are kept to warnings.
 
+use std::io::IsTerminal;
+
+use anyhow::{Context, bail};
 use tracing_subscriber::EnvFilter;
 
 /// The filter unless `PORTICO_LOG` says otherwise.
@@ -17,9 +20,13 @@ const KEPT_QUIET: [&str; 5] = [
 ];
 
 /// Starts logging. `PORTICO_LOG` takes a filter such as `debug` or `delivery=debug`; `PORTICO_LOG_FORMAT=json` writes JSON lines.
-pub(crate) fn start() {
+///
+/// # Errors
+/// When either is not understood.
+pub(crate) fn start() -> anyhow::Result<()> {
     let wanted = std::env::var("PORTICO_LOG").unwrap_or_else(|_| DEFAULT.to_owned());
-    let mut filter = EnvFilter::try_new(&wanted).unwrap_or_else(|_| EnvFilter::new(DEFAULT));
+    let mut filter = EnvFilter::try_new(&wanted)
+        .context("PORTICO_LOG is not a filter such as `debug` or `info,delivery=debug`")?;
     for directive in KEPT_QUIET {
         if let Ok(directive) = directive.parse() {
             filter = filter.add_directive(directive);
@@ -35,10 +42,12 @@ pub(crate) fn start() {
     }));
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
-    if std::env::var("PORTICO_LOG_FORMAT").is_ok_and(|format| format == "json") {
-        lines.json().init();
-    } else {
-        lines.init();
+    match std::env::var("PORTICO_LOG_FORMAT").as_deref() {
+        Err(_) | Ok("" | "text") => lines.init(),
+        Ok("json") => lines.json().init(),
+        Ok(_) => bail!("PORTICO_LOG_FORMAT is `text` or `json`"),
     }
+    Ok(())
 }

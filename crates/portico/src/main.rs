@@ -40,7 +40,9 @@ enum Command {
 
 fn main() -> std::process::ExitCode {
     let arguments = Arguments::parse();
-    logging::start();
+    if let Err(why) = logging::start() {
+        return output::failed(&why);
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

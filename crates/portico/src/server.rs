@@ -50,6 +50,11 @@ pub(crate) async fn open_store(
     Ok(Arc::new(store))
 }
 
+/// Whether a server or a command has kept anything in `data_dir`.
+pub(crate) fn holds_data(data_dir: &Path) -> bool {
+    data_dir.join(DATABASE).exists()
+}
+
 /// Makes the data directory when there is none, closed to other users: prospects' contacts are in it.
 fn make_data_dir(data_dir: &Path) -> anyhow::Result<()> {
     std::fs::DirBuilder::new()
@@ -154,6 +159,7 @@ pub(crate) async fn run(
         entropy,
         metrics,
         worker_alive: worker.as_ref().map(Worker::alive),
+        body_room: portico_http::body::Room::default(),
         openapi,
         schemas,
     });

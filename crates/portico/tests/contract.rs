@@ -10,7 +10,11 @@
 
 mod support;
 
-use std::{path::Path, process::Command};
+use std::{
+    io::{Read, Write},
+    path::Path,
+    process::Command,
+};
 
 use serde_json::{Value, json};
 use support::{Answer, Caller, PATIENCE, Stage, leads};
@@ -412,4 +416,58 @@ fn the_checked_in_document_is_the_one_that_is_served() {
         portico(&["openapi"]).trim(),
         "write it anew: cargo run -- openapi > openapi.json"
     );
+}
+
+/// Sends bytes as they are and returns the answer up to where the server closes, or stops for a while.
+fn raw(address: &str, bytes: &[u8]) -> String {
+    let mut stream = std::net::TcpStream::connect(address).expect("a connection");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    stream.write_all(bytes).expect("sent");
+    let mut answer = vec![0; 64 * 1_024];
+    let count = stream.read(&mut answer).expect("an answer");
+    String::from_utf8_lossy(&answer[..count]).into_owned()
+}
+
+#[test]
+fn a_request_that_stalls_or_swells_is_told_so() {
+    let stage = Stage::set();
+    let caller = stage.caller();
+    let stalled = format!(
+        "POST /crm/v1/prospects/knock HTTP/1.1\r\nhost: portico\r\nauthorization: {}\r\ncontent-type: application/json\r\ncontent-length: 200\r\n\r\n{{\"a\"",
+        caller.bearer()
+    );
+    let answer = raw(&caller.address, stalled.as_bytes());
+    assert!(
+        answer.starts_with("HTTP/1.1 408") && answer.contains("did not arrive within 10 s"),
+        "{answer}"
+    );
+    let swollen = format!(
+        "GET /healthz HTTP/1.1\r\nhost: portico\r\nx: {}\r\n\r\n",
+        "a".repeat(20_000)
+    );
+    let answer = raw(&caller.address, swollen.as_bytes());
+    assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
+}
+
+#[test]
+fn what_a_library_refuses_has_our_shape_too() {
+    let stage = Stage::set();
+    let caller = stage.caller();
+    for (path, status, code) in [
+        ("/crm/v1/prospects/pro_%ff", 400, "invalid_request"),
+        ("/v1/admin/write-status/%ff", 400, "invalid_request"),
+        ("/docs/nope", 404, "not_found"),
+    ] {
+        let answer = caller.call("GET", path, &[], "").expect("an answer");
+        error_of(&answer, status, code);
+    }
+    let answer = caller
+        .call(
+            "POST",
+            "/crm/v1/prospects/knock",
+            &[("content-encoding", "gzip")],
+            "{}",
+        )
+        .expect("an answer");
+    error_of(&answer, 415, "unsupported_media_type");
 }

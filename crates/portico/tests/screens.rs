@@ -77,6 +77,7 @@ fn keys_are_made_listed_and_revoked() {
         directory.path(),
         &[
             &with(&["list"]),
+            &with(&["create", "--name", " "]),
             &with(&["create", "--name", "a listing site"]),
             &with(&["list"]),
             &with(&["revoke", "key_00000000000000000000000000"]),

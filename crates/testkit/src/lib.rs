@@ -226,6 +226,7 @@ impl TestApp {
             entropy: self.entropy.clone(),
             metrics,
             worker_alive: Some(worker.alive()),
+            body_room: portico_http::body::Room::default(),
             openapi,
             schemas,
         }));

@@ -23,6 +23,8 @@ impl Email {
             .without_display_text()
             .without_domain_literal();
         EmailAddress::parse_with_options(text, options).map_err(|why| {
+            let why = why.to_string();
+            let why = why.trim_end_matches('.');
             Refusal::Invalid(format!("Invalid email: {why}. Give an address such as name@example.com, or leave the field out"))
         })?;
         let email = Self(text.to_owned());

@@ -43,7 +43,7 @@ enum Command {
     /// Makes a key and prints its token, once.
     Create {
         /// What to call it.
-        #[arg(long)]
+        #[arg(long, value_parser = name)]
         name: String,
         /// What it may do.
         #[arg(long, value_delimiter = ',', default_value = "read,write")]
@@ -95,7 +95,30 @@ pub(crate) fn make(
     Ok((key, token))
 }
 
+/// Characters of a key's name at most: a line of a list has room for it.
+const NAME_MAX_CHARS: usize = 100;
+
+fn name(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    let is_fit =
+        (1..=NAME_MAX_CHARS).contains(&text.chars().count()) && !text.chars().any(char::is_control);
+    is_fit
+        .then(|| text.to_owned())
+        .ok_or_else(|| format!("a name is 1 to {NAME_MAX_CHARS} characters on one line"))
+}
+
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
+    if !server::holds_data(&arguments.data_dir) {
+        let shown = arguments.data_dir.display();
+        if !matches!(arguments.command, Command::Create { .. }) {
+            bail!(
+                "there is no Portico data in {shown}; name the server's directory with --data-dir or PORTICO_DATA_DIR"
+            );
+        }
+        output::note(&format!(
+            "There was no Portico data in {shown}; it is made now."
+        ));
+    }
     let store = server::open_store(
         &arguments.data_dir,
         &arguments.master_key.read(&arguments.data_dir)?,

@@ -39,11 +39,11 @@ impl Journal {
         directory: &Directory,
         cards: &mut Cards,
     ) -> Result<Self, Error> {
-        let opened = OpenOptions::new()
-            .read(true)
-            .append(true)
-            .create(true)
-            .open(&path);
+        let mut options = OpenOptions::new();
+        // Contacts are in it.
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let opened = options.read(true).append(true).create(true).open(&path);
         let file = match opened {
             Ok(file) => file,
             Err(source) => return Err(Error::Journal { path, source }),
