@@ -35,6 +35,9 @@ const GATHER_MAX: Duration = Duration::from_millis(1);
 /// How much of a crowd a batch waits for: nearly half, so that one half is served while the other is synced.
 const CROWD_PERCENT: usize = 45;
 
+/// The part of a crowd that is forgotten at each commit, so that who asks alone after a crowd soon waits for nobody: an eighth.
+const CROWD_FORGOTTEN: usize = 8;
+
 /// How often it is looked who came.
 const GATHER_STEP: Duration = Duration::from_micros(50);
 
@@ -173,7 +176,7 @@ fn run(
         let served = batch.len();
         commit(connection, &mut batch, signals, observer);
         // Who waits at the end of a commit asked while it ran. It is forgotten slowly, for a crowd comes in waves.
-        crowd = (served + receiver.len()).max(crowd - crowd / 8);
+        crowd = (served + receiver.len()).max(crowd - crowd.div_ceil(CROWD_FORGOTTEN));
     }
     if let Err(why) = connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)") {
         tracing::warn!(%why, "the write-ahead log could not be folded in at closing; the next start does it");
