@@ -120,9 +120,9 @@ pub struct AttemptRow {
     pub outcome: model::write::Class,
     /// Why it did not deliver.
     pub error: Option<String>,
-    /// What was sent.
-    #[schema(value_type = Object)]
-    pub request: Value,
+    /// What was sent; null when what is stored of it cannot be read.
+    #[schema(value_type = Option<Object>)]
+    pub request: Option<Value>,
     /// What came back.
     #[schema(value_type = Option<Object>)]
     pub response: Option<Value>,
