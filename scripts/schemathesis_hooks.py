@@ -64,6 +64,14 @@ def use_real_ids(body, number, broken):
             body[name] = real
 
 
+def ids_known(path):
+    """Ids of what a path asks for."""
+    for plural in ("communities", "attributions", "agents"):
+        if f"/{plural}/" in path:
+            return [record["id"] for record in SEEDED[plural]]
+    return SEEDED["prospects"] if "/prospects/" in path else SEEDED["jobs"]
+
+
 def make_sense(body, number):
     """The rules between and inside fields that JSON Schema cannot state, for a body that follows the schema."""
     # Reserved for fiction: 555-01xx. Nobody is called, but nobody could be either.
@@ -94,7 +102,7 @@ def map_case(context, case):
 
     # Three of four requests ask for something that exists; the fourth finds out how a 404 looks.
     if case.path_parameters and not negative[ParameterLocation.PATH] and number % 4:
-        known = SEEDED["prospects"] if "/prospects/" in case.path else SEEDED["jobs"]
+        known = ids_known(case.path)
         for name in case.path_parameters:
             case.path_parameters[name] = pick(known, number // 4)
 

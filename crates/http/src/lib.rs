@@ -2,11 +2,15 @@
 //!
 //! Guarantee: a 200 on a write is given only after the store said that it is on stable storage; no handler calls a vendor.
 
+pub mod agents;
+pub mod attributions;
 pub mod body;
 pub mod caller;
+pub mod communities;
 pub mod envelope;
 pub mod error;
 pub mod health;
+pub mod lists;
 pub mod metrics;
 pub mod openapi;
 pub mod preferences;
@@ -65,6 +69,12 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(prospects::prospect_create_knock))
         .routes(routes!(prospects::prospect_get))
         .routes(routes!(prospects::prospects_list))
+        .routes(routes!(communities::community_get))
+        .routes(routes!(communities::communities_list))
+        .routes(routes!(attributions::attribution_get))
+        .routes(routes!(attributions::attributions_list))
+        .routes(routes!(agents::agent_get))
+        .routes(routes!(agents::agents_list))
         .routes(routes!(writes::write_status_get))
         .routes(routes!(writes::write_retry))
         .routes(routes!(writes::write_attempts_list))

@@ -6,7 +6,7 @@ use connectors::Registry;
 use jsonschema::Validator;
 use model::{
     directory::Vendor,
-    resources::prospect::{Prospect, ProspectCreate},
+    resources::prospect::ProspectCreate,
     write::{Outcome, WriteStatus},
 };
 use serde::Serialize;
@@ -154,22 +154,22 @@ pub struct Order {
     pub direction: String,
 }
 
-/// One prospect.
+/// One record.
 #[derive(Serialize, ToSchema)]
-pub struct ProspectAnswer {
+pub struct Answer<T> {
     /// About the answer.
     pub meta: ListMeta,
-    /// The prospect.
-    pub results: Prospect,
+    /// The record.
+    pub results: T,
 }
 
-/// A page of prospects.
+/// A page of records.
 #[derive(Serialize, ToSchema)]
-pub struct ProspectsAnswer {
+pub struct PageAnswer<T> {
     /// About the page.
     pub meta: ListMeta,
-    /// The prospects.
-    pub results: Vec<Prospect>,
+    /// The records.
+    pub results: Vec<T>,
 }
 
 /// An answer that is not a success.

@@ -1,16 +1,16 @@
 //! Prospects: create at Knock, get, list.
 
 use axum::{
-    Json,
     body::Body,
     extract::{Path, State},
-    http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
-    response::{IntoResponse, Response},
+    http::{HeaderMap, HeaderValue, Uri, header},
+    response::Response,
 };
 use connectors::Prepared;
 use model::{
     Issue, JobId, Scope,
     directory::Vendor,
+    record::Kind,
     resources::prospect::{Checked, Prospect, ProspectCreate, rules},
     write::{NewWrite, Operation},
 };
@@ -22,7 +22,8 @@ use crate::{
     body::{JsonBody, screen},
     caller::{Caller, Read, Write},
     error::Error,
-    openapi::{Accepted, ErrorBody, ProspectAnswer, ProspectsAnswer},
+    lists,
+    openapi::{Accepted, Answer, ErrorBody, PageAnswer},
     preferences,
 };
 
@@ -201,7 +202,7 @@ async fn answer(
     tag = "Prospects",
     params(("id" = String, Path, description = "The prospect's id, for example a write's `created_record_id`")),
     responses(
-        (status = 200, description = "The prospect", body = ProspectAnswer),
+        (status = 200, description = "The prospect", body = Answer<Prospect>),
         (status = 401, description = "No valid API key", body = ErrorBody),
         (status = 403, description = "The key may not read", body = ErrorBody),
         (status = 404, description = "There is none", body = ErrorBody),
@@ -214,23 +215,7 @@ pub async fn prospect_get(
     caller: Caller<Read>,
     Path(id): Path<String>,
 ) -> Result<Response, Error> {
-    let none = || Error::not_found("prospect");
-    let id = id.parse().map_err(|_| none())?;
-    let prospect = app
-        .store
-        .prospect_find(&caller.scope, id)
-        .await?
-        .ok_or_else(none)?;
-    let answer = json!({ "meta": list_meta(0, 1, false, 1), "results": prospect });
-    Ok((StatusCode::OK, Json(answer)).into_response())
-}
-
-/// Rows of a page unless the caller says otherwise, and at most.
-const LIMIT_DEFAULT: u64 = 100;
-const LIMIT_MAX: u64 = 250;
-
-fn list_meta(offset: u64, limit: u64, has_more: bool, total: u64) -> Value {
-    json!({ "offset": offset, "limit": limit, "orderBy": [{ "field": "created_at", "direction": "desc" }], "hasMore": has_more, "total": total })
+    lists::one::<Prospect>(&app, &caller.scope, Kind::Prospect, &id).await
 }
 
 /// List prospects
@@ -246,7 +231,7 @@ fn list_meta(offset: u64, limit: u64, has_more: bool, total: u64) -> Value {
         ("limit" = Option<i64>, Query, description = "Rows to answer", minimum = 0, maximum = 250),
     ),
     responses(
-        (status = 200, description = "A page of prospects", body = ProspectsAnswer),
+        (status = 200, description = "A page of prospects", body = PageAnswer<Prospect>),
         (status = 400, description = "A wrong parameter", body = ErrorBody),
         (status = 401, description = "No valid API key", body = ErrorBody),
         (status = 403, description = "The key may not read", body = ErrorBody),
@@ -259,51 +244,5 @@ pub async fn prospects_list(
     caller: Caller<Read>,
     uri: Uri,
 ) -> Result<Response, Error> {
-    let (mut offset, mut limit) = (0, LIMIT_DEFAULT);
-    for pair in uri
-        .query()
-        .unwrap_or_default()
-        .split('&')
-        .filter(|pair| !pair.is_empty())
-    {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        match name {
-            "offset" => {
-                offset = value
-                    .parse()
-                    .ok()
-                    .filter(|rows| *rows <= i64::MAX as u64)
-                    .ok_or_else(|| {
-                        Error::invalid_parameter("offset", "offset is a whole number from 0")
-                    })?;
-            }
-            "limit" => {
-                limit = value
-                    .parse()
-                    .ok()
-                    .filter(|rows| *rows <= LIMIT_MAX)
-                    .ok_or_else(|| {
-                        Error::invalid_parameter(
-                            "limit",
-                            format!("limit is a whole number from 0 to {LIMIT_MAX}"),
-                        )
-                    })?;
-            }
-            other => {
-                return Err(Error::invalid_parameter(
-                    &model::issue::cut(other),
-                    "There is no such parameter here; there are offset and limit",
-                ));
-            }
-        }
-    }
-    let page = app
-        .store
-        .prospects_list(&caller.scope, offset, limit)
-        .await?;
-    let rows: &Vec<Prospect> = &page.rows;
-    Ok(Json(
-        json!({ "meta": list_meta(offset, limit, page.has_more, page.total), "results": rows }),
-    )
-    .into_response())
+    lists::page::<Prospect>(&app, &caller.scope, Kind::Prospect, &uri).await
 }

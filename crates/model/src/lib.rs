@@ -9,6 +9,7 @@ pub mod directory;
 pub mod id;
 pub mod issue;
 pub mod key;
+pub mod record;
 pub mod resources;
 pub mod scope;
 pub mod secret;

@@ -42,10 +42,16 @@ const fn keyed(operation: &'static str, permission: &'static str, takes_body: bo
     }
 }
 
-const ROWS: [Row; 10] = [
+const ROWS: [Row; 16] = [
     keyed("POST /crm/v1/prospects/knock", "write", true),
     keyed("GET /crm/v1/prospects", "read", false),
     keyed("GET /crm/v1/prospects/{id}", "read", false),
+    keyed("GET /crm/v1/communities", "read", false),
+    keyed("GET /crm/v1/communities/{id}", "read", false),
+    keyed("GET /crm/v1/attributions", "read", false),
+    keyed("GET /crm/v1/attributions/{id}", "read", false),
+    keyed("GET /crm/v1/agents", "read", false),
+    keyed("GET /crm/v1/agents/{id}", "read", false),
     keyed("GET /v1/admin/write-status/{root_job_id}", "read", false),
     keyed("POST /v1/admin/retry-write/{root_job_id}", "admin", false),
     keyed("GET /v1/admin/writes/{job_id}/attempts", "admin", false),
@@ -470,4 +476,54 @@ fn what_a_library_refuses_has_our_shape_too() {
         )
         .expect("an answer");
     error_of(&answer, 415, "unsupported_media_type");
+}
+
+#[test]
+fn what_a_write_refers_to_is_listed_and_read_by_its_id() {
+    let stage = Stage::set();
+    let caller = stage.caller();
+    for (plural, singular) in [
+        ("communities", "community"),
+        ("attributions", "attribution"),
+        ("agents", "agent"),
+    ] {
+        let made = stage.server.ready[plural].as_array().expect("a list");
+        let page = caller.get(&format!("/crm/v1/{plural}/?limit=250"));
+        assert_eq!(page["meta"]["total"], made.len(), "{page}");
+        assert_eq!(page["meta"]["hasMore"], false);
+        let rows = page["results"].as_array().expect("rows");
+        for one in made {
+            let id = one["id"].as_str().expect("an id");
+            let read = caller.get(&format!("/crm/v1/{plural}/{id}"))["results"].clone();
+            assert!(rows.contains(&read), "{read}");
+            assert_eq!(read["integration_id"], stage.server.ready["integration_id"]);
+            assert_eq!(read["integration_vendor"], "KNOCK");
+            for (member, value) in one.as_object().expect("an object") {
+                assert_eq!(read[member], *value, "{member} of {read}");
+            }
+            // An id is of one kind.
+            let other = if plural == "agents" {
+                "communities"
+            } else {
+                "agents"
+            };
+            let answer = caller.call("GET", &format!("/crm/v1/{other}/{id}"), &[], "");
+            error_of(&answer.expect("an answer"), 404, "not_found");
+        }
+        let first = caller.get(&format!("/crm/v1/{plural}?limit=1"));
+        assert_eq!(first["results"][0], rows[0]);
+        assert_eq!(first["meta"]["hasMore"], made.len() > 1);
+        for (path, status, code) in [
+            (
+                format!("/crm/v1/{plural}?limit=251"),
+                400,
+                "invalid_request",
+            ),
+            (format!("/crm/v1/{plural}?nope=1"), 400, "invalid_request"),
+            (format!("/crm/v1/{plural}/{singular}"), 404, "not_found"),
+        ] {
+            let answer = caller.call("GET", &path, &[], "").expect("an answer");
+            error_of(&answer, status, code);
+        }
+    }
 }

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use model::{
-    IntegrationId, JobId, KeyId, ProspectId, Scope, Timestamp,
+    IntegrationId, JobId, KeyId, Scope, Timestamp,
     directory::Contents,
     key::Key,
-    resources::prospect::Prospect,
+    record::{Kind, Record},
     write::{Attempt, NewWrite, Write, WriteStatus},
 };
 
@@ -44,21 +44,23 @@ impl Store for Discard {
         self.0.attempts_list(scope, job_id).await
     }
 
-    async fn prospect_find(
+    async fn record_find(
         &self,
         scope: &Scope,
-        id: ProspectId,
-    ) -> Result<Option<Prospect>, Error> {
-        self.0.prospect_find(scope, id).await
+        kind: Kind,
+        id: &str,
+    ) -> Result<Option<Record>, Error> {
+        self.0.record_find(scope, kind, id).await
     }
 
-    async fn prospects_list(
+    async fn records_list(
         &self,
         scope: &Scope,
+        kind: Kind,
         offset: u64,
         limit: u64,
-    ) -> Result<Page<Prospect>, Error> {
-        self.0.prospects_list(scope, offset, limit).await
+    ) -> Result<Page<Record>, Error> {
+        self.0.records_list(scope, kind, offset, limit).await
     }
 
     async fn writes_claim(&self, claim: Claim) -> Result<Vec<Lane>, Error> {

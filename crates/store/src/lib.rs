@@ -22,7 +22,7 @@ use model::{
     directory::{Agent, Attribution, Community, Contents, Integration},
     id::EventId,
     key::Key,
-    resources::prospect::Prospect,
+    record::{Kind, Record},
     write::{Attempt, Call, Confirmed, NewWrite, Operation, Write, WriteStatus},
 };
 
@@ -241,17 +241,22 @@ pub trait Store: Send + Sync + 'static {
     /// The attempts of a write, oldest first.
     async fn attempts_list(&self, scope: &Scope, job_id: JobId) -> Result<Vec<Attempt>, Error>;
 
-    /// A prospect that a vendor has confirmed.
-    async fn prospect_find(&self, scope: &Scope, id: ProspectId)
-    -> Result<Option<Prospect>, Error>;
-
-    /// Prospects, newest first.
-    async fn prospects_list(
+    /// A record by its id; `None` when there is none of this kind that the caller may know of. A prospect is there once its vendor has confirmed it.
+    async fn record_find(
         &self,
         scope: &Scope,
+        kind: Kind,
+        id: &str,
+    ) -> Result<Option<Record>, Error>;
+
+    /// Records of a kind, newest first.
+    async fn records_list(
+        &self,
+        scope: &Scope,
+        kind: Kind,
         offset: u64,
         limit: u64,
-    ) -> Result<Page<Prospect>, Error>;
+    ) -> Result<Page<Record>, Error>;
 
     /// Puts due writes under a lease, in the order due, and counts an attempt for each.
     async fn writes_claim(&self, claim: Claim) -> Result<Vec<Lane>, Error>;

@@ -4,7 +4,10 @@
 
 use std::{collections::HashSet, time::Duration};
 
-use model::write::{Class, Outcome, WriteStatus};
+use model::{
+    record::Kind,
+    write::{Class, Outcome, WriteStatus},
+};
 use tokio::task::JoinSet;
 
 use super::{
@@ -362,7 +365,7 @@ pub async fn an_attempt_after_the_end_is_recorded_and_changes_nothing<B: Backend
     assert!(
         world
             .store
-            .prospect_find(&world.all, record_id)
+            .record_find(&world.all, Kind::Prospect, &record_id.to_string())
             .await?
             .is_none()
     );
@@ -405,7 +408,7 @@ pub async fn a_first_confirmation_creates_and_a_second_updates<B: Backend>(backe
     assert!(
         world
             .store
-            .prospect_find(&world.all, unused_id)
+            .record_find(&world.all, Kind::Prospect, &unused_id.to_string())
             .await?
             .is_none()
     );
@@ -417,7 +420,11 @@ pub async fn a_first_confirmation_creates_and_a_second_updates<B: Backend>(backe
     expected.last_seen = at(3).to_string();
     assert!(second == expected, "only the members to update change");
     assert_eq!(
-        world.store.prospects_list(&world.all, 0, 10).await?.total,
+        world
+            .store
+            .records_list(&world.all, Kind::Prospect, 0, 10)
+            .await?
+            .total,
         1
     );
     Ok(())
@@ -444,7 +451,10 @@ pub async fn prospects_are_listed_newest_first_a_page_at_a_time<B: Backend>(
     backend: B,
 ) -> Verdicts {
     let world = World::new(backend).await?;
-    let empty = world.store.prospects_list(&world.all, 0, 10).await?;
+    let empty = world
+        .store
+        .records_list(&world.all, Kind::Prospect, 0, 10)
+        .await?;
     assert_eq!(
         (empty.rows.len(), empty.total, empty.has_more),
         (0, 0, false)
@@ -472,12 +482,15 @@ pub async fn prospects_are_listed_newest_first_a_page_at_a_time<B: Backend>(
     ] {
         let page = world
             .store
-            .prospects_list(&world.all, offset, limit)
+            .records_list(&world.all, Kind::Prospect, offset, limit)
             .await?;
         assert_eq!(ids(&page), expected);
         assert_eq!((page.total, page.has_more), (5, has_more), "from {offset}");
     }
-    let page = world.store.prospects_list(&world.mine, 1, 1).await?;
+    let page = world
+        .store
+        .records_list(&world.mine, Kind::Prospect, 1, 1)
+        .await?;
     assert_eq!(ids(&page), mine[1..2]);
     assert_eq!((page.total, page.has_more), (3, true));
     Ok(())

@@ -6,6 +6,7 @@ use model::{
     AgentId, AttributionId, CommunityId, IntegrationId, KeyId, Secret,
     directory::{Agent, Attribution, Community, Integration},
     key::{Key, System},
+    record::Kind,
 };
 
 use super::{
@@ -175,7 +176,10 @@ pub async fn registering_again_replaces_and_adds_nothing<B: Backend>(backend: B)
     }
     assert_eq!(world.find(job_id).await?.integration_id, world.here);
     world.claim_one(at(3)).await?;
-    let prospects = world.store.prospects_list(&world.all, 0, 10).await?;
+    let prospects = world
+        .store
+        .records_list(&world.all, Kind::Prospect, 0, 10)
+        .await?;
     assert_eq!(
         prospects.total, 0,
         "the directory's records are no prospects"
@@ -316,5 +320,57 @@ pub async fn a_wrong_master_key_is_refused<B: Backend>(backend: B) -> Verdicts {
     world.restart().await?;
     let contents = world.store.directory_contents().await?;
     assert_eq!(contents.integrations.len(), 2);
+    Ok(())
+}
+
+pub async fn what_is_registered_is_read_by_those_who_may<B: Backend>(backend: B) -> Verdicts {
+    let world = World::new(backend).await?;
+    let here = registration(&world, world.here);
+    world.store.integration_register(copy(&here), at(1)).await?;
+    let store = &world.store;
+    for (kind, ids) in [
+        (
+            Kind::Community,
+            here.communities
+                .iter()
+                .map(|one| one.id.to_string())
+                .collect::<Vec<_>>(),
+        ),
+        (
+            Kind::Attribution,
+            here.attributions
+                .iter()
+                .map(|one| one.id.to_string())
+                .collect(),
+        ),
+        (
+            Kind::Agent,
+            here.agents.iter().map(|one| one.id.to_string()).collect(),
+        ),
+    ] {
+        let page = store.records_list(&world.all, kind, 0, 10).await?;
+        let newest_first: Vec<_> = page.rows.iter().rev().map(|row| row.id.clone()).collect();
+        assert_eq!(newest_first, ids);
+        for (id, row) in ids.iter().zip(page.rows.iter().rev()) {
+            let found = store.record_find(&world.all, kind, id).await?;
+            assert_eq!(found.as_ref(), Some(row));
+            assert_eq!((row.created_at, row.last_seen), (at(1), at(1)));
+            assert_eq!(row.integration_id, world.here.to_string());
+            let other = store.record_find(&world.all, Kind::Prospect, id).await?;
+            assert!(other.is_none(), "an id is of one kind");
+        }
+    }
+    world
+        .store
+        .integration_register(registration(&world, world.there), at(2))
+        .await?;
+    let mine = store
+        .records_list(&world.mine, Kind::Community, 0, 10)
+        .await?;
+    assert_eq!(
+        mine.total,
+        here.communities.len() as u64,
+        "another integration's are not seen"
+    );
     Ok(())
 }

@@ -4,6 +4,7 @@
 
 use model::{
     JobId,
+    record::Kind,
     write::{NewWrite, WriteStatus},
 };
 use tokio::task::JoinSet;
@@ -237,9 +238,15 @@ pub async fn a_scope_sees_nothing_of_another_integration<B: Backend>(backend: B)
         assert_eq!(write.is_some(), sees);
         let attempts = world.store.attempts_list(scope, job_id).await?;
         assert_eq!(attempts.len(), usize::from(sees));
-        let prospect = world.store.prospect_find(scope, record_id).await?;
+        let prospect = world
+            .store
+            .record_find(scope, Kind::Prospect, &record_id.to_string())
+            .await?;
         assert_eq!(prospect.is_some(), sees);
-        let page = world.store.prospects_list(scope, 0, 10).await?;
+        let page = world
+            .store
+            .records_list(scope, Kind::Prospect, 0, 10)
+            .await?;
         assert_eq!((page.total, page.has_more), (u64::from(sees), false));
         assert_eq!(ids(&page).len(), usize::from(sees));
     }

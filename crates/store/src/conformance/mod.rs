@@ -25,6 +25,7 @@ use model::{
     directory::{Contents, Integration, Settings, Vendor},
     id::EventId,
     key::{self, Key, Permission, System},
+    record::{Kind, Record},
     resources::prospect::Prospect,
     write::{
         Attempt, Call, Class, Confirmed, NewWrite, Operation, Outcome, Reply, Write, WriteStatus,
@@ -105,6 +106,7 @@ macro_rules! conformance_tests {
             directory::a_registration_takes_nothing_from_another
             directory::the_revision_changes_with_the_directory_only
             directory::a_change_wakes_who_follows_the_directory
+            directory::what_is_registered_is_read_by_those_who_may
             directory::a_wrong_master_key_is_refused
         }
     };
@@ -336,8 +338,12 @@ impl<B: Backend> World<B> {
     }
 
     async fn prospect(&self, id: &str) -> Answer<Prospect> {
-        let found = self.store.prospect_find(&self.all, id.parse()?).await?;
-        Ok(found.ok_or_else(|| format!("{id} is not found"))?)
+        let found = self
+            .store
+            .record_find(&self.all, Kind::Prospect, id)
+            .await?
+            .ok_or_else(|| format!("{id} is not found"))?;
+        Ok(found.read()?)
     }
 
     /// Waits until something is signalled as due, and takes it.
@@ -388,7 +394,7 @@ fn jobs(writes: &[Claimed]) -> Vec<JobId> {
     writes.iter().map(|write| write.job_id).collect()
 }
 
-fn ids(page: &Page<Prospect>) -> Vec<&str> {
+fn ids(page: &Page<Record>) -> Vec<&str> {
     page.rows.iter().map(|one| one.id.as_str()).collect()
 }
 

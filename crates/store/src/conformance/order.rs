@@ -9,6 +9,7 @@ use std::{
 
 use model::{
     IntegrationId, JobId, Timestamp,
+    record::Kind,
     write::{Class, Outcome, WriteStatus},
 };
 
@@ -611,7 +612,7 @@ pub async fn a_random_history_agrees_with_a_model<B: Backend>(backend: B) -> Ver
         let page = history
             .world
             .store
-            .prospects_list(&history.world.all, 0, 10_000)
+            .records_list(&history.world.all, Kind::Prospect, 0, 10_000)
             .await?;
         let lanes = history.lanes().map(|lane| lane.to_string());
         let stored: BTreeSet<_> = page

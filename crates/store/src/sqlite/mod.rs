@@ -15,10 +15,10 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use model::{
-    IntegrationId, JobId, KeyId, ProspectId, Scope, Timestamp,
+    IntegrationId, JobId, KeyId, Scope, Timestamp,
     directory::Contents,
     key::Key,
-    resources::prospect::Prospect,
+    record::{Kind as RecordKind, Record},
     write::{Attempt, NewWrite, Write, WriteStatus},
 };
 use rusqlite::Connection;
@@ -177,26 +177,28 @@ impl Store for Sqlite {
             .await
     }
 
-    async fn prospect_find(
+    async fn record_find(
         &self,
         scope: &Scope,
-        id: ProspectId,
-    ) -> Result<Option<Prospect>, Error> {
-        let scope = scope.clone();
+        kind: RecordKind,
+        id: &str,
+    ) -> Result<Option<Record>, Error> {
+        let (scope, id) = (scope.clone(), id.to_owned());
         self.readers
-            .read(move |connection| records::find(connection, &scope, id))
+            .read(move |connection| records::find(connection, &scope, kind, &id))
             .await
     }
 
-    async fn prospects_list(
+    async fn records_list(
         &self,
         scope: &Scope,
+        kind: RecordKind,
         offset: u64,
         limit: u64,
-    ) -> Result<Page<Prospect>, Error> {
+    ) -> Result<Page<Record>, Error> {
         let scope = scope.clone();
         self.readers
-            .read(move |connection| records::list(connection, &scope, offset, limit))
+            .read(move |connection| records::list(connection, &scope, kind, offset, limit))
             .await
     }
 

@@ -1,13 +1,16 @@
-//! Records that a vendor has confirmed.
+//! Records: made and changed by what a vendor confirms, found and listed.
 
-use model::{ProspectId, Scope, Timestamp, resources::prospect::Prospect};
+use model::{
+    Scope, Timestamp,
+    record::{Kind, Record},
+};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::Value;
 
 use super::{corrupt, database, intake::Request};
 use crate::{Error, Page};
 
-const PROSPECT: &str = "prospect";
+const PROSPECT: &str = Kind::Prospect.word();
 
 /// The record that a confirmation made or met.
 pub(super) struct Met {
@@ -66,13 +69,10 @@ pub(super) fn confirm(
 const COLUMNS: &str =
     "r.id, i.id, i.vendor, r.x_id, r.body, r.created_at, r.updated_at, r.last_seen";
 
-fn read(row: &Row<'_>) -> rusqlite::Result<(String, Prospect)> {
-    let body: String = row.get(4)?;
-    let time = |place: usize| {
-        row.get::<_, i64>(place)
-            .map(|at| Timestamp::from_micros(at).to_string())
-    };
-    let prospect = Prospect {
+/// A record, and its body still to be read.
+fn read(row: &Row<'_>) -> rusqlite::Result<(String, Record)> {
+    let time = |place: usize| row.get(place).map(Timestamp::from_micros);
+    let record = Record {
         id: row.get(0)?,
         integration_id: row.get(1)?,
         integration_vendor: row.get(2)?,
@@ -80,24 +80,14 @@ fn read(row: &Row<'_>) -> rusqlite::Result<(String, Prospect)> {
         created_at: time(5)?,
         updated_at: time(6)?,
         last_seen: time(7)?,
-        ..Prospect::default()
+        body: Value::Null,
     };
-    Ok((body, prospect))
+    Ok((row.get(4)?, record))
 }
 
-/// Lays the columns over the stored body.
-fn assemble((body, columns): (String, Prospect)) -> Result<Prospect, Error> {
-    let body: Prospect = serde_json::from_str(&body).map_err(corrupt("a stored record"))?;
-    Ok(Prospect {
-        id: columns.id,
-        integration_id: columns.integration_id,
-        integration_vendor: columns.integration_vendor,
-        x_id: columns.x_id,
-        created_at: columns.created_at,
-        updated_at: columns.updated_at,
-        last_seen: columns.last_seen,
-        ..body
-    })
+fn assemble((body, record): (String, Record)) -> Result<Record, Error> {
+    let body = serde_json::from_str(&body).map_err(corrupt("a stored record"))?;
+    Ok(Record { body, ..record })
 }
 
 /// The integrations the caller is limited to, as a JSON array; `None` when it sees all.
@@ -110,13 +100,14 @@ fn limited_to(scope: &Scope) -> Option<String> {
 pub(super) fn find(
     connection: &Connection,
     scope: &Scope,
-    id: ProspectId,
-) -> Result<Option<Prospect>, Error> {
+    kind: Kind,
+    id: &str,
+) -> Result<Option<Record>, Error> {
     connection
         .prepare_cached(&format!(
             "SELECT {COLUMNS} FROM records r JOIN integrations i ON i.n = r.lane WHERE r.id = ?1 AND r.kind = ?2 AND (?3 IS NULL OR i.id IN (SELECT value FROM json_each(?3)))"
         ))
-        .and_then(|mut sql| sql.query_row(params![id.to_string(), PROSPECT, limited_to(scope)], read).optional())
+        .and_then(|mut sql| sql.query_row(params![id, kind.word(), limited_to(scope)], read).optional())
         .map_err(database)?
         .map(assemble)
         .transpose()
@@ -125,25 +116,26 @@ pub(super) fn find(
 pub(super) fn list(
     connection: &Connection,
     scope: &Scope,
+    kind: Kind,
     offset: u64,
     limit: u64,
-) -> Result<Page<Prospect>, Error> {
+) -> Result<Page<Record>, Error> {
     let mine = limited_to(scope);
     let whose = "r.kind = ?1 AND (?2 IS NULL OR i.id IN (SELECT value FROM json_each(?2)))";
     let total: i64 = connection
         .prepare_cached(&format!(
             "SELECT count(*) FROM records r JOIN integrations i ON i.n = r.lane WHERE {whose}"
         ))
-        .and_then(|mut sql| sql.query_row(params![PROSPECT, mine], |row| row.get(0)))
+        .and_then(|mut sql| sql.query_row(params![kind.word(), mine], |row| row.get(0)))
         .map_err(database)?;
     let total = total.unsigned_abs();
     let offset_rows = i64::try_from(offset).unwrap_or(i64::MAX);
     let limit_rows = i64::try_from(limit).unwrap_or(i64::MAX);
-    let rows: Vec<(String, Prospect)> = connection
+    let rows: Vec<(String, Record)> = connection
         .prepare_cached(&format!(
             "SELECT {COLUMNS} FROM records r JOIN integrations i ON i.n = r.lane WHERE {whose} ORDER BY r.seq DESC LIMIT ?3 OFFSET ?4"
         ))
-        .and_then(|mut sql| sql.query_map(params![PROSPECT, mine, limit_rows, offset_rows], read)?.collect())
+        .and_then(|mut sql| sql.query_map(params![kind.word(), mine, limit_rows, offset_rows], read)?.collect())
         .map_err(database)?;
     let rows = rows
         .into_iter()
