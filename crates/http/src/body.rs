@@ -134,16 +134,16 @@ impl FromRequest<App> for JsonBody {
 fn told(why: &serde_json::Error) -> &'static str {
     let why = why.to_string();
     let known = [
-        ("recursion limit", "it is nested too deep"),
+        ("recursion limit exceeded", "it is nested too deep"),
         (
             "number out of range",
             "it has a number that no double can hold",
         ),
-        ("unicode code point", "it is not UTF-8 text"),
+        ("invalid unicode code point", "it is not UTF-8 text"),
     ];
     known
         .iter()
-        .find(|(words, _)| why.starts_with(words) || why.contains(&format!("invalid {words}")))
+        .find(|(words, _)| why.starts_with(words))
         .map_or("it is not JSON", |(_, told)| told)
 }
 

@@ -1,6 +1,7 @@
 //! Takes connections.
 //!
-//! Guarantee: connections, and what each may hold of a request's head, are bounded in number, bytes and time; told to stop, it takes no new connection, lets requests under way finish within the drain time, and then returns.
+//! Guarantee: connections, and what each may hold of a request's head, are bounded in number, bytes and time; told to stop, it takes no new
+//! connection, lets requests under way finish within the drain time, and then returns.
 
 use std::{future::Future, io, sync::Arc, time::Duration};
 
