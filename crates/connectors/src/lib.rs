@@ -9,12 +9,13 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
 use model::{
-    Issue, Secret,
+    Issue, Secret, Timestamp,
     directory::{Integration, Vendor},
-    resources::prospect::Checked,
+    resources::{appointment, event, listing, prospect},
     vocabulary::{Overrides, Vocabulary},
-    write::{Call, Class, Confirmed, Reply},
+    write::{Block, Call, Class, Confirmed, Reply},
 };
+use serde_json::{Map, Value};
 
 /// How one call ended.
 #[derive(Clone, Debug, PartialEq)]
@@ -58,7 +59,25 @@ pub struct Prepared {
     pub confirmed: Confirmed,
     /// What orders it: writes that share a key are delivered in the order accepted.
     pub order_keys: Vec<i64>,
+    /// What keeps it out while it is open.
+    pub blocked_by: Vec<Block>,
 }
+
+/// Why a question to the vendor brought nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotTold {
+    /// How the call ended.
+    pub class: Class,
+    /// Whether the vendor has no such thing (any more).
+    pub is_gone: bool,
+    /// Why, in words.
+    pub error: String,
+    /// How long the vendor asked to be left alone, in milliseconds.
+    pub retry_after_ms: Option<u64>,
+}
+
+/// What the vendor told when it was asked.
+pub type Told<T> = Result<T, NotTold>;
 
 /// One vendor.
 #[async_trait]
@@ -73,10 +92,58 @@ pub trait Connector: Send + Sync + 'static {
     ///
     /// # Errors
     /// When the vendor has no word for something in it.
-    fn prospect_create(&self, prospect: &Checked) -> Result<Prepared, Vec<Issue>>;
+    fn prospect_create(&self, prospect: &prospect::Checked) -> Result<Prepared, Vec<Issue>>;
+
+    /// What changing a prospect is in this vendor's words. Pure.
+    ///
+    /// # Errors
+    /// When the vendor has no word for something in it, or wants what is not known.
+    fn prospect_update(&self, change: &prospect::CheckedUpdate) -> Result<Prepared, Vec<Issue>>;
+
+    /// What recording `event` is in this vendor's words. Pure.
+    ///
+    /// # Errors
+    /// When the vendor has no word for something in it.
+    fn event_create(&self, event: &event::Checked) -> Result<Prepared, Vec<Issue>>;
+
+    /// What booking `appointment` is in this vendor's words. Pure.
+    ///
+    /// # Errors
+    /// When the vendor has no word for something in it.
+    fn appointment_create(
+        &self,
+        appointment: &appointment::Checked,
+    ) -> Result<Prepared, Vec<Issue>>;
+
+    /// What making `listing` known is in this vendor's words. Pure.
+    ///
+    /// # Errors
+    /// When the vendor has no word for something in it.
+    fn listing_create(&self, listing: &listing::Checked) -> Result<Prepared, Vec<Issue>>;
 
     /// Makes `call` once and says how it ended.
     async fn call(&self, target: &Target, call: &Call) -> Answer;
+
+    /// Asks once when tours of a community are possible.
+    async fn availability_fetch(
+        &self,
+        target: &Target,
+        x_community_id: &str,
+        kind: appointment::AppointmentType,
+    ) -> Told<Vec<Timestamp>>;
+
+    /// Asks once for the titles of a community's lead sources.
+    async fn attributions_fetch(&self, target: &Target, x_community_id: &str) -> Told<Vec<String>>;
+
+    /// Asks once how a prospect stands, and gives the members of our record as the vendor has them. `held` is the record's body as we have it: what says
+    /// the same as the vendor, only finer, stays.
+    async fn prospect_fetch(
+        &self,
+        target: &Target,
+        x_community_id: &str,
+        x_id: &str,
+        held: &Value,
+    ) -> Told<Map<String, Value>>;
 }
 
 /// Every vendor there is.

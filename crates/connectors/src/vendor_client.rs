@@ -101,11 +101,13 @@ impl VendorClient {
         let url = format!("{}{}", target.settings.base_url, call.path);
         let method = Method::from_bytes(call.method.as_bytes())
             .map_err(|_| Failure::NotSent("the method is not one of HTTP's".to_owned()))?;
-        let request = self
+        let mut request = self
             .client
             .request(method, url)
-            .headers(headers(target, call)?)
-            .json(&call.body);
+            .headers(headers(target, call)?);
+        if !call.body.is_null() {
+            request = request.json(&call.body);
+        }
         let started = Instant::now();
         let mut answer = match timeout_at(started + HEAD_TIMEOUT, request.send()).await {
             Err(_) => {

@@ -7,7 +7,7 @@ use std::{collections::HashMap, sync::Arc, time::Instant};
 
 use connectors::{Answer, Connector, Target};
 use model::{
-    IntegrationId, ProspectId, Timestamp,
+    IntegrationId, Timestamp,
     directory::{Directory, Vendor},
     id::EventId,
     write::{Attempt, Class, Reply},
@@ -395,12 +395,12 @@ async fn record(parts: &Parts, finish: &Finish) -> bool {
 /// What follows from an answer.
 fn decide(parts: &Parts, write: &Claimed, answer: &Answer, now: Timestamp) -> Verdict {
     let mut errors: Vec<String> = answer.error.clone().into_iter().collect();
-    match (answer.class, &answer.x_id) {
-        (Class::Delivered, Some(x_id)) => Verdict::Delivered {
-            x_id: x_id.clone(),
-            record_id: ProspectId::new(now, &*parts.entropy),
+    match answer.class {
+        Class::Delivered => Verdict::Delivered {
+            x_id: answer.x_id.clone(),
+            record_id: write.operation.kind().new_id(now, &*parts.entropy),
         },
-        (Class::Rejected, _) => {
+        Class::Rejected => {
             if write.may_be_held {
                 errors.push(
                     "An earlier attempt ended without a known outcome: the vendor may hold it"

@@ -9,21 +9,20 @@ use axum::{
     extract::{FromRequest, Request},
     http::header,
 };
-use jsonschema::{
-    Validator,
-    error::{TypeKind, ValidationErrorKind},
-};
+use jsonschema::error::{TypeKind, ValidationErrorKind};
 use model::{
     Issue,
+    directory::Vendor,
     issue::{Step, cut},
 };
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use tokio::{
     sync::Semaphore,
     time::{Instant, timeout_at},
 };
 
-use crate::{App, error::Error};
+use crate::{App, error::Error, openapi::Schema};
 
 /// Bytes that a body may have.
 pub const BODY_MAX_BYTES: usize = 256 * 1_024;
@@ -166,15 +165,45 @@ impl Screened {
     pub fn is_broken(&self, field: &str) -> bool {
         self.broken.contains(field)
     }
+
+    /// What is left, as the body that it is of.
+    ///
+    /// # Errors
+    /// 500 when it keeps the schema and cannot be read all the same.
+    pub fn read<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        serde_json::from_value(Value::Object(self.object.clone())).map_err(|why| {
+            tracing::error!(
+                line = why.line(),
+                "a body kept the schema and could not be read"
+            );
+            Error::internal()
+        })
+    }
+
+    /// What the rules made of the body, unless the schema or they found something.
+    ///
+    /// # Errors
+    /// 400 with all that both found.
+    pub fn settle<T>(self, checked: Result<T, Vec<Issue>>) -> Result<T, Error> {
+        match checked {
+            Ok(checked) if self.issues.is_empty() => Ok(checked),
+            Ok(_) => Err(Error::invalid(&self.issues)),
+            Err(more) => {
+                let mut issues = self.issues;
+                issues.extend(more);
+                Err(Error::invalid(&issues))
+            }
+        }
+    }
 }
 
 /// Checks `body` against `schema`. With `ignore_unknown`, members that the schema does not have are dropped instead of refused.
 ///
 /// # Errors
 /// When the body is not an object at all.
-pub fn screen(schema: &Validator, body: Value, ignore_unknown: bool) -> Result<Screened, Error> {
+pub fn screen(schema: &Schema, body: Value, ignore_unknown: bool) -> Result<Screened, Error> {
     let (mut issues, mut unknown, mut broken) = (Vec::new(), Vec::new(), BTreeSet::new());
-    for error in schema.iter_errors(&body) {
+    for error in schema.validator.iter_errors(&body) {
         let found = match error.kind() {
             ValidationErrorKind::AdditionalProperties { unexpected }
                 if error.instance_path().as_str().is_empty() =>
@@ -206,6 +235,54 @@ pub fn screen(schema: &Validator, body: Value, ignore_unknown: bool) -> Result<S
         issues,
         broken,
     })
+}
+
+/// Checks the body of a generic route against the schema of `vendor`, once it is known who that is. What the vendor has no place for is told apart from
+/// what nobody has.
+///
+/// # Errors
+/// When the body is not an object at all.
+pub fn screen_generic(
+    generic: &Schema,
+    own: &Schema,
+    vendor: Vendor,
+    body: Value,
+    ignore_unknown: bool,
+) -> Result<Screened, Error> {
+    let Value::Object(mut object) = body else {
+        return screen(generic, body, ignore_unknown);
+    };
+    let names: Vec<String> = object.keys().cloned().collect();
+    let mut others = Map::new();
+    for name in names.iter().filter(|name| !own.fields.contains(name)) {
+        if let Some(value) = object.remove(name) {
+            others.insert(name.clone(), value);
+        }
+    }
+    let placeless: Vec<String> = others
+        .iter()
+        .filter(|(name, value)| generic.fields.contains(name) && !value.is_null())
+        .map(|(name, _)| name.clone())
+        .collect();
+    let mut screened = screen(own, Value::Object(object), ignore_unknown)?;
+    let of_others = screen(generic, Value::Object(others), ignore_unknown)?.issues;
+    // What the rest lacks is the vendor's to say.
+    screened
+        .issues
+        .extend(of_others.into_iter().filter(|issue| {
+            issue
+                .field()
+                .is_none_or(|field| !own.fields.iter().any(|own| own == field))
+        }));
+    if !ignore_unknown {
+        screened.issues.extend(placeless.iter().map(|name| {
+            Issue::custom(
+                name,
+                format!("{vendor} has no place for {name}. Leave it out, or add ?ignore_unknown_fields=true to have it dropped"),
+            )
+        }));
+    }
+    Ok(screened)
 }
 
 fn unrecognized(keys: &[String]) -> Issue {
@@ -289,6 +366,12 @@ fn issue(kind: &ValidationErrorKind, instance: &Value, mut path: Vec<Step>) -> I
             format!("Number must be less than or equal to {limit}"),
             json!({ "maximum": limit, "type": "number", "inclusive": true, "exact": false }),
         ),
+        ValidationErrorKind::MinLength { limit } => Issue::new(
+            "too_small",
+            path,
+            format!("String must contain at least {limit} character(s)"),
+            json!({ "minimum": limit, "type": "string", "inclusive": true, "exact": false }),
+        ),
         ValidationErrorKind::MaxLength { limit } => Issue::new(
             "too_big",
             path,
@@ -315,10 +398,12 @@ fn issue(kind: &ValidationErrorKind, instance: &Value, mut path: Vec<Step>) -> I
                 json!({ "options": options, "received": received }),
             )
         }
-        ValidationErrorKind::Pattern { .. } => Issue::new(
+        ValidationErrorKind::Pattern { pattern } => Issue::new(
             "invalid_string",
             path,
-            "The text does not have the form that the field's description asks for",
+            format!(
+                "The text does not have the form that the field's description asks for: {pattern}"
+            ),
             json!({ "validation": "regex" }),
         ),
         ValidationErrorKind::AdditionalProperties { unexpected } => Issue {

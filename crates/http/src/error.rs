@@ -84,6 +84,16 @@ impl Error {
         )
     }
 
+    /// 404: there is no such thing; these there are.
+    pub fn not_found_among(what: &str, known: &[&str]) -> Self {
+        let known = known.join(", ");
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "not_found",
+            format!("There is no {what} of this name; there are {known}"),
+        )
+    }
+
     /// 404: no route.
     pub fn no_route() -> Self {
         Self::new(

@@ -1,18 +1,26 @@
 //! The public surface: routes, authentication, validation, errors, the OpenAPI document.
 //!
-//! Guarantee: a 200 on a write is given only after the store said that it is on stable storage; no handler calls a vendor.
+//! Guarantee: a 200 on a write is given only after the store said that it is on stable storage; no handler but that of [`availability`] calls a vendor.
 
 pub mod agents;
+pub mod appointments;
 pub mod attributions;
+pub mod availability;
 pub mod body;
 pub mod caller;
 pub mod communities;
+pub mod cursor;
 pub mod envelope;
 pub mod error;
+pub mod events;
 pub mod health;
+pub mod history;
+pub mod intake;
+pub mod listings;
 pub mod lists;
 pub mod metrics;
 pub mod openapi;
+pub mod parameters;
 pub mod preferences;
 pub mod prospects;
 pub mod serve;
@@ -54,6 +62,8 @@ pub struct Parts {
     pub worker_alive: Option<watch::Receiver<bool>>,
     /// Memory for bodies under way.
     pub body_room: body::Room,
+    /// Questions to vendors.
+    pub desk: availability::Desk,
     /// The document as served.
     pub openapi: Value,
     /// The document's schemas, compiled.
@@ -67,8 +77,26 @@ pub type App = Arc<Parts>;
 fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::with_openapi(openapi::Document::openapi())
         .routes(routes!(prospects::prospect_create_knock))
-        .routes(routes!(prospects::prospect_get))
-        .routes(routes!(prospects::prospects_list))
+        .routes(routes!(prospects::prospect_update_knock))
+        .routes(routes!(
+            prospects::prospects_list,
+            prospects::prospect_create
+        ))
+        .routes(routes!(prospects::prospect_get, prospects::prospect_update))
+        .routes(routes!(events::event_create_knock))
+        .routes(routes!(events::events_list, events::event_create))
+        .routes(routes!(events::event_get))
+        .routes(routes!(appointments::appointment_create_knock))
+        .routes(routes!(
+            appointments::appointments_list,
+            appointments::appointment_create
+        ))
+        .routes(routes!(appointments::appointment_get))
+        .routes(routes!(availability::availability_get_knock))
+        .routes(routes!(availability::availability_get))
+        .routes(routes!(listings::listing_create_knock))
+        .routes(routes!(listings::listings_list, listings::listing_create))
+        .routes(routes!(listings::listing_get))
         .routes(routes!(communities::community_get))
         .routes(routes!(communities::communities_list))
         .routes(routes!(attributions::attribution_get))
@@ -78,6 +106,11 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(writes::write_status_get))
         .routes(routes!(writes::write_retry))
         .routes(routes!(writes::write_attempts_list))
+        .routes(routes!(history::writes_list))
+        .routes(routes!(history::jobs_list))
+        .routes(routes!(history::data_diffs_list))
+        .routes(routes!(history::normalization_get))
+        .routes(routes!(history::integration_sync))
         .routes(routes!(health::health_get))
         .routes(routes!(health::readiness_get))
         .routes(routes!(health::metrics_get))

@@ -1,6 +1,7 @@
 //! What every list and every record by its id have in common.
 //!
-//! Guarantee: one shape for all resources; a parameter that is not understood is refused with those that are.
+//! Guarantee: one shape for all resources; a parameter that is not understood is refused with those that are; the document's parameters of a list come from
+//! the same table as the check of them.
 //! Source: the public contract, section 1, lists.
 
 use axum::{
@@ -9,72 +10,379 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use model::{
-    Scope,
-    record::{Kind, Record},
+    IntegrationId, Scope,
+    directory::{Directory, Vendor},
+    record::{Filter, Form, Kind, Record, SortField},
 };
 use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+use store::{
+    Query,
+    query::{Equal, From, Range, Row, Sort},
+};
 
 use crate::{
-    App,
+    App, cursor,
     error::Error,
     openapi::{Answer, ListMeta, Order, PageAnswer},
+    parameters::Parameters,
 };
 
 /// Rows of a page unless the caller says otherwise, and at most.
 const LIMIT_DEFAULT: u64 = 100;
 const LIMIT_MAX: u64 = 250;
 
-/// Which rows are asked for.
-struct Asked {
-    offset: u64,
-    limit: u64,
-}
+/// Fields of an order: more say nothing, since no two records share a time of creation.
+const ORDER_MAX_FIELDS: usize = 8;
 
-impl Asked {
-    fn of(uri: &Uri) -> Result<Self, Error> {
-        let mut asked = Self {
-            offset: 0,
-            limit: LIMIT_DEFAULT,
-        };
-        let pairs = uri.query().unwrap_or_default().split('&');
-        for pair in pairs.filter(|pair| !pair.is_empty()) {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let number = |max: u64, rule: &str| {
-                let rows = value.parse().ok().filter(|rows| *rows <= max);
-                rows.ok_or_else(|| Error::invalid_parameter(name, format!("{name} is {rule}")))
-            };
-            match name {
-                "offset" => asked.offset = number(i64::MAX as u64, "a whole number from 0")?,
-                "limit" => {
-                    let rule = format!("a whole number from 0 to {LIMIT_MAX}");
-                    asked.limit = number(LIMIT_MAX, &rule)?;
-                }
-                other => {
-                    return Err(Error::invalid_parameter(
-                        &model::issue::cut(other),
-                        "There is no such parameter here; there are offset and limit",
-                    ));
-                }
-            }
+/// The handlers of a resource that can be listed and read by its id. Where it stands, `Answer` and `PageAnswer` are in scope: the document names generic types
+/// by their last name.
+macro_rules! reads {
+    ($resource:ty, $kind:expr, $tag:literal, $get:ident, $get_words:literal, $one:literal, $list:ident, $list_words:literal, $many:literal) => {
+        #[doc = $get_words]
+        #[utoipa::path(
+            get,
+            path = $one,
+            operation_id = stringify!($get),
+            tag = $tag,
+            params(("id" = String, Path, description = "Its id")),
+            responses(
+                (status = 200, description = "The record", body = Answer<$resource>),
+                crate::openapi::GetProblems
+            ),
+            security(("bearer" = []))
+        )]
+        pub async fn $get(
+            axum::extract::State(app): axum::extract::State<crate::App>,
+            caller: crate::caller::Caller<crate::caller::Read>,
+            axum::extract::Path(id): axum::extract::Path<String>,
+        ) -> Result<axum::response::Response, crate::error::Error> {
+            crate::lists::one::<$resource>(&app, &caller.scope, $kind, &id).await
         }
-        Ok(asked)
+
+        #[doc = $list_words]
+        #[utoipa::path(
+            get,
+            path = $many,
+            operation_id = stringify!($list),
+            tag = $tag,
+            responses(
+                (status = 200, description = "A page of records", body = PageAnswer<$resource>),
+                crate::openapi::ListProblems
+            ),
+            security(("bearer" = []))
+        )]
+        pub async fn $list(
+            axum::extract::State(app): axum::extract::State<crate::App>,
+            caller: crate::caller::Caller<crate::caller::Read>,
+            uri: axum::http::Uri,
+        ) -> Result<axum::response::Response, crate::error::Error> {
+            crate::lists::page::<$resource>(&app, &caller.scope, $kind, &uri).await
+        }
+    };
+}
+pub(crate) use reads;
+
+/// The lists, by the path that they are at.
+const LISTS: [(&str, Kind); 7] = [
+    ("/crm/v1/communities", Kind::Community),
+    ("/crm/v1/attributions", Kind::Attribution),
+    ("/crm/v1/agents", Kind::Agent),
+    ("/crm/v1/prospects", Kind::Prospect),
+    ("/crm/v1/events", Kind::Event),
+    ("/crm/v1/appointments", Kind::Appointment),
+    ("/crm/v1/listings", Kind::Listing),
+];
+
+/// The vendor's name for a filter by an id of ours, where there is one.
+fn of_vendor(filter: &Filter) -> Option<String> {
+    let is_id = filter.name.ends_with("_id") && !filter.name.starts_with("x_");
+    is_id.then(|| format!("x_{}", filter.name))
+}
+
+/// Adds the parameters of every list to the document.
+pub fn describe(document: &mut Value) {
+    for (path, kind) in LISTS {
+        document["paths"][path]["get"]["parameters"] = parameters(kind);
     }
 }
 
-fn meta(asked: &Asked, has_more: bool, total: u64) -> ListMeta {
-    ListMeta {
-        offset: asked.offset,
-        limit: asked.limit,
-        order_by: vec![Order {
-            field: "created_at".to_owned(),
-            direction: "desc".to_owned(),
-        }],
-        has_more,
-        total,
+fn parameters(kind: Kind) -> Value {
+    let fields: Vec<&str> = kind.sorts().iter().map(|sort| sort.word()).collect();
+    let order = format!(
+        "Fields to sort by, each with `:asc` or `:desc` behind it, separated by commas; a bare field means `:asc`. The fields are {}",
+        fields.join(", ")
+    );
+    let sort = format!("(?:{})(?::(?:asc|desc))?", fields.join("|"));
+    let mut all = vec![
+        parameter(
+            "offset",
+            "Rows to skip",
+            &json!({ "type": "integer", "format": "int64", "minimum": 0, "default": 0 }),
+        ),
+        parameter(
+            "limit",
+            "Rows to answer",
+            &json!({ "type": "integer", "minimum": 0, "maximum": LIMIT_MAX, "default": LIMIT_DEFAULT }),
+        ),
+        parameter(
+            "cursor",
+            "The `nextCursor` of the page before: goes on behind it at the same cost for every page. With it, `total` is left out, and `offset` must be",
+            &json!({ "type": "string", "maxLength": 2000 }),
+        ),
+        parameter(
+            "order-by",
+            &order,
+            &json!({ "type": "string", "pattern": format!("^{sort}(?:,{sort}){{0,{}}}$", ORDER_MAX_FIELDS - 1), "default": "created_at:desc" }),
+        ),
+    ];
+    for (name, words) in [
+        ("updated_at_gte", "Changed here at this time or later"),
+        ("updated_at_lte", "Changed here at this time or before"),
+        ("last_seen_gte", "Seen at the vendor at this time or later"),
+        ("last_seen_lte", "Seen at the vendor at this time or before"),
+    ] {
+        all.push(parameter(
+            name,
+            words,
+            &json!({ "type": "string", "format": "date-time" }),
+        ));
     }
+    let text = json!({ "type": "string", "minLength": 1, "pattern": r"\S" });
+    all.push(parameter("integration_id", "Of this integration", &text));
+    let vendors: Vec<&str> = Vendor::ALL.iter().map(|vendor| vendor.name()).collect();
+    all.push(parameter(
+        "integration_vendor",
+        "Of this vendor's integrations",
+        &json!({ "type": "string", "enum": vendors }),
+    ));
+    all.push(parameter(
+        "x_id",
+        "Under this id of the vendor's; `integration_id` beside it",
+        &text,
+    ));
+    for filter in kind.filters() {
+        let words = match filter.form {
+            Form::Text => format!("With this {}", filter.name),
+            Form::Email => "With this email address, whatever the case of its letters".to_owned(),
+            Form::Phone => "With this phone number, however it is written".to_owned(),
+        };
+        let words = if filter.is_of_vendor {
+            format!("{words}; `integration_id` beside it")
+        } else {
+            words
+        };
+        all.push(parameter(filter.name, &words, &text));
+        if let Some(theirs) = of_vendor(filter)
+            && kind.filters().iter().all(|own| own.name != theirs)
+        {
+            let words = format!(
+                "As {}, under the vendor's id; `integration_id` beside it",
+                filter.name
+            );
+            all.push(parameter(&theirs, &words, &text));
+        }
+    }
+    Value::Array(all)
 }
 
-fn read<T: DeserializeOwned>(record: Record) -> Result<T, Error> {
+fn parameter(name: &str, words: &str, schema: &Value) -> Value {
+    json!({ "name": name, "in": "query", "description": words, "required": false, "schema": schema })
+}
+
+/// Reads a query as a list of `kind`.
+async fn asked(app: &App, scope: &Scope, kind: Kind, uri: &Uri) -> Result<Query, Error> {
+    let directory = app.live.get();
+    let mut given = Parameters::of(uri);
+    let mut query = Query::new(kind, LIMIT_DEFAULT);
+    if let Some(limit) = given.number("limit", LIMIT_MAX) {
+        query.limit = limit;
+    }
+    let offset = given.number("offset", i64::MAX as u64);
+    if let Some(text) = given.text("order-by") {
+        match order(kind, &text) {
+            Ok(order) => query.order = order,
+            Err(why) => given.refuse("order-by", why),
+        }
+    }
+    for (field, least, most) in [
+        (SortField::UpdatedAt, "updated_at_gte", "updated_at_lte"),
+        (SortField::LastSeen, "last_seen_gte", "last_seen_lte"),
+    ] {
+        let (least, most) = (given.instant(least), given.instant(most));
+        if least.is_some() || most.is_some() {
+            query.ranges.push(Range { field, least, most });
+        }
+    }
+
+    let integration = given.text("integration_id");
+    // An id that is none is one that nothing has.
+    let integration: Option<Option<IntegrationId>> = integration.map(|id| id.parse().ok());
+    if let Some(id) = integration {
+        query.integrations = Some(id.into_iter().collect());
+    }
+    if let Some(vendor) = given.parsed::<Vendor>("integration_vendor") {
+        of_vendor_only(&mut query, &directory, vendor);
+    }
+    let within = |given: &mut Parameters, name: &str| match integration {
+        Some(id) => id,
+        None => {
+            given.refuse(name, format!("{name} means something only within an integration. Give integration_id beside it"));
+            None
+        }
+    };
+    if let Some(x_id) = given.text("x_id") {
+        query.x_id = within(&mut given, "x_id").map(|id| (id, x_id));
+    }
+    for filter in kind.filters() {
+        if let Some(value) = given.text(filter.name) {
+            // A plus that was not escaped reads as a blank, which no address has.
+            let value = match filter.form {
+                Form::Email => value.trim().replace(' ', "+"),
+                Form::Text | Form::Phone => value,
+            };
+            let integration_id = if filter.is_of_vendor {
+                within(&mut given, filter.name)
+            } else {
+                None
+            };
+            query.equal.push(Equal {
+                filter: *filter,
+                integration_id,
+                value: filter.normal(&value),
+            });
+        }
+        let Some(theirs) =
+            of_vendor(filter).filter(|theirs| kind.filters().iter().all(|own| own.name != theirs))
+        else {
+            continue;
+        };
+        if let Some(x_id) = given.text(&theirs) {
+            let id = match within(&mut given, &theirs) {
+                Some(integration) => {
+                    resolve(app, scope, &directory, filter, integration, &x_id).await?
+                }
+                None => None,
+            };
+            query.equal.push(Equal {
+                filter: *filter,
+                integration_id: None,
+                // Nothing has an empty id.
+                value: id.unwrap_or_default(),
+            });
+        }
+    }
+    if let Some(text) = given.text("cursor") {
+        if offset.is_some() {
+            given.refuse("offset", "Give a cursor or an offset, not both");
+        }
+        match cursor::read(&query, &text) {
+            Ok(row) => query.from = From::Row(row),
+            Err(why) => given.refuse("cursor", why),
+        }
+    } else if let Some(offset) = offset {
+        query.from = From::Offset(offset);
+    }
+    given.finish()?;
+    Ok(query)
+}
+
+/// Our id for the vendor's, of what `filter` names.
+async fn resolve(
+    app: &App,
+    scope: &Scope,
+    directory: &Directory,
+    filter: &Filter,
+    integration: IntegrationId,
+    x_id: &str,
+) -> Result<Option<String>, Error> {
+    let kind = match filter.name {
+        "community_id" => Kind::Community,
+        "attribution_id" => Kind::Attribution,
+        "agent_id" => Kind::Agent,
+        _ => Kind::Prospect,
+    };
+    if kind != Kind::Prospect {
+        return Ok(directory.id_of(kind, integration, x_id));
+    }
+    let query = Query {
+        x_id: Some((integration, x_id.to_owned())),
+        ..Query::new(kind, 1)
+    };
+    let page = app.store.records_list(scope, &query).await?;
+    Ok(page.rows.into_iter().next().map(|record| record.id))
+}
+
+/// Narrows a query to a vendor's integrations, unless there are no others.
+fn of_vendor_only(query: &mut Query, directory: &Directory, vendor: Vendor) {
+    if directory.integrations().all(|one| one.vendor == vendor) {
+        return;
+    }
+    let own = directory
+        .integrations()
+        .filter(|one| one.vendor == vendor)
+        .map(|one| one.id);
+    query.integrations = Some(match query.integrations.take() {
+        None => own.collect(),
+        Some(asked) => own.filter(|id| asked.contains(id)).collect(),
+    });
+}
+
+/// Reads an order.
+///
+/// # Errors
+/// In words, with what would be right.
+fn order(kind: Kind, text: &str) -> Result<Vec<Sort>, String> {
+    let known: Vec<&str> = kind.sorts().iter().map(|sort| sort.word()).collect();
+    let known = known.join(", ");
+    let mut order: Vec<Sort> = Vec::new();
+    for part in text.split(',') {
+        let part = part.trim();
+        let (name, direction) = part.split_once(':').unwrap_or((part, "asc"));
+        let field = kind
+            .sorts()
+            .iter()
+            .find(|sort| sort.word() == name)
+            .ok_or_else(|| {
+                let name = model::issue::cut(name);
+                format!("`{name}` is not a field to sort by; the fields are {known}")
+            })?;
+        let is_descending = match direction {
+            "asc" => false,
+            "desc" => true,
+            other => {
+                let other = model::issue::cut(other);
+                return Err(format!(
+                    "`{other}` is not a direction; the directions are asc and desc, as in {name}:desc"
+                ));
+            }
+        };
+        order.push(Sort {
+            field: *field,
+            is_descending,
+        });
+    }
+    if order.len() > ORDER_MAX_FIELDS {
+        return Err(format!("order-by takes at most {ORDER_MAX_FIELDS} fields"));
+    }
+    Ok(order)
+}
+
+fn shown(order: &[Sort]) -> Vec<Order> {
+    order
+        .iter()
+        .map(|sort| Order {
+            field: sort.field.word().to_owned(),
+            direction: if sort.is_descending { "desc" } else { "asc" }.to_owned(),
+        })
+        .collect()
+}
+
+/// A record as its resource.
+///
+/// # Errors
+/// 500 when what is stored does not fit it.
+pub fn read<T: DeserializeOwned>(record: Record) -> Result<T, Error> {
     let id = record.id.clone();
     record.read().map_err(|why| {
         // Not what it says: that may repeat a person's data.
@@ -93,13 +401,34 @@ pub async fn page<T: DeserializeOwned + Serialize>(
     kind: Kind,
     uri: &Uri,
 ) -> Result<Response, Error> {
-    let asked = Asked::of(uri)?;
-    let page = app
-        .store
-        .records_list(scope, kind, asked.offset, asked.limit)
-        .await?;
+    let query = asked(app, scope, kind, uri).await?;
+    let page = app.store.records_list(scope, &query).await.map_err(|why| {
+        match why {
+            // The one thing in a list that can be gone is the row that its cursor names.
+            store::Error::Conflict(_) => Error::invalid_parameter(
+                "cursor",
+                "The record that this cursor names is gone. Begin the list anew",
+            ),
+            why => why.into(),
+        }
+    })?;
+    let next_cursor = page
+        .rows
+        .last()
+        .filter(|_| page.has_more)
+        .map(|last| cursor::write(&query, &Row::of(last, &query.order)));
     let answer = PageAnswer::<T> {
-        meta: meta(&asked, page.has_more, page.total),
+        meta: ListMeta {
+            offset: match query.from {
+                From::Offset(offset) => offset,
+                From::Row(_) => 0,
+            },
+            limit: query.limit,
+            order_by: shown(&query.order),
+            has_more: page.has_more,
+            total: page.total,
+            next_cursor,
+        },
         results: page.rows.into_iter().map(read).collect::<Result<_, _>>()?,
     };
     Ok(Json(answer).into_response())
@@ -117,12 +446,15 @@ pub async fn one<T: DeserializeOwned + Serialize>(
 ) -> Result<Response, Error> {
     let found = app.store.record_find(scope, kind, id).await?;
     let record = found.ok_or_else(|| Error::not_found(kind.word()))?;
-    let asked = Asked {
-        offset: 0,
-        limit: 1,
-    };
     let answer = Answer::<T> {
-        meta: meta(&asked, false, 1),
+        meta: ListMeta {
+            offset: 0,
+            limit: 1,
+            order_by: shown(&Sort::newest_first()),
+            has_more: false,
+            total: Some(1),
+            next_cursor: None,
+        },
         results: read(record)?,
     };
     Ok(Json(answer).into_response())

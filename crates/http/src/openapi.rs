@@ -2,17 +2,19 @@
 //!
 //! Guarantee: the schema that is shown is the schema that is enforced: the validators are compiled from this document's components.
 
+use std::collections::BTreeMap;
+
 use connectors::Registry;
 use jsonschema::Validator;
 use model::{
     directory::Vendor,
-    resources::prospect::ProspectCreate,
-    write::{Outcome, WriteStatus},
+    resources::appointment::Availability,
+    write::{Operation, Outcome, WriteStatus},
 };
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use utoipa::{
-    Modify, OpenApi, ToSchema,
+    IntoParams, IntoResponses, Modify, OpenApi, ToSchema,
     openapi::security::{Http, HttpAuthScheme, SecurityScheme},
 };
 
@@ -23,7 +25,14 @@ use utoipa::{
     modifiers(&Bearer),
     tags(
         (name = "Prospects", description = "People who look for an apartment"),
+        (name = "Events", description = "What happened between a prospect and a community: calls, messages, notes"),
+        (name = "Appointments", description = "Tours"),
+        (name = "Listings", description = "Advertisements"),
+        (name = "Communities", description = "Properties that prospects are sent to"),
+        (name = "Attributions", description = "Where a prospect heard of a community"),
+        (name = "Agents", description = "People who let apartments"),
         (name = "Writes", description = "What became of a write"),
+        (name = "Administration", description = "Synchronisation, vocabulary, and what changed"),
         (name = "Operations", description = "For those who run Portico"),
     )
 )]
@@ -50,6 +59,34 @@ pub struct Accepted {
     /// The accepted body: every field, defaults filled in, absent ones null.
     #[schema(value_type = Object)]
     pub result: Value,
+}
+
+/// The answer to an accepted generic write.
+#[derive(Serialize, ToSchema)]
+pub struct GenericAccepted {
+    /// The write's id, for write-status.
+    pub job_id: String,
+    /// Always empty.
+    #[schema(value_type = Object)]
+    pub data: Value,
+    /// Where the write stands. Only with `Prefer: wait`.
+    pub meta: Option<AcceptedMeta>,
+}
+
+/// The answer to a question when tours are possible.
+#[derive(Serialize, ToSchema)]
+pub struct AvailabilityAnswer {
+    /// About the question.
+    pub meta: QuestionMeta,
+    /// The calendars: one.
+    pub result: Vec<Availability>,
+}
+
+/// About a question to the vendor.
+#[derive(Serialize, ToSchema)]
+pub struct QuestionMeta {
+    /// What names the question in the log. Nothing of it is kept.
+    pub job_id: String,
 }
 
 /// About an accepted write.
@@ -141,8 +178,12 @@ pub struct ListMeta {
     /// Whether more follow.
     #[serde(rename = "hasMore")]
     pub has_more: bool,
-    /// How many there are in all.
-    pub total: u64,
+    /// How many there are in all. Not with a `cursor`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub total: Option<u64>,
+    /// What to give as `cursor` for the rows behind these; null when there are none.
+    #[serde(rename = "nextCursor")]
+    pub next_cursor: Option<String>,
 }
 
 /// One field of an order.
@@ -199,39 +240,358 @@ pub struct Health {
     pub status: String,
 }
 
-/// Lays the vocabulary in force over a generated document.
+/// The fields that a prospect may have at any vendor and that Knock has none of.
+#[derive(ToSchema)]
+#[schema(as = ProspectCreate)]
+#[expect(dead_code, reason = "the type stands for its schema")]
+pub struct GenericProspectCreate {
+    /// The source, in words.
+    prospect_source: Option<String>,
+    /// The secondary phone number.
+    phone_2: Option<String>,
+    /// The middle name.
+    middle_name: Option<String>,
+    /// The second address line.
+    address_2: Option<String>,
+    /// The country.
+    country: Option<String>,
+    /// How the prospect prefers to be reached.
+    preferred_contact_method: Option<String>,
+}
+
+macro_rules! generic {
+    ($($(#[$doc:meta])* $name:ident as $schema:ident;)+) => {$(
+        $(#[$doc])*
+        #[derive(ToSchema)]
+        #[schema(as = $schema)]
+        pub struct $name {}
+    )+};
+}
+
+generic! {
+    /// What to change on a prospect, whatever its vendor.
+    GenericProspectUpdate as ProspectUpdate;
+    /// An event, whatever the vendor.
+    GenericEventCreate as EventCreate;
+    /// A tour, whatever the vendor.
+    GenericAppointmentCreate as AppointmentCreate;
+    /// The question when tours are possible, whatever the vendor.
+    GenericAvailabilityQuery as AppointmentAvailability;
+    /// A listing, whatever the vendor.
+    GenericListingCreate as ListingCreate;
+}
+
+/// What a write's query may say.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "the type stands for its documentation")]
+pub struct WriteQuery {
+    /// `true` drops unknown fields, and those that the vendor has no place for, instead of refusing them
+    ignore_unknown_fields: Option<bool>,
+}
+
+/// What a write's head may say.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "the type stands for its documentation")]
+pub struct WriteHeaders {
+    /// Makes a repeat of this request safe: the same key and body replays the first answer. Kept for 48 hours
+    #[param(
+        rename = "Idempotency-Key",
+        max_length = 255,
+        min_length = 1,
+        pattern = "^[!-~]+$"
+    )]
+    idempotency_key: Option<String>,
+    /// `wait=<seconds>` holds the answer until the outcome is final or the time is over (55 s at most)
+    #[param(rename = "Prefer", example = "wait=10")]
+    prefer: Option<String>,
+}
+
+/// What a log's query may say.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "the type stands for its documentation")]
+pub struct LogParameters {
+    /// Lines to skip
+    #[param(minimum = 0)]
+    offset: Option<i64>,
+    /// Lines to answer
+    #[param(minimum = 1, maximum = 100)]
+    limit: Option<i64>,
+    /// How far back: `hour`, `day`, `week` or `month`; all that is kept when absent
+    #[param(pattern = "^(hour|day|week|month)$")]
+    time_range: Option<String>,
+    /// Of this integration
+    #[param(min_length = 1, pattern = r"\\S")]
+    integration_id: Option<String>,
+    /// With this status
+    status: Option<WriteStatus>,
+}
+
+/// What a query for diffs may say.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "the type stands for its documentation")]
+pub struct DiffParameters {
+    /// Diffs to skip
+    #[param(minimum = 0)]
+    offset: Option<i64>,
+    /// Diffs to answer
+    #[param(minimum = 0, maximum = 250)]
+    limit: Option<i64>,
+    /// Of records of this integration
+    #[param(min_length = 1, pattern = r"\\S")]
+    integration_id: Option<String>,
+    /// Of this record
+    #[param(min_length = 1, pattern = r"\\S")]
+    record_id: Option<String>,
+    /// Of records of this model, such as `crm_prospects`
+    #[param(
+        pattern = "^crm_(communities|attributions|agents|prospects|events|appointments|listings)$"
+    )]
+    model: Option<String>,
+    /// Changed at this time or later
+    #[param(format = DateTime)]
+    created_at_gte: Option<String>,
+}
+
+/// How a write may be refused.
+#[derive(IntoResponses)]
+pub enum WriteProblems {
+    /// Not valid: every problem is listed
+    #[response(status = 400)]
+    Invalid(ErrorBody),
+    /// No valid API key
+    #[response(status = 401)]
+    Unauthorized(ErrorBody),
+    /// The key may not write
+    #[response(status = 403)]
+    Forbidden(ErrorBody),
+    /// The record in the path does not exist
+    #[response(status = 404)]
+    NotFound(ErrorBody),
+    /// The vendor cannot do this
+    #[response(status = 405)]
+    NotAllowed(ErrorBody),
+    /// The body did not arrive in time
+    #[response(status = 408)]
+    Late(ErrorBody),
+    /// An earlier write about the same person has to end first
+    #[response(status = 409)]
+    Conflict(ErrorBody),
+    /// The body is larger than 256 KiB
+    #[response(status = 413)]
+    TooLarge(ErrorBody),
+    /// The body is not announced as JSON
+    #[response(status = 415)]
+    NotJson(ErrorBody),
+    /// The Idempotency-Key was used with another request
+    #[response(status = 422)]
+    Mismatch(ErrorBody),
+    /// A fault of Portico
+    #[response(status = 500)]
+    Internal(ErrorBody),
+    /// Too busy, or stopping; nothing was stored
+    #[response(status = 503)]
+    Unavailable(ErrorBody),
+}
+
+/// How a question to the vendor may end without an answer.
+#[derive(IntoResponses)]
+pub enum QuestionProblems {
+    /// Not valid: every problem is listed
+    #[response(status = 400)]
+    Invalid(ErrorBody),
+    /// No valid API key
+    #[response(status = 401)]
+    Unauthorized(ErrorBody),
+    /// The key may not read
+    #[response(status = 403)]
+    Forbidden(ErrorBody),
+    /// The body did not arrive in time
+    #[response(status = 408)]
+    Late(ErrorBody),
+    /// The body is larger than 256 KiB
+    #[response(status = 413)]
+    TooLarge(ErrorBody),
+    /// The body is not announced as JSON
+    #[response(status = 415)]
+    NotJson(ErrorBody),
+    /// A fault of Portico
+    #[response(status = 500)]
+    Internal(ErrorBody),
+    /// The vendor is slow or failing: ask again after `Retry-After`
+    #[response(status = 503)]
+    Unavailable(ErrorBody),
+}
+
+/// How reading a record may fail.
+#[derive(IntoResponses)]
+pub enum GetProblems {
+    /// No valid API key
+    #[response(status = 401)]
+    Unauthorized(ErrorBody),
+    /// The key may not read
+    #[response(status = 403)]
+    Forbidden(ErrorBody),
+    /// There is none
+    #[response(status = 404)]
+    NotFound(ErrorBody),
+    /// The database is in trouble
+    #[response(status = 503)]
+    Unavailable(ErrorBody),
+}
+
+/// How reading a list may fail.
+#[derive(IntoResponses)]
+pub enum ListProblems {
+    /// A wrong parameter: every one is listed
+    #[response(status = 400)]
+    Invalid(ErrorBody),
+    /// No valid API key
+    #[response(status = 401)]
+    Unauthorized(ErrorBody),
+    /// The key may not read
+    #[response(status = 403)]
+    Forbidden(ErrorBody),
+    /// The database is in trouble
+    #[response(status = 503)]
+    Unavailable(ErrorBody),
+}
+
+/// Lays over a generated document what is known only as data: the vocabulary in force, the fields that lists are filtered and sorted by, and of the
+/// generic bodies, the fields of every vendor.
 ///
 /// # Errors
 /// In words, when the document cannot be written as JSON.
 pub fn finish(document: &utoipa::openapi::OpenApi, registry: &Registry) -> Result<Value, String> {
     let mut document = serde_json::to_value(document).map_err(|why| why.to_string())?;
-    if let Some(connector) = registry.get(Vendor::Knock) {
-        let properties =
-            &mut document["components"]["schemas"]["ProspectCreateKnock"]["properties"];
-        for field in ProspectCreate::VOCABULARY_FIELDS {
-            let values: Vec<&str> = connector.vocabulary().values(field).collect();
-            let property = &mut properties[field];
-            if property.get("items").is_some() {
-                property["items"]["enum"] = json!(values);
-            } else {
-                let mut values = json!(values);
-                // An enum that forbids null would contradict the type, which allows it.
-                values
-                    .as_array_mut()
-                    .map(|all| all.push(Value::Null))
-                    .unwrap_or_default();
-                property["enum"] = values;
+    let schemas = &mut document["components"]["schemas"];
+    for vendor in Vendor::ALL {
+        if let Some(connector) = registry.get(vendor) {
+            for operation in BODIES {
+                let properties = &mut schemas[schema_name(operation, Some(vendor))]["properties"];
+                for field in connector.vocabulary().fields() {
+                    if let Some(property) = properties.get_mut(field) {
+                        let values: Vec<&str> = connector.vocabulary().values(field).collect();
+                        offer(property, &values);
+                    }
+                }
             }
         }
+        for operation in BODIES {
+            let own = schemas[schema_name(operation, Some(vendor))].clone();
+            generalise(&mut schemas[schema_name(operation, None)], &own);
+        }
     }
+    crate::lists::describe(&mut document);
     Ok(document)
 }
 
-/// The compiled schemas of request bodies.
-pub struct Schemas {
-    /// The body of `prospect_create_knock`.
-    pub prospect_create_knock: Validator,
+/// Says which values a property takes.
+fn offer(property: &mut Value, values: &[&str]) {
+    if property.get("items").is_some() {
+        property["items"]["enum"] = json!(values);
+        return;
+    }
+    let mut values = json!(values);
+    let is_nullable = property["type"]
+        .as_array()
+        .is_some_and(|types| types.contains(&json!("null")));
+    // An enum that forbids null would contradict the type, which allows it.
+    if let (true, Some(all)) = (is_nullable, values.as_array_mut()) {
+        all.push(Value::Null);
+    }
+    property["enum"] = values;
 }
+
+/// Adds a vendor's fields to a generic body, which requires no more than what finds the vendor.
+fn generalise(generic: &mut Value, own: &Value) {
+    if let Some(properties) = own["properties"].as_object() {
+        for (name, property) in properties {
+            let known = &mut generic["properties"][name];
+            if known.is_null() {
+                *known = property.clone();
+            }
+        }
+    }
+    if own["properties"].get("integration_id").is_some() {
+        generic["required"] = json!(["integration_id"]);
+    }
+    generic["type"] = json!("object");
+    generic["additionalProperties"] = json!(false);
+    if generic.get("example").is_none() {
+        generic["example"] = own["example"].clone();
+    }
+}
+
+/// What a body is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Subject {
+    /// A prospect to be made.
+    ProspectCreate,
+    /// A prospect to be changed.
+    ProspectUpdate,
+    /// An event.
+    EventCreate,
+    /// A tour.
+    AppointmentCreate,
+    /// The question when tours are possible.
+    AppointmentAvailability,
+    /// A listing.
+    ListingCreate,
+}
+
+const BODIES: [Subject; 6] = [
+    Subject::ProspectCreate,
+    Subject::ProspectUpdate,
+    Subject::EventCreate,
+    Subject::AppointmentCreate,
+    Subject::AppointmentAvailability,
+    Subject::ListingCreate,
+];
+
+impl From<Operation> for Subject {
+    fn from(operation: Operation) -> Self {
+        match operation {
+            Operation::ProspectCreate => Self::ProspectCreate,
+            Operation::ProspectUpdate => Self::ProspectUpdate,
+            Operation::EventCreate => Self::EventCreate,
+            Operation::AppointmentCreate => Self::AppointmentCreate,
+            Operation::ListingCreate => Self::ListingCreate,
+        }
+    }
+}
+
+/// The name of a body's schema: a vendor's, or the generic one.
+const fn schema_name(subject: Subject, vendor: Option<Vendor>) -> &'static str {
+    match (vendor, subject) {
+        (None, Subject::ProspectCreate) => "ProspectCreate",
+        (None, Subject::ProspectUpdate) => "ProspectUpdate",
+        (None, Subject::EventCreate) => "EventCreate",
+        (None, Subject::AppointmentCreate) => "AppointmentCreate",
+        (None, Subject::AppointmentAvailability) => "AppointmentAvailability",
+        (None, Subject::ListingCreate) => "ListingCreate",
+        (Some(Vendor::Knock), Subject::ProspectCreate) => "ProspectCreateKnock",
+        (Some(Vendor::Knock), Subject::ProspectUpdate) => "ProspectUpdateKnock",
+        (Some(Vendor::Knock), Subject::EventCreate) => "EventCreateKnock",
+        (Some(Vendor::Knock), Subject::AppointmentCreate) => "AppointmentCreateKnock",
+        (Some(Vendor::Knock), Subject::AppointmentAvailability) => "AppointmentAvailabilityKnock",
+        (Some(Vendor::Knock), Subject::ListingCreate) => "ListingCreateKnock",
+    }
+}
+
+/// A body's schema, compiled, and the names of its fields.
+pub struct Schema {
+    /// What checks a body.
+    pub validator: Validator,
+    /// The fields that it has.
+    pub fields: Vec<String>,
+}
+
+/// The compiled schemas of request bodies.
+pub struct Schemas(BTreeMap<(Option<Vendor>, Subject), Schema>);
 
 impl Schemas {
     /// Compiles them out of the document.
@@ -239,9 +599,27 @@ impl Schemas {
     /// # Errors
     /// In words, when the document's schemas are not valid.
     pub fn compile(document: &Value) -> Result<Self, String> {
-        Ok(Self {
-            prospect_create_knock: compile(document, "ProspectCreateKnock")?,
-        })
+        let mut all = BTreeMap::new();
+        for vendor in Vendor::ALL.map(Some).into_iter().chain([None]) {
+            for subject in BODIES {
+                let name = schema_name(subject, vendor);
+                let properties = &document["components"]["schemas"][name]["properties"];
+                let fields = properties
+                    .as_object()
+                    .map(|fields| fields.keys().cloned().collect());
+                let schema = Schema {
+                    validator: compile(document, name)?,
+                    fields: fields.ok_or_else(|| format!("the schema {name} has no fields"))?,
+                };
+                all.insert((vendor, subject), schema);
+            }
+        }
+        Ok(Self(all))
+    }
+
+    /// The schema of a body: a vendor's own, or without one the generic.
+    pub fn get(&self, vendor: Option<Vendor>, subject: Subject) -> Option<&Schema> {
+        self.0.get(&(vendor, subject))
     }
 }
 

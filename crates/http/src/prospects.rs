@@ -1,248 +1,198 @@
-//! Prospects: create at Knock, get, list.
+//! Prospects: create, update, get, list.
 
-use axum::{
-    body::Body,
-    extract::{Path, State},
-    http::{HeaderMap, HeaderValue, Uri, header},
-    response::Response,
-};
-use connectors::Prepared;
 use model::{
-    Issue, JobId, Scope,
+    JobId, Scope,
     directory::Vendor,
     record::Kind,
-    resources::prospect::{Checked, Prospect, ProspectCreate, rules},
-    write::{NewWrite, Operation},
+    resources::prospect::{CheckedUpdate, Known, Prospect, ProspectCreate, ProspectUpdate, rules},
+    write::{NewWrite, Operation, WriteStatus},
 };
-use serde_json::{Value, json};
-use store::{Acceptance, Once};
+use store::{Query, query::Equal};
 
 use crate::{
     App,
-    body::{JsonBody, screen},
-    caller::{Caller, Read, Write},
     error::Error,
-    lists,
-    openapi::{Accepted, Answer, ErrorBody, PageAnswer},
-    preferences,
+    intake::{self, Draft, Route, writes},
+    lists::reads,
+    openapi::{
+        Accepted, Answer, GenericAccepted, GenericProspectCreate, GenericProspectUpdate,
+        PageAnswer, Subject,
+    },
 };
 
-/// Create Prospect: Knock
-///
-/// Takes a prospect into custody, answers once it is on stable storage, then writes it to Knock and keeps at it until the outcome is known.
-#[utoipa::path(
-    post,
-    path = "/crm/v1/prospects/knock",
-    operation_id = "prospect_create_knock",
-    tag = "Prospects",
-    params(
-        ("ignore_unknown_fields" = Option<bool>, Query, description = "`true` drops unknown fields instead of refusing them"),
-        ("Idempotency-Key" = Option<String>, Header, description = "Makes a repeat of this request safe: the same key and body replays the first answer. Kept for 48 hours", max_length = 255, min_length = 1, pattern = "^[!-~]+$"),
-        ("Prefer" = Option<String>, Header, description = "`wait=<seconds>` holds the answer until the outcome is final or the time is over (55 s at most)", example = "wait=10"),
-    ),
-    request_body = ProspectCreate,
-    responses(
-        (status = 200, description = "Accepted and durable", body = Accepted),
-        (status = 400, description = "Not valid: every problem is listed", body = ErrorBody),
-        (status = 401, description = "No valid API key", body = ErrorBody),
-        (status = 403, description = "The key may not write", body = ErrorBody),
-        (status = 408, description = "The body did not arrive in time", body = ErrorBody),
-        (status = 409, description = "Conflict", body = ErrorBody),
-        (status = 413, description = "The body is larger than 256 KiB", body = ErrorBody),
-        (status = 415, description = "The body is not announced as JSON", body = ErrorBody),
-        (status = 422, description = "The Idempotency-Key was used with another request", body = ErrorBody),
-        (status = 500, description = "A fault of Portico", body = ErrorBody),
-        (status = 503, description = "Too busy, or stopping; nothing was stored", body = ErrorBody),
-    ),
-    security(("bearer" = []))
-)]
-pub async fn prospect_create_knock(
-    State(app): State<App>,
-    caller: Caller<Write>,
-    uri: Uri,
-    headers: HeaderMap,
-    JsonBody(body): JsonBody,
-) -> Result<Response, Error> {
-    let ignore_unknown = preferences::ignores_unknown_fields(&uri)?;
-    let operation = format!("prospect_create_knock {ignore_unknown}");
-    let once = preferences::once(&headers, &caller.scope, &operation, &body, app.clock.now())?;
-    if let Some(once) = &once
-        && let Some(earlier) = app.store.replay_find(&caller.scope, once).await?
-    {
-        // Before any other check: a repeat gets its answer even if what it refers to has changed since.
-        return answer(&app, &caller.scope, &headers, earlier, None).await;
-    }
-    let screened = screen(&app.schemas.prospect_create_knock, body, ignore_unknown)?;
-    let prospect = check(&app, &caller.scope, screened)?;
-    let connector = app
-        .registry
-        .get(Vendor::Knock)
-        .ok_or_else(Error::internal)?;
-    let prepared = connector
-        .prospect_create(&prospect)
-        .map_err(|issues| Error::invalid(&issues))?;
-    let write = new_write(&app, prepared, &prospect)?;
-    accept(&app, &caller.scope, &headers, write, once).await
+reads!(
+    Prospect,
+    Kind::Prospect,
+    "Prospects",
+    prospect_get,
+    "Get a prospect
+
+A prospect exists once its vendor has confirmed it.",
+    "/crm/v1/prospects/{id}",
+    prospects_list,
+    "List prospects",
+    "/crm/v1/prospects"
+);
+
+writes! {
+    /// Create Prospect: Knock
+    ///
+    /// Takes a prospect into custody, answers once it is on stable storage, then writes it to Knock and keeps at it until the outcome is known.
+    post "/crm/v1/prospects/knock", prospect_create_knock, "Prospects", Operation::ProspectCreate, Route::Of(Vendor::Knock), ProspectCreate => Accepted
 }
 
-fn check(app: &App, scope: &Scope, screened: crate::body::Screened) -> Result<Checked, Error> {
+writes! {
+    /// Create Prospect
+    ///
+    /// Finds the vendor from the integration and applies that vendor's rules.
+    post "/crm/v1/prospects", prospect_create, "Prospects", Operation::ProspectCreate, Route::Generic, GenericProspectCreate => GenericAccepted
+}
+
+writes! {
+    /// Update Prospect: Knock
+    ///
+    /// Changes what Knock changes on a guest card that exists. Updates of one prospect arrive in the order accepted. While a write is open that may give the
+    /// card other contacts, an update is refused with 409: send it again once that write has ended.
+    put "/crm/v1/prospects/knock/{prospect_id}" by "prospect_id", prospect_update_knock, "Prospects", Operation::ProspectUpdate, Route::Of(Vendor::Knock), ProspectUpdate => Accepted
+}
+
+writes! {
+    /// Update Prospect
+    ///
+    /// Finds the vendor from the prospect and applies that vendor's rules.
+    put "/crm/v1/prospects/{id}" by "id", prospect_update, "Prospects", Operation::ProspectUpdate, Route::Generic, GenericProspectUpdate => GenericAccepted
+}
+
+/// Checks and maps a prospect to be made.
+pub(crate) async fn prepare_create(
+    app: &App,
+    scope: &Scope,
+    draft: Draft,
+) -> Result<NewWrite, Error> {
+    let (vendor, screened) = intake::screened(
+        app,
+        scope,
+        draft.route,
+        Subject::ProspectCreate,
+        draft.body,
+        draft.ignore_unknown,
+    )?;
+    let input: ProspectCreate = screened.read()?;
     let broken = |field: &str| screened.is_broken(field);
-    let input: ProspectCreate = serde_json::from_value(Value::Object(screened.object.clone()))
-        .map_err(|why| {
-            tracing::error!(
-                line = why.line(),
-                "a body kept the schema and could not be read"
-            );
-            Error::internal()
-        })?;
-    let checked = rules::check(input, Vendor::Knock, &app.live.get(), scope, &broken);
-    match checked {
-        Ok(checked) if screened.issues.is_empty() => Ok(checked),
-        Ok(_) => Err(Error::invalid(&screened.issues)),
-        Err(more) => {
-            let mut issues = screened.issues;
-            issues.extend(more);
-            Err(Error::invalid(&issues))
-        }
-    }
+    let checked = rules::check(input, vendor, &app.live.get(), scope, &broken);
+    let prospect = screened.settle(checked)?;
+    let prepared = intake::connector(app, vendor)?.prospect_create(&prospect);
+    let of = (prospect.integration.id, prospect.community.id);
+    intake::new_write(app, draft.operation, of, &prospect.input, prepared)
 }
 
-/// A stored write's echo, checked again: what a retry sends is mapped anew, with what is in force now.
-pub(crate) fn recheck(app: &App, scope: &Scope, result: &str) -> Result<NewWrite, Error> {
-    let body: Value = serde_json::from_str(result).map_err(|_| Error::internal())?;
-    let screened = screen(&app.schemas.prospect_create_knock, body, true)?;
-    let prospect = check(app, scope, screened)?;
-    let connector = app
-        .registry
-        .get(Vendor::Knock)
+/// Checks and maps a change of a prospect.
+pub(crate) async fn prepare_update(
+    app: &App,
+    scope: &Scope,
+    draft: Draft,
+) -> Result<NewWrite, Error> {
+    let id = draft.subject.unwrap_or_default();
+    let Some(known) = known(app, scope, &id).await? else {
+        return Err(none(app, scope, &id).await?);
+    };
+    let vendor = known
+        .integration_id
+        .parse()
+        .ok()
+        .and_then(|id| Some(app.live.get().integration(id)?.vendor))
         .ok_or_else(Error::internal)?;
-    let prepared = connector
-        .prospect_create(&prospect)
-        .map_err(|issues: Vec<Issue>| Error::invalid(&issues))?;
-    new_write(app, prepared, &prospect)
+    if let Route::Of(asked) = draft.route
+        && asked != vendor
+    {
+        return Err(Error::conflict(format!(
+            "This prospect is one of {vendor}. Use the path of its vendor, or the one that names none"
+        )));
+    }
+    let (subject, body) = (Subject::ProspectUpdate, draft.body);
+    let screened = match draft.route {
+        Route::Of(_) => {
+            let ignore_unknown = draft.ignore_unknown;
+            intake::screened(app, scope, draft.route, subject, body, ignore_unknown)?.1
+        }
+        Route::Generic => intake::screened_for(app, vendor, subject, body, draft.ignore_unknown)?,
+    };
+    let input: ProspectUpdate = screened.read()?;
+    let broken = |field: &str| screened.is_broken(field);
+    let checked = rules::check_update(input, known, vendor, &app.live.get(), scope, &broken);
+    let change = screened.settle(checked)?;
+    taken_by_another(app, scope, &change).await?;
+    let prepared = intake::connector(app, vendor)?.prospect_update(&change);
+    let of = (change.integration.id, change.community.id);
+    intake::new_write(app, draft.operation, of, &change.input, prepared)
 }
 
-fn new_write(app: &App, prepared: Prepared, prospect: &Checked) -> Result<NewWrite, Error> {
-    let now = app.clock.now();
-    Ok(NewWrite {
-        job_id: JobId::new(now, &*app.entropy),
-        accepted_at: now,
-        integration_id: prospect.integration.id,
-        community_id: prospect.community.id,
-        operation: Operation::ProspectCreate,
-        result: serde_json::to_string(&prospect.input).map_err(|_| Error::internal())?,
-        call: prepared.call,
-        confirmed: prepared.confirmed,
-        order_keys: prepared.order_keys,
-        retry_of: None,
+/// A prospect that the vendor has confirmed, as writes about it need it.
+pub(crate) async fn known(app: &App, scope: &Scope, id: &str) -> Result<Option<Known>, Error> {
+    let found = app.store.record_find(scope, Kind::Prospect, id).await?;
+    Ok(found.as_ref().and_then(Known::of))
+}
+
+/// Why there is no prospect under `id`: most often since somebody sent the id of the write that is to make it.
+async fn none(app: &App, scope: &Scope, id: &str) -> Result<Error, Error> {
+    let Ok(job_id) = id.parse::<JobId>() else {
+        return Ok(Error::not_found("prospect"));
+    };
+    let Some(write) = app.store.write_find(scope, job_id).await? else {
+        return Ok(Error::not_found("prospect"));
+    };
+    Ok(match (write.status, write.record_id) {
+        (WriteStatus::Pending, _) => Error::conflict(format!(
+            "{job_id} is a write that has not ended: its prospect does not exist yet. Send this again with the created_record_id that write-status shows then"
+        )),
+        (_, Some(record_id)) => Error::conflict(format!(
+            "{job_id} is a write. The id of its prospect is {record_id}: send this again with that"
+        )),
+        (_, None) => Error::not_found("prospect"),
     })
 }
 
-async fn accept(
-    app: &App,
-    scope: &Scope,
-    headers: &HeaderMap,
-    write: NewWrite,
-    once: Option<Once>,
-) -> Result<Response, Error> {
-    let fresh = (write.job_id, write.result.clone());
-    let acceptance = app.store.write_accept(scope, write, once).await?;
-    app.metrics.accepted(&acceptance);
-    answer(app, scope, headers, acceptance, Some(fresh)).await
-}
-
-async fn answer(
-    app: &App,
-    scope: &Scope,
-    headers: &HeaderMap,
-    acceptance: Acceptance,
-    fresh: Option<(JobId, String)>,
-) -> Result<Response, Error> {
-    let (job_id, result, is_replay) = match (acceptance, fresh) {
-        (Acceptance::Accepted, Some((job_id, result))) => (job_id, result, false),
-        (Acceptance::Replayed { job_id, result }, _) => (job_id, result, true),
-        (Acceptance::Mismatch, _) => return Err(Error::idempotency_mismatch()),
-        (Acceptance::Accepted, None) => return Err(Error::internal()),
+/// A contact that another prospect of the community has must not be given to this one: the vendor would find and change the other's card.
+async fn taken_by_another(app: &App, scope: &Scope, change: &CheckedUpdate) -> Result<(), Error> {
+    if !change.changes_contact {
+        return Ok(());
+    }
+    let equal = |name: &str, value: &str| {
+        let filter = Kind::Prospect
+            .filters()
+            .iter()
+            .find(|one| one.name == name)?;
+        Some(Equal {
+            filter: *filter,
+            integration_id: None,
+            value: filter.normal(value),
+        })
     };
-    let wait_s = preferences::wait_s(headers);
-    let mut meta = json!({ "job_id": job_id });
-    if let Some(wait_s) = wait_s
-        && let Some(write) = preferences::await_end(app, scope, job_id, wait_s).await?
-    {
-        meta["write_status"] = json!(write.status);
-        meta["errors"] = json!(write.errors);
-        meta["created_record_id"] = json!(write.record_id);
+    let community = equal("community_id", &change.community.id.to_string());
+    let email = change
+        .email
+        .as_ref()
+        .map(|email| ("email_1", email.as_str()));
+    let phone = change
+        .phone
+        .as_ref()
+        .map(|phone| ("phone_1", phone.as_str()));
+    for (name, value) in email.into_iter().chain(phone) {
+        let query = Query {
+            integrations: Some(vec![change.integration.id]),
+            equal: equal(name, value)
+                .into_iter()
+                .chain(community.clone())
+                .collect(),
+            ..Query::new(Kind::Prospect, 2)
+        };
+        let page = app.store.records_list(scope, &query).await?;
+        if let Some(other) = page.rows.iter().find(|row| row.id != change.known.id) {
+            return Err(Error::conflict(format!(
+                "Another prospect of this community has this {name}: {}. The vendor would find that one's guest card and change it. Change that prospect, or give another {name}",
+                other.id
+            )));
+        }
     }
-    // The echo is stored as text and goes out as it is, so a replay is the same byte for byte.
-    let body = format!("{{\"meta\":{meta},\"result\":{result}}}");
-    let mut response = Response::new(Body::from(body));
-    let headers = response.headers_mut();
-    headers.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("application/json"),
-    );
-    if is_replay {
-        headers.insert("idempotency-replayed", HeaderValue::from_static("true"));
-    }
-    if let Some(wait_s) = wait_s
-        && let Ok(applied) = HeaderValue::try_from(format!("wait={wait_s}"))
-    {
-        headers.insert("preference-applied", applied);
-    }
-    Ok(response)
-}
-
-/// Get a prospect
-///
-/// A prospect exists once its vendor has confirmed it.
-#[utoipa::path(
-    get,
-    path = "/crm/v1/prospects/{id}",
-    operation_id = "prospect_get",
-    tag = "Prospects",
-    params(("id" = String, Path, description = "The prospect's id, for example a write's `created_record_id`")),
-    responses(
-        (status = 200, description = "The prospect", body = Answer<Prospect>),
-        (status = 401, description = "No valid API key", body = ErrorBody),
-        (status = 403, description = "The key may not read", body = ErrorBody),
-        (status = 404, description = "There is none", body = ErrorBody),
-        (status = 503, description = "The database is in trouble", body = ErrorBody),
-    ),
-    security(("bearer" = []))
-)]
-pub async fn prospect_get(
-    State(app): State<App>,
-    caller: Caller<Read>,
-    Path(id): Path<String>,
-) -> Result<Response, Error> {
-    lists::one::<Prospect>(&app, &caller.scope, Kind::Prospect, &id).await
-}
-
-/// List prospects
-///
-/// Newest first.
-#[utoipa::path(
-    get,
-    path = "/crm/v1/prospects",
-    operation_id = "prospects_list",
-    tag = "Prospects",
-    params(
-        ("offset" = Option<i64>, Query, description = "Rows to skip", minimum = 0),
-        ("limit" = Option<i64>, Query, description = "Rows to answer", minimum = 0, maximum = 250),
-    ),
-    responses(
-        (status = 200, description = "A page of prospects", body = PageAnswer<Prospect>),
-        (status = 400, description = "A wrong parameter", body = ErrorBody),
-        (status = 401, description = "No valid API key", body = ErrorBody),
-        (status = 403, description = "The key may not read", body = ErrorBody),
-        (status = 503, description = "The database is in trouble", body = ErrorBody),
-    ),
-    security(("bearer" = []))
-)]
-pub async fn prospects_list(
-    State(app): State<App>,
-    caller: Caller<Read>,
-    uri: Uri,
-) -> Result<Response, Error> {
-    lists::page::<Prospect>(&app, &caller.scope, Kind::Prospect, &uri).await
+    Ok(())
 }

@@ -6,10 +6,7 @@ use axum::{
     http::{HeaderMap, HeaderValue},
     response::{IntoResponse, Response},
 };
-use model::{
-    JobId,
-    write::{Operation, Write as StoredWrite},
-};
+use model::{JobId, write::Write as StoredWrite};
 use serde_json::{Value, json};
 use store::Acceptance;
 
@@ -17,8 +14,9 @@ use crate::{
     App,
     caller::{Admin, Caller, Read},
     error::Error,
+    intake::{self, Draft, Route},
     openapi::{AttemptsAnswer, ErrorBody, Retried, WriteState},
-    preferences, prospects,
+    preferences,
 };
 
 fn none() -> Error {
@@ -127,14 +125,29 @@ pub async fn write_retry(
             stored.status
         )));
     }
-    let mut write = match stored.operation {
-        Operation::ProspectCreate => prospects::recheck(&app, &caller.scope, &stored.result)?,
+    // What it sends is mapped anew, with what is in force now.
+    let draft = Draft {
+        operation: stored.operation,
+        route: vendor(&stored)?,
+        subject: stored.subject.clone(),
+        body: serde_json::from_str(&stored.result).map_err(|_| Error::internal())?,
+        ignore_unknown: true,
     };
+    let mut write = intake::prepare(&app, &caller.scope, draft).await?;
     write.retry_of = Some(failed);
     let job_id = write.job_id;
     let acceptance = app.store.write_accept(&caller.scope, write, once).await?;
     app.metrics.accepted(&acceptance);
     retried(&acceptance, job_id)
+}
+
+/// The route by which a stored write is checked again: that of its own vendor.
+fn vendor(stored: &StoredWrite) -> Result<Route, Error> {
+    let vendor = stored.integration_vendor.parse();
+    vendor.map(Route::Of).map_err(|why: String| {
+        tracing::error!(%why, "a stored write is of a vendor that is not known");
+        Error::internal()
+    })
 }
 
 fn retried(acceptance: &Acceptance, fresh: JobId) -> Result<Response, Error> {

@@ -11,6 +11,7 @@ use crate::{
     clock::Timestamp,
     id::{AgentId, AttributionId, CommunityId, IntegrationId},
     key::{self, Key, System},
+    record::Kind,
     scope::Scope,
     secret::Secret,
 };
@@ -24,6 +25,9 @@ pub enum Vendor {
 }
 
 impl Vendor {
+    /// Every vendor.
+    pub const ALL: [Self; 1] = [Self::Knock];
+
     /// Its name in the contract.
     pub const fn name(self) -> &'static str {
         match self {
@@ -63,6 +67,28 @@ pub struct Settings {
     /// Calls begun a minute at most; no limit when absent.
     #[serde(default)]
     pub max_requests_per_minute: Option<u32>,
+    /// Seconds from one synchronisation to the next.
+    #[serde(default = "sync_every_s")]
+    pub sync_every_s: u32,
+}
+
+/// Twelve hours, as the contract has it (section 5).
+const fn sync_every_s() -> u32 {
+    12 * 3_600
+}
+
+impl Settings {
+    /// The settings of an integration of which only the base url is known.
+    pub fn new(base_url: impl Into<String>) -> Self {
+        Self {
+            base_url: base_url.into(),
+            key_header_name: "x-api-key".to_owned(),
+            extra_headers: Vec::new(),
+            max_job_concurrency: 1,
+            max_requests_per_minute: None,
+            sync_every_s: sync_every_s(),
+        }
+    }
 }
 
 /// A vendor account of one customer.
@@ -220,6 +246,34 @@ impl Directory {
         self.integrations
             .get(&id.parse().ok()?)
             .filter(|one| scope.sees(one.id))
+    }
+
+    /// The vendor's communities of an integration.
+    pub fn communities(&self, integration: IntegrationId) -> impl Iterator<Item = &Arc<Community>> {
+        self.communities
+            .values()
+            .filter(move |one| one.integration_id == integration)
+    }
+
+    /// Our id for a vendor's id of what the directory holds of an integration: a community, an attribution or an agent.
+    pub fn id_of(&self, kind: Kind, integration: IntegrationId, x_id: &str) -> Option<String> {
+        match kind {
+            Kind::Community => self
+                .communities(integration)
+                .find(|one| one.x_id == x_id)
+                .map(|one| one.id.to_string()),
+            Kind::Attribution => self
+                .attributions
+                .values()
+                .find(|one| one.integration_id == integration && one.x_id == x_id)
+                .map(|one| one.id.to_string()),
+            Kind::Agent => self
+                .agents
+                .values()
+                .find(|one| one.integration_id == integration && one.x_id == x_id)
+                .map(|one| one.id.to_string()),
+            Kind::Prospect | Kind::Event | Kind::Appointment | Kind::Listing => None,
+        }
     }
 
     /// A community as the caller may know it.

@@ -68,6 +68,9 @@ macro_rules! ids {
             /// What every id of this kind begins with, before the underscore.
             pub const PREFIX: &'static str = $prefix;
 
+            /// An id that nothing has: made at no time and of nothing.
+            pub const NOBODY: Self = Self(0);
+
             /// A new id, made at `now`.
             pub fn new(now: Timestamp, entropy: &dyn Entropy) -> Self {
                 Self(uuid_v7(now, entropy))
@@ -121,6 +124,12 @@ ids! {
     AgentId = "agt";
     /// A prospect that the vendor has confirmed.
     ProspectId = "pro";
+    /// Something that happened between a prospect and a community: a call, a message, a note.
+    ProspectEventId = "pev";
+    /// A tour that the vendor has confirmed.
+    AppointmentId = "apt";
+    /// A listing that the vendor has confirmed.
+    ListingId = "lst";
     /// An API key.
     KeyId = "key";
     /// Something that happened and is to be announced.

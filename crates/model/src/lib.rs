@@ -19,7 +19,8 @@ pub mod write;
 pub use clock::{Clock, Entropy, Timestamp};
 pub use directory::Directory;
 pub use id::{
-    AgentId, AttributionId, CommunityId, EventId, IntegrationId, JobId, KeyId, ProspectId,
+    AgentId, AppointmentId, AttributionId, CommunityId, EventId, IntegrationId, JobId, KeyId,
+    ListingId, ProspectEventId, ProspectId,
 };
 pub use issue::Issue;
 pub use scope::Scope;

@@ -1,9 +1,17 @@
 //! Whatever has an id here and one at a vendor, as the store keeps it: columns that are searched, and a body for the rest.
+//!
+//! Guarantee: what a list can be filtered and sorted by is said here, once, for the door and for every back end.
 
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use crate::clock::Timestamp;
+use crate::{
+    clock::{Entropy, Timestamp},
+    contact::{DEFAULT_REGION, Email, Phone},
+    id::{
+        AgentId, AppointmentId, AttributionId, CommunityId, ListingId, ProspectEventId, ProspectId,
+    },
+};
 
 /// What a record is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -16,9 +24,26 @@ pub enum Kind {
     Agent,
     /// A person who seeks.
     Prospect,
+    /// What happened between the two.
+    Event,
+    /// A tour.
+    Appointment,
+    /// An advertisement.
+    Listing,
 }
 
 impl Kind {
+    /// Every kind.
+    pub const ALL: [Self; 7] = [
+        Self::Community,
+        Self::Attribution,
+        Self::Agent,
+        Self::Prospect,
+        Self::Event,
+        Self::Appointment,
+        Self::Listing,
+    ];
+
     /// Its word in the store and in messages.
     pub const fn word(self) -> &'static str {
         match self {
@@ -26,6 +51,203 @@ impl Kind {
             Self::Attribution => "attribution",
             Self::Agent => "agent",
             Self::Prospect => "prospect",
+            Self::Event => "event",
+            Self::Appointment => "appointment",
+            Self::Listing => "listing",
+        }
+    }
+
+    /// The kind that `word` names.
+    pub fn of(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.word() == word)
+    }
+
+    /// Its name as a model of the contract, section 6.
+    pub const fn model(self) -> &'static str {
+        match self {
+            Self::Community => "crm_communities",
+            Self::Attribution => "crm_attributions",
+            Self::Agent => "crm_agents",
+            Self::Prospect => "crm_prospects",
+            Self::Event => "crm_events",
+            Self::Appointment => "crm_appointments",
+            Self::Listing => "crm_listings",
+        }
+    }
+
+    /// A new id for a record of this kind.
+    pub fn new_id(self, now: Timestamp, entropy: &dyn Entropy) -> String {
+        match self {
+            Self::Community => CommunityId::new(now, entropy).to_string(),
+            Self::Attribution => AttributionId::new(now, entropy).to_string(),
+            Self::Agent => AgentId::new(now, entropy).to_string(),
+            Self::Prospect => ProspectId::new(now, entropy).to_string(),
+            Self::Event => ProspectEventId::new(now, entropy).to_string(),
+            Self::Appointment => AppointmentId::new(now, entropy).to_string(),
+            Self::Listing => ListingId::new(now, entropy).to_string(),
+        }
+    }
+
+    /// The fields by whose value its lists can be filtered, beside `integration_id`, `integration_vendor` and `x_id`.
+    pub const fn filters(self) -> &'static [Filter] {
+        match self {
+            Self::Community => &[],
+            Self::Attribution | Self::Agent => MEMBER_FILTERS,
+            Self::Prospect => PROSPECT_FILTERS,
+            Self::Event => EVENT_FILTERS,
+            Self::Appointment => APPOINTMENT_FILTERS,
+            Self::Listing => LISTING_FILTERS,
+        }
+    }
+
+    /// The fields that its lists can be sorted by.
+    pub const fn sorts(self) -> &'static [SortField] {
+        match self {
+            Self::Community | Self::Attribution | Self::Agent => &[
+                SortField::CreatedAt,
+                SortField::UpdatedAt,
+                SortField::LastSeen,
+                SortField::Name,
+            ],
+            // Only what an index keeps in order: of these there may be millions.
+            Self::Prospect | Self::Event | Self::Appointment | Self::Listing => &[
+                SortField::CreatedAt,
+                SortField::UpdatedAt,
+                SortField::LastSeen,
+            ],
+        }
+    }
+}
+
+/// How a filter's value is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// As it is.
+    Text,
+    /// Without regard to letter case.
+    Email,
+    /// In E.164, however it is written.
+    Phone,
+}
+
+/// A field by whose value a list can be filtered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Filter {
+    /// Its name in a query.
+    pub name: &'static str,
+    /// The member of a record's body that holds the value, or a list of values.
+    pub member: &'static str,
+    /// How values are compared.
+    pub form: Form,
+    /// Whether many records share a value, so that their number is kept rather than counted.
+    pub is_wide: bool,
+    /// Whether a value means something only within its integration.
+    pub is_of_vendor: bool,
+}
+
+const COMMUNITY: Filter = Filter::wide("community_id");
+const ATTRIBUTION: Filter = Filter::wide("attribution_id");
+const AGENT: Filter = Filter::wide("agent_id");
+const EMAIL: Filter = Filter::narrow("email_1", Form::Email);
+const PHONE: Filter = Filter::narrow("phone_1", Form::Phone);
+const STATUS: Filter = Filter::wide("status");
+
+const MEMBER_FILTERS: &[Filter] = &[Filter {
+    member: "community_ids",
+    ..COMMUNITY
+}];
+const PROSPECT_FILTERS: &[Filter] = &[
+    COMMUNITY,
+    ATTRIBUTION,
+    AGENT,
+    EMAIL,
+    PHONE,
+    STATUS,
+    Filter::of_vendor("x_agent_id"),
+];
+const EVENT_FILTERS: &[Filter] = &[
+    COMMUNITY,
+    ATTRIBUTION,
+    AGENT,
+    Filter::narrow("prospect_id", Form::Text),
+    Filter::wide("event_name"),
+];
+const APPOINTMENT_FILTERS: &[Filter] = &[COMMUNITY, ATTRIBUTION, EMAIL, PHONE, STATUS];
+const LISTING_FILTERS: &[Filter] = &[COMMUNITY];
+
+impl Filter {
+    /// Which integration a record is of: every kind has it.
+    pub const INTEGRATION: Self = Self::wide("integration_id");
+
+    const fn wide(name: &'static str) -> Self {
+        Self {
+            name,
+            member: name,
+            form: Form::Text,
+            is_wide: true,
+            is_of_vendor: false,
+        }
+    }
+
+    const fn of_vendor(name: &'static str) -> Self {
+        Self {
+            is_of_vendor: true,
+            ..Self::wide(name)
+        }
+    }
+
+    const fn narrow(name: &'static str, form: Form) -> Self {
+        Self {
+            form,
+            is_wide: false,
+            ..Self::wide(name)
+        }
+    }
+
+    /// `value` in the form in which two spellings of it are equal.
+    pub fn normal(&self, value: &str) -> String {
+        let value = value.trim();
+        match self.form {
+            Form::Text => value.to_owned(),
+            Form::Email => {
+                Email::parse(value).map_or_else(|_| value.to_lowercase(), |email| email.matching())
+            }
+            Form::Phone => Phone::parse(value, DEFAULT_REGION)
+                .map_or_else(|_| value.to_owned(), |phone| phone.as_str().to_owned()),
+        }
+    }
+
+    /// The values that `body` has for it, in their normal form.
+    pub fn values(&self, body: &Value) -> Vec<String> {
+        let one = |value: &Value| value.as_str().map(|text| self.normal(text));
+        match &body[self.member] {
+            Value::Array(many) => many.iter().filter_map(one).collect(),
+            value => one(value).into_iter().collect(),
+        }
+    }
+}
+
+/// A field that a list can be sorted by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SortField {
+    /// When a record was first stored here. No two records have the same.
+    CreatedAt,
+    /// When it last changed here.
+    UpdatedAt,
+    /// When the vendor last showed it.
+    LastSeen,
+    /// What it is called.
+    Name,
+}
+
+impl SortField {
+    /// Its name in a query and in answers.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::CreatedAt => "created_at",
+            Self::UpdatedAt => "updated_at",
+            Self::LastSeen => "last_seen",
+            Self::Name => "name",
         }
     }
 }
@@ -45,8 +267,8 @@ pub struct Record {
     pub integration_id: String,
     /// The vendor behind that integration.
     pub integration_vendor: String,
-    /// The vendor's id of it.
-    pub x_id: String,
+    /// The vendor's id of it, if the vendor gave one.
+    pub x_id: Option<String>,
     /// The resource's own members: a JSON object.
     #[serde(skip)]
     pub body: Value,
@@ -64,5 +286,39 @@ impl Record {
             whole.extend(columns);
         }
         serde_json::from_value(whole)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn check(kind: Kind, name: &str, body: &Value, expect: &[&str]) {
+        let filter = kind.filters().iter().find(|one| one.name == name);
+        assert_eq!(
+            filter.map(|one| one.values(body)).unwrap_or_default(),
+            expect
+        );
+    }
+
+    #[test]
+    fn a_filter_reads_values_in_their_normal_form() {
+        let ada = json!({ "email_1": "Ada@Example.com", "phone_1": "(206) 555-0155", "community_id": "com_1" });
+        check(Kind::Prospect, "email_1", &ada, &["ada@example.com"]);
+        check(Kind::Prospect, "phone_1", &ada, &["+12065550155"]);
+        check(Kind::Prospect, "community_id", &ada, &["com_1"]);
+        check(Kind::Prospect, "agent_id", &ada, &[]);
+        let agent = json!({ "community_ids": ["com_1", "com_2"] });
+        check(Kind::Agent, "community_id", &agent, &["com_1", "com_2"]);
+    }
+
+    #[test]
+    fn a_word_names_its_kind() {
+        for kind in Kind::ALL {
+            assert_eq!(Kind::of(kind.word()), Some(kind));
+        }
+        assert_eq!(Kind::of("zork"), None);
     }
 }

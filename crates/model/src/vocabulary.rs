@@ -99,6 +99,14 @@ impl Vocabulary {
             .map(|(_, theirs)| theirs.as_str())
     }
 
+    /// Our value for the vendor's literal.
+    pub fn ours(&self, field: &str, literal: &str) -> Option<&str> {
+        self.entries(field)
+            .iter()
+            .find(|(_, theirs)| theirs == literal)
+            .map(|(ours, _)| ours.as_str())
+    }
+
     /// The fields that have a table.
     pub fn fields(&self) -> impl Iterator<Item = &str> {
         self.fields.keys().map(String::as_str)
@@ -132,6 +140,8 @@ mod tests {
         assert_eq!(table.literal("pets", "CAT"), Some("cat"));
         assert_eq!(table.literal("pets", "SMALL_DOG"), None);
         assert_eq!(table.literal("colour", "CAT"), None);
+        assert_eq!(table.ours("pets", "cat"), Some("CAT"));
+        assert_eq!(table.ours("pets", "SMALL_DOG"), None);
     }
 
     #[test]

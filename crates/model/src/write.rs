@@ -3,21 +3,20 @@
 //! Guarantee: a write ends once, in one of three ways, and says why.
 //! Source: the public contract, section 2.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use utoipa::ToSchema;
 
 use crate::{
     clock::Timestamp,
     id::{CommunityId, IntegrationId, JobId},
+    record::Kind,
 };
 
+/// An enum whose members have words of their own in requests, answers and the store.
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$member_doc:meta])* $member:ident = $word:tt,)+ }) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
         pub enum $name { $($(#[$member_doc])* #[serde(rename = $word)] $member,)+ }
 
         impl $name {
@@ -35,13 +34,14 @@ macro_rules! words {
             }
         }
 
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str(self.word())
             }
         }
     };
 }
+pub(crate) use words;
 
 words! {
     /// Where a write stands.
@@ -64,14 +64,38 @@ words! {
         Created = "CREATED",
         /// The vendor answered with a record that we already knew.
         Matched = "MATCHED",
+        /// The vendor changed the record that was meant.
+        Updated = "UPDATED",
+        /// The vendor made a new record in the place of an earlier one.
+        Replaced = "REPLACED",
     }
 }
 
 words! {
     /// What is asked of the vendor. Named after the operation that accepts it.
     Operation {
-        /// `POST /crm/v1/prospects/knock`.
+        /// `POST /crm/v1/prospects/knock`, or generic.
         ProspectCreate = "prospect_create",
+        /// `PUT /crm/v1/prospects/knock/{prospect_id}`, or generic.
+        ProspectUpdate = "prospect_update",
+        /// `POST /crm/v1/events/knock`, or generic.
+        EventCreate = "event_create",
+        /// `POST /crm/v1/appointments/knock`, or generic.
+        AppointmentCreate = "appointment_create",
+        /// `POST /crm/v1/listings/knock`, or generic.
+        ListingCreate = "listing_create",
+    }
+}
+
+impl Operation {
+    /// What its confirmation makes or changes.
+    pub const fn kind(self) -> Kind {
+        match self {
+            Self::ProspectCreate | Self::ProspectUpdate => Kind::Prospect,
+            Self::EventCreate => Kind::Event,
+            Self::AppointmentCreate => Kind::Appointment,
+            Self::ListingCreate => Kind::Listing,
+        }
     }
 }
 
@@ -105,12 +129,27 @@ pub struct Call {
 }
 
 /// A record that the vendor's confirmation of a write makes or changes.
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Confirmed {
     /// The whole record as it stands if it is new to us, without ids, times and what only the vendor knows.
     pub create: Value,
     /// The members to change if we already hold it.
     pub update: Value,
+    /// The record that the write is about, when it exists already.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    /// Field and value: an upcoming record of the same kind and community that has one of them gives its place to this one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replaces: Vec<(String, String)>,
+}
+
+/// What keeps a write out: an open write of one of these operations with this order key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Block {
+    /// The order key.
+    pub key: i64,
+    /// The operations.
+    pub operations: &'static [Operation],
 }
 
 /// A write as it is accepted.
@@ -133,6 +172,8 @@ pub struct NewWrite {
     pub confirmed: Confirmed,
     /// Writes that share one of these keys are delivered in the order accepted.
     pub order_keys: Vec<i64>,
+    /// It is not accepted while one of these is open: what it would send depends on how that one ends.
+    pub blocked_by: Vec<Block>,
     /// The failed write that this one repeats, if it does.
     pub retry_of: Option<JobId>,
 }
@@ -143,6 +184,8 @@ pub struct Write {
     pub job_id: JobId,
     /// The integration it goes to.
     pub integration_id: IntegrationId,
+    /// The vendor behind that.
+    pub integration_vendor: String,
     /// The community it concerns.
     pub community_id: CommunityId,
     /// What was asked.
@@ -151,6 +194,8 @@ pub struct Write {
     pub result: String,
     /// What the vendor is sent; `None` when what is stored cannot be read.
     pub call: Option<Call>,
+    /// The record that it is about, when that existed before.
+    pub subject: Option<String>,
     /// Where it stands.
     pub status: WriteStatus,
     /// What it did, once it has ended well.

@@ -160,6 +160,7 @@ pub(crate) async fn run(
         metrics,
         worker_alive: worker.as_ref().map(Worker::alive),
         body_room: portico_http::body::Room::default(),
+        desk: portico_http::availability::Desk::default(),
         openapi,
         schemas,
     });

@@ -42,10 +42,27 @@ const fn keyed(operation: &'static str, permission: &'static str, takes_body: bo
     }
 }
 
-const ROWS: [Row; 16] = [
+const ROWS: [Row; 38] = [
     keyed("POST /crm/v1/prospects/knock", "write", true),
+    keyed("PUT /crm/v1/prospects/knock/{prospect_id}", "write", true),
+    keyed("POST /crm/v1/prospects", "write", true),
+    keyed("PUT /crm/v1/prospects/{id}", "write", true),
     keyed("GET /crm/v1/prospects", "read", false),
     keyed("GET /crm/v1/prospects/{id}", "read", false),
+    keyed("POST /crm/v1/events/knock", "write", true),
+    keyed("POST /crm/v1/events", "write", true),
+    keyed("GET /crm/v1/events", "read", false),
+    keyed("GET /crm/v1/events/{id}", "read", false),
+    keyed("POST /crm/v1/appointments/knock", "write", true),
+    keyed("POST /crm/v1/appointments", "write", true),
+    keyed("GET /crm/v1/appointments", "read", false),
+    keyed("GET /crm/v1/appointments/{id}", "read", false),
+    keyed("POST /crm/v1/appointment-availability/knock", "read", true),
+    keyed("POST /crm/v1/appointment-availability", "read", true),
+    keyed("POST /crm/v1/listings/knock", "write", true),
+    keyed("POST /crm/v1/listings", "write", true),
+    keyed("GET /crm/v1/listings", "read", false),
+    keyed("GET /crm/v1/listings/{id}", "read", false),
     keyed("GET /crm/v1/communities", "read", false),
     keyed("GET /crm/v1/communities/{id}", "read", false),
     keyed("GET /crm/v1/attributions", "read", false),
@@ -55,6 +72,15 @@ const ROWS: [Row; 16] = [
     keyed("GET /v1/admin/write-status/{root_job_id}", "read", false),
     keyed("POST /v1/admin/retry-write/{root_job_id}", "admin", false),
     keyed("GET /v1/admin/writes/{job_id}/attempts", "admin", false),
+    keyed("GET /v1/admin/logs/writes", "admin", false),
+    keyed("GET /v1/admin/logs/jobs", "admin", false),
+    keyed("GET /v1/admin/data-diffs", "admin", false),
+    keyed("GET /v1/admin/normalization/{model}/{field}", "read", false),
+    keyed(
+        "POST /v1/admin/integrations/{id}/manual-sync",
+        "admin",
+        false,
+    ),
     open("GET /healthz"),
     open("GET /readyz"),
     open("GET /metrics"),
@@ -155,6 +181,10 @@ fn every_route_wants_its_key_its_permission_and_its_body() {
         "a row is of a route that is gone"
     );
 
+    let body = leads(&stage.server, 1).remove(0);
+    let accepted = caller.post_until_answered(&body, "one").json();
+    let end = caller.end_of(accepted["meta"]["job_id"].as_str().expect("a job id"));
+    let prospect = end["created_record_id"].as_str().expect("an id").to_owned();
     let nobody = caller.with_token("");
     let mistyped = caller.with_token("ptk_test_nonsense");
     for Row {
@@ -165,7 +195,11 @@ fn every_route_wants_its_key_its_permission_and_its_body() {
     {
         let (method, path) = operation.split_once(' ').expect("a method and a path");
         let path = path
+            .replace("prospects/{id}", &format!("prospects/{prospect}"))
+            .replace("{prospect_id}", &prospect)
             .replace("{id}", "pro_0")
+            .replace("{model}", "crm_prospects")
+            .replace("{field}", "pets")
             .replace("{root_job_id}", "job_0")
             .replace("{job_id}", "job_0");
         let call =

@@ -14,8 +14,9 @@ use model::{
 };
 
 use crate::{
-    Acceptance, Claim, Depth, Error, Finish, Lane, Lapse, Once, Page, Registration, Signals, Store,
-    Ticket,
+    Acceptance, Claim, Depth, Error, Finish, Lane, Lapse, Once, Page, Query, Registration, Signals,
+    Store, Ticket,
+    history::{Candidate, Diff, DiffQuery, Job, LogQuery, Seen, Tally},
 };
 
 /// A store that answers [`Acceptance::Accepted`] at once and keeps nothing; the rest it leaves to the one inside.
@@ -53,14 +54,81 @@ impl Store for Discard {
         self.0.record_find(scope, kind, id).await
     }
 
-    async fn records_list(
+    async fn records_list(&self, scope: &Scope, query: &Query) -> Result<Page<Record>, Error> {
+        self.0.records_list(scope, query).await
+    }
+
+    async fn writes_list(&self, scope: &Scope, query: &LogQuery) -> Result<Vec<Write>, Error> {
+        self.0.writes_list(scope, query).await
+    }
+
+    async fn jobs_list(&self, scope: &Scope, query: &LogQuery) -> Result<Vec<Job>, Error> {
+        self.0.jobs_list(scope, query).await
+    }
+
+    async fn diffs_list(&self, scope: &Scope, query: &DiffQuery) -> Result<Page<Diff>, Error> {
+        self.0.diffs_list(scope, query).await
+    }
+
+    async fn sync_request(
         &self,
         scope: &Scope,
-        kind: Kind,
-        offset: u64,
-        limit: u64,
-    ) -> Result<Page<Record>, Error> {
-        self.0.records_list(scope, kind, offset, limit).await
+        id: IntegrationId,
+        now: Timestamp,
+    ) -> Result<bool, Error> {
+        self.0.sync_request(scope, id, now).await
+    }
+
+    async fn syncs_due(&self) -> Result<Vec<(IntegrationId, Timestamp)>, Error> {
+        self.0.syncs_due().await
+    }
+
+    async fn sync_begin(
+        &self,
+        id: IntegrationId,
+        job_id: JobId,
+        now: Timestamp,
+        next_at: Timestamp,
+    ) -> Result<(), Error> {
+        self.0.sync_begin(id, job_id, now, next_at).await
+    }
+
+    async fn sync_candidates(
+        &self,
+        id: IntegrationId,
+        newest: u64,
+        stalest: u64,
+    ) -> Result<Vec<Candidate>, Error> {
+        self.0.sync_candidates(id, newest, stalest).await
+    }
+
+    async fn sync_record(
+        &self,
+        id: IntegrationId,
+        job_id: JobId,
+        seen: Vec<Seen>,
+        now: Timestamp,
+    ) -> Result<Tally, Error> {
+        self.0.sync_record(id, job_id, seen, now).await
+    }
+
+    async fn sync_end(
+        &self,
+        job_id: JobId,
+        status: WriteStatus,
+        tally: Tally,
+        now: Timestamp,
+        next_at: Option<Timestamp>,
+    ) -> Result<(), Error> {
+        self.0.sync_end(job_id, status, tally, now, next_at).await
+    }
+
+    async fn syncs_void(&self, now: Timestamp) -> Result<u64, Error> {
+        self.0.syncs_void(now).await
+    }
+
+    async fn history_sweep(&self, before: Timestamp, limit: u32) -> Result<u64, Error> {
+        self.0.history_sweep(before, limit).await
     }
 
     async fn writes_claim(&self, claim: Claim) -> Result<Vec<Lane>, Error> {

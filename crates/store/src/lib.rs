@@ -8,8 +8,10 @@
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod discard;
+pub mod history;
 pub mod live;
 pub mod migrations;
+pub mod query;
 pub mod sealing;
 pub mod signals;
 pub mod sqlite;
@@ -18,7 +20,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use model::{
-    Directory, IntegrationId, JobId, KeyId, ProspectId, Scope, Timestamp,
+    Directory, IntegrationId, JobId, KeyId, Scope, Timestamp,
     directory::{Agent, Attribution, Community, Contents, Integration},
     id::EventId,
     key::Key,
@@ -26,7 +28,13 @@ use model::{
     write::{Attempt, Call, Confirmed, NewWrite, Operation, Write, WriteStatus},
 };
 
-pub use crate::{live::Live, sealing::Sealer, signals::Signals};
+use crate::history::{Candidate, Diff, DiffQuery, Job, LogQuery, Seen, Tally};
+pub use crate::{
+    live::Live,
+    query::{Page, Query},
+    sealing::Sealer,
+    signals::Signals,
+};
 
 /// Why a use case failed.
 #[derive(Debug, thiserror::Error)]
@@ -132,12 +140,12 @@ pub struct Claimed {
 /// How an attempt leaves its write.
 #[derive(Clone)]
 pub enum Verdict {
-    /// The vendor confirmed it under its own id.
+    /// The vendor confirmed it.
     Delivered {
-        /// The vendor's id of the record.
-        x_id: String,
+        /// The vendor's id of the record, if it gave one.
+        x_id: Option<String>,
         /// Our id of the record, should it be new.
-        record_id: ProspectId,
+        record_id: String,
     },
     /// It has ended without success.
     Failed {
@@ -175,16 +183,6 @@ pub enum Lapse {
     Expired,
     /// All: the caller knows that no worker lives. For the start of a store that only one process may own.
     All,
-}
-
-/// A page of a list.
-pub struct Page<T> {
-    /// The rows.
-    pub rows: Vec<T>,
-    /// How many there are in all.
-    pub total: u64,
-    /// Whether more follow.
-    pub has_more: bool,
 }
 
 /// An integration and what belongs to it, to be registered or changed as one.
@@ -249,14 +247,73 @@ pub trait Store: Send + Sync + 'static {
         id: &str,
     ) -> Result<Option<Record>, Error>;
 
-    /// Records of a kind, newest first.
-    async fn records_list(
+    /// A page of records.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] when the row to go on behind is gone.
+    async fn records_list(&self, scope: &Scope, query: &Query) -> Result<Page<Record>, Error>;
+
+    /// Accepted writes, newest first.
+    async fn writes_list(&self, scope: &Scope, query: &LogQuery) -> Result<Vec<Write>, Error>;
+
+    /// Runs of synchronisation, newest first.
+    async fn jobs_list(&self, scope: &Scope, query: &LogQuery) -> Result<Vec<Job>, Error>;
+
+    /// What changed in records, newest first.
+    async fn diffs_list(&self, scope: &Scope, query: &DiffQuery) -> Result<Page<Diff>, Error>;
+
+    /// Makes an integration due to be synchronised now; `false` when there is none that the caller may know of.
+    async fn sync_request(
         &self,
         scope: &Scope,
-        kind: Kind,
-        offset: u64,
-        limit: u64,
-    ) -> Result<Page<Record>, Error>;
+        id: IntegrationId,
+        now: Timestamp,
+    ) -> Result<bool, Error>;
+
+    /// Every active integration and when it is to be synchronised, the earliest first.
+    async fn syncs_due(&self) -> Result<Vec<(IntegrationId, Timestamp)>, Error>;
+
+    /// Begins a run of synchronisation; the next is due at `next_at`, unless one is asked for before.
+    async fn sync_begin(
+        &self,
+        id: IntegrationId,
+        job_id: JobId,
+        now: Timestamp,
+        next_at: Timestamp,
+    ) -> Result<(), Error>;
+
+    /// The prospects of an integration to look at again: so many with the newest activity, and so many that were not seen for longest.
+    async fn sync_candidates(
+        &self,
+        id: IntegrationId,
+        newest: u64,
+        stalest: u64,
+    ) -> Result<Vec<Candidate>, Error>;
+
+    /// Stores what a run has seen, with the diffs of it, and says what was new.
+    async fn sync_record(
+        &self,
+        id: IntegrationId,
+        job_id: JobId,
+        seen: Vec<Seen>,
+        now: Timestamp,
+    ) -> Result<Tally, Error>;
+
+    /// Ends a run; with `next_at`, the next is due then, unless it is due before.
+    async fn sync_end(
+        &self,
+        job_id: JobId,
+        status: WriteStatus,
+        tally: Tally,
+        now: Timestamp,
+        next_at: Option<Timestamp>,
+    ) -> Result<(), Error>;
+
+    /// Ends every run that is open, and makes its integration due: for the start of a store that only one process may own. Returns how many.
+    async fn syncs_void(&self, now: Timestamp) -> Result<u64, Error>;
+
+    /// Removes up to `limit` diffs, and as many runs, that are older than `before`. Returns how many.
+    async fn history_sweep(&self, before: Timestamp, limit: u32) -> Result<u64, Error>;
 
     /// Puts due writes under a lease, in the order due, and counts an attempt for each.
     async fn writes_claim(&self, claim: Claim) -> Result<Vec<Lane>, Error>;

@@ -21,6 +21,7 @@ pub struct Signals {
     due_notify: Notify,
     ended: Mutex<HashMap<JobId, Watched>>,
     directory: Notify,
+    sync: Notify,
 }
 
 /// A write whose end somebody waits for.
@@ -36,6 +37,7 @@ pub(crate) struct Effects {
     pub(crate) due: HashSet<IntegrationId>,
     pub(crate) ended: Vec<JobId>,
     pub(crate) directory: bool,
+    pub(crate) sync: bool,
 }
 
 impl Signals {
@@ -57,6 +59,9 @@ impl Signals {
         if effects.directory {
             self.directory.notify_one();
         }
+        if effects.directory || effects.sync {
+            self.sync.notify_one();
+        }
     }
 
     /// Ends when some integration has a write that became ready. One waiter only: the dispatcher.
@@ -72,6 +77,11 @@ impl Signals {
     /// Ends when the directory changed. One waiter only: the reloader.
     pub fn directory_changed(&self) -> Notified<'_> {
         self.directory.notified()
+    }
+
+    /// Ends when an integration may have become due to be synchronised. One waiter only: the synchroniser.
+    pub fn sync_due(&self) -> Notified<'_> {
+        self.sync.notified()
     }
 
     /// Subscribes to the end of one write.

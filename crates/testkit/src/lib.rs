@@ -159,11 +159,8 @@ impl TestApp {
                 system: System::Sandbox,
                 active: true,
                 settings: Settings {
-                    base_url,
-                    key_header_name: "x-api-key".to_owned(),
-                    extra_headers: Vec::new(),
                     max_job_concurrency: 8,
-                    max_requests_per_minute: None,
+                    ..Settings::new(base_url)
                 },
                 credential: Secret::new("syndication-prospect-TEST-KEY"),
             },
@@ -227,6 +224,7 @@ impl TestApp {
             metrics,
             worker_alive: Some(worker.alive()),
             body_room: portico_http::body::Room::default(),
+            desk: portico_http::availability::Desk::default(),
             openapi,
             schemas,
         }));

@@ -1,21 +1,47 @@
 //! What Knock's answers, and their absence, mean.
 //!
 //! Guarantee: only an answer that says so in Knock's own shape counts as delivered, and only a refusal that a repeat cannot mend as rejected;
-//! whenever Knock may hold the card and has not said so, the outcome is unknown.
+//! whenever Knock may hold the card and has not said so, the outcome is unknown. Of activities and listings no source shows the answer: there, any
+//! 2xx that is empty, or JSON without an error, says so (assumed).
 
-use model::write::{Class, Reply};
+use model::write::{Call, Class, Reply};
 use serde_json::Value;
 
 use crate::{
-    Answer,
+    Answer, NotTold, Told,
     vendor_client::{Failure, Got},
 };
 
 /// Characters of Knock's words that are passed on.
 const WORDS_MAX_CHARS: usize = 500;
 
-/// The class of what came back.
-pub fn classify(outcome: Result<Got, Failure>) -> Answer {
+/// Characters of an id that Knock gives.
+const ID_MAX_CHARS: usize = 64;
+
+/// What says that a call was taken.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shape {
+    /// `{"id":"123"}`.
+    Prospect,
+    /// `{"appointment":{"id","status":"CONFIRMED"}}`.
+    Appointment,
+    /// An id if there is one.
+    Recorded,
+}
+
+impl Shape {
+    fn of(call: &Call) -> Self {
+        match call.path.as_str() {
+            "/prospect" => Self::Prospect,
+            "/appointment/request" => Self::Appointment,
+            _ => Self::Recorded,
+        }
+    }
+}
+
+/// The class of what came back for `call`.
+pub fn classify(call: &Call, outcome: Result<Got, Failure>) -> Answer {
+    let shape = Shape::of(call);
     let got = match outcome {
         Ok(got) => got,
         Err(Failure::NotSent(why)) => {
@@ -55,10 +81,15 @@ pub fn classify(outcome: Result<Got, Failure>) -> Answer {
         })
     };
     let (class, error) = match got.status {
-        200..=299 => match body.as_ref().and_then(prospect_id) {
-            Some(x_id) => return answer(Class::Delivered, Some(x_id), None, None, reply),
+        200..=299 => match confirmation(shape, &got, body.as_ref()) {
+            Confirmation::Given(x_id) => {
+                return answer(Class::Delivered, x_id, None, None, reply);
+            }
+            Confirmation::Refused(why) => {
+                return answer(Class::Rejected, None, Some(why), None, reply);
+            }
             // It may have stored the card and failed to say so.
-            None => (Class::Unknown, said("the answer names no prospect id")),
+            Confirmation::Lacking(what) => (Class::Unknown, said(what)),
         },
         // Not taken; a redirect points at a wrong base url, which an operator can mend.
         300..=399 => (
@@ -89,14 +120,112 @@ fn answer(
     }
 }
 
-/// The prospect id: a string of digits. A bare number is taken too, since JSON libraries change their minds.
-fn prospect_id(body: &Value) -> Option<String> {
-    if body
-        .get("errorMessage")
-        .is_some_and(|words| !words.is_null())
-    {
-        return None;
+/// What a 2xx says.
+enum Confirmation {
+    /// That it was taken, perhaps under this id.
+    Given(Option<String>),
+    /// That it was not.
+    Refused(String),
+    /// Neither; this is missing.
+    Lacking(&'static str),
+}
+
+fn confirmation(shape: Shape, got: &Got, body: Option<&Value>) -> Confirmation {
+    let has_error = body.is_some_and(|body| {
+        body.get("errorMessage")
+            .is_some_and(|words| !words.is_null())
+    });
+    if has_error {
+        return Confirmation::Lacking("the answer is an error");
     }
+    match shape {
+        Shape::Prospect => match body.and_then(digits) {
+            Some(x_id) => Confirmation::Given(Some(x_id)),
+            None => Confirmation::Lacking("the answer names no prospect id"),
+        },
+        Shape::Appointment => {
+            let appointment = body.and_then(|body| body.get("appointment"));
+            let status = appointment.and_then(|one| one.get("status")?.as_str());
+            match (appointment.and_then(any_id), status) {
+                (Some(x_id), Some("CONFIRMED")) => Confirmation::Given(Some(x_id)),
+                (Some(_), Some(status)) => Confirmation::Refused(format!(
+                    "Knock did not confirm the tour: its status is {}",
+                    model::issue::cut(status)
+                )),
+                _ => Confirmation::Lacking("the answer names no appointment"),
+            }
+        }
+        Shape::Recorded => match body {
+            Some(body) if body.is_object() => Confirmation::Given(any_id(body)),
+            _ if got.is_whole && got.body.is_empty() => Confirmation::Given(None),
+            _ => Confirmation::Lacking("the answer is not Knock's"),
+        },
+    }
+}
+
+/// What the vendor told when it was asked: the body of a 200.
+///
+/// # Errors
+/// When it told nothing.
+pub fn told(outcome: Result<Got, Failure>) -> Told<Value> {
+    let not = |class, is_gone, error, retry_after_ms| NotTold {
+        class,
+        is_gone,
+        error,
+        retry_after_ms,
+    };
+    let got = outcome.map_err(|why| {
+        let (Failure::NotSent(why) | Failure::Lost(why)) = why;
+        let error = format!("Knock could not be reached: {why}");
+        not(Class::Retry, false, error, None)
+    })?;
+    let body: Option<Value> = got
+        .is_whole
+        .then(|| serde_json::from_slice(&got.body).ok())
+        .flatten();
+    let words = body.as_ref().and_then(words);
+    let error = match &words {
+        Some(words) => format!("Knock answered {}: {words}", got.status),
+        None => format!("Knock answered {}", got.status),
+    };
+    let retry_after_ms = got
+        .retry_after_s
+        .map(|seconds| seconds.saturating_mul(1_000));
+    match got.status {
+        200 if words.is_none() => body.ok_or_else(not_understood),
+        401 | 403 => Err(not(Class::Unauthorized, false, error, retry_after_ms)),
+        404 | 410 => Err(not(Class::Rejected, true, error, retry_after_ms)),
+        408 | 425 | 429 | 200..=399 | 500..=599 => {
+            Err(not(Class::Retry, false, error, retry_after_ms))
+        }
+        _ => Err(not(Class::Rejected, false, error, retry_after_ms)),
+    }
+}
+
+/// Knock answered, and not as it is known to.
+pub fn not_understood() -> NotTold {
+    NotTold {
+        class: Class::Retry,
+        is_gone: false,
+        error: "Knock's answer is not of the form that it is known to have".to_owned(),
+        retry_after_ms: None,
+    }
+}
+
+/// An id of any form, if there is one.
+fn any_id(body: &Value) -> Option<String> {
+    let id = match body.get("id")? {
+        Value::String(id) => id.clone(),
+        Value::Number(id) => id.as_u64()?.to_string(),
+        _ => return None,
+    };
+    let is_sane =
+        (1..=ID_MAX_CHARS).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic());
+    is_sane.then_some(id)
+}
+
+/// The prospect id: a string of digits. A bare number is taken too, since JSON libraries change their minds.
+fn digits(body: &Value) -> Option<String> {
     let id = match body.get("id")? {
         Value::String(id) => id.clone(),
         Value::Number(id) => id.as_u64()?.to_string(),
@@ -128,8 +257,17 @@ mod tests {
         })
     }
 
+    fn call(path: &str) -> Call {
+        Call {
+            method: "POST".to_owned(),
+            path: path.to_owned(),
+            x_community_id: "c1".to_owned(),
+            body: Value::Null,
+        }
+    }
+
     fn check(outcome: Result<Got, Failure>, class: Class, error: &str) {
-        let answer = classify(outcome);
+        let answer = classify(&call("/prospect"), outcome);
         assert_eq!(
             (answer.class, answer.error.unwrap_or_default().as_str()),
             (class, error)
@@ -217,7 +355,7 @@ mod tests {
             is_whole: false,
             retry_after_s: None,
         };
-        assert_eq!(classify(Ok(cut)).class, Class::Unknown);
+        assert_eq!(classify(&call("/prospect"), Ok(cut)).class, Class::Unknown);
     }
 
     #[test]
@@ -228,6 +366,70 @@ mod tests {
             is_whole: true,
             retry_after_s: Some(7),
         };
-        assert_eq!(classify(Ok(slow)).retry_after_ms, Some(7_000));
+        assert_eq!(
+            classify(&call("/prospect"), Ok(slow)).retry_after_ms,
+            Some(7_000)
+        );
+    }
+
+    #[test]
+    fn a_tour_is_delivered_when_it_is_confirmed() {
+        let check = |body: &str, class: Class, x_id: Option<&str>| {
+            let answer = classify(&call("/appointment/request"), got(200, body));
+            assert_eq!(
+                (answer.class, answer.x_id.as_deref()),
+                (class, x_id),
+                "{body}"
+            );
+        };
+        let confirmed = r#"{"appointment":{"id":"7","status":"CONFIRMED"}}"#;
+        check(confirmed, Class::Delivered, Some("7"));
+        let declined = r#"{"appointment":{"id":"7","status":"DECLINED"}}"#;
+        check(declined, Class::Rejected, None);
+        check(
+            r#"{"appointment":{"status":"CONFIRMED"}}"#,
+            Class::Unknown,
+            None,
+        );
+        check(r#"{"id":"7"}"#, Class::Unknown, None);
+        check("", Class::Unknown, None);
+        check(r#"{"errorMessage":"no"}"#, Class::Unknown, None);
+    }
+
+    #[test]
+    fn an_activity_or_a_listing_is_delivered_by_any_2xx_without_an_error() {
+        let check = |body: &str, class: Class, x_id: Option<&str>| {
+            for path in ["/prospect/1/sms", "/community/c1/listing"] {
+                let answer = classify(&call(path), got(201, body));
+                assert_eq!(
+                    (answer.class, answer.x_id.as_deref()),
+                    (class, x_id),
+                    "{body}"
+                );
+            }
+        };
+        check(r#"{"id":"7"}"#, Class::Delivered, Some("7"));
+        check(r#"{"ok":true}"#, Class::Delivered, None);
+        check("", Class::Delivered, None);
+        check("{", Class::Unknown, None);
+        check("[1]", Class::Unknown, None);
+        check(r#"{"errorMessage":"no"}"#, Class::Unknown, None);
+    }
+
+    #[test]
+    fn a_question_has_an_answer_or_says_why_not() {
+        let check = |outcome: Result<Got, Failure>, class: Class, is_gone: bool| {
+            let why = told(outcome).unwrap_err();
+            assert_eq!((why.class, why.is_gone), (class, is_gone), "{}", why.error);
+        };
+        assert!(told(got(200, "{}")).is_ok());
+        check(got(200, "{"), Class::Retry, false);
+        check(got(200, r#"{"errorMessage":"no"}"#), Class::Retry, false);
+        check(got(404, ""), Class::Rejected, true);
+        check(got(400, ""), Class::Rejected, false);
+        check(got(403, ""), Class::Unauthorized, false);
+        check(got(429, ""), Class::Retry, false);
+        check(got(503, ""), Class::Retry, false);
+        check(Err(Failure::Lost("reset".to_owned())), Class::Retry, false);
     }
 }

@@ -1,23 +1,28 @@
 //! Knock (knockrentals.com), the leasing CRM.
 //!
-//! [`mapping`] says what our fields are in Knock's words, [`vocabulary`] what our enum members are, [`classification`] what its answers mean, and
-//! [`sandbox`] imitates it. Guarantee: a field that the caller left out is left out; no value is invented.
+//! [`mapping`] says what our fields are in Knock's words, [`reading`] what its are in ours, [`vocabulary`] what our enum members are, [`classification`]
+//! what its answers mean, and [`sandbox`] imitates it. Guarantee: a field that the caller left out is left out; no value is invented.
 
 pub mod classification;
 pub mod mapping;
+pub mod reading;
 pub mod sandbox;
 pub mod vocabulary;
 
 use async_trait::async_trait;
 use model::{
-    Issue,
+    Issue, Timestamp,
     directory::Vendor,
-    resources::prospect::Checked,
+    resources::{
+        appointment::{self, AppointmentType},
+        event, listing, prospect,
+    },
     vocabulary::{Overrides, Vocabulary},
     write::Call,
 };
+use serde_json::{Map, Value};
 
-use crate::{Answer, Connector, Prepared, Target, vendor_client::VendorClient};
+use crate::{Answer, Connector, Prepared, Target, Told, vendor_client::VendorClient};
 
 /// The connector.
 pub struct Knock {
@@ -49,11 +54,60 @@ impl Connector for Knock {
         &self.vocabulary
     }
 
-    fn prospect_create(&self, prospect: &Checked) -> Result<Prepared, Vec<Issue>> {
+    fn prospect_create(&self, prospect: &prospect::Checked) -> Result<Prepared, Vec<Issue>> {
         mapping::prospect::create(prospect, &self.vocabulary)
     }
 
+    fn prospect_update(&self, change: &prospect::CheckedUpdate) -> Result<Prepared, Vec<Issue>> {
+        mapping::prospect::update(change)
+    }
+
+    fn event_create(&self, event: &event::Checked) -> Result<Prepared, Vec<Issue>> {
+        mapping::event::create(event, &self.vocabulary)
+    }
+
+    fn appointment_create(
+        &self,
+        appointment: &appointment::Checked,
+    ) -> Result<Prepared, Vec<Issue>> {
+        mapping::appointment::create(appointment, &self.vocabulary)
+    }
+
+    fn listing_create(&self, listing: &listing::Checked) -> Result<Prepared, Vec<Issue>> {
+        Ok(mapping::listing::create(listing))
+    }
+
     async fn call(&self, target: &Target, call: &Call) -> Answer {
-        classification::classify(self.client.call(target, call).await)
+        classification::classify(call, self.client.call(target, call).await)
+    }
+
+    async fn availability_fetch(
+        &self,
+        target: &Target,
+        x_community_id: &str,
+        kind: AppointmentType,
+    ) -> Told<Vec<Timestamp>> {
+        let call = reading::availability(x_community_id, kind);
+        let body = classification::told(self.client.call(target, &call).await)?;
+        reading::availability_read(&body).ok_or_else(classification::not_understood)
+    }
+
+    async fn attributions_fetch(&self, target: &Target, x_community_id: &str) -> Told<Vec<String>> {
+        let call = reading::attributions(x_community_id);
+        let body = classification::told(self.client.call(target, &call).await)?;
+        reading::attributions_read(&body).ok_or_else(classification::not_understood)
+    }
+
+    async fn prospect_fetch(
+        &self,
+        target: &Target,
+        x_community_id: &str,
+        x_id: &str,
+        held: &Value,
+    ) -> Told<Map<String, Value>> {
+        let call = reading::prospect(x_community_id, x_id);
+        let body = classification::told(self.client.call(target, &call).await)?;
+        reading::prospect_read(&body, x_id, held, &self.vocabulary)
+            .ok_or_else(classification::not_understood)
     }
 }

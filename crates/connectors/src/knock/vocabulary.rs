@@ -27,5 +27,20 @@ pub fn table() -> Vocabulary {
                 ("OTHER", "other"),
             ],
         ),
+        (
+            "call_status",
+            &[
+                ("ANSWERED", "answered"),
+                ("MISSED_NO_VOICEMAIL", "missed_no_voicemail"),
+                ("MISSED_VOICEMAIL", "missed_voicemail"),
+                ("HUNG_UP", "hung_up"),
+                ("FAILED", "failed"),
+                ("TERMINATED", "terminated"),
+            ],
+        ),
+        (
+            "tour_type",
+            &[("IN_PERSON", "IN_PERSON"), ("SELF_GUIDED", "SELF_GUIDED")],
+        ),
     ])
 }

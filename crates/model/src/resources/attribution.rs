@@ -2,34 +2,12 @@
 //!
 //! Source: the public contract, section 4.
 
-use serde::{Deserialize, Serialize};
-
-use utoipa::ToSchema;
-
-/// Where a prospect heard of a community.
-#[derive(Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct Attribution {
-    /// Its id.
-    #[schema(example = "att_01kaz6v3a1b2c3d4e5f6g7h8j9")]
-    pub id: String,
-    /// When it was first stored here.
-    #[schema(format = DateTime)]
-    pub created_at: String,
-    /// When it last changed here.
-    #[schema(format = DateTime)]
-    pub updated_at: String,
-    /// When it was last registered, or the vendor last showed it.
-    #[schema(format = DateTime)]
-    pub last_seen: String,
-    /// The integration it belongs to.
-    pub integration_id: String,
-    /// The vendor behind that integration.
-    #[schema(example = "KNOCK")]
-    pub integration_vendor: String,
-    /// The vendor's id of it.
-    pub x_id: Option<String>,
-    /// Its name.
-    pub name: Option<String>,
-    /// The communities it is valid for.
-    pub community_ids: Option<Vec<String>>,
+resource! {
+    /// Where a prospect heard of a community.
+    Attribution, like "att_01kaz6v3a1b2c3d4e5f6g7h8j9" {
+        /// Its name.
+        name: Option<String>,
+        /// The communities it is valid for.
+        community_ids: Option<Vec<String>>,
+    }
 }

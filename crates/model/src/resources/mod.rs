@@ -1,7 +1,55 @@
-//! What callers send and read, a folder a resource: input, rules, record, examples.
+//! What callers send and read, a folder or a file a resource.
+//!
+//! [`record`](crate::record) is how the store keeps all of them; the macro here gives each the members that all have.
+
+/// A resource as it is read back: the members of every record, and its own.
+macro_rules! resource {
+    (
+        $(#[$doc:meta])*
+        $name:ident, like $example:literal {
+            $($(#[$member_doc:meta])* $member:ident: $type:ty,)*
+        }
+    ) => {
+        $(#[$doc])*
+        #[derive(Clone, Default, PartialEq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
+        pub struct $name {
+            /// Its id.
+            #[serde(default)]
+            #[schema(required, example = $example)]
+            pub id: String,
+            /// When it was first stored here.
+            #[serde(default)]
+            #[schema(required, format = DateTime)]
+            pub created_at: String,
+            /// When it last changed here.
+            #[serde(default)]
+            #[schema(required, format = DateTime)]
+            pub updated_at: String,
+            /// When the vendor last showed it, or it was last registered.
+            #[serde(default)]
+            #[schema(required, format = DateTime)]
+            pub last_seen: String,
+            /// The integration it belongs to.
+            #[serde(default)]
+            #[schema(required)]
+            pub integration_id: String,
+            /// The vendor behind that integration.
+            #[serde(default)]
+            #[schema(required, example = "KNOCK")]
+            pub integration_vendor: String,
+            /// The vendor's id of it; `null` when the vendor gave none.
+            pub x_id: Option<String>,
+            $($(#[$member_doc])* pub $member: $type,)*
+        }
+    };
+}
 
 pub mod agent;
+pub mod appointment;
 pub mod attribution;
+pub mod checks;
 pub mod community;
+pub mod event;
 pub mod integer;
+pub mod listing;
 pub mod prospect;

@@ -313,11 +313,8 @@ fn registration(state: &Value, sandbox_url: &str) -> anyhow::Result<Registration
         system: System::Sandbox,
         active: true,
         settings: Settings {
-            base_url: sandbox_url.to_owned(),
-            key_header_name: "x-api-key".to_owned(),
-            extra_headers: Vec::new(),
             max_job_concurrency: CONCURRENCY,
-            max_requests_per_minute: None,
+            ..Settings::new(sandbox_url)
         },
         // The key that Knock publishes for its stage: no secret.
         credential: Secret::new("syndication-prospect-TEST-KEY"),

@@ -5,12 +5,12 @@
 use model::{
     JobId,
     record::Kind,
-    write::{NewWrite, WriteStatus},
+    write::{Block, NewWrite, Operation, WriteStatus},
 };
 use tokio::task::JoinSet;
 
 use super::{
-    Backend, Verdicts, World, assert_conflict, assert_stands, at, failed, ids, jobs, once,
+    Backend, Verdicts, World, assert_conflict, assert_stands, at, failed, ids, jobs, listed, once,
 };
 use crate::{Acceptance, Depth, Error, Once};
 
@@ -245,9 +245,9 @@ pub async fn a_scope_sees_nothing_of_another_integration<B: Backend>(backend: B)
         assert_eq!(prospect.is_some(), sees);
         let page = world
             .store
-            .records_list(scope, Kind::Prospect, 0, 10)
+            .records_list(scope, &listed(Kind::Prospect, 0, 10))
             .await?;
-        assert_eq!((page.total, page.has_more), (u64::from(sees), false));
+        assert_eq!((page.total, page.has_more), (Some(u64::from(sees)), false));
         assert_eq!(ids(&page).len(), usize::from(sees));
     }
     Ok(())
@@ -365,5 +365,40 @@ pub async fn a_closed_store_refuses<B: Backend>(backend: B) -> Verdicts {
     world.restart().await?;
     world.store.check().await?;
     assert!(!world.is_known(job_id).await?);
+    Ok(())
+}
+
+pub async fn a_write_is_kept_out_by_an_open_one_that_blocks_it<B: Backend>(backend: B) -> Verdicts {
+    let mut world = World::new(backend).await?;
+    let first = world.accept_here(&[1]).await?;
+    let update = |operations: &'static [Operation], key: i64| {
+        let mut write = world.write(world.here, at(1), &[key]);
+        write.operation = Operation::ProspectUpdate;
+        write.blocked_by = vec![Block { key, operations }];
+        write
+    };
+    let creates: &[Operation] = &[Operation::ProspectCreate];
+    assert_conflict(
+        world
+            .store
+            .write_accept(&world.all, update(creates, 1), None)
+            .await,
+    );
+    world
+        .accept(update(&[Operation::ProspectUpdate], 1))
+        .await?;
+    world.accept(update(creates, 2)).await?;
+    let again = update(creates, 1);
+    world.restart().await?;
+    assert_conflict(world.store.write_accept(&world.all, again, None).await);
+    let claimed = world.claim(at(2)).await?;
+    assert_eq!(claimed[0].job_id, first);
+    world.finish(claimed[0].ticket, failed("no"), at(3)).await?;
+    let mut write = world.write(world.here, at(4), &[1]);
+    write.blocked_by = vec![Block {
+        key: 1,
+        operations: creates,
+    }];
+    world.accept(write).await?;
     Ok(())
 }

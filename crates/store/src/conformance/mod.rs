@@ -5,7 +5,9 @@
 
 pub mod delivery;
 pub mod directory;
+pub mod history;
 pub mod intake;
+pub mod lists;
 pub mod order;
 
 use std::{
@@ -20,8 +22,7 @@ use std::{
 };
 
 use model::{
-    CommunityId, Directory, Entropy, IntegrationId, JobId, KeyId, ProspectId, Scope, Secret,
-    Timestamp,
+    CommunityId, Directory, Entropy, IntegrationId, JobId, KeyId, Scope, Secret, Timestamp,
     directory::{Contents, Integration, Settings, Vendor},
     id::EventId,
     key::{self, Key, Permission, System},
@@ -33,8 +34,8 @@ use model::{
 };
 
 use crate::{
-    Acceptance, Claim, Claimed, Error, Finish, Lane, Lapse, Once, Page, Registration, Sealer,
-    Store, Ticket, Verdict,
+    Acceptance, Claim, Claimed, Error, Finish, Lane, Lapse, Once, Page, Query, Registration,
+    Sealer, Store, Ticket, Verdict, query::From,
 };
 
 type Answer<T> = Result<T, Box<dyn StdError + Send + Sync>>;
@@ -90,6 +91,20 @@ macro_rules! conformance_tests {
             delivery::a_write_to_be_tried_again_stays_open_with_its_errors
             delivery::accepts_and_lapses_signal_what_is_due
             delivery::the_end_of_a_write_wakes_who_watches_it
+            intake::a_write_is_kept_out_by_an_open_one_that_blocks_it
+            delivery::an_update_is_of_the_record_that_was_meant_or_says_so
+            delivery::what_has_no_vendor_id_is_stored_all_the_same
+            delivery::an_appointment_takes_the_place_of_an_upcoming_one
+            lists::any_filter_in_any_order_agrees_with_a_model
+            lists::a_walk_by_cursor_misses_and_repeats_nothing_while_rows_are_written
+            lists::a_row_that_is_gone_is_a_conflict
+            history::what_was_seen_is_stored_with_its_diff
+            history::a_record_that_changed_after_the_vendor_was_asked_stays
+            history::a_run_is_due_begun_and_ended
+            history::a_run_that_was_cut_off_is_ended_and_due_again
+            history::candidates_are_the_newest_and_the_stalest
+            history::the_log_of_writes_is_filtered_by_all_that_it_offers
+            history::what_is_old_is_swept
             order::a_write_waits_for_an_earlier_one_with_a_common_key
             order::a_chain_over_two_keys_is_delivered_in_order
             order::a_write_with_two_keys_waits_for_both
@@ -243,8 +258,10 @@ impl<B: Backend> World<B> {
             confirmed: Confirmed {
                 create: serde_json::json!({ "first_name": "Zoë", "city": "Seattle", "notes": "first" }),
                 update: serde_json::json!({ "notes": "second", "city": null }),
+                ..Confirmed::default()
             },
             order_keys: order_keys.to_vec(),
+            blocked_by: Vec::new(),
             retry_of: None,
         }
     }
@@ -323,11 +340,11 @@ impl<B: Backend> World<B> {
         self.store.attempt_finish(&finish).await
     }
 
-    fn delivered(&self, x_id: &str) -> (ProspectId, Verdict) {
-        let record_id = ProspectId::new(START, &*self.entropy);
+    fn delivered(&self, x_id: &str) -> (String, Verdict) {
+        let record_id = Kind::Prospect.new_id(START, &*self.entropy);
         let verdict = Verdict::Delivered {
-            x_id: x_id.to_owned(),
-            record_id,
+            x_id: Some(x_id.to_owned()),
+            record_id: record_id.clone(),
         };
         (record_id, verdict)
     }
@@ -394,6 +411,14 @@ fn jobs(writes: &[Claimed]) -> Vec<JobId> {
     writes.iter().map(|write| write.job_id).collect()
 }
 
+/// A page of a kind by offset, newest first.
+fn listed(kind: Kind, offset: u64, limit: u64) -> Query {
+    Query {
+        from: From::Offset(offset),
+        ..Query::new(kind, limit)
+    }
+}
+
 fn ids(page: &Page<Record>) -> Vec<&str> {
     page.rows.iter().map(|one| one.id.as_str()).collect()
 }
@@ -415,6 +440,7 @@ fn integration(id: IntegrationId) -> Integration {
             extra_headers: vec![("x-community".to_owned(), "{community}".to_owned())],
             max_job_concurrency: 4,
             max_requests_per_minute: Some(60),
+            sync_every_s: 3_600,
         },
         credential: Secret::new(credential(id)),
     }

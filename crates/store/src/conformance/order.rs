@@ -13,7 +13,9 @@ use model::{
     write::{Class, Outcome, WriteStatus},
 };
 
-use super::{Answer, Backend, START, Seeded, Verdicts, World, again, at, failed, jobs, lapse};
+use super::{
+    Answer, Backend, START, Seeded, Verdicts, World, again, at, failed, jobs, lapse, listed,
+};
 use crate::{Claim, Claimed, Depth, Lapse, Ticket, Verdict};
 
 pub async fn a_write_waits_for_an_earlier_one_with_a_common_key<B: Backend>(
@@ -187,7 +189,7 @@ struct Model {
     writes: Vec<Known>,
     places: HashMap<JobId, usize>,
     /// Records by integration and the vendor's id.
-    records: HashMap<(IntegrationId, String), String>,
+    records: HashMap<(IntegrationId, Option<String>), String>,
     /// The writes that have ended, in the order they did.
     ended: Vec<usize>,
     /// Every ticket that was ever given out.
@@ -612,7 +614,7 @@ pub async fn a_random_history_agrees_with_a_model<B: Backend>(backend: B) -> Ver
         let page = history
             .world
             .store
-            .records_list(&history.world.all, Kind::Prospect, 0, 10_000)
+            .records_list(&history.world.all, &listed(Kind::Prospect, 0, 10_000))
             .await?;
         let lanes = history.lanes().map(|lane| lane.to_string());
         let stored: BTreeSet<_> = page

@@ -23,11 +23,18 @@ impl Migration {
 }
 
 /// The steps of the SQLite back end.
-pub const SQLITE: &[Migration] = &[Migration {
-    number: 1,
-    name: "initial",
-    sql: include_str!("sqlite/0001_initial.sql"),
-}];
+pub const SQLITE: &[Migration] = &[
+    Migration {
+        number: 1,
+        name: "initial",
+        sql: include_str!("sqlite/0001_initial.sql"),
+    },
+    Migration {
+        number: 2,
+        name: "reads",
+        sql: include_str!("sqlite/0002_reads.sql"),
+    },
+];
 
 /// The steps still to apply, given those that the store records as `(number, checksum)` in order.
 ///

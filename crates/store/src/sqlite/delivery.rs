@@ -81,7 +81,10 @@ fn was_unknown(connection: &Connection, seq: i64) -> Result<bool, Error> {
         .map_err(database)
 }
 
-fn lane_of(connection: &Connection, integration_id: IntegrationId) -> Result<i64, Error> {
+pub(super) fn lane_of(
+    connection: &Connection,
+    integration_id: IntegrationId,
+) -> Result<i64, Error> {
     connection
         .prepare_cached("SELECT n FROM integrations WHERE id = ?1")
         .and_then(|mut sql| sql.query_row([integration_id.to_string()], |row| row.get(0)))
@@ -187,25 +190,24 @@ pub(super) fn finish(
     match &finish.verdict {
         // A confirmation is the truth whoever brings it, even after its lease had lapsed.
         Verdict::Delivered { x_id, record_id } => {
-            let record =
-                records::confirm(connection, seq, x_id, &record_id.to_string(), finish.now)?;
-            let outcome = if record.is_new {
-                Outcome::Created
+            let met = records::confirm(connection, seq, x_id.as_deref(), record_id, finish.now)?;
+            let (status, trigger) = if met.errors.is_empty() {
+                (WriteStatus::Success, "WRITE_OPERATION_SUCCESS")
             } else {
-                Outcome::Matched
+                (WriteStatus::PartialSuccess, "WRITE_OPERATION_FAILURE")
             };
             end(
                 connection,
                 seq,
                 current,
-                WriteStatus::Success,
-                Some(outcome),
-                &[],
-                Some(&record.id),
+                status,
+                Some(met.outcome),
+                &met.errors,
+                Some(&met.id),
                 finish.now,
             )?;
-            announce(connection, effects, finish, seq, "WRITE_OPERATION_SUCCESS")?;
-            Ok(WriteStatus::Success)
+            announce(connection, effects, finish, seq, trigger)?;
+            Ok(status)
         }
         _ if !holds_the_lease => Ok(WriteStatus::Pending),
         Verdict::Failed { errors } => {

@@ -4,11 +4,13 @@ use model::{
     KeyId, Secret, Timestamp,
     directory::{Contents, Integration, Settings, Vendor},
     key::{Key, System},
+    record::Kind,
 };
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
 
-use super::{corrupt, database};
+use super::{corrupt, database, records, stamp};
 use crate::{Error, Registration, Sealer, signals::Effects};
 
 /// An integration's body: what is neither a column nor a secret.
@@ -26,7 +28,7 @@ pub(super) fn revision(connection: &Connection) -> Result<i64, Error> {
         .map_err(database)
 }
 
-fn changed(connection: &Connection, effects: &mut Effects) -> Result<(), Error> {
+pub(super) fn changed(connection: &Connection, effects: &mut Effects) -> Result<(), Error> {
     effects.directory = true;
     connection
         .execute(
@@ -116,72 +118,58 @@ pub(super) fn register(
             |row| row.get(0),
         )
         .map_err(database)?;
-    for community in &registration.communities {
-        put(
-            connection,
+    let integration_id = one.id.to_string();
+    let put = |kind: Kind, id: String, x_id: &str, body: Result<Value, _>| {
+        let body = body.map_err(corrupt("a record of the directory"))?;
+        let new = records::New {
+            id: &id,
+            kind,
             lane,
-            "community",
-            &community.id.to_string(),
-            &community.x_id,
-            community,
-            now,
+            integration_id: &integration_id,
+            x_id: Some(x_id),
+            body: &body,
+        };
+        put(connection, &new, now)
+    };
+    for one in &registration.communities {
+        put(
+            Kind::Community,
+            one.id.to_string(),
+            &one.x_id,
+            serde_json::to_value(one),
         )?;
     }
-    for attribution in &registration.attributions {
+    for one in &registration.attributions {
         put(
-            connection,
-            lane,
-            "attribution",
-            &attribution.id.to_string(),
-            &attribution.x_id,
-            attribution,
-            now,
+            Kind::Attribution,
+            one.id.to_string(),
+            &one.x_id,
+            serde_json::to_value(one),
         )?;
     }
-    for agent in &registration.agents {
+    for one in &registration.agents {
         put(
-            connection,
-            lane,
-            "agent",
-            &agent.id.to_string(),
-            &agent.x_id,
-            agent,
-            now,
+            Kind::Agent,
+            one.id.to_string(),
+            &one.x_id,
+            serde_json::to_value(one),
         )?;
     }
     changed(connection, effects)
 }
 
-fn put<T: Serialize>(
-    connection: &Connection,
-    lane: i64,
-    kind: &str,
-    id: &str,
-    x_id: &str,
-    body: &T,
-    now: Timestamp,
-) -> Result<(), Error> {
-    let body = serde_json::to_string(body).map_err(corrupt("a record of the directory"))?;
-    let stored = connection
-        .prepare_cached(
-            "INSERT INTO records (id, kind, lane, x_id, body, created_at, updated_at, last_seen) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, ?6)
-             ON CONFLICT (id) DO UPDATE SET x_id = ?4, body = ?5, updated_at = ?6, last_seen = ?6 WHERE records.lane = ?3 AND records.kind = ?2",
-        )
-        .and_then(|mut sql| sql.execute(params![id, kind, lane, x_id, body, now.as_micros()]));
-    match stored {
-        Ok(0) => Err(Error::Conflict(format!(
-            "the {kind} {id} belongs to another integration"
-        ))),
-        Ok(_) => Ok(()),
-        Err(rusqlite::Error::SqliteFailure(why, _))
-            if why.extended_code == rusqlite::ffi::SQLITE_CONSTRAINT_UNIQUE =>
-        {
-            Err(Error::Conflict(format!(
-                "the {kind} {id} has the vendor's id of another {kind}, {}",
-                model::issue::cut(x_id)
-            )))
+fn put(connection: &Connection, new: &records::New<'_>, now: Timestamp) -> Result<(), Error> {
+    let at = stamp::next(connection, now)?;
+    match records::by_id(connection, new.id)? {
+        None => records::insert(connection, new, at),
+        Some(old) if old.lane == new.lane && old.kind == new.kind => {
+            records::replace(connection, &old, new, at)
         }
-        Err(why) => Err(database(why)),
+        Some(_) => Err(Error::Conflict(format!(
+            "the {} {} belongs to another integration",
+            new.kind.word(),
+            new.id
+        ))),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use model::{
     IntegrationId, JobId, Scope, Timestamp,
-    write::{Call, Confirmed, NewWrite, Operation, Outcome, Write, WriteStatus},
+    write::{Block, Call, Confirmed, NewWrite, Operation, Outcome, Write, WriteStatus},
 };
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
@@ -33,6 +33,7 @@ pub(super) struct Row {
     result: String,
     request: String,
     order_keys: Vec<i64>,
+    blocked_by: Vec<Block>,
 }
 
 impl Row {
@@ -52,6 +53,7 @@ impl Row {
             request: serde_json::to_string(&request)
                 .map_err(|why| Error::Conflict(format!("the write cannot be stored: {why}")))?,
             order_keys: write.order_keys,
+            blocked_by: write.blocked_by,
         })
     }
 
@@ -78,6 +80,9 @@ pub(super) fn accept(
     }
     if let Some(failed) = &write.retry_of {
         retry_is_allowed(connection, failed)?;
+    }
+    for block in &write.blocked_by {
+        not_blocked(connection, block)?;
     }
     let lane: i64 = connection
         .prepare_cached("SELECT n FROM integrations WHERE id = ?1")
@@ -122,6 +127,23 @@ pub(super) fn accept(
         effects.due.insert(write.integration_id);
     }
     Ok(Acceptance::Accepted)
+}
+
+/// What a write would send may depend on how an open one ends: then it has to come after it.
+fn not_blocked(connection: &Connection, block: &Block) -> Result<(), Error> {
+    for seq in order::open(connection, block.key)? {
+        let (job_id, operation): (String, String) = connection
+            .prepare_cached("SELECT job_id, operation FROM writes WHERE seq = ?1")
+            .and_then(|mut sql| sql.query_row([seq], |row| Ok((row.get(0)?, row.get(1)?))))
+            .map_err(database)?;
+        let blocks = Operation::of(&operation).is_some_and(|one| block.operations.contains(&one));
+        if blocks {
+            return Err(Error::Conflict(format!(
+                "an earlier write about the same person has not ended: {job_id}. What this one would send depends on how that one ends. Send it again when write-status no longer says PENDING"
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// Only a failed write may be repeated, and only once: its repeat can be repeated in turn.
@@ -183,24 +205,25 @@ pub(super) fn sweep(connection: &Connection, now: Timestamp, limit: u32) -> Resu
         .map_err(database)
 }
 
+/// The columns that [`read`] reads, of `writes w`, `integrations i`, and `queue q` where the write is open.
+pub(super) const COLUMNS: &str = "w.job_id, i.id, w.community_id, w.operation, w.result, w.request, w.status, w.outcome, coalesce(w.errors, q.errors), w.record_id, coalesce(q.attempt, w.attempts), w.accepted_at, w.completed_at, CASE q.state WHEN 1 THEN q.due_at END, i.vendor";
+
 pub(super) fn find(
     connection: &Connection,
     scope: &Scope,
     job_id: JobId,
 ) -> Result<Option<Write>, Error> {
     let row = connection
-        .prepare_cached(
-            "SELECT i.id, w.community_id, w.operation, w.result, w.request, w.status, w.outcome, coalesce(w.errors, q.errors), w.record_id, coalesce(q.attempt, w.attempts), w.accepted_at, w.completed_at, CASE q.state WHEN 1 THEN q.due_at END \
-             FROM writes w JOIN integrations i ON i.n = w.lane LEFT JOIN queue q ON q.seq = w.seq WHERE w.job_id = ?1",
-        )
-        .and_then(|mut sql| sql.query_row([job_id.to_string()], |row| Ok(read(row, job_id))).optional())
+        .prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM writes w JOIN integrations i ON i.n = w.lane LEFT JOIN queue q ON q.seq = w.seq WHERE w.job_id = ?1"
+        ))
+        .and_then(|mut sql| sql.query_row([job_id.to_string()], |row| Ok(read(row))).optional())
         .map_err(database)?;
     let write = row.transpose()?;
     Ok(write.filter(|write| scope.sees(write.integration_id)))
 }
 
-fn read(row: &rusqlite::Row<'_>, job_id: JobId) -> Result<Write, Error> {
-    let bad = |what: &str| Error::Corrupt(format!("{what} of write {job_id}"));
+pub(super) fn read(row: &rusqlite::Row<'_>) -> Result<Write, Error> {
     let text = |place: usize| row.get::<_, String>(place).map_err(database);
     let maybe = |place: usize| row.get::<_, Option<String>>(place).map_err(database);
     let time = |place: usize| {
@@ -208,28 +231,34 @@ fn read(row: &rusqlite::Row<'_>, job_id: JobId) -> Result<Write, Error> {
             .map(|at| at.map(Timestamp::from_micros))
             .map_err(database)
     };
+    let job_id = text(0)?;
+    let bad = |what: &str| Error::Corrupt(format!("{what} of write {job_id}"));
+    let request: Option<Request> = serde_json::from_str(&text(5)?).ok();
+    let (call, confirmed) = request
+        .map(|request| (request.call, request.confirmed))
+        .unzip();
     Ok(Write {
-        job_id,
-        integration_id: text(0)?.parse().map_err(|_| bad("the integration"))?,
-        community_id: text(1)?.parse().map_err(|_| bad("the community"))?,
-        operation: Operation::of(&text(2)?).ok_or_else(|| bad("the operation"))?,
-        result: text(3)?,
-        call: serde_json::from_str(&text(4)?)
-            .ok()
-            .map(|request: Request| request.call),
-        status: WriteStatus::of(&text(5)?).ok_or_else(|| bad("the status"))?,
-        outcome: maybe(6)?
+        job_id: job_id.parse().map_err(|_| bad("the id"))?,
+        integration_id: text(1)?.parse().map_err(|_| bad("the integration"))?,
+        integration_vendor: text(14)?,
+        community_id: text(2)?.parse().map_err(|_| bad("the community"))?,
+        operation: Operation::of(&text(3)?).ok_or_else(|| bad("the operation"))?,
+        result: text(4)?,
+        call,
+        subject: confirmed.and_then(|confirmed| confirmed.subject),
+        status: WriteStatus::of(&text(6)?).ok_or_else(|| bad("the status"))?,
+        outcome: maybe(7)?
             .map(|word| Outcome::of(&word).ok_or_else(|| bad("the outcome")))
             .transpose()?,
-        errors: maybe(7)?
+        errors: maybe(8)?
             .map(|json| serde_json::from_str(&json))
             .transpose()
             .map_err(corrupt("a stored list of errors"))?
             .unwrap_or_default(),
-        record_id: maybe(8)?,
-        attempts: row.get(9).map_err(database)?,
-        accepted_at: time(10)?.ok_or_else(|| bad("the time"))?,
-        completed_at: time(11)?,
-        next_attempt_at: time(12)?,
+        record_id: maybe(9)?,
+        attempts: row.get(10).map_err(database)?,
+        accepted_at: time(11)?.ok_or_else(|| bad("the time"))?,
+        completed_at: time(12)?,
+        next_attempt_at: time(13)?,
     })
 }

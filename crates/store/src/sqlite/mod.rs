@@ -5,10 +5,15 @@
 mod delivery;
 mod directory;
 mod intake;
+mod lists;
+mod logs;
 mod order;
 mod readers;
 mod records;
 mod schema;
+mod stamp;
+mod sync;
+mod terms;
 mod writer;
 
 use std::{path::Path, sync::Arc, time::Duration};
@@ -28,8 +33,9 @@ use self::{
     writer::{Kind, Writer},
 };
 use crate::{
-    Acceptance, Claim, Depth, Error, Finish, Lane, Lapse, Observer, Once, Page, Registration,
-    Sealer, Signals, Store, Ticket,
+    Acceptance, Claim, Depth, Error, Finish, Lane, Lapse, Observer, Once, Page, Query,
+    Registration, Sealer, Signals, Store, Ticket,
+    history::{Candidate, Diff, DiffQuery, Job, LogQuery, Seen, Tally},
 };
 
 /// How long a connection waits for another process (the command line) to finish its transaction.
@@ -122,6 +128,8 @@ impl Sqlite {
         schema::migrate(&mut connection, now)?;
         directory::contents(&connection, &sealer)?;
         order::build(&mut connection)?;
+        terms::build(&mut connection)?;
+        stamp::build(&connection)?;
         let signals = Arc::new(Signals::default());
         let readers = Readers::open(path)?;
         let writer = Writer::start(connection, signals.clone(), observer)?;
@@ -189,16 +197,121 @@ impl Store for Sqlite {
             .await
     }
 
-    async fn records_list(
+    async fn records_list(&self, scope: &Scope, query: &Query) -> Result<Page<Record>, Error> {
+        let (scope, query) = (scope.clone(), query.clone());
+        self.readers
+            .read(move |connection| lists::list(connection, &scope, &query))
+            .await
+    }
+
+    async fn writes_list(&self, scope: &Scope, query: &LogQuery) -> Result<Vec<Write>, Error> {
+        let (scope, query) = (scope.clone(), query.clone());
+        self.readers
+            .read(move |connection| logs::writes(connection, &scope, &query))
+            .await
+    }
+
+    async fn jobs_list(&self, scope: &Scope, query: &LogQuery) -> Result<Vec<Job>, Error> {
+        let (scope, query) = (scope.clone(), query.clone());
+        self.readers
+            .read(move |connection| logs::jobs(connection, &scope, &query))
+            .await
+    }
+
+    async fn diffs_list(&self, scope: &Scope, query: &DiffQuery) -> Result<Page<Diff>, Error> {
+        let (scope, query) = (scope.clone(), query.clone());
+        self.readers
+            .read(move |connection| logs::diffs(connection, &scope, &query))
+            .await
+    }
+
+    async fn sync_request(
         &self,
         scope: &Scope,
-        kind: RecordKind,
-        offset: u64,
-        limit: u64,
-    ) -> Result<Page<Record>, Error> {
-        let scope = scope.clone();
+        id: IntegrationId,
+        now: Timestamp,
+    ) -> Result<bool, Error> {
+        if !scope.sees(id) {
+            return Ok(false);
+        }
+        self.writer
+            .write(Kind::Other, move |connection, effects| {
+                sync::request(connection, effects, id, now)
+            })
+            .await
+    }
+
+    async fn syncs_due(&self) -> Result<Vec<(IntegrationId, Timestamp)>, Error> {
+        self.readers.read(sync::due).await
+    }
+
+    async fn sync_begin(
+        &self,
+        id: IntegrationId,
+        job_id: JobId,
+        now: Timestamp,
+        next_at: Timestamp,
+    ) -> Result<(), Error> {
+        self.writer
+            .write(Kind::Other, move |connection, _| {
+                sync::begin(connection, id, job_id, now, next_at)
+            })
+            .await
+    }
+
+    async fn sync_candidates(
+        &self,
+        id: IntegrationId,
+        newest: u64,
+        stalest: u64,
+    ) -> Result<Vec<Candidate>, Error> {
         self.readers
-            .read(move |connection| records::list(connection, &scope, kind, offset, limit))
+            .read(move |connection| sync::candidates(connection, id, newest, stalest))
+            .await
+    }
+
+    async fn sync_record(
+        &self,
+        id: IntegrationId,
+        job_id: JobId,
+        seen: Vec<Seen>,
+        now: Timestamp,
+    ) -> Result<Tally, Error> {
+        self.writer
+            .write(Kind::Other, move |connection, effects| {
+                sync::record(connection, effects, id, job_id, &seen, now)
+            })
+            .await
+    }
+
+    async fn sync_end(
+        &self,
+        job_id: JobId,
+        status: WriteStatus,
+        tally: Tally,
+        now: Timestamp,
+        next_at: Option<Timestamp>,
+    ) -> Result<(), Error> {
+        self.writer
+            .write(Kind::Other, move |connection, _| {
+                sync::end(connection, job_id, status, &tally, now, next_at)
+            })
+            .await
+    }
+
+    async fn syncs_void(&self, now: Timestamp) -> Result<u64, Error> {
+        self.writer
+            .write(Kind::Other, move |connection, _| {
+                sync::void(connection, now)
+            })
+            .await
+    }
+
+    async fn history_sweep(&self, before: Timestamp, limit: u32) -> Result<u64, Error> {
+        self.writer
+            .write(Kind::Other, move |connection, _| {
+                logs::sweep(connection, before, limit)
+            })
             .await
     }
 

@@ -79,6 +79,14 @@ fn first(connection: &Connection, key: i64) -> Result<Option<i64>, Error> {
         .map_err(database)
 }
 
+/// The open writes with a key, the earliest first.
+pub(super) fn open(connection: &Connection, key: i64) -> Result<Vec<i64>, Error> {
+    connection
+        .prepare_cached("SELECT seq FROM temp.queue_order WHERE order_key = ?1 ORDER BY seq")
+        .and_then(|mut sql| sql.query_map([key], |row| row.get(0))?.collect())
+        .map_err(database)
+}
+
 /// Takes out a write whose row of the queue is gone, and makes ready those that waited for it alone.
 pub(super) fn leave(
     connection: &Connection,

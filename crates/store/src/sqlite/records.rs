@@ -1,76 +1,367 @@
-//! Records: made and changed by what a vendor confirms, found and listed.
+//! Records: made and changed by what a vendor confirms or shows, and found by id.
+//!
+//! Guarantee: a change that changes nothing leaves a record's `updated_at`; one that does is kept as a diff, in the same transaction.
 
 use model::{
     Scope, Timestamp,
     record::{Kind, Record},
+    write::{Confirmed, Operation, Outcome},
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
-use super::{corrupt, database, intake::Request};
-use crate::{Error, Page};
+use super::{corrupt, database, intake::Request, stamp, terms};
+use crate::Error;
 
-const PROSPECT: &str = Kind::Prospect.word();
+/// Upcoming records that one may take the place of, at most: a person has one or two.
+const REPLACED_MAX_ROWS: u32 = 100;
+
+/// A record as it is stored.
+pub(super) struct Stored {
+    pub(super) seq: i64,
+    pub(super) id: String,
+    pub(super) kind: Kind,
+    pub(super) lane: i64,
+    pub(super) integration_id: String,
+    pub(super) body: Value,
+    pub(super) updated_at: Timestamp,
+}
+
+/// A record to be stored.
+pub(super) struct New<'a> {
+    pub(super) id: &'a str,
+    pub(super) kind: Kind,
+    pub(super) lane: i64,
+    pub(super) integration_id: &'a str,
+    pub(super) x_id: Option<&'a str>,
+    pub(super) body: &'a Value,
+}
 
 /// The record that a confirmation made or met.
 pub(super) struct Met {
     pub(super) id: String,
-    pub(super) is_new: bool,
+    pub(super) outcome: Outcome,
+    /// What is missing, when the vendor did something else than was meant.
+    pub(super) errors: Vec<String>,
 }
 
-/// Makes or changes the record that write `seq` is confirmed to be, under the vendor's id.
-pub(super) fn confirm(
+/// Where a record's columns stand for [`stored`].
+const STORED: &str = "SELECT r.seq, r.id, r.kind, r.lane, i.id, r.body, r.updated_at FROM records r JOIN integrations i ON i.n = r.lane";
+
+/// Reads what [`STORED`] selects, with `condition` behind it.
+fn stored(
     connection: &Connection,
-    seq: i64,
-    x_id: &str,
-    new_id: &str,
-    now: Timestamp,
-) -> Result<Met, Error> {
-    let (lane, request): (i64, String) = connection
-        .prepare_cached("SELECT lane, request FROM writes WHERE seq = ?1")
-        .and_then(|mut sql| sql.query_row([seq], |row| Ok((row.get(0)?, row.get(1)?))))
-        .map_err(database)?;
-    let request: Request = serde_json::from_str(&request).map_err(corrupt("a stored request"))?;
-    let known: Option<(i64, String, String)> = connection
-        .prepare_cached(
-            "SELECT seq, id, body FROM records WHERE lane = ?1 AND kind = ?2 AND x_id = ?3",
-        )
+    condition: &str,
+    values: impl rusqlite::Params,
+) -> Result<Option<Stored>, Error> {
+    let row: Option<(String, Stored)> = connection
+        .prepare_cached(&format!("{STORED} WHERE {condition}"))
         .and_then(|mut sql| {
-            sql.query_row(params![lane, PROSPECT, x_id], |row| {
-                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+            sql.query_row(values, |row| {
+                let kind: String = row.get(2)?;
+                let stored = Stored {
+                    seq: row.get(0)?,
+                    id: row.get(1)?,
+                    // A kind that is not known cannot have been asked for.
+                    kind: Kind::of(&kind).ok_or(rusqlite::Error::InvalidQuery)?,
+                    lane: row.get(3)?,
+                    integration_id: row.get(4)?,
+                    body: Value::Null,
+                    updated_at: row.get(6).map(Timestamp::from_micros)?,
+                };
+                Ok((row.get(5)?, stored))
             })
             .optional()
         })
         .map_err(database)?;
-    let Some((record_seq, id, body)) = known else {
-        connection
-            .prepare_cached("INSERT INTO records (id, kind, lane, x_id, body, created_at, updated_at, last_seen) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, ?6)")
-            .and_then(|mut sql| sql.execute(params![new_id, PROSPECT, lane, x_id, request.confirmed.create.to_string(), now.as_micros()]))
-            .map_err(database)?;
-        return Ok(Met {
-            id: new_id.to_owned(),
-            is_new: true,
-        });
+    row.map(|(body, stored)| {
+        let body = serde_json::from_str(&body).map_err(corrupt("a stored record"))?;
+        Ok(Stored { body, ..stored })
+    })
+    .transpose()
+}
+
+pub(super) fn by_x_id(
+    connection: &Connection,
+    lane: i64,
+    kind: Kind,
+    x_id: &str,
+) -> Result<Option<Stored>, Error> {
+    stored(
+        connection,
+        "r.lane = ?1 AND r.kind = ?2 AND r.x_id = ?3",
+        params![lane, kind.word(), x_id],
+    )
+}
+
+pub(super) fn by_id(connection: &Connection, id: &str) -> Result<Option<Stored>, Error> {
+    stored(connection, "r.id = ?1", [id])
+}
+
+/// Stores a record that is new.
+pub(super) fn insert(connection: &Connection, new: &New<'_>, at: Timestamp) -> Result<(), Error> {
+    connection
+        .prepare_cached("INSERT INTO records (id, kind, lane, x_id, body, created_at, updated_at, last_seen) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, ?6)")
+        .and_then(|mut sql| sql.execute(params![new.id, new.kind.word(), new.lane, new.x_id, new.body.to_string(), at.as_micros()]))
+        .map_err(|why| match why {
+            rusqlite::Error::SqliteFailure(why, _)
+                if why.extended_code == rusqlite::ffi::SQLITE_CONSTRAINT_UNIQUE =>
+            {
+                taken(new)
+            }
+            why => database(why),
+        })?;
+    let subject = terms::Subject {
+        seq: connection.last_insert_rowid(),
+        kind: new.kind,
+        integration_id: new.integration_id,
     };
-    let mut body: Value = serde_json::from_str(&body).map_err(corrupt("a stored record"))?;
-    if let (Value::Object(body), Value::Object(update)) = (&mut body, request.confirmed.update) {
-        body.extend(update);
+    terms::enter(connection, subject, new.body)
+}
+
+fn taken(new: &New<'_>) -> Error {
+    let (kind, id) = (new.kind.word(), new.id);
+    let x_id = model::issue::cut(new.x_id.unwrap_or_default());
+    Error::Conflict(format!(
+        "the {kind} {id} has the vendor's id of another {kind}, {x_id}"
+    ))
+}
+
+/// Puts another body, and perhaps another vendor's id, in the place of a record's own.
+pub(super) fn replace(
+    connection: &Connection,
+    old: &Stored,
+    new: &New<'_>,
+    at: Timestamp,
+) -> Result<(), Error> {
+    connection
+        .prepare_cached(
+            "UPDATE records SET x_id = ?2, body = ?3, updated_at = ?4, last_seen = ?4 WHERE seq = ?1",
+        )
+        .and_then(|mut sql| {
+            sql.execute(params![old.seq, new.x_id, new.body.to_string(), at.as_micros()])
+        })
+        .map_err(|why| match why {
+            rusqlite::Error::SqliteFailure(why, _)
+                if why.extended_code == rusqlite::ffi::SQLITE_CONSTRAINT_UNIQUE =>
+            {
+                taken(new)
+            }
+            why => database(why),
+        })?;
+    terms::follow(connection, subject_of(old), &old.body, new.body)
+}
+
+fn subject_of(stored: &Stored) -> terms::Subject<'_> {
+    terms::Subject {
+        seq: stored.seq,
+        kind: stored.kind,
+        integration_id: &stored.integration_id,
+    }
+}
+
+/// Lays `update` over a record that was seen at the vendor. `true` when that changed it.
+pub(super) fn change(
+    connection: &Connection,
+    stored: &Stored,
+    update: &Map<String, Value>,
+    job_id: &str,
+    at: Timestamp,
+) -> Result<bool, Error> {
+    let (mut new, mut previous) = (Map::new(), Map::new());
+    for (name, value) in update {
+        let old = &stored.body[name];
+        if old != value {
+            new.insert(name.clone(), value.clone());
+            previous.insert(name.clone(), old.clone());
+        }
+    }
+    if new.is_empty() {
+        connection
+            .prepare_cached("UPDATE records SET last_seen = ?2 WHERE seq = ?1")
+            .and_then(|mut sql| sql.execute(params![stored.seq, at.as_micros()]))
+            .map_err(database)?;
+        return Ok(false);
+    }
+    let mut body = stored.body.clone();
+    if let Value::Object(body) = &mut body {
+        body.extend(new.clone());
     }
     connection
         .prepare_cached(
             "UPDATE records SET body = ?2, updated_at = ?3, last_seen = ?3 WHERE seq = ?1",
         )
-        .and_then(|mut sql| sql.execute(params![record_seq, body.to_string(), now.as_micros()]))
+        .and_then(|mut sql| sql.execute(params![stored.seq, body.to_string(), at.as_micros()]))
         .map_err(database)?;
-    Ok(Met { id, is_new: false })
+    terms::follow(connection, subject_of(stored), &stored.body, &body)?;
+    connection
+        .prepare_cached("INSERT INTO diffs (at, lane, kind, record_id, job_id, diff) VALUES (?1, ?2, ?3, ?4, ?5, ?6)")
+        .and_then(|mut sql| {
+            let diff = json!({ "new": new, "previous": previous }).to_string();
+            sql.execute(params![at.as_micros(), stored.lane, stored.kind.word(), stored.id, job_id, diff])
+        })
+        .map_err(database)?;
+    Ok(true)
+}
+
+/// A write that is confirmed.
+struct Asked {
+    lane: i64,
+    integration_id: String,
+    job_id: String,
+    operation: Operation,
+    confirmed: Confirmed,
+}
+
+fn asked(connection: &Connection, seq: i64) -> Result<Asked, Error> {
+    let (lane, integration_id, job_id, operation, request): (i64, String, String, String, String) = connection
+        .prepare_cached("SELECT w.lane, i.id, w.job_id, w.operation, w.request FROM writes w JOIN integrations i ON i.n = w.lane WHERE w.seq = ?1")
+        .and_then(|mut sql| {
+            sql.query_row([seq], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
+            })
+        })
+        .map_err(database)?;
+    let request: Request = serde_json::from_str(&request).map_err(corrupt("a stored request"))?;
+    Ok(Asked {
+        lane,
+        integration_id,
+        job_id,
+        operation: Operation::of(&operation)
+            .ok_or_else(|| Error::Corrupt(format!("the operation of write {seq}")))?,
+        confirmed: request.confirmed,
+    })
+}
+
+/// Makes or changes the record that write `seq` is confirmed to be, under the vendor's id if it gave one.
+pub(super) fn confirm(
+    connection: &Connection,
+    seq: i64,
+    x_id: Option<&str>,
+    new_id: &str,
+    now: Timestamp,
+) -> Result<Met, Error> {
+    let asked = asked(connection, seq)?;
+    let (kind, at) = (asked.operation.kind(), stamp::next(connection, now)?);
+    let known = match x_id {
+        Some(x_id) => by_x_id(connection, asked.lane, kind, x_id)?,
+        None => None,
+    };
+    let (id, is_new, is_changed) = match known {
+        Some(known) => {
+            let update = as_object(asked.confirmed.update);
+            let is_changed = change(connection, &known, &update, &asked.job_id, at)?;
+            (known.id, false, is_changed)
+        }
+        None => {
+            let new = New {
+                id: new_id,
+                kind,
+                lane: asked.lane,
+                integration_id: &asked.integration_id,
+                x_id,
+                body: &asked.confirmed.create,
+            };
+            insert(connection, &new, at)?;
+            (new_id.to_owned(), true, true)
+        }
+    };
+    let plain = if is_new {
+        Outcome::Created
+    } else {
+        Outcome::Matched
+    };
+    let mut errors = Vec::new();
+    let outcome = match asked.operation {
+        Operation::ProspectCreate | Operation::EventCreate => plain,
+        Operation::ListingCreate if is_new => plain,
+        Operation::ListingCreate => Outcome::Updated,
+        Operation::ProspectUpdate => match &asked.confirmed.subject {
+            Some(subject) if *subject != id => {
+                errors.push(format!(
+                    "The vendor found another record by the contact and made the change there: {id}. Prospect {subject} was not changed. Look at both at the vendor"
+                ));
+                plain
+            }
+            _ => Outcome::Updated,
+        },
+        Operation::AppointmentCreate => {
+            let create = &asked.confirmed.create;
+            let given_way = give_way(
+                connection,
+                &asked.job_id,
+                &asked.confirmed.replaces,
+                &id,
+                create,
+                at,
+            )?;
+            if given_way || (!is_new && is_changed) {
+                Outcome::Replaced
+            } else {
+                plain
+            }
+        }
+    };
+    Ok(Met {
+        id,
+        outcome,
+        errors,
+    })
+}
+
+/// Marks the upcoming appointments that appointment `id` took the place of. `true` when there are any.
+fn give_way(
+    connection: &Connection,
+    job_id: &str,
+    replaces: &[(String, String)],
+    id: &str,
+    create: &Value,
+    at: Timestamp,
+) -> Result<bool, Error> {
+    let kind = Kind::Appointment;
+    let mut any = false;
+    for (field, value) in replaces {
+        let Some(filter) = kind.filters().iter().find(|one| one.name == field) else {
+            continue;
+        };
+        let term = terms::of_value(kind, filter, "", value);
+        let ids: Vec<String> = connection
+            .prepare_cached("SELECT r.id FROM record_terms t JOIN records r ON r.seq = t.seq WHERE t.term = ?1 AND r.id <> ?2 ORDER BY t.seq DESC LIMIT ?3")
+            .and_then(|mut sql| sql.query_map(params![term, id, REPLACED_MAX_ROWS], |row| row.get(0))?.collect())
+            .map_err(database)?;
+        for earlier in ids {
+            let Some(earlier) = by_id(connection, &earlier)? else {
+                continue;
+            };
+            let starts_at = earlier.body["starts_at"]
+                .as_str()
+                .and_then(|text| Timestamp::parse(text).ok());
+            let is_upcoming = starts_at.is_some_and(|starts_at| starts_at > at);
+            if is_upcoming
+                && earlier.body["community_id"] == create["community_id"]
+                && earlier.body["status"] == create["status"]
+            {
+                let update = as_object(json!({ "status": "REPLACED", "replaced_by": id }));
+                any |= change(connection, &earlier, &update, job_id, at)?;
+            }
+        }
+    }
+    Ok(any)
+}
+
+pub(super) fn as_object(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(object) => object,
+        _ => Map::new(),
+    }
 }
 
 /// The columns that [`read`] reads.
-const COLUMNS: &str =
+pub(super) const COLUMNS: &str =
     "r.id, i.id, i.vendor, r.x_id, r.body, r.created_at, r.updated_at, r.last_seen";
 
 /// A record, and its body still to be read.
-fn read(row: &Row<'_>) -> rusqlite::Result<(String, Record)> {
+pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<(String, Record)> {
     let time = |place: usize| row.get(place).map(Timestamp::from_micros);
     let record = Record {
         id: row.get(0)?,
@@ -85,7 +376,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<(String, Record)> {
     Ok((row.get(4)?, record))
 }
 
-fn assemble((body, record): (String, Record)) -> Result<Record, Error> {
+pub(super) fn assemble((body, record): (String, Record)) -> Result<Record, Error> {
     let body = serde_json::from_str(&body).map_err(corrupt("a stored record"))?;
     Ok(Record { body, ..record })
 }
@@ -111,40 +402,4 @@ pub(super) fn find(
         .map_err(database)?
         .map(assemble)
         .transpose()
-}
-
-pub(super) fn list(
-    connection: &Connection,
-    scope: &Scope,
-    kind: Kind,
-    offset: u64,
-    limit: u64,
-) -> Result<Page<Record>, Error> {
-    let mine = limited_to(scope);
-    let whose = "r.kind = ?1 AND (?2 IS NULL OR i.id IN (SELECT value FROM json_each(?2)))";
-    let total: i64 = connection
-        .prepare_cached(&format!(
-            "SELECT count(*) FROM records r JOIN integrations i ON i.n = r.lane WHERE {whose}"
-        ))
-        .and_then(|mut sql| sql.query_row(params![kind.word(), mine], |row| row.get(0)))
-        .map_err(database)?;
-    let total = total.unsigned_abs();
-    let offset_rows = i64::try_from(offset).unwrap_or(i64::MAX);
-    let limit_rows = i64::try_from(limit).unwrap_or(i64::MAX);
-    let rows: Vec<(String, Record)> = connection
-        .prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM records r JOIN integrations i ON i.n = r.lane WHERE {whose} ORDER BY r.seq DESC LIMIT ?3 OFFSET ?4"
-        ))
-        .and_then(|mut sql| sql.query_map(params![kind.word(), mine, limit_rows, offset_rows], read)?.collect())
-        .map_err(database)?;
-    let rows = rows
-        .into_iter()
-        .map(assemble)
-        .collect::<Result<Vec<_>, _>>()?;
-    let has_more = offset.saturating_add(rows.len() as u64) < total && !rows.is_empty();
-    Ok(Page {
-        rows,
-        total,
-        has_more,
-    })
 }

@@ -270,6 +270,7 @@ fn in_savepoint(
         effects.due.extend(own.due);
         effects.ended.extend(own.ended);
         effects.directory |= own.directory;
+        effects.sync |= own.sync;
         step(connection, "RELEASE request")
     } else {
         step(connection, "ROLLBACK TO request").and_then(|()| step(connection, "RELEASE request"))

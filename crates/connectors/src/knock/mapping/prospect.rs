@@ -1,21 +1,22 @@
 //! A prospect as Knock's guest card.
 //!
-//! Guarantee: a field left out, or blank, is left out; rounding never narrows a budget.
+//! Guarantee: a field left out, or blank, is left out; a change names the card by every contact that is known and stays, so that Knock finds that card
+//! and makes no other.
 
 use model::{
     Issue,
-    contact::Phone,
-    resources::prospect::{Checked, Prospect},
+    resources::prospect::{Checked, CheckedUpdate, Prospect},
     vocabulary::Vocabulary,
     write::{Call, Confirmed},
 };
 use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
 
+use super::{
+    body::{Body, Words, stated, text},
+    order::Order,
+    profile::Profile,
+};
 use crate::Prepared;
-
-/// Knock's words for 0, 1, 2, and 3 or more bedrooms.
-const BEDROOMS: [&str; 4] = ["STUDIO", "1_BEDROOM", "2_BEDROOMS", "3_OR_MORE_BEDROOMS"];
 
 /// What a repeated POST changes on a card that Knock already holds; so that is what changes on our record. The rest stays as it was first sent.
 const CHANGED_BY_A_REPEAT: [&str; 12] = [
@@ -39,127 +40,59 @@ const CHANGED_BY_A_REPEAT: [&str; 12] = [
 /// When the vocabulary has no word for a value.
 pub fn create(prospect: &Checked, vocabulary: &Vocabulary) -> Result<Prepared, Vec<Issue>> {
     let input = &prospect.input;
-    let mut issues = Vec::new();
-    let mut word = |field: &str, ours: &str| {
-        let literal = vocabulary.literal(field, ours).map(str::to_owned);
-        if literal.is_none() {
-            issues.push(Issue::custom(
-                field,
-                format!("Knock has no word for {}", model::issue::cut(ours)),
-            ));
-        }
-        literal
-    };
-    let pets = input
-        .pets
-        .as_ref()
-        .map(|pets| without_repeats(pets.iter().filter_map(|pet| word("pets", pet))));
-    let first_contact_type = input
-        .first_contact_type
-        .as_ref()
-        .and_then(|kind| word("first_contact_type", kind));
-    if !issues.is_empty() {
-        return Err(issues);
-    }
-    let bedrooms = input.desired_num_bedrooms.as_ref().map(|numbers| {
-        without_repeats(
-            numbers
-                .iter()
-                .filter_map(|number| BEDROOMS.get(usize::try_from(*number).ok()?))
-                .map(|&word| word.to_owned()),
-        )
-    });
+    let mut words = Words::of(vocabulary);
+    let pets = words.list("pets", input.pets.as_deref());
+    let first_contact_type = words.one("first_contact_type", input.first_contact_type.as_deref());
+    words.finish()?;
 
-    let mut body = Map::new();
-    let mut put = |name: &str, value: Option<Value>| {
-        if let Some(value) = value {
-            body.insert(name.to_owned(), value);
-        }
+    let mut body = Body::default();
+    body.put("communityId", Some(prospect.community.x_id.as_str()));
+    body.put("sourceTitle", Some(prospect.attribution.x_id.as_str()));
+    let agent = prospect.agent.as_ref();
+    body.put("agent", agent.map(|one| json!({ "username": one.x_id })));
+    let profile = Profile {
+        email: prospect.email.as_ref(),
+        phone: prospect.phone.as_ref(),
+        first_name: input.first_name.as_deref(),
+        last_name: input.last_name.as_deref(),
+        move_in_date: prospect.move_in_date,
+        bedrooms: input.desired_num_bedrooms.as_deref(),
+        occupants: input.number_of_occupants,
+        lease_term_in_months: input.lease_term_in_months,
+        rent_minimum_in_cents: input.rent_minimum_in_cents,
+        rent_maximum_in_cents: input.rent_maximum_in_cents,
+        pets,
     };
-    put("communityId", Some(json!(prospect.community.x_id)));
-    put("sourceTitle", Some(json!(prospect.attribution.x_id)));
-    put(
-        "agent",
-        prospect
-            .agent
-            .as_ref()
-            .map(|agent| json!({ "username": agent.x_id })),
-    );
-    put("firstName", text(input.first_name.as_deref()));
-    put("lastName", text(input.last_name.as_deref()));
-    put(
-        "email",
-        prospect.email.as_ref().map(|email| json!(email.as_str())),
-    );
-    put(
-        "phone",
-        prospect
-            .phone
-            .as_ref()
-            .map(|phone| json!(phone.national_us().unwrap_or(phone.as_str()))),
-    );
-    put("address", text(input.address_1.as_deref()));
-    put("city", text(input.city.as_deref()));
-    put("state", text(input.state.as_deref()));
-    put("zip", text(input.zip.as_deref()));
-    put(
-        "moveDate",
-        prospect.move_in_date.map(|date| json!(date.to_string())),
-    );
-    put("bedrooms", bedrooms.map(Value::from));
-    put("occupants", input.number_of_occupants.map(Value::from));
-    put(
-        "leaseTermMonths",
-        input.lease_term_in_months.map(Value::from),
-    );
-    put(
-        "minBudget",
-        input.rent_minimum_in_cents.map(|cents| json!(cents / 100)),
-    );
-    put(
-        "maxBudget",
-        input
-            .rent_maximum_in_cents
-            .map(|cents| json!(cents / 100 + i64::from(cents % 100 > 0))),
-    );
-    put("message", text(input.notes.as_deref()));
-    put("pets", pets.map(Value::from));
-    put("firstContactType", first_contact_type.map(Value::from));
-    put("autorespond", input.subscribe.map(Value::from));
+    profile.put_into(&mut body);
+    body.put("address", text(input.address_1.as_deref()));
+    body.put("city", text(input.city.as_deref()));
+    body.put("state", text(input.state.as_deref()));
+    body.put("zip", text(input.zip.as_deref()));
+    body.put("message", text(input.notes.as_deref()));
+    body.put("firstContactType", first_contact_type);
+    body.put("autorespond", input.subscribe);
 
+    let order = Order::within(prospect.integration.id, prospect.community.id);
     Ok(Prepared {
-        call: Call {
-            method: "POST".to_owned(),
-            path: "/prospect".to_owned(),
-            x_community_id: prospect.community.x_id.clone(),
-            body: Value::Object(body),
-        },
+        call: call(&prospect.community.x_id, body),
         confirmed: confirmed(prospect),
-        order_keys: order_keys(prospect),
+        order_keys: order.contacts(prospect.email.as_ref(), prospect.phone.as_ref()),
+        blocked_by: Vec::new(),
     })
 }
 
-/// A text as given, trimmed; nothing when blank.
-fn text(given: Option<&str>) -> Option<Value> {
-    given
-        .map(str::trim)
-        .filter(|text| !text.is_empty())
-        .map(Value::from)
-}
-
-fn without_repeats(words: impl Iterator<Item = String>) -> Vec<String> {
-    let mut seen = Vec::new();
-    for word in words {
-        if !seen.contains(&word) {
-            seen.push(word);
-        }
+fn call(x_community_id: &str, body: Body) -> Call {
+    Call {
+        method: "POST".to_owned(),
+        path: "/prospect".to_owned(),
+        x_community_id: x_community_id.to_owned(),
+        body: body.finish(),
     }
-    seen
 }
 
 fn confirmed(prospect: &Checked) -> Confirmed {
     let input = &prospect.input;
-    let record = Prospect {
+    let record = stated(&Prospect {
         x_community_id: Some(prospect.community.x_id.clone()),
         x_attribution_id: Some(prospect.attribution.x_id.clone()),
         x_agent_id: prospect.agent.as_ref().map(|agent| agent.x_id.clone()),
@@ -174,173 +107,149 @@ fn confirmed(prospect: &Checked) -> Confirmed {
             .phone
             .as_ref()
             .map(|phone| phone.as_str().to_owned()),
-        first_name: input.first_name.clone(),
-        last_name: input.last_name.clone(),
-        address_1: input.address_1.clone(),
-        city: input.city.clone(),
-        state: input.state.clone(),
-        zip: input.zip.clone(),
+        first_name: text(input.first_name.as_deref()),
+        last_name: text(input.last_name.as_deref()),
+        address_1: text(input.address_1.as_deref()),
+        city: text(input.city.as_deref()),
+        state: text(input.state.as_deref()),
+        zip: text(input.zip.as_deref()),
         move_in_date: prospect.move_in_date.map(|date| date.to_string()),
         number_of_occupants: input.number_of_occupants,
         lease_term_in_months: input.lease_term_in_months,
         rent_minimum_in_cents: input.rent_minimum_in_cents,
         rent_maximum_in_cents: input.rent_maximum_in_cents,
-        notes: input.notes.clone(),
+        notes: text(input.notes.as_deref()),
         desired_num_bedrooms: input.desired_num_bedrooms.clone(),
         pets: input.pets.clone(),
         subscribe: input.subscribe,
         first_contact_type: input.first_contact_type.clone(),
         ..Prospect::default()
-    };
-    let stated: Map<String, Value> = match serde_json::to_value(record) {
-        // What is absent needs no place in the store: it reads back as null.
-        Ok(Value::Object(all)) => all
-            .into_iter()
-            .filter(|(_, value)| !value.is_null() && value.as_str() != Some(""))
-            .collect(),
-        _ => Map::new(),
-    };
-    let update = stated
-        .iter()
-        .filter(|(name, _)| CHANGED_BY_A_REPEAT.contains(&name.as_str()))
-        .map(|(name, value)| (name.clone(), value.clone()))
-        .collect();
+    });
     Confirmed {
-        update: Value::Object(update),
-        create: Value::Object(stated),
+        update: Value::Object(changed_by_a_repeat(&record)),
+        create: Value::Object(record),
+        ..Confirmed::default()
     }
 }
 
-/// Knock matches by email or phone within a community, so writes that share either must not race.
-fn order_keys(prospect: &Checked) -> Vec<i64> {
-    let key = |kind: &str, contact: &str| {
-        let mut hash = Sha256::new();
-        for part in [
-            &*prospect.integration.id.to_string(),
-            &*prospect.community.id.to_string(),
-            kind,
-            contact,
-        ] {
-            hash.update(part.as_bytes());
-            hash.update([0]);
-        }
-        let digest: [u8; 32] = hash.finalize().into();
-        let (head, _) = digest.split_at(8);
-        head.iter()
-            .fold(0_i64, |number, byte| (number << 8) | i64::from(*byte))
+fn changed_by_a_repeat(record: &Map<String, Value>) -> Map<String, Value> {
+    record
+        .iter()
+        .filter(|(name, _)| CHANGED_BY_A_REPEAT.contains(&name.as_str()))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect()
+}
+
+/// `POST /prospect` that changes the card of a prospect that is known.
+///
+/// # Errors
+/// When the record lacks what Knock wants with every card.
+pub fn update(change: &CheckedUpdate) -> Result<Prepared, Vec<Issue>> {
+    let (input, known) = (&change.input, &change.known);
+    let Some(source) = &known.x_attribution_id else {
+        return Err(vec![Issue::new(
+            "custom",
+            Vec::new(),
+            "This prospect has no attribution, which Knock wants with every change. Change it at Knock",
+            Value::Null,
+        )]);
     };
-    let email = prospect
-        .email
-        .as_ref()
-        .map(|email| key("email", &email.matching()));
-    let phone = prospect
-        .phone
-        .as_ref()
-        .map(Phone::as_str)
-        .map(|phone| key("phone", phone));
-    email.into_iter().chain(phone).collect()
+    let mut body = Body::default();
+    body.put("communityId", Some(change.community.x_id.as_str()));
+    body.put("sourceTitle", Some(source.as_str()));
+    let agent = change.agent.as_ref();
+    body.put("agent", agent.map(|one| json!({ "username": one.x_id })));
+    let profile = Profile {
+        email: change.email.as_ref(),
+        phone: change.phone.as_ref(),
+        first_name: input.first_name.as_deref(),
+        last_name: input.last_name.as_deref(),
+        move_in_date: change.move_in_date,
+        bedrooms: input.desired_num_bedrooms.as_deref(),
+        occupants: input.number_of_occupants,
+        lease_term_in_months: input.lease_term_in_months,
+        rent_minimum_in_cents: input.rent_minimum_in_cents,
+        rent_maximum_in_cents: input.rent_maximum_in_cents,
+        pets: None,
+    };
+    profile.put_into(&mut body);
+
+    let order = Order::within(change.integration.id, change.community.id);
+    let mut contacts = order.contacts(known.email.as_ref(), known.phone.as_ref());
+    contacts.extend(order.contacts(change.email.as_ref(), change.phone.as_ref()));
+    contacts.sort_unstable();
+    contacts.dedup();
+    let blocked_by = order.blocks(&contacts, &known.x_id);
+    let mut order_keys = contacts;
+    order_keys.push(order.prospect(&known.x_id));
+    if change.changes_contact {
+        order_keys.push(order.contact_change(&known.x_id));
+    }
+    Ok(Prepared {
+        call: call(&change.community.x_id, body),
+        confirmed: confirmed_update(change, source),
+        order_keys,
+        blocked_by,
+    })
+}
+
+fn confirmed_update(change: &CheckedUpdate, source: &str) -> Confirmed {
+    let input = &change.input;
+    // Should Knock answer with a card that is new to us, this is what is known of it.
+    let record = stated(&Prospect {
+        x_community_id: Some(change.community.x_id.clone()),
+        x_attribution_id: Some(source.to_owned()),
+        x_agent_id: change.agent.as_ref().map(|agent| agent.x_id.clone()),
+        community_id: Some(change.community.id.to_string()),
+        agent_id: change.agent.as_ref().map(|agent| agent.id.to_string()),
+        email_1: change.email.as_ref().map(|email| email.as_str().to_owned()),
+        phone_1: change.phone.as_ref().map(|phone| phone.as_str().to_owned()),
+        first_name: text(input.first_name.as_deref()),
+        last_name: text(input.last_name.as_deref()),
+        move_in_date: change.move_in_date.map(|date| date.to_string()),
+        number_of_occupants: input.number_of_occupants,
+        lease_term_in_months: input.lease_term_in_months,
+        rent_minimum_in_cents: input.rent_minimum_in_cents,
+        rent_maximum_in_cents: input.rent_maximum_in_cents,
+        desired_num_bedrooms: input.desired_num_bedrooms.clone(),
+        ..Prospect::default()
+    });
+    Confirmed {
+        update: Value::Object(changed_by_a_repeat(&record)),
+        create: Value::Object(record),
+        subject: Some(change.known.id.clone()),
+        ..Confirmed::default()
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use model::{
-        AgentId, AttributionId, CommunityId, Directory, Entropy, IntegrationId, Scope, Secret,
-        Timestamp,
-        directory::{Agent, Attribution, Community, Contents, Integration, Settings, Vendor},
-        key::{Key, Permission, System, hex, token_hash, token_new},
-        resources::prospect::{ProspectCreate, rules},
+        directory::Vendor,
+        resources::prospect::{ProspectCreate, ProspectUpdate, rules},
+        write::Operation,
     };
     use proptest::prelude::*;
 
     use super::*;
-    use crate::knock::vocabulary;
-
-    struct Fixed(u8);
-    impl Entropy for Fixed {
-        fn bytes(&self) -> [u8; 16] {
-            [self.0; 16]
-        }
-    }
-
-    /// A directory with one of everything, and a scope that sees it.
-    fn world() -> (Directory, Scope, Value) {
-        let now = Timestamp::ZERO;
-        let integration_id = IntegrationId::new(now, &Fixed(1));
-        let community_id = CommunityId::new(now, &Fixed(2));
-        let token = token_new(System::Sandbox, &Fixed(3));
-        let settings = Settings {
-            base_url: "http://127.0.0.1:1".to_owned(),
-            key_header_name: "x-api-key".to_owned(),
-            extra_headers: Vec::new(),
-            max_job_concurrency: 1,
-            max_requests_per_minute: None,
-        };
-        let attribution = Attribution {
-            id: AttributionId::new(now, &Fixed(4)),
-            integration_id,
-            x_id: "Zillow.com".to_owned(),
-            name: "Zillow".to_owned(),
-            community_ids: vec![community_id],
-            active: true,
-        };
-        let agent = Agent {
-            id: AgentId::new(now, &Fixed(5)),
-            integration_id,
-            x_id: "sam.okafor".to_owned(),
-            name: "Sam".to_owned(),
-            community_ids: vec![community_id],
-            active: true,
-        };
-        let ids = json!({ "integration_id": integration_id, "community_id": community_id, "attribution_id": attribution.id, "agent_id": agent.id });
-        let key = Key {
-            id: model::KeyId::new(now, &Fixed(6)),
-            name: "test".to_owned(),
-            system: System::Sandbox,
-            permissions: Permission::ALL.to_vec(),
-            integrations: None,
-            token_hash: hex(&token_hash(token.expose()).unwrap()),
-            token_end: String::new(),
-            created_at: now,
-            revoked_at: None,
-        };
-        let contents = Contents {
-            keys: vec![key],
-            integrations: vec![Integration {
-                id: integration_id,
-                name: "one".to_owned(),
-                vendor: Vendor::Knock,
-                system: System::Sandbox,
-                active: true,
-                settings,
-                credential: Secret::new("key"),
-            }],
-            communities: vec![Community {
-                id: community_id,
-                integration_id,
-                x_id: "b9XQN6eMvvrr07zg".to_owned(),
-                name: "Harbor Point".to_owned(),
-                timezone: "America/New_York".to_owned(),
-                phone_region: None,
-                active: true,
-            }],
-            attributions: vec![attribution],
-            agents: vec![agent],
-        };
-        let directory = Directory::new(contents, now);
-        let scope = directory.authenticate(token.expose()).unwrap();
-        (directory, scope, ids)
-    }
+    use crate::knock::{mapping::world::World, vocabulary};
 
     fn prepare(mut body: Value, with_agent: bool) -> Prepared {
-        let (directory, scope, ids) = world();
-        for (name, id) in ids.as_object().unwrap() {
+        let world = World::new();
+        for (name, id) in world.ids.as_object().unwrap() {
             if with_agent || name != "agent_id" {
                 body[name] = id.clone();
             }
         }
         let input: ProspectCreate = serde_json::from_value(body).unwrap();
-        let checked = rules::check(input, Vendor::Knock, &directory, &scope, &|_| false)
-            .unwrap_or_else(|issues| panic!("{issues:?}"));
+        let checked = rules::check(
+            input,
+            Vendor::Knock,
+            &world.directory,
+            &world.scope,
+            &|_| false,
+        )
+        .unwrap_or_else(|issues| panic!("{issues:?}"));
         create(&checked, &vocabulary::table()).unwrap_or_else(|issues| panic!("{issues:?}"))
     }
 
@@ -390,5 +299,80 @@ mod tests {
             prop_assert!(dollars("minBudget") * 100 <= least && least < dollars("minBudget") * 100 + 100);
             prop_assert!(dollars("maxBudget") * 100 >= most && most > dollars("maxBudget") * 100 - 100);
         }
+    }
+
+    fn change(world: &World, body: Value) -> Result<Prepared, Vec<Issue>> {
+        let input: ProspectUpdate = serde_json::from_value(body).unwrap();
+        let checked = rules::check_update(
+            input,
+            world.known.clone(),
+            Vendor::Knock,
+            &world.directory,
+            &world.scope,
+            &|_| false,
+        );
+        update(&checked?)
+    }
+
+    #[test]
+    fn every_field_of_a_change_in_knocks_words() {
+        let world = World::new();
+        let body = json!({
+            "agent_id": world.ids["agent_id"], "email_1": "ada@new.example.com", "first_name": "Ada", "last_name": "King", "move_in_date": "2027-04-01",
+            "number_of_occupants": 3, "lease_term_in_months": 6, "rent_minimum_in_cents": 150_050, "rent_maximum_in_cents": 200_050, "desired_num_bedrooms": [2],
+        });
+        let prepared = change(&world, body).unwrap();
+        let shown = json!({ "body": prepared.call.body, "create": prepared.confirmed.create, "update": prepared.confirmed.update });
+        insta::assert_json_snapshot!("every_field_of_a_change", shown);
+        assert_eq!(prepared.confirmed.subject.as_ref(), Some(&world.known.id));
+        // The old address, the new one, the number, the prospect, and the change of a contact.
+        assert_eq!(prepared.order_keys.len(), 5);
+        let of = |operation| {
+            let blocks = prepared.blocked_by.iter();
+            blocks
+                .filter(|block| block.operations.contains(&operation))
+                .count()
+        };
+        assert_eq!(of(Operation::ProspectCreate), 3);
+        assert_eq!(of(Operation::ProspectUpdate), 1);
+        assert_eq!(of(Operation::EventCreate), 0);
+    }
+
+    #[test]
+    fn a_change_always_leaves_a_contact_to_find_the_card_by() {
+        let check = |email: bool, phone: bool, body: Value, is_taken: bool| {
+            let mut world = World::new();
+            world.known.email = world.known.email.filter(|_| email);
+            world.known.phone = world.known.phone.filter(|_| phone);
+            let changed = change(&world, body.clone());
+            assert_eq!(changed.is_ok(), is_taken, "{email} {phone} {body}");
+            if let Ok(prepared) = changed {
+                let sent = &prepared.call.body;
+                let stays = (email && sent["email"] == "ada@example.com")
+                    || (phone && sent["phone"] == "2065550155");
+                assert!(stays, "{sent}");
+            }
+        };
+        let other = json!({ "email_1": "new@example.com", "phone_1": "2065550199" });
+        let same = json!({ "email_1": "ADA@example.com", "phone_1": "+1 206 555 0155", "last_name": "King" });
+        check(true, true, json!({ "email_1": "new@example.com" }), true);
+        check(true, true, json!({ "phone_1": "2065550199" }), true);
+        check(true, true, other.clone(), false);
+        check(true, true, same.clone(), true);
+        check(true, false, json!({ "email_1": "new@example.com" }), false);
+        check(true, false, json!({ "phone_1": "2065550199" }), true);
+        check(true, false, other.clone(), false);
+        check(true, false, same, true);
+        check(false, true, json!({ "email_1": "new@example.com" }), true);
+        check(false, false, json!({ "last_name": "King" }), false);
+        check(false, false, other, false);
+        check(true, true, json!({ "last_name": "King" }), true);
+        check(true, true, json!({}), false);
+        check(
+            true,
+            true,
+            json!({ "last_name": "  ", "first_name": null }),
+            false,
+        );
     }
 }

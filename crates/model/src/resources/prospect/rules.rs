@@ -1,17 +1,20 @@
 //! What a prospect's fields must keep besides their types.
 //!
 //! Guarantee: every broken rule is reported, each with its path; a [`Checked`] prospect keeps them all and all it refers to
-//! exists, is active, and belongs together.
+//! exists, is active, and belongs together. A [`CheckedUpdate`] leaves the vendor a contact to find the card by.
 
 use std::sync::Arc;
 
-use jiff::{Timestamp, civil::Date, civil::DateTime};
+use jiff::civil::Date;
+use serde_json::Value;
 
-use super::ProspectCreate;
+use super::{ProspectCreate, ProspectUpdate};
 use crate::{
-    contact::{DEFAULT_REGION, Email, Phone, Refusal},
+    contact::{DEFAULT_REGION, Email, Phone},
     directory::{Agent, Attribution, Community, Directory, Integration, Vendor},
     issue::Issue,
+    record::Record,
+    resources::checks::Checks,
     scope::Scope,
 };
 
@@ -48,111 +51,30 @@ pub fn check(
     broken: &dyn Fn(&str) -> bool,
 ) -> Result<Checked, Vec<Issue>> {
     input.fill_defaults();
-    let mut issues = Vec::new();
-
-    let integration = reference(&mut issues, broken, "integration_id", || {
-        let found = directory
-            .find_integration(scope, &input.integration_id)
-            .ok_or("No integration has this id, or your key may not use it")?;
-        if found.vendor != vendor {
-            return Err(
-                "This integration's vendor is not the one this path writes to. Use the path of its vendor, or POST /crm/v1/prospects/",
-            );
-        }
-        if !found.active {
-            return Err("This integration is not active. Activate it before writing to it");
-        }
-        Ok(found.clone())
-    });
-    // What does not belong to the integration named is reported as unknown in it; without a known one, only what exists nowhere is.
-    let elsewhere = |id| integration.as_ref().is_some_and(|one| one.id != id);
-    let community = reference(&mut issues, broken, "community_id", || {
-        let found = directory
-            .find_community(scope, &input.community_id)
-            .ok_or("No community has this id")?;
-        if elsewhere(found.integration_id) {
-            return Err("This community belongs to another integration than integration_id");
-        }
-        if !found.active {
-            return Err("This community is not active");
-        }
-        Ok(found.clone())
-    });
-    let attribution = reference(&mut issues, broken, "attribution_id", || {
-        let found = directory
-            .find_attribution(scope, &input.attribution_id)
-            .ok_or("No attribution has this id")?;
-        if elsewhere(found.integration_id) {
-            return Err("This attribution belongs to another integration than integration_id");
-        }
-        if !found.active {
-            return Err("This attribution is not active");
-        }
-        if community
-            .as_ref()
-            .is_some_and(|one| !found.community_ids.contains(&one.id))
-        {
-            return Err(
-                "This attribution is not valid for the community in community_id. Choose one whose community_ids has it",
-            );
-        }
-        Ok(found.clone())
-    });
-    let agent = input.agent_id.as_ref().and_then(|id| {
-        reference(&mut issues, broken, "agent_id", || {
-            let found = directory.find_agent(scope, id).ok_or("No agent has this id")?;
-            if elsewhere(found.integration_id) {
-                return Err("This agent belongs to another integration than integration_id");
-            }
-            if !found.active {
-                return Err("This agent is not active");
-            }
-            if community.as_ref().is_some_and(|one| !found.community_ids.contains(&one.id)) {
-                return Err("This agent does not work for the community in community_id. Choose another, or leave the field out");
-            }
-            Ok(found.clone())
-        })
-    });
-
-    if input.email_1.is_none()
-        && input.phone_1.is_none()
-        && !broken("email_1")
-        && !broken("phone_1")
-    {
-        for field in ["email_1", "phone_1"] {
-            issues.push(Issue::custom(field, "email_1 and/or phone_1 is required: without one of them no guest card can be made or found"));
-        }
-    }
-    let email = input
-        .email_1
+    let mut checks = Checks::new(directory, scope, broken);
+    let integration = checks.integration(&input.integration_id, vendor);
+    let community = checks.community(&input.community_id, integration.as_ref());
+    let attribution = checks.attribution(
+        &input.attribution_id,
+        integration.as_ref(),
+        community.as_ref(),
+    );
+    let agent = input
+        .agent_id
         .as_deref()
-        .and_then(|text| contact(&mut issues, "email_1", "email", Email::parse(text)));
-    let region = community
-        .as_ref()
-        .and_then(|one| one.phone_region.as_deref())
-        .unwrap_or(DEFAULT_REGION);
-    let phone = input
-        .phone_1
-        .as_deref()
-        .and_then(|text| contact(&mut issues, "phone_1", "phone", Phone::parse(text, region)));
+        .and_then(|id| checks.agent(id, integration.as_ref(), community.as_ref()));
+    checks.some_contact(input.email_1.as_deref(), input.phone_1.as_deref());
+    let email = checks.email(input.email_1.as_deref());
+    let phone = checks.phone(input.phone_1.as_deref(), community.as_ref());
+    let move_in_date = checks.date("move_in_date", input.move_in_date.as_deref());
+    checks.rents(input.rent_minimum_in_cents, input.rent_maximum_in_cents);
 
-    let move_in_date = input.move_in_date.as_deref().and_then(|text| {
-        let date = calendar_date(text);
-        if date.is_none() {
-            issues.push(Issue::invalid_string("move_in_date", "date", "Invalid date: give YYYY-MM-DD, or an ISO 8601 date-time such as 2027-03-01T09:30:00-05:00"));
-        }
-        date
-    });
-    if let (Some(least), Some(most)) = (input.rent_minimum_in_cents, input.rent_maximum_in_cents)
-        && most < least
-    {
-        issues.push(Issue::custom(
-            "rent_maximum_in_cents",
-            "rent_maximum_in_cents must not be below rent_minimum_in_cents",
-        ));
-    }
-
-    match (integration, community, attribution, issues.is_empty()) {
+    match (
+        integration,
+        community,
+        attribution,
+        checks.issues.is_empty(),
+    ) {
         (Some(integration), Some(community), Some(attribution), true) => Ok(Checked {
             input,
             integration,
@@ -163,79 +85,172 @@ pub fn check(
             phone,
             move_in_date,
         }),
-        _ => Err(issues),
+        _ => Err(checks.issues),
     }
 }
 
-fn reference<T>(
-    issues: &mut Vec<Issue>,
-    broken: &dyn Fn(&str) -> bool,
-    field: &str,
-    find: impl FnOnce() -> Result<T, &'static str>,
-) -> Option<T> {
-    if broken(field) {
-        return None;
-    }
-    find()
-        .map_err(|why| issues.push(Issue::custom(field, why)))
-        .ok()
+/// A prospect that the vendor has confirmed, as far as writes about it need it.
+#[derive(Clone)]
+pub struct Known {
+    /// Its id.
+    pub id: String,
+    /// The vendor's id of it.
+    pub x_id: String,
+    /// Its integration.
+    pub integration_id: String,
+    /// Its community.
+    pub community_id: String,
+    /// The vendor's id of its attribution.
+    pub x_attribution_id: Option<String>,
+    /// The email address.
+    pub email: Option<Email>,
+    /// The phone number.
+    pub phone: Option<Phone>,
 }
 
-fn contact<T>(
-    issues: &mut Vec<Issue>,
-    field: &str,
-    validation: &str,
-    parsed: Result<T, Refusal>,
-) -> Option<T> {
-    parsed
-        .map_err(|refusal| {
-            issues.push(match refusal {
-                Refusal::Invalid(why) => Issue::invalid_string(field, validation, why),
-                Refusal::Placeholder(why) => Issue::custom(field, why),
-            });
+impl Known {
+    /// Reads it off a stored record; `None` when that lacks what a write needs.
+    pub fn of(record: &Record) -> Option<Self> {
+        let text = |member: &str| record.body[member].as_str();
+        Some(Self {
+            id: record.id.clone(),
+            x_id: record.x_id.clone()?,
+            integration_id: record.integration_id.clone(),
+            community_id: text("community_id")?.to_owned(),
+            x_attribution_id: text("x_attribution_id").map(str::to_owned),
+            // What the vendor shows may be nothing that we would have taken.
+            email: text("email_1").and_then(|text| Email::parse(text).ok()),
+            phone: text("phone_1").and_then(|text| Phone::parse(text, DEFAULT_REGION).ok()),
         })
+    }
+}
+
+/// A change of a prospect that keeps every rule, with what it refers to.
+pub struct CheckedUpdate {
+    /// The body.
+    pub input: ProspectUpdate,
+    /// The prospect as it stands.
+    pub known: Known,
+    /// The integration it goes to.
+    pub integration: Arc<Integration>,
+    /// The community it concerns.
+    pub community: Arc<Community>,
+    /// The agent asked for.
+    pub agent: Option<Arc<Agent>>,
+    /// The email address afterwards.
+    pub email: Option<Email>,
+    /// The phone number afterwards.
+    pub phone: Option<Phone>,
+    /// Whether a contact changes.
+    pub changes_contact: bool,
+    /// The move-in date.
+    pub move_in_date: Option<Date>,
+}
+
+/// Checks a change of `known`. `broken` as with [`check`].
+///
+/// # Errors
+/// Every problem found. When the schema found one too, the caller adds these to it.
+pub fn check_update(
+    input: ProspectUpdate,
+    known: Known,
+    vendor: Vendor,
+    directory: &Directory,
+    scope: &Scope,
+    broken: &dyn Fn(&str) -> bool,
+) -> Result<CheckedUpdate, Vec<Issue>> {
+    let mut checks = Checks::new(directory, scope, broken);
+    let integration = checks.integration(&known.integration_id, vendor);
+    let community = checks.community(&known.community_id, integration.as_ref());
+    let agent = input
+        .agent_id
+        .as_deref()
+        .and_then(|id| checks.agent(id, integration.as_ref(), community.as_ref()));
+    let given_email = checks.email(input.email_1.as_deref());
+    let given_phone = checks.phone(input.phone_1.as_deref(), community.as_ref());
+    let move_in_date = checks.date("move_in_date", input.move_in_date.as_deref());
+    checks.rents(input.rent_minimum_in_cents, input.rent_maximum_in_cents);
+    let says_something = serde_json::to_value(&input).is_ok_and(|body| {
+        body.as_object().is_some_and(|body| {
+            body.values().any(|value| match value {
+                Value::Null => false,
+                Value::String(text) => !text.trim().is_empty(),
+                _ => true,
+            })
+        })
+    });
+    let is_whole = serde_json::to_value(&input)
         .ok()
-}
-
-/// The calendar date of `YYYY-MM-DD` or of an ISO 8601 date-time, in the offset it is written in.
-fn calendar_date(text: &str) -> Option<Date> {
-    let day = text.get(..10)?;
-    let date: Date = day.parse().ok()?;
-    if text.len() == day.len() {
-        return Some(date);
-    }
-    // The rest must be a real time too, with an offset or without one.
-    let real = text.parse::<Timestamp>().is_ok()
-        || (text.parse::<DateTime>().is_ok() && !text.contains(['+', '[']));
-    real.then_some(date)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn check_date(text: &str, expect: Option<&str>) {
-        assert_eq!(
-            calendar_date(text).map(|date| date.to_string()).as_deref(),
-            expect,
-            "{text}"
-        );
+        .and_then(|body| {
+            body.as_object()
+                .map(|body| !body.keys().any(|name| broken(name)))
+        })
+        .unwrap_or(false);
+    if !says_something && is_whole {
+        checks.issues.push(Issue::new(
+            "custom",
+            Vec::new(),
+            "Give at least one field to change that is not null or blank",
+            Value::Null,
+        ));
     }
 
-    #[test]
-    fn the_calendar_date_counts_in_the_offset_it_is_written_in() {
-        check_date("2027-03-01", Some("2027-03-01"));
-        check_date("2027-03-10T23:59:59.000-08:00", Some("2027-03-10"));
-        check_date("2026-12-23T00:00:00Z", Some("2026-12-23"));
-        check_date("2027-07-20T09:30:00", Some("2027-07-20"));
-        check_date("2028-02-29", Some("2028-02-29"));
-        check_date("2027-02-29", None);
-        check_date("2027-13-01", None);
-        check_date("2027-03-01T25:00:00Z", None);
-        check_date("2027-03-01Tnoon", None);
-        check_date("03/01/2027", None);
-        check_date("2027-03", None);
-        check_date("2027-03-0é", None);
-        check_date("", None);
+    let differs = |given: Option<String>, held: Option<String>| {
+        given.is_some_and(|given| Some(given) != held)
+    };
+    let email_changes = differs(
+        given_email.as_ref().map(Email::matching),
+        known.email.as_ref().map(Email::matching),
+    );
+    let phone_changes = differs(
+        given_phone.as_ref().map(|phone| phone.as_str().to_owned()),
+        known.phone.as_ref().map(|phone| phone.as_str().to_owned()),
+    );
+    let stays =
+        (known.email.is_some() && !email_changes) || (known.phone.is_some() && !phone_changes);
+    if !stays && (email_changes || phone_changes) {
+        let why = match (&known.email, &known.phone) {
+            (Some(_), Some(_)) => {
+                "The vendor finds a guest card by its email or phone: when both change at once it would make a second card. Change one, and the other once write-status says SUCCESS"
+            }
+            (None, None) => {
+                "This prospect has no contact by which the vendor could find its guest card, so a change would make a second card. Change it at the vendor"
+            }
+            _ => {
+                "This is the only contact by which the vendor finds this guest card: with another one it would make a second card. Add the other kind of contact first, then change this one"
+            }
+        };
+        for (changes, field) in [(email_changes, "email_1"), (phone_changes, "phone_1")] {
+            if changes {
+                checks.refuse(field, why);
+            }
+        }
+    } else if !stays {
+        checks.issues.push(Issue::new(
+            "custom",
+            Vec::new(),
+            "This prospect has no contact by which the vendor could find its guest card. Change it at the vendor",
+            Value::Null,
+        ));
+    }
+
+    match (integration, community, checks.issues.is_empty()) {
+        (Some(integration), Some(community), true) => Ok(CheckedUpdate {
+            // Another spelling of the same is no change: the vendor is told the one that it has.
+            email: given_email
+                .filter(|_| email_changes)
+                .or_else(|| known.email.clone()),
+            phone: given_phone
+                .filter(|_| phone_changes)
+                .or_else(|| known.phone.clone()),
+            changes_contact: email_changes || phone_changes,
+            input,
+            known,
+            integration,
+            community,
+            agent,
+            move_in_date,
+        }),
+        _ => Err(checks.issues),
     }
 }

@@ -1,0 +1,249 @@
+//! An appointment as a request for a tour at Knock.
+//!
+//! Guarantee: the time is told in the community's zone with its offset there and then, so it is the same instant on both sides of a clock change.
+
+use model::{
+    Issue,
+    resources::appointment::{Appointment, Checked},
+    vocabulary::Vocabulary,
+    write::{Call, Confirmed},
+};
+use serde_json::{Value, json};
+
+use super::{
+    body::{Body, Words, stated, text},
+    order::Order,
+    profile::Profile,
+};
+use crate::Prepared;
+
+/// `POST /appointment/request` for `appointment`.
+///
+/// # Errors
+/// When the vocabulary has no word for a value.
+pub fn create(appointment: &Checked, vocabulary: &Vocabulary) -> Result<Prepared, Vec<Issue>> {
+    let input = &appointment.input;
+    let mut words = Words::of(vocabulary);
+    let pets = words.list("pets", input.pets.as_deref());
+    let first_contact_type = words.one("first_contact_type", input.first_contact_type.as_deref());
+    let tour_type = words.one("tour_type", input.tour_type.as_deref());
+    words.finish()?;
+
+    let mut profile = Body::default();
+    let person = Profile {
+        email: appointment.email.as_ref(),
+        phone: appointment.phone.as_ref(),
+        first_name: input.first_name.as_deref(),
+        last_name: Some(&input.last_name),
+        move_in_date: appointment.move_in_date,
+        bedrooms: input.desired_num_bedrooms.as_deref(),
+        occupants: input.number_of_occupants,
+        lease_term_in_months: input.lease_term_in_months,
+        rent_minimum_in_cents: input.rent_minimum_in_cents,
+        rent_maximum_in_cents: input.rent_maximum_in_cents,
+        pets,
+    };
+    person.put_into(&mut profile);
+    let mut body = Body::default();
+    body.put("communityId", Some(appointment.community.x_id.as_str()));
+    body.put("sourceTitle", Some(appointment.attribution.x_id.as_str()));
+    let time = json!([{ "startTime": appointment.starts_at_local() }]);
+    body.put("requestedTimes", Some(time));
+    body.put("profile", Some(profile.finish()));
+    body.put("message", text(input.notes.as_deref()));
+    body.put("firstContactType", first_contact_type);
+    body.put("tourType", tour_type);
+
+    let (email, phone) = (appointment.email.as_ref(), appointment.phone.as_ref());
+    let order = Order::within(appointment.integration.id, appointment.community.id);
+    Ok(Prepared {
+        call: Call {
+            method: "POST".to_owned(),
+            path: "/appointment/request".to_owned(),
+            x_community_id: appointment.community.x_id.clone(),
+            body: body.finish(),
+        },
+        confirmed: confirmed(appointment),
+        order_keys: order.contacts(email, phone),
+        blocked_by: Vec::new(),
+    })
+}
+
+fn confirmed(appointment: &Checked) -> Confirmed {
+    let input = &appointment.input;
+    let record = stated(&Appointment {
+        x_community_id: Some(appointment.community.x_id.clone()),
+        x_attribution_id: Some(appointment.attribution.x_id.clone()),
+        community_id: Some(appointment.community.id.to_string()),
+        attribution_id: Some(appointment.attribution.id.to_string()),
+        status: Some("CONFIRMED".to_owned()),
+        appointment_date: Some(input.appointment_date.clone()),
+        appointment_time: Some(input.appointment_time.clone()),
+        starts_at: Some(appointment.starts_at.to_string()),
+        starts_at_local: Some(appointment.starts_at_local()),
+        timezone: Some(appointment.community.timezone.clone()),
+        tour_type: input.tour_type.clone(),
+        email_1: appointment
+            .email
+            .as_ref()
+            .map(|email| email.as_str().to_owned()),
+        phone_1: appointment
+            .phone
+            .as_ref()
+            .map(|phone| phone.as_str().to_owned()),
+        first_name: text(input.first_name.as_deref()),
+        last_name: text(Some(&input.last_name)),
+        move_in_date: appointment.move_in_date.map(|date| date.to_string()),
+        number_of_occupants: input.number_of_occupants,
+        lease_term_in_months: input.lease_term_in_months,
+        rent_minimum_in_cents: input.rent_minimum_in_cents,
+        rent_maximum_in_cents: input.rent_maximum_in_cents,
+        notes: text(input.notes.as_deref()),
+        desired_num_bedrooms: input.desired_num_bedrooms.clone(),
+        pets: input.pets.clone(),
+        first_contact_type: input.first_contact_type.clone(),
+        ..Appointment::default()
+    });
+    let email = appointment.email.as_ref();
+    let phone = appointment.phone.as_ref();
+    let contacts = [
+        email.map(|email| ("email_1".to_owned(), email.matching())),
+        phone.map(|phone| ("phone_1".to_owned(), phone.as_str().to_owned())),
+    ];
+    Confirmed {
+        // Whatever Knock held under this id, it is this tour now.
+        update: Value::Object(record.clone()),
+        create: Value::Object(record),
+        replaces: contacts.into_iter().flatten().collect(),
+        ..Confirmed::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::{
+        Timestamp,
+        directory::Vendor,
+        resources::appointment::{AppointmentCreate, rules},
+    };
+
+    use super::*;
+    use crate::knock::{mapping::world::World, vocabulary};
+
+    fn prepare(timezone: &str, date: &str, time: &str, more: &Value) -> Prepared {
+        let world = World::in_zone(timezone);
+        let mut body = world.ids.clone();
+        body.as_object_mut().unwrap().remove("agent_id");
+        body["appointment_date"] = json!(date);
+        body["appointment_time"] = json!(time);
+        body["last_name"] = json!("Byron");
+        body["email_1"] = json!("ada@example.com");
+        body.as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        let input: AppointmentCreate = serde_json::from_value(body).unwrap();
+        let checked = rules::check(
+            input,
+            Vendor::Knock,
+            &world.directory,
+            &world.scope,
+            &|_| false,
+            Timestamp::ZERO,
+        );
+        let checked = checked.unwrap_or_else(|issues| panic!("{issues:?}"));
+        create(&checked, &vocabulary::table()).unwrap()
+    }
+
+    #[test]
+    fn every_field_in_knocks_words() {
+        let prepared = prepare(
+            "America/New_York",
+            "2027-03-12",
+            "14:00:00",
+            &json!({
+                "phone_1": "+12065550155", "first_name": "Ada", "move_in_date": "2027-04-01", "number_of_occupants": 2, "lease_term_in_months": 12,
+                "rent_minimum_in_cents": 180_099, "rent_maximum_in_cents": 240_001, "notes": "By bicycle", "desired_num_bedrooms": [0, 3],
+                "pets": ["CAT"], "first_contact_type": "CHAT", "tour_type": "SELF_GUIDED",
+            }),
+        );
+        insta::assert_json_snapshot!("every_field_of_a_tour", prepared.call.body);
+        insta::assert_json_snapshot!(
+            "every_field_of_the_record_of_a_tour",
+            prepared.confirmed.create
+        );
+        assert_eq!(prepared.order_keys.len(), 2);
+    }
+
+    #[test]
+    fn a_time_is_the_same_instant_in_the_communitys_zone() {
+        let check = |zone: &str, date: &str, time: &str, expect: &str| {
+            let body = prepare(zone, date, time, &json!({})).call.body;
+            assert_eq!(
+                body["requestedTimes"][0]["startTime"], expect,
+                "{zone} {date} {time}"
+            );
+        };
+        // Nine in the morning, before and after the clocks change in New York; in Phoenix they never do.
+        check(
+            "America/New_York",
+            "2027-03-12",
+            "14:00:00",
+            "2027-03-12T09:00:00-05:00",
+        );
+        check(
+            "America/New_York",
+            "2027-03-15",
+            "13:00:00",
+            "2027-03-15T09:00:00-04:00",
+        );
+        check(
+            "America/New_York",
+            "2027-11-05",
+            "13:00:00",
+            "2027-11-05T09:00:00-04:00",
+        );
+        check(
+            "America/New_York",
+            "2027-11-08",
+            "14:00:00",
+            "2027-11-08T09:00:00-05:00",
+        );
+        check(
+            "America/Phoenix",
+            "2027-03-12",
+            "16:00:00",
+            "2027-03-12T09:00:00-07:00",
+        );
+        check(
+            "America/Phoenix",
+            "2027-03-15",
+            "16:00:00",
+            "2027-03-15T09:00:00-07:00",
+        );
+        // Another day there than in UTC, and the hour that comes twice.
+        check(
+            "America/Los_Angeles",
+            "2027-07-02",
+            "01:30:00",
+            "2027-07-01T18:30:00-07:00",
+        );
+        check(
+            "America/New_York",
+            "2027-11-07",
+            "05:30:00",
+            "2027-11-07T01:30:00-04:00",
+        );
+        check(
+            "America/New_York",
+            "2027-11-07",
+            "06:30:00",
+            "2027-11-07T01:30:00-05:00",
+        );
+        check(
+            "Asia/Kolkata",
+            "2027-01-01",
+            "20:00:00",
+            "2027-01-02T01:30:00+05:30",
+        );
+    }
+}

@@ -1,0 +1,80 @@
+//! A listing as Knock is told of it.
+
+use model::{
+    resources::listing::{Checked, Listing},
+    write::{Call, Confirmed},
+};
+use serde_json::Value;
+
+use super::{
+    body::{Body, segment, stated},
+    order::Order,
+};
+use crate::Prepared;
+
+/// `POST /community/{id}/listing` for `listing`.
+pub fn create(listing: &Checked) -> Prepared {
+    let (input, community) = (&listing.input, &listing.community);
+    let (title, url) = (input.title.trim(), input.url.trim());
+    let mut body = Body::default();
+    body.put("title", Some(title));
+    body.put("url", Some(url));
+    body.put("publishDate", Some(listing.publish_date.to_string()));
+    body.put("isListed", Some(listing.is_listed));
+    let record = stated(&Listing {
+        x_community_id: Some(community.x_id.clone()),
+        community_id: Some(community.id.to_string()),
+        title: Some(title.to_owned()),
+        url: Some(url.to_owned()),
+        publish_date: Some(listing.publish_date.to_string()),
+        is_listed: Some(listing.is_listed),
+        ..Listing::default()
+    });
+    Prepared {
+        call: Call {
+            method: "POST".to_owned(),
+            path: format!("/community/{}/listing", segment(&community.x_id)),
+            x_community_id: community.x_id.clone(),
+            body: body.finish(),
+        },
+        confirmed: Confirmed {
+            update: Value::Object(record.clone()),
+            create: Value::Object(record),
+            ..Confirmed::default()
+        },
+        order_keys: vec![Order::within(listing.integration.id, community.id).listing(url)],
+        blocked_by: Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::{
+        directory::Vendor,
+        resources::listing::{ListingCreate, rules},
+    };
+    use serde_json::json;
+
+    use super::*;
+    use crate::knock::mapping::world::World;
+
+    #[test]
+    fn a_listing_in_knocks_words() {
+        let world = World::new();
+        let input: ListingCreate = serde_json::from_value(json!({
+            "integration_id": world.ids["integration_id"], "community_id": world.ids["community_id"], "title": " By the harbor ",
+            "url": "https://seattle.craigslist.org/see/apa/1.html", "publish_date": "2027-03-01T09:30:00-05:00", "is_listed": false,
+        }))
+        .unwrap();
+        let checked = rules::check(
+            input,
+            Vendor::Knock,
+            &world.directory,
+            &world.scope,
+            &|_| false,
+        );
+        let prepared = create(&checked.unwrap_or_else(|issues| panic!("{issues:?}")));
+        let shown = json!({ "path": prepared.call.path, "body": prepared.call.body, "record": prepared.confirmed.create });
+        insta::assert_json_snapshot!("a_listing", shown);
+    }
+}

@@ -1,0 +1,86 @@
+//! What orders writes: keys that those share of which one must not overtake the other.
+//!
+//! Knock matches by email or phone within a community, so writes that share either must not race. A prospect that is known has a key of its own,
+//! whatever its contacts become.
+
+use model::{
+    CommunityId, IntegrationId,
+    contact::{Email, Phone},
+    write::{Block, Operation},
+};
+use sha2::{Digest, Sha256};
+
+/// Writes by which a guest card may come to be, or come to have other contacts.
+const MAKES_CARDS: &[Operation] = &[Operation::ProspectCreate, Operation::AppointmentCreate];
+
+/// What may change the contacts of a card that is known.
+const CHANGES_CARDS: &[Operation] = &[Operation::ProspectUpdate];
+
+/// Where keys hold.
+#[derive(Clone, Copy)]
+pub(super) struct Order {
+    integration: IntegrationId,
+    community: CommunityId,
+}
+
+impl Order {
+    pub(super) fn within(integration: IntegrationId, community: CommunityId) -> Self {
+        Self {
+            integration,
+            community,
+        }
+    }
+
+    fn key(&self, kind: &str, what: &str) -> i64 {
+        let mut hash = Sha256::new();
+        for part in [
+            &*self.integration.to_string(),
+            &*self.community.to_string(),
+            kind,
+            what,
+        ] {
+            hash.update(part.as_bytes());
+            hash.update([0]);
+        }
+        let digest: [u8; 32] = hash.finalize().into();
+        let (head, _) = digest.split_at(8);
+        head.iter()
+            .fold(0_i64, |number, byte| (number << 8) | i64::from(*byte))
+    }
+
+    /// Of a person's contacts.
+    pub(super) fn contacts(&self, email: Option<&Email>, phone: Option<&Phone>) -> Vec<i64> {
+        let email = email.map(|email| self.key("email", &email.matching()));
+        let phone = phone.map(|phone| self.key("phone", phone.as_str()));
+        email.into_iter().chain(phone).collect()
+    }
+
+    /// Of a prospect that is known.
+    pub(super) fn prospect(&self, x_id: &str) -> i64 {
+        self.key("prospect", x_id)
+    }
+
+    /// Of a change of that prospect's contacts.
+    pub(super) fn contact_change(&self, x_id: &str) -> i64 {
+        self.key("contact change", x_id)
+    }
+
+    /// Of a listing.
+    pub(super) fn listing(&self, url: &str) -> i64 {
+        self.key("listing", url)
+    }
+
+    /// What keeps a change of a known prospect out. It names the card by the contacts that are known now, so none may be open by which they could
+    /// become others.
+    pub(super) fn blocks(&self, contacts: &[i64], x_id: &str) -> Vec<Block> {
+        let cards = contacts.iter().map(|key| Block {
+            key: *key,
+            operations: MAKES_CARDS,
+        });
+        let change = Block {
+            key: self.contact_change(x_id),
+            operations: CHANGES_CARDS,
+        };
+        cards.chain([change]).collect()
+    }
+}

@@ -1,0 +1,68 @@
+//! Appointments: create, get, list. When they are possible is [`crate::availability`]'s.
+
+use model::{
+    Scope,
+    directory::Vendor,
+    record::Kind,
+    resources::appointment::{Appointment, AppointmentCreate, rules},
+    write::{NewWrite, Operation},
+};
+
+use crate::{
+    App,
+    error::Error,
+    intake::{self, Draft, Route, writes},
+    lists::reads,
+    openapi::{Accepted, Answer, GenericAccepted, GenericAppointmentCreate, PageAnswer, Subject},
+};
+
+reads!(
+    Appointment,
+    Kind::Appointment,
+    "Appointments",
+    appointment_get,
+    "Get an appointment",
+    "/crm/v1/appointments/{id}",
+    appointments_list,
+    "List appointments",
+    "/crm/v1/appointments"
+);
+
+writes! {
+    /// Create Appointment: Knock
+    ///
+    /// Books a tour. Knock makes or finds the prospect by the contact. A second tour of the same person at the same community replaces the first: `outcome` in
+    /// write-status is then `REPLACED`. A time that Knock does not offer ends as FAILURE, in Knock's words.
+    post "/crm/v1/appointments/knock", appointment_create_knock, "Appointments", Operation::AppointmentCreate, Route::Of(Vendor::Knock), AppointmentCreate => Accepted
+}
+
+writes! {
+    /// Create Appointment
+    ///
+    /// Finds the vendor from the integration and applies that vendor's rules.
+    post "/crm/v1/appointments", appointment_create, "Appointments", Operation::AppointmentCreate, Route::Generic, GenericAppointmentCreate => GenericAccepted
+}
+
+/// Checks and maps an appointment.
+pub(crate) async fn prepare_create(
+    app: &App,
+    scope: &Scope,
+    draft: Draft,
+) -> Result<NewWrite, Error> {
+    let (vendor, screened) = intake::screened(
+        app,
+        scope,
+        draft.route,
+        Subject::AppointmentCreate,
+        draft.body,
+        draft.ignore_unknown,
+    )?;
+    let input: AppointmentCreate = screened.read()?;
+    let broken = |field: &str| screened.is_broken(field);
+    let now = app.clock.now();
+    let checked = rules::check(input, vendor, &app.live.get(), scope, &broken, now);
+    let appointment = screened.settle(checked)?;
+    let prepared = intake::connector(app, vendor)?.appointment_create(&appointment);
+    let of = (appointment.integration.id, appointment.community.id);
+    intake::new_write(app, draft.operation, of, &appointment.input, prepared)
+}

@@ -1,0 +1,206 @@
+//! When tours are possible: the one question that is put to a vendor while a caller waits.
+//!
+//! Guarantee: bounded in time ([`ASK_TIMEOUT`]), in number ([`ASKS_MAX`]), and in how often a vendor hears the same question ([`KEPT_MS`]); it touches neither
+//! the store nor the worker, so it never harms a write.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use axum::{
+    Json,
+    extract::State,
+    http::Uri,
+    response::{IntoResponse, Response},
+};
+use connectors::{NotTold, Target};
+use model::{
+    CommunityId, JobId, Scope, Timestamp,
+    directory::Vendor,
+    resources::appointment::{
+        AppointmentType, Availability, AvailabilityQuery,
+        availability::{Checked, check},
+    },
+};
+use serde_json::{Value, json};
+use tokio::{sync::Semaphore, time::timeout};
+
+use crate::{
+    App,
+    body::JsonBody,
+    caller::{Caller, Read},
+    error::Error,
+    intake::{self, Route},
+    openapi::{
+        AvailabilityAnswer, GenericAvailabilityQuery, QuestionProblems, Subject, WriteQuery,
+    },
+    preferences,
+};
+
+/// How long a caller waits for the vendor at most.
+pub const ASK_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long an answer is given again, in milliseconds: slots change when somebody books, and pages that show them ask all at once.
+pub const KEPT_MS: i64 = 10_000;
+
+/// How long the vendor is left alone after it failed, in milliseconds.
+pub const TROUBLE_KEPT_MS: i64 = 1_000;
+
+/// Questions under way at once, over all vendors: each holds a connection.
+pub const ASKS_MAX: usize = 64;
+
+/// The longest `Retry-After` that is passed on from the vendor, in seconds.
+const RETRY_AFTER_MAX_S: u32 = 60;
+
+/// What is asked: a community, and how the tour would be made.
+type Question = (CommunityId, AppointmentType);
+
+/// What was answered, and until when that is given again.
+type Kept = Option<(Timestamp, Result<Availability, NotTold>)>;
+
+/// The questions and what was answered last. Bounded by the communities there are: only what exists can be asked about.
+pub struct Desk {
+    kept: Mutex<HashMap<Question, Arc<tokio::sync::Mutex<Kept>>>>,
+    room: Semaphore,
+}
+
+impl Default for Desk {
+    fn default() -> Self {
+        Self {
+            kept: Mutex::default(),
+            room: Semaphore::new(ASKS_MAX),
+        }
+    }
+}
+
+/// Query Realtime Appointment Availability: Knock
+///
+/// Asks Knock when tours are possible. Answers are given again for ten seconds. When Knock is slow or fails, the answer is 503 within five seconds.
+#[utoipa::path(
+    post,
+    path = "/crm/v1/appointment-availability/knock",
+    operation_id = "availability_get_knock",
+    tag = "Appointments",
+    params(WriteQuery),
+    request_body = AvailabilityQuery,
+    responses((status = 200, description = "When tours are possible", body = AvailabilityAnswer), QuestionProblems),
+    security(("bearer" = []))
+)]
+pub async fn availability_get_knock(
+    State(app): State<App>,
+    caller: Caller<Read>,
+    uri: Uri,
+    JsonBody(body): JsonBody,
+) -> Result<Response, Error> {
+    answer(&app, &caller.scope, &uri, Route::Of(Vendor::Knock), body).await
+}
+
+/// Query Realtime Appointment Availability
+///
+/// Finds the vendor from the integration and asks it.
+#[utoipa::path(
+    post,
+    path = "/crm/v1/appointment-availability",
+    operation_id = "availability_get",
+    tag = "Appointments",
+    params(WriteQuery),
+    request_body = GenericAvailabilityQuery,
+    responses((status = 200, description = "When tours are possible", body = AvailabilityAnswer), QuestionProblems),
+    security(("bearer" = []))
+)]
+pub async fn availability_get(
+    State(app): State<App>,
+    caller: Caller<Read>,
+    uri: Uri,
+    JsonBody(body): JsonBody,
+) -> Result<Response, Error> {
+    answer(&app, &caller.scope, &uri, Route::Generic, body).await
+}
+
+async fn answer(
+    app: &App,
+    scope: &Scope,
+    uri: &Uri,
+    route: Route,
+    body: Value,
+) -> Result<Response, Error> {
+    let ignore_unknown = preferences::ignores_unknown_fields(uri)?;
+    let subject = Subject::AppointmentAvailability;
+    let (vendor, screened) = intake::screened(app, scope, route, subject, body, ignore_unknown)?;
+    let input: AvailabilityQuery = screened.read()?;
+    let broken = |field: &str| screened.is_broken(field);
+    let checked = check(&input, vendor, &app.live.get(), scope, &broken);
+    let question = screened.settle(checked)?;
+    let job_id = JobId::new(app.clock.now(), &*app.entropy);
+    tracing::debug!(%job_id, "the vendor is asked when tours are possible");
+    let availability = timeout(ASK_TIMEOUT, told(app, vendor, &question))
+        .await
+        .map_err(|_| {
+            Error::unavailable(format!(
+                "{vendor} did not answer within {} s. Ask again in a moment",
+                ASK_TIMEOUT.as_secs()
+            ))
+        })??;
+    Ok(Json(json!({ "meta": { "job_id": job_id }, "result": [availability] })).into_response())
+}
+
+/// What is kept, or else what the vendor says now. Who asks the same meanwhile waits for that answer.
+async fn told(app: &App, vendor: Vendor, question: &Checked) -> Result<Availability, Error> {
+    let key = (question.community.id, question.appointment_type);
+    let slot = app
+        .desk
+        .kept
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .entry(key)
+        .or_default()
+        .clone();
+    let mut kept = slot.lock().await;
+    if let Some((until, answer)) = &*kept
+        && *until > app.clock.now()
+    {
+        return answer.clone().map_err(|why| trouble(&why));
+    }
+    let _place = app
+        .desk
+        .room
+        .try_acquire()
+        .map_err(|_| Error::unavailable("Too many questions to vendors are under way"))?;
+    let asked_at = app.clock.now();
+    // Should the caller lose patience in the middle, who asks next is not to wait as long for the same.
+    let late = NotTold {
+        class: model::write::Class::Retry,
+        is_gone: false,
+        error: format!("{vendor} did not answer in time"),
+        retry_after_ms: None,
+    };
+    let patience = i64::try_from(ASK_TIMEOUT.as_millis()).unwrap_or(i64::MAX);
+    *kept = Some((asked_at.plus_millis(patience + TROUBLE_KEPT_MS), Err(late)));
+    let connector = intake::connector(app, vendor)?;
+    let target = Target::of(&question.integration);
+    let answer = connector
+        .availability_fetch(&target, &question.community.x_id, question.appointment_type)
+        .await
+        .map(|times| Availability::of(times, &question.community, asked_at));
+    let kept_ms = if answer.is_ok() {
+        KEPT_MS
+    } else {
+        TROUBLE_KEPT_MS
+    };
+    *kept = Some((app.clock.now().plus_millis(kept_ms), answer.clone()));
+    answer.map_err(|why| trouble(&why))
+}
+
+fn trouble(why: &NotTold) -> Error {
+    let retry_after_s = why
+        .retry_after_ms
+        .and_then(|ms| u32::try_from(ms.div_ceil(1_000)).ok())
+        .map(|seconds| seconds.clamp(1, RETRY_AFTER_MAX_S));
+    let error = Error::unavailable(format!("{}. Ask again in a moment", why.error));
+    Error {
+        retry_after_s: retry_after_s.or(error.retry_after_s),
+        ..error
+    }
+}

@@ -1,0 +1,125 @@
+//! What a query says, taken apart.
+//!
+//! Guarantee: every wrong parameter is reported in one answer, each with what would be right; none is passed over.
+
+use std::{collections::BTreeMap, fmt::Display, str::FromStr};
+
+use axum::http::Uri;
+use model::{Issue, Timestamp, issue::cut};
+
+use crate::error::Error;
+
+/// Parameters that one query may have: more than there are names.
+const PARAMETERS_MAX: usize = 64;
+
+/// The parameters of a query that were not read yet, and what was wrong with those that were.
+pub struct Parameters {
+    given: BTreeMap<String, String>,
+    known: Vec<String>,
+    issues: Vec<Issue>,
+}
+
+impl Parameters {
+    /// Those of `uri`.
+    pub fn of(uri: &Uri) -> Self {
+        let (mut given, mut issues) = (BTreeMap::new(), Vec::new());
+        let query = uri.query().unwrap_or_default();
+        for (name, value) in form_urlencoded::parse(query.as_bytes()).take(PARAMETERS_MAX) {
+            if given
+                .insert(name.clone().into_owned(), value.into_owned())
+                .is_some()
+            {
+                issues.push(Issue::custom(&cut(&name), "Give this parameter once"));
+            }
+        }
+        Self {
+            given,
+            known: Vec::new(),
+            issues,
+        }
+    }
+
+    /// Notes what is wrong with a parameter.
+    pub fn refuse(&mut self, name: &str, why: impl Into<String>) {
+        self.issues.push(Issue::custom(name, why));
+    }
+
+    /// A parameter's value.
+    pub fn text(&mut self, name: &str) -> Option<String> {
+        self.known.push(name.to_owned());
+        let value = self.given.remove(name)?;
+        if value.trim().is_empty() {
+            self.refuse(
+                name,
+                format!("{name} is empty. Give a value, or leave it out"),
+            );
+            return None;
+        }
+        Some(value)
+    }
+
+    /// A whole number from 0 to `most`.
+    pub fn number(&mut self, name: &str, most: u64) -> Option<u64> {
+        let text = self.text(name)?;
+        let number = text.parse().ok().filter(|number| *number <= most);
+        if number.is_none() {
+            self.refuse(name, format!("{name} is a whole number from 0 to {most}"));
+        }
+        number
+    }
+
+    /// An instant.
+    pub fn instant(&mut self, name: &str) -> Option<Timestamp> {
+        // A plus that was not escaped reads as a blank.
+        let text = self.text(name)?.replace(' ', "+");
+        let instant = Timestamp::parse(&text).ok();
+        if instant.is_none() {
+            self.refuse(
+                name,
+                format!(
+                    "{name} is an ISO 8601 date-time with its offset, such as 2027-03-01T14:30:00Z"
+                ),
+            );
+        }
+        instant
+    }
+
+    /// One of a few words.
+    pub fn word<T>(&mut self, name: &str, words: &[(&str, T)]) -> Option<T>
+    where
+        T: Copy,
+    {
+        let text = self.text(name)?;
+        let found = words.iter().find(|(word, _)| *word == text);
+        if found.is_none() {
+            let all: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+            self.refuse(name, format!("{name} is one of {}", all.join(", ")));
+        }
+        found.map(|(_, value)| *value)
+    }
+
+    /// A value of a type that says itself what is wrong.
+    pub fn parsed<T: FromStr<Err: Display>>(&mut self, name: &str) -> Option<T> {
+        let text = self.text(name)?;
+        text.parse()
+            .map_err(|why: T::Err| self.refuse(name, why.to_string()))
+            .ok()
+    }
+
+    /// All was read.
+    ///
+    /// # Errors
+    /// 400 with all that was wrong, parameters that there are not included.
+    pub fn finish(mut self) -> Result<(), Error> {
+        let known = self.known.join(", ");
+        for name in self.given.keys() {
+            let why = format!("There is no such parameter here; there are {known}");
+            self.issues.push(Issue::custom(&cut(name), why));
+        }
+        if self.issues.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::invalid(&self.issues))
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! An appointment as it is read back.
+//!
+//! Source: the public contract, sections 3.4 and 4.
+
+resource! {
+    /// A tour that the vendor has confirmed.
+    Appointment, like "apt_01kaz6v3a1b2c3d4e5f6g7h8j9" {
+        /// The vendor's id of its community.
+        x_community_id: Option<String>,
+        /// The vendor's id of its attribution.
+        x_attribution_id: Option<String>,
+        /// Its community.
+        community_id: Option<String>,
+        /// Its attribution.
+        attribution_id: Option<String>,
+        /// Where it stands: `CONFIRMED`, or `REPLACED` when a later one of the same person took its place.
+        status: Option<String>,
+        /// The appointment that took its place.
+        replaced_by: Option<String>,
+        /// Its date in UTC, `YYYY-MM-DD`.
+        appointment_date: Option<String>,
+        /// The time of day in UTC at which it begins, `HH:MM:SS`.
+        appointment_time: Option<String>,
+        /// The instant at which it begins.
+        #[schema(format = DateTime)]
+        starts_at: Option<String>,
+        /// The same in the community's time zone, with its offset there and then.
+        #[schema(format = DateTime)]
+        starts_at_local: Option<String>,
+        /// The community's IANA time zone.
+        timezone: Option<String>,
+        /// The kind of tour.
+        tour_type: Option<String>,
+        /// The primary email address.
+        email_1: Option<String>,
+        /// The primary phone number, in E.164.
+        phone_1: Option<String>,
+        /// The first name.
+        first_name: Option<String>,
+        /// The last name.
+        last_name: Option<String>,
+        /// The move-in date, `YYYY-MM-DD`.
+        move_in_date: Option<String>,
+        /// How many people will live in the unit.
+        number_of_occupants: Option<i64>,
+        /// The lease term, in months.
+        lease_term_in_months: Option<i64>,
+        /// The least rent a month, in cents.
+        rent_minimum_in_cents: Option<i64>,
+        /// The most rent a month, in cents.
+        rent_maximum_in_cents: Option<i64>,
+        /// Notes.
+        notes: Option<String>,
+        /// The numbers of bedrooms wanted.
+        desired_num_bedrooms: Option<Vec<i64>>,
+        /// The pets.
+        pets: Option<Vec<String>>,
+        /// How the prospect first got in touch.
+        first_contact_type: Option<String>,
+    }
+}

@@ -1,0 +1,158 @@
+//! What an appointment's fields must keep besides their types.
+//!
+//! Guarantee: every broken rule is reported; a [`Checked`] appointment lies in the future, at a real instant, and its community's time zone is known.
+
+use std::sync::Arc;
+
+use jiff::{civil::Date, civil::Time, tz::TimeZone};
+
+use super::AppointmentCreate;
+use crate::{
+    clock::Timestamp,
+    contact::{Email, Phone},
+    directory::{Attribution, Community, Directory, Integration, Vendor},
+    issue::Issue,
+    resources::checks::Checks,
+    scope::Scope,
+};
+
+/// An appointment that keeps every rule, with what it refers to.
+pub struct Checked {
+    /// The body.
+    pub input: AppointmentCreate,
+    /// The integration it goes to.
+    pub integration: Arc<Integration>,
+    /// The community it concerns.
+    pub community: Arc<Community>,
+    /// Where the person came from.
+    pub attribution: Arc<Attribution>,
+    /// When it begins.
+    pub starts_at: Timestamp,
+    /// The community's time zone.
+    pub zone: TimeZone,
+    /// The email address.
+    pub email: Option<Email>,
+    /// The phone number.
+    pub phone: Option<Phone>,
+    /// The move-in date.
+    pub move_in_date: Option<Date>,
+}
+
+impl Checked {
+    /// When it begins, in the community's time zone with its offset there and then: `2027-03-12T09:00:00-05:00`.
+    pub fn starts_at_local(&self) -> String {
+        local(self.starts_at, &self.zone)
+    }
+}
+
+/// An instant in a time zone, to the second, with its offset there and then.
+pub fn local(at: Timestamp, zone: &TimeZone) -> String {
+    let at = jiff::Timestamp::from_microsecond(at.as_micros()).unwrap_or_default();
+    at.to_zoned_datetime(zone.clone())
+        .strftime("%Y-%m-%dT%H:%M:%S%:z")
+        .to_string()
+}
+
+/// Checks `input` at `now`. `broken` names the top-level fields that the schema has already refused.
+///
+/// # Errors
+/// Every problem found. When the schema found one too, the caller adds these to it.
+pub fn check(
+    input: AppointmentCreate,
+    vendor: Vendor,
+    directory: &Directory,
+    scope: &Scope,
+    broken: &dyn Fn(&str) -> bool,
+    now: Timestamp,
+) -> Result<Checked, Vec<Issue>> {
+    let mut checks = Checks::new(directory, scope, broken);
+    let integration = checks.integration(&input.integration_id, vendor);
+    let community = checks.community(&input.community_id, integration.as_ref());
+    let attribution = checks.attribution(
+        &input.attribution_id,
+        integration.as_ref(),
+        community.as_ref(),
+    );
+    checks.some_contact(input.email_1.as_deref(), input.phone_1.as_deref());
+    let email = checks.email(input.email_1.as_deref());
+    let phone = checks.phone(input.phone_1.as_deref(), community.as_ref());
+    let move_in_date = checks.date("move_in_date", input.move_in_date.as_deref());
+    checks.rents(input.rent_minimum_in_cents, input.rent_maximum_in_cents);
+    if !broken("last_name") && input.last_name.trim().is_empty() {
+        checks.refuse(
+            "last_name",
+            "last_name is blank. Give the person's last name",
+        );
+    }
+    let zone = community.as_ref().and_then(|community| {
+        let zone = TimeZone::get(&community.timezone).ok();
+        if zone.is_none() {
+            checks.refuse(
+                "community_id",
+                "This community is registered with a time zone that does not exist. Have it corrected",
+            );
+        }
+        zone
+    });
+    let starts_at = starts_at(&mut checks, &input, now);
+
+    match (
+        (integration, community, attribution),
+        (starts_at, zone),
+        checks.issues.is_empty(),
+    ) {
+        (
+            (Some(integration), Some(community), Some(attribution)),
+            (Some(starts_at), Some(zone)),
+            true,
+        ) => Ok(Checked {
+            input,
+            integration,
+            community,
+            attribution,
+            starts_at,
+            zone,
+            email,
+            phone,
+            move_in_date,
+        }),
+        _ => Err(checks.issues),
+    }
+}
+
+fn starts_at(
+    checks: &mut Checks<'_>,
+    input: &AppointmentCreate,
+    now: Timestamp,
+) -> Option<Timestamp> {
+    if (checks.broken)("appointment_date") {
+        return None;
+    }
+    let Ok(date) = input.appointment_date.parse::<Date>() else {
+        checks.issues.push(Issue::invalid_string(
+            "appointment_date",
+            "date",
+            "Invalid date: there is no such day. Give YYYY-MM-DD",
+        ));
+        return None;
+    };
+    if (checks.broken)("appointment_time") {
+        return None;
+    }
+    let time = input.appointment_time.parse::<Time>().ok()?;
+    let starts_at = date
+        .to_datetime(time)
+        .to_zoned_datetime(TimeZone::UTC)
+        .ok()
+        .map(|at| Timestamp::from_micros(at.timestamp().as_microsecond()))?;
+    if starts_at <= now {
+        checks.refuse(
+            "appointment_date",
+            format!(
+                "The tour would begin in the past: {starts_at}. appointment_date and appointment_time are in UTC"
+            ),
+        );
+        return None;
+    }
+    Some(starts_at)
+}

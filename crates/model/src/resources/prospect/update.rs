@@ -1,0 +1,58 @@
+//! The body of "Update Prospect: Knock".
+//!
+//! Guarantee: only what Knock changes on a guest card that exists. As with [`super::input`], the type is the schema and the echo.
+//! Source: the public contract, section 3.2.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::input::Bedrooms;
+use crate::resources::integer;
+
+/// What to change on a prospect at Knock. At least one field.
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(
+    as = ProspectUpdateKnock,
+    example = json!({ "first_name": "Ada", "move_in_date": "2027-04-01", "number_of_occupants": 3 })
+)]
+pub struct ProspectUpdate {
+    /// The id of an agent who works for the prospect's community.
+    #[schema(example = "agt_01kaz6v2zv9q3s6f2hr7d1w8ek")]
+    pub agent_id: Option<String>,
+    /// The primary email address. Knock finds the card by the contact that stays, so not both contacts can change at once.
+    #[schema(example = "ada@example.com")]
+    pub email_1: Option<String>,
+    /// The primary phone number, as people write it. Knock finds the card by the contact that stays, so not both contacts can change at once.
+    #[schema(example = "(206) 555-0155")]
+    pub phone_1: Option<String>,
+    /// The first name.
+    #[schema(example = "Ada")]
+    pub first_name: Option<String>,
+    /// The last name.
+    #[schema(example = "Byron")]
+    pub last_name: Option<String>,
+    /// The move-in date: `YYYY-MM-DD`, or an ISO 8601 date-time, of which the calendar date counts, in the offset it is written in.
+    #[schema(pattern = r"^\d{4}-\d{2}-\d{2}([Tt ].+)?$", example = "2027-03-01")]
+    pub move_in_date: Option<String>,
+    /// How many people will live in the unit.
+    #[serde(default, deserialize_with = "integer::option")]
+    #[schema(minimum = 1, maximum = 2_147_483_647, example = 2)]
+    pub number_of_occupants: Option<i64>,
+    /// The lease term, in months.
+    #[serde(default, deserialize_with = "integer::option")]
+    #[schema(minimum = 1, maximum = 18, example = 12)]
+    pub lease_term_in_months: Option<i64>,
+    /// The least rent a month, in cents.
+    #[serde(default, deserialize_with = "integer::option")]
+    #[schema(minimum = 1, maximum = 2_147_483_647, example = 180_000)]
+    pub rent_minimum_in_cents: Option<i64>,
+    /// The most rent a month, in cents; not below `rent_minimum_in_cents`.
+    #[serde(default, deserialize_with = "integer::option")]
+    #[schema(minimum = 1, maximum = 2_147_483_647, example = 240_000)]
+    pub rent_maximum_in_cents: Option<i64>,
+    /// The numbers of bedrooms wanted: 0 is a studio, 3 is three or more.
+    #[serde(default, deserialize_with = "integer::list")]
+    #[schema(value_type = Option<Vec<Bedrooms>>, example = json!([1, 2]))]
+    pub desired_num_bedrooms: Option<Vec<i64>>,
+}

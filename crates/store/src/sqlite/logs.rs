@@ -1,0 +1,300 @@
+//! Looking back: the log of writes, the runs of synchronisation, what changed in each record.
+
+use model::{
+    IntegrationId, Scope, Timestamp,
+    record::Kind,
+    write::{Write, WriteStatus},
+};
+use rusqlite::{Connection, OptionalExtension, params_from_iter, types::Value as Sql};
+
+use super::{corrupt, database, intake, lists};
+use crate::{
+    Error, Page,
+    history::{Diff, DiffQuery, Job, LogQuery},
+};
+
+/// How far the order accepted and the order of commits may differ: no write waits for its commit as long as this, in microseconds.
+const DISORDER_MICROS: i64 = 60_000_000;
+
+/// The conditions of a statement, and their values.
+#[derive(Default)]
+struct Conditions {
+    holds: Vec<String>,
+    values: Vec<Sql>,
+}
+
+impl Conditions {
+    /// Adds a condition; the question mark in it stands for `value`.
+    fn add(&mut self, condition: &str, value: impl Into<Sql>) {
+        self.values.push(value.into());
+        let place = format!("?{}", self.values.len());
+        self.holds.push(condition.replace('?', &place));
+    }
+
+    /// Adds that the row is of an integration that was asked for and may be seen. `false` when there can be none.
+    fn integration(
+        &mut self,
+        connection: &Connection,
+        column: &str,
+        scope: &Scope,
+        asked: Option<IntegrationId>,
+    ) -> Result<bool, Error> {
+        let asked = asked.map(|id| vec![id]);
+        let Some(seen) = lists::seen(scope, asked.as_deref()) else {
+            return Ok(true);
+        };
+        let mut places = Vec::new();
+        for id in seen {
+            if let Some(lane) = lists::lane(connection, id)? {
+                self.values.push(Sql::Integer(lane));
+                places.push(format!("?{}", self.values.len()));
+            }
+        }
+        self.holds
+            .push(format!("{column} IN ({})", places.join(", ")));
+        Ok(!places.is_empty())
+    }
+
+    fn page(&mut self, offset: u64, limit: u64) -> String {
+        let mut number = |count: u64| {
+            let count = i64::try_from(count).unwrap_or(i64::MAX);
+            self.values.push(Sql::Integer(count));
+            self.values.len()
+        };
+        let (limit, offset) = (number(limit), number(offset));
+        format!("LIMIT ?{limit} OFFSET ?{offset}")
+    }
+
+    fn all(&self) -> String {
+        if self.holds.is_empty() {
+            "1".to_owned()
+        } else {
+            self.holds.join(" AND ")
+        }
+    }
+}
+
+/// Accepted writes, newest first.
+pub(super) fn writes(
+    connection: &Connection,
+    scope: &Scope,
+    query: &LogQuery,
+) -> Result<Vec<Write>, Error> {
+    let mut conditions = Conditions::default();
+    if !conditions.integration(connection, "w.lane", scope, query.integration_id)? {
+        return Ok(Vec::new());
+    }
+    if let Some(since) = query.since {
+        conditions.add("w.accepted_at >= ?", since.as_micros());
+        conditions.add("w.seq >= ?", first_since(connection, since)?);
+    }
+    let from = match query.status {
+        // Read along what is open, or along what went wrong: few among many.
+        Some(WriteStatus::Pending) => "queue q CROSS JOIN writes w ON w.seq = q.seq",
+        Some(status @ (WriteStatus::Failure | WriteStatus::PartialSuccess)) => {
+            conditions.add("w.status = ?", status.word().to_owned());
+            conditions
+                .holds
+                .push("w.status IN ('FAILURE', 'PARTIAL_SUCCESS')".to_owned());
+            "writes w INDEXED BY writes_failed LEFT JOIN queue q ON q.seq = w.seq"
+        }
+        Some(WriteStatus::Success) => {
+            conditions.add("w.status = ?", WriteStatus::Success.word().to_owned());
+            "writes w LEFT JOIN queue q ON q.seq = w.seq"
+        }
+        None => "writes w LEFT JOIN queue q ON q.seq = w.seq",
+    };
+    let page = conditions.page(query.offset, query.limit);
+    let sql = format!(
+        "SELECT {} FROM {from} JOIN integrations i ON i.n = w.lane WHERE {} ORDER BY w.seq DESC {page}",
+        intake::COLUMNS,
+        conditions.all()
+    );
+    let rows: Vec<Result<Write, Error>> = connection
+        .prepare_cached(&sql)
+        .and_then(|mut sql| {
+            sql.query_map(params_from_iter(conditions.values), |row| {
+                Ok(intake::read(row))
+            })?
+            .collect()
+        })
+        .map_err(database)?;
+    rows.into_iter().collect()
+}
+
+/// A place in the order accepted before which nothing was accepted since `since`. Found by halving, since the order has no index by time: every
+/// accept would pay for one.
+fn first_since(connection: &Connection, since: Timestamp) -> Result<i64, Error> {
+    let since = since.as_micros().saturating_sub(DISORDER_MICROS);
+    let (mut low, mut high): (i64, i64) = connection
+        .prepare_cached("SELECT coalesce(min(seq), 0), coalesce(max(seq), 0) FROM writes")
+        .and_then(|mut sql| sql.query_row([], |row| Ok((row.get(0)?, row.get(1)?))))
+        .map_err(database)?;
+    while low < high {
+        let middle = low + (high - low) / 2;
+        let at: Option<(i64, i64)> = connection
+            .prepare_cached(
+                "SELECT seq, accepted_at FROM writes WHERE seq >= ?1 ORDER BY seq LIMIT 1",
+            )
+            .and_then(|mut sql| {
+                sql.query_row([middle], |row| Ok((row.get(0)?, row.get(1)?)))
+                    .optional()
+            })
+            .map_err(database)?;
+        match at {
+            Some((seq, at)) if at < since => low = seq + 1,
+            _ => high = middle,
+        }
+    }
+    Ok(low)
+}
+
+/// Runs of synchronisation, newest first.
+pub(super) fn jobs(
+    connection: &Connection,
+    scope: &Scope,
+    query: &LogQuery,
+) -> Result<Vec<Job>, Error> {
+    let mut conditions = Conditions::default();
+    if !conditions.integration(connection, "j.lane", scope, query.integration_id)? {
+        return Ok(Vec::new());
+    }
+    if let Some(since) = query.since {
+        conditions.add("j.started_at >= ?", since.as_micros());
+    }
+    if let Some(status) = query.status {
+        conditions.add("j.status = ?", status.word().to_owned());
+    }
+    let page = conditions.page(query.offset, query.limit);
+    let sql = format!(
+        "SELECT j.job_id, i.id, i.vendor, j.status, j.started_at, j.ended_at, j.body FROM jobs j JOIN integrations i ON i.n = j.lane WHERE {} ORDER BY j.seq DESC {page}",
+        conditions.all()
+    );
+    type Columns = (String, String, String, String, i64, Option<i64>, String);
+    let rows: Vec<Columns> = connection
+        .prepare_cached(&sql)
+        .and_then(|mut sql| {
+            sql.query_map(params_from_iter(conditions.values), |row| {
+                Ok((
+                    row.get(0)?,
+                    row.get(1)?,
+                    row.get(2)?,
+                    row.get(3)?,
+                    row.get(4)?,
+                    row.get(5)?,
+                    row.get(6)?,
+                ))
+            })?
+            .collect()
+        })
+        .map_err(database)?;
+    let bad = |what: &str| Error::Corrupt(format!("{what} of a job"));
+    rows.into_iter()
+        .map(
+            |(job_id, integration_id, vendor, status, started_at, ended_at, body)| {
+                Ok(Job {
+                    job_id: job_id.parse().map_err(|_| bad("the id"))?,
+                    integration_id: integration_id.parse().map_err(|_| bad("the integration"))?,
+                    integration_vendor: vendor,
+                    status: WriteStatus::of(&status).ok_or_else(|| bad("the status"))?,
+                    started_at: Timestamp::from_micros(started_at),
+                    ended_at: ended_at.map(Timestamp::from_micros),
+                    tally: serde_json::from_str(&body).map_err(corrupt("a job"))?,
+                })
+            },
+        )
+        .collect()
+}
+
+/// What changed in records, newest first.
+pub(super) fn diffs(
+    connection: &Connection,
+    scope: &Scope,
+    query: &DiffQuery,
+) -> Result<Page<Diff>, Error> {
+    let mut conditions = Conditions::default();
+    if !conditions.integration(connection, "d.lane", scope, query.integration_id)? {
+        return Ok(Page {
+            rows: Vec::new(),
+            total: Some(0),
+            has_more: false,
+        });
+    }
+    if let Some(id) = &query.record_id {
+        conditions.add("d.record_id = ?", id.clone());
+    }
+    if let Some(kind) = query.kind {
+        conditions.add("d.kind = ?", kind.word().to_owned());
+    }
+    if let Some(since) = query.since {
+        conditions.add("d.at >= ?", since.as_micros());
+    }
+    let total: i64 = connection
+        .prepare_cached(&format!(
+            "SELECT count(*) FROM diffs d WHERE {}",
+            conditions.all()
+        ))
+        .and_then(|mut sql| {
+            sql.query_row(params_from_iter(conditions.values.clone()), |row| {
+                row.get(0)
+            })
+        })
+        .map_err(database)?;
+    let total = total.unsigned_abs();
+    let all = conditions.all();
+    let page = conditions.page(query.offset, query.limit);
+    let sql = format!(
+        "SELECT d.seq, d.at, i.id, i.vendor, d.kind, d.record_id, d.job_id, d.diff FROM diffs d JOIN integrations i ON i.n = d.lane WHERE {all} ORDER BY d.seq DESC {page}"
+    );
+    let rows: Vec<(Diff, String, String)> = connection
+        .prepare_cached(&sql)
+        .and_then(|mut sql| {
+            sql.query_map(params_from_iter(conditions.values), |row| {
+                let diff = Diff {
+                    seq: row.get(0)?,
+                    at: row.get(1).map(Timestamp::from_micros)?,
+                    integration_id: row.get(2)?,
+                    integration_vendor: row.get(3)?,
+                    kind: Kind::Prospect,
+                    record_id: row.get(5)?,
+                    job_id: row.get(6)?,
+                    diff: serde_json::Value::Null,
+                };
+                Ok((diff, row.get(4)?, row.get(7)?))
+            })?
+            .collect()
+        })
+        .map_err(database)?;
+    let rows: Vec<Diff> = rows
+        .into_iter()
+        .map(|(diff, kind, body)| {
+            Ok(Diff {
+                kind: Kind::of(&kind)
+                    .ok_or_else(|| Error::Corrupt("the kind of a diff".to_owned()))?,
+                diff: serde_json::from_str(&body).map_err(corrupt("a diff"))?,
+                ..diff
+            })
+        })
+        .collect::<Result<_, Error>>()?;
+    let has_more = !rows.is_empty() && query.offset.saturating_add(rows.len() as u64) < total;
+    Ok(Page {
+        rows,
+        total: Some(total),
+        has_more,
+    })
+}
+
+/// Removes up to `limit` diffs and ended runs that are older than `before`. Returns how many.
+pub(super) fn sweep(connection: &Connection, before: Timestamp, limit: u32) -> Result<u64, Error> {
+    let mut removed = 0;
+    for sql in [
+        "DELETE FROM diffs WHERE seq IN (SELECT seq FROM diffs WHERE at < ?1 LIMIT ?2)",
+        "DELETE FROM jobs WHERE seq IN (SELECT seq FROM jobs WHERE started_at < ?1 AND ended_at IS NOT NULL LIMIT ?2)",
+    ] {
+        removed += connection
+            .prepare_cached(sql)
+            .and_then(|mut sql| sql.execute(rusqlite::params![before.as_micros(), limit]))
+            .map_err(database)?;
+    }
+    Ok(removed as u64)
+}

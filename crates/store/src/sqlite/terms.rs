@@ -1,0 +1,182 @@
+//! Which records have which value, kept with every change of a record.
+//!
+//! Guarantee: derived from the records alone, in the transaction that changes them; a store whose terms were made by another version of this rule
+//! makes them anew when it is opened.
+
+use std::collections::BTreeSet;
+
+use model::record::{Filter, Kind};
+use rusqlite::{Connection, OptionalExtension, params};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use super::{corrupt, database};
+use crate::Error;
+
+/// Raise it when the filters of a kind, or the way a term is made, change.
+const VERSION: i64 = 1;
+
+/// What a record's terms are made of.
+#[derive(Clone, Copy)]
+pub(super) struct Subject<'a> {
+    pub(super) seq: i64,
+    pub(super) kind: Kind,
+    pub(super) integration_id: &'a str,
+}
+
+/// The term of all records of a kind. It has a count, and no rows.
+pub(super) fn of_kind(kind: Kind) -> i64 {
+    hash(kind, "", "", "")
+}
+
+/// The term of a value in a field. `integration_id` counts for fields that are the vendor's.
+pub(super) fn of_value(kind: Kind, filter: &Filter, integration_id: &str, value: &str) -> i64 {
+    let within = if filter.is_of_vendor {
+        integration_id
+    } else {
+        ""
+    };
+    hash(kind, filter.name, within, value)
+}
+
+fn hash(kind: Kind, field: &str, within: &str, value: &str) -> i64 {
+    let mut hash = Sha256::new();
+    for part in [kind.word(), field, within, value] {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part.as_bytes());
+    }
+    let digest: [u8; 32] = hash.finalize().into();
+    let mut head = [0; 8];
+    head.copy_from_slice(&digest[..8]);
+    i64::from_be_bytes(head)
+}
+
+/// A record's terms, and whether each is counted.
+fn terms(subject: Subject<'_>, body: &Value) -> BTreeSet<(i64, bool)> {
+    let Subject {
+        kind,
+        integration_id,
+        ..
+    } = subject;
+    let own = of_value(kind, &Filter::INTEGRATION, "", integration_id);
+    let mut all = BTreeSet::from([(own, true)]);
+    for filter in kind.filters() {
+        for value in filter.values(body) {
+            let term = of_value(kind, filter, integration_id, &value);
+            all.insert((term, filter.is_wide));
+        }
+    }
+    all
+}
+
+/// Enters a new record.
+pub(super) fn enter(
+    connection: &Connection,
+    subject: Subject<'_>,
+    body: &Value,
+) -> Result<(), Error> {
+    count(connection, of_kind(subject.kind), 1)?;
+    for term in terms(subject, body) {
+        put(connection, subject.seq, term)?;
+    }
+    Ok(())
+}
+
+/// Follows a record from one body to another.
+pub(super) fn follow(
+    connection: &Connection,
+    subject: Subject<'_>,
+    from: &Value,
+    to: &Value,
+) -> Result<(), Error> {
+    let (old, new) = (terms(subject, from), terms(subject, to));
+    for &(term, is_wide) in old.difference(&new) {
+        connection
+            .prepare_cached("DELETE FROM record_terms WHERE term = ?1 AND seq = ?2")
+            .and_then(|mut sql| sql.execute([term, subject.seq]))
+            .map_err(database)?;
+        if is_wide {
+            count(connection, term, -1)?;
+        }
+    }
+    for &term in new.difference(&old) {
+        put(connection, subject.seq, term)?;
+    }
+    Ok(())
+}
+
+fn put(connection: &Connection, seq: i64, (term, is_wide): (i64, bool)) -> Result<(), Error> {
+    connection
+        .prepare_cached("INSERT OR IGNORE INTO record_terms (term, seq) VALUES (?1, ?2)")
+        .and_then(|mut sql| sql.execute([term, seq]))
+        .map_err(database)?;
+    if is_wide {
+        count(connection, term, 1)?;
+    }
+    Ok(())
+}
+
+fn count(connection: &Connection, term: i64, by: i64) -> Result<(), Error> {
+    connection
+        .prepare_cached(
+            "INSERT INTO record_counts (term, n) VALUES (?1, ?2) ON CONFLICT (term) DO UPDATE SET n = n + ?2",
+        )
+        .and_then(|mut sql| sql.execute([term, by]))
+        .map(drop)
+        .map_err(database)
+}
+
+/// How many records have a term that is counted.
+pub(super) fn counted(connection: &Connection, term: i64) -> Result<u64, Error> {
+    connection
+        .prepare_cached("SELECT n FROM record_counts WHERE term = ?1")
+        .and_then(|mut sql| sql.query_row([term], |row| row.get::<_, i64>(0)).optional())
+        .map(|n| n.unwrap_or(0).unsigned_abs())
+        .map_err(database)
+}
+
+/// Makes all terms anew if they were made by another version of this rule.
+pub(super) fn build(connection: &mut Connection) -> Result<(), Error> {
+    let transaction = connection.transaction().map_err(database)?;
+    let made_by: i64 = transaction
+        .query_row(
+            "SELECT revision FROM revisions WHERE what = 'terms'",
+            [],
+            |row| row.get(0),
+        )
+        .map_err(database)?;
+    if made_by == VERSION {
+        return Ok(());
+    }
+    transaction
+        .execute_batch("DELETE FROM record_terms; DELETE FROM record_counts")
+        .map_err(database)?;
+    {
+        let mut all = transaction
+            .prepare("SELECT r.seq, r.kind, i.id, r.body FROM records r JOIN integrations i ON i.n = r.lane")
+            .map_err(database)?;
+        let mut rows = all.query([]).map_err(database)?;
+        while let Some(row) = rows.next().map_err(database)? {
+            let (kind, integration_id, body): (String, String, String) = (
+                row.get(1).map_err(database)?,
+                row.get(2).map_err(database)?,
+                row.get(3).map_err(database)?,
+            );
+            let subject = Subject {
+                seq: row.get(0).map_err(database)?,
+                kind: Kind::of(&kind)
+                    .ok_or_else(|| Error::Corrupt("the kind of a record".to_owned()))?,
+                integration_id: &integration_id,
+            };
+            let body = serde_json::from_str(&body).map_err(corrupt("a stored record"))?;
+            enter(&transaction, subject, &body)?;
+        }
+    }
+    transaction
+        .execute(
+            "UPDATE revisions SET revision = ?1 WHERE what = 'terms'",
+            params![VERSION],
+        )
+        .map_err(database)?;
+    transaction.commit().map_err(database)
+}
