@@ -11,15 +11,30 @@
 //! | when email and phone point to different cards, the email decides | `cards` |
 //! | when several cards share the deciding contact, the oldest of them is meant | `cards` |
 //! | emails are compared without regard to letter case, and kept as they were sent | `cards` |
+//! | `isDeleted`, `notProspect` and the status of a card do not matter for what it matches | `cards` |
+//! | `GET /prospect/{id}` shows the status of a card, as member `status` | `cards` |
 //! | a repeat changes the listed fields that it carries and nothing else; a repeated `message` is appended | `cards` |
 //! | the agent that Knock assigns when none is sent is the community's first | `directory` |
 //! | a `null` member and a blank text count as not sent; text is trimmed; unknown members are ignored | `fields`, `draft` |
+//! | a time needs a `T`, at least minutes, and an offset as `Z` or with a colon | `moment` |
+//! | a tour of a guest card is requested with a source, as a card is posted with one | `draft` |
+//! | the request of a tour changes its guest card as `POST /prospect` does and makes it `STATUS_WHEN_BOOKED` | `state` |
+//! | the first of `requestedTimes` counts, and one is needed | `appointments` |
+//! | any number of people may tour at the same time, and times do not depend on `forSelfGuided` or `tourType` | `tour_times` |
+//! | tours begin on a slot only; none begins at a time that the clocks skip, and one at the first of a time shown twice | `tour_times` |
+//! | a tour that is replaced stays, as `REPLACED`, and the new one has an id of its own | `state` |
+//! | asking again for the tour to come, same start and type, leads to it and changes only the guest card; a message that the card already has is not appended again | `state` |
+//! | a tour that is over or was replaced can be cancelled; cancelling twice answers and changes nothing | `state` |
+//! | cancelling makes the card `STATUS_WHEN_CANCELLED`, except for a tour that was replaced | `state` |
 //! | an email needs only something on both sides of one `@`; a filler contact is not refused | `draft` |
 //! | the key is looked at before anything else, so a bad key gets 403 on unknown paths too | `routes` |
 //! | the content type of a request is not looked at | `routes` |
 //! | `company-id` and `property-id` of the gateway variant are accepted and not compared with the body | `routes` |
 
 use http::StatusCode;
+use jiff::civil::Time;
+
+use super::card_status::CardStatus;
 
 /// The headers a key may come in: the documented one, and the one of the newer gateway.
 pub const KEY_HEADERS: [&str; 2] = ["x-api-key", "apikey"];
@@ -33,10 +48,10 @@ pub const BAD_KEY_STATUS: StatusCode = StatusCode::FORBIDDEN;
 /// The body that goes with [`BAD_KEY_STATUS`]: the gateway's own, so it has `message`, not `errorMessage`.
 pub const BAD_KEY_BODY: &str = r#"{"message":"Forbidden"}"#;
 
-/// What anything wrong in a guest card gets, an unknown community, source or agent included.
-pub const BAD_CARD_STATUS: StatusCode = StatusCode::BAD_REQUEST;
+/// What anything wrong in a body gets, an unknown community, source or agent included.
+pub const BAD_BODY_STATUS: StatusCode = StatusCode::BAD_REQUEST;
 
-/// What a path gets that names a prospect or a community that does not exist.
+/// What a path gets that names a prospect, a community or an appointment that does not exist.
 pub const UNKNOWN_STATUS: StatusCode = StatusCode::NOT_FOUND;
 
 /// The largest request body, in bytes. Gateways of this kind allow a few MiB; no guest card comes near one.
@@ -70,8 +85,35 @@ pub const HOME_COUNTRY_CODE: &str = "+1";
 /// The fewest and the most digits of a number sent as E.164, country code included.
 pub const E164_DIGITS: (usize, usize) = (8, 15);
 
-/// What `isDeleted` and `notProspect` read on every card: no partner call sets either.
-pub const NEVER_SET_FLAG: bool = false;
+/// What `isDeleted` and `notProspect` read on a card at first: no partner call sets either.
+pub const FLAG_AT_FIRST: bool = false;
+
+/// What the request of a tour makes of its guest card.
+pub(super) const STATUS_WHEN_BOOKED: CardStatus = CardStatus::Booked;
+
+/// What cancelling a tour makes of its guest card.
+pub(super) const STATUS_WHEN_CANCELLED: CardStatus = CardStatus::CanceledByRenter;
+
+/// When a community's first tour of a day begins, by its own clocks.
+pub const FIRST_SLOT: Time = jiff::civil::time(9, 0, 0, 0);
+
+/// When its last one begins.
+pub const LAST_SLOT: Time = jiff::civil::time(17, 30, 0, 0);
+
+/// From the beginning of one tour to that of the next, in minutes.
+pub const SLOT_MINUTES: u32 = 30;
+
+/// How far ahead times are offered, in days of 24 hours.
+pub const OFFERED_DAYS: u32 = 14;
+
+/// How far ahead a tour may be asked for, in days of 24 hours: beyond the next change of the clocks.
+pub const MOST_DAYS_AHEAD: u32 = 366;
+
+/// `tourType`: the literals are documented; that any other is refused is not.
+pub const TOUR_TYPES: [&str; 2] = ["IN_PERSON", "SELF_GUIDED"];
+
+/// `tourType` when it is absent.
+pub const TOUR_TYPE_IF_ABSENT: &str = "IN_PERSON";
 
 /// The message of a 200 whose body is an error.
 pub const ERROR_IN_200_MESSAGE: &str = "An unexpected error occurred";

@@ -1,22 +1,22 @@
 //! The guest cards, and the rules by which a repeat finds and changes the card it belongs to.
 //!
 //! Guarantee: at most one card is created per call; within one community a contact that a card holds always
-//! leads to a card that holds it; ids are digits, rise by one, and are never given twice.
+//! leads to a card that holds it.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use model::Timestamp;
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use serde::{Deserialize, Serialize};
 
-use super::assumptions::{ABSENT_FIRST_NAME, ABSENT_LAST_NAME, NEVER_SET_FLAG};
+use super::assumptions::{ABSENT_FIRST_NAME, ABSENT_LAST_NAME, FLAG_AT_FIRST};
+use super::card_status::CardStatus;
 use super::directory::{CommunityIndex, Directory};
 use super::draft::Draft;
+use super::ids::{Id, Ids};
+use super::moment::Moment;
 
 type Text = Box<str>;
-
-/// 2026-01-01T00:00:00Z in microseconds. Ids start from the time since then, which keeps them short.
-const ID_EPOCH_MICROS: i64 = 1_767_225_600_000_000;
 
 /// A guest card. Also the shape of a line of the journal.
 #[derive(Serialize, Deserialize)]
@@ -31,7 +31,7 @@ pub(super) struct Card {
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Shown {
-    pub(super) prospect_id: ProspectId,
+    pub(super) prospect_id: Id,
     pub(super) community_id: Text,
     email: Option<Text>,
     phone: Option<Text>,
@@ -54,6 +54,9 @@ pub(super) struct Shown {
     sms_consent: Option<bool>,
     is_deleted: bool,
     not_prospect: bool,
+    /// A journal of before there were statuses has none.
+    #[serde(default)]
+    status: CardStatus,
     created_at: Moment,
     updated_at: Moment,
 }
@@ -96,55 +99,6 @@ impl<'a> CardView<'a> {
             card,
             created_at: card.shown.created_at,
         }
-    }
-}
-
-/// A prospect id: a number inside, digits in a text outside.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct ProspectId(pub(super) u64);
-
-impl ProspectId {
-    /// Half of what the number could hold, so that an id from a journal never leaves none to count on with.
-    const MOST: u64 = u64::MAX / 2;
-
-    /// Reads digits; none when the text is anything else.
-    pub(super) fn parse(text: &str) -> Option<Self> {
-        if !text.bytes().all(|b| b.is_ascii_digit()) {
-            return None;
-        }
-        let number = text.parse().ok()?;
-        (number <= Self::MOST).then_some(Self(number))
-    }
-}
-
-impl Serialize for ProspectId {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&self.0)
-    }
-}
-
-impl<'de> Deserialize<'de> for ProspectId {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        Self::parse(&text).ok_or_else(|| D::Error::custom("a prospect id must be digits"))
-    }
-}
-
-/// An instant as Knock writes it: microseconds and an offset in digits instead of `Z`.
-#[derive(Clone, Copy)]
-struct Moment(Timestamp);
-
-impl Serialize for Moment {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let text = self.0.to_string();
-        let local = text.strip_suffix('Z').unwrap_or(&text);
-        serializer.collect_str(&format_args!("{local}+00:00"))
-    }
-}
-
-impl<'de> Deserialize<'de> for Moment {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Timestamp::deserialize(deserializer).map(Self)
     }
 }
 
@@ -202,28 +156,17 @@ pub(super) struct Cards {
     by_id: BTreeMap<u64, Card>,
     /// By place of the community.
     contacts: Vec<ContactIndex>,
-    next_id: u64,
     updates: u64,
 }
 
 impl Cards {
-    /// No cards; ids start from the time since 2026 in microseconds. A sandbox that started earlier cannot
-    /// have got this far, as it would have had to create a million cards a second ever since.
-    pub(super) fn new(directory: &Directory, now: Timestamp) -> Self {
-        let since = now.as_micros().saturating_sub(ID_EPOCH_MICROS);
+    pub(super) fn new(directory: &Directory) -> Self {
+        let communities = directory.communities().iter();
         Self {
             by_id: BTreeMap::new(),
-            contacts: empty_contacts(directory.len()),
-            next_id: u64::try_from(since).unwrap_or(0).max(1),
+            contacts: communities.map(|_| ContactIndex::default()).collect(),
             updates: 0,
         }
-    }
-
-    /// Forgets the cards and goes on counting ids.
-    pub(super) fn clear(&mut self) {
-        self.by_id.clear();
-        self.contacts = empty_contacts(self.contacts.len());
-        self.updates = 0;
     }
 
     pub(super) fn len(&self) -> u64 {
@@ -234,16 +177,7 @@ impl Cards {
         self.updates
     }
 
-    pub(super) fn next_id(&self) -> ProspectId {
-        ProspectId(self.next_id)
-    }
-
-    /// Makes the next id at least this one.
-    pub(super) fn raise_next_id(&mut self, to: ProspectId) {
-        self.next_id = self.next_id.max(to.0);
-    }
-
-    pub(super) fn get(&self, id: ProspectId) -> Option<&Card> {
+    pub(super) fn get(&self, id: Id) -> Option<&Card> {
         self.by_id.get(&id.0)
     }
 
@@ -258,22 +192,32 @@ impl Cards {
     pub(super) fn put(
         &mut self,
         draft: Draft,
+        ids: &mut Ids,
         first_agent: impl FnOnce() -> Text,
         now: Timestamp,
-    ) -> ProspectId {
+    ) -> Id {
         let community = draft.community;
         if let Some(id) = self.find_match(&draft)
-            && let Some(card) = self.by_id.get_mut(&id)
+            && let Some(card) = self.by_id.get_mut(&id.0)
             && let Some(contacts) = self.contacts.get_mut(community.get())
         {
             self.updates += 1;
-            contacts.change(id, &card.shown, &draft);
+            let (email, phone) = (&draft.person.email, &draft.person.phone);
+            contacts.change(id.0, &card.shown, email.as_deref(), phone.as_deref());
             card.change(draft, now);
-            return ProspectId(id);
+            return id;
         }
-        let id = ProspectId(self.next_id);
+        let id = ids.give();
         self.insert(community, Card::new(id, draft, first_agent, now));
         id
+    }
+
+    /// Does nothing when there is no such card.
+    pub(super) fn set_status(&mut self, id: Id, status: CardStatus, now: Timestamp) {
+        if let Some(card) = self.by_id.get_mut(&id.0) {
+            card.shown.status = status;
+            card.shown.updated_at = Moment(now);
+        }
     }
 
     /// Puts back a card from the journal, in place of an earlier version of it. False, and nothing changed,
@@ -297,18 +241,19 @@ impl Cards {
 
     fn insert(&mut self, community: CommunityIndex, card: Card) {
         let id = card.shown.prospect_id.0;
-        self.raise_next_id(ProspectId(id.saturating_add(1)));
         if let Some(contacts) = self.contacts.get_mut(community.get()) {
             contacts.add(id, &card.shown);
         }
         self.by_id.insert(id, card);
     }
 
-    fn find_match(&self, draft: &Draft) -> Option<u64> {
+    /// The card that a draft belongs to.
+    pub(super) fn find_match(&self, draft: &Draft) -> Option<Id> {
         let contacts = self.contacts.get(draft.community.get())?;
-        let by_email = || contacts.by_email.find(&email_key(draft.email.as_deref()?));
-        let by_phone = || contacts.by_phone.find(draft.phone.as_deref()?);
-        by_email().or_else(by_phone)
+        let person = &draft.person;
+        let by_email = || contacts.by_email.find(&email_key(person.email.as_deref()?));
+        let by_phone = || contacts.by_phone.find(person.phone.as_deref()?);
+        by_email().or_else(by_phone).map(Id)
     }
 }
 
@@ -331,9 +276,9 @@ impl ContactIndex {
         }
     }
 
-    /// Follows a card to the contacts that a draft brings it.
-    fn change(&mut self, id: u64, card: &Shown, draft: &Draft) {
-        if let Some(new) = draft.email.as_deref().map(email_key) {
+    /// Follows a card to its new contacts.
+    fn change(&mut self, id: u64, card: &Shown, email: Option<&str>, phone: Option<&str>) {
+        if let Some(new) = email.map(email_key) {
             let old = card.email.as_deref().map(email_key);
             if old.as_ref() != Some(&new) {
                 if let Some(old) = old {
@@ -342,31 +287,26 @@ impl ContactIndex {
                 self.by_email.add(new, id);
             }
         }
-        if let Some(new) = &draft.phone
-            && card.phone.as_ref() != Some(new)
+        if let Some(new) = phone
+            && card.phone.as_deref() != Some(new)
         {
             if let Some(old) = &card.phone {
                 self.by_phone.remove(old, id);
             }
-            self.by_phone.add(new.clone(), id);
+            self.by_phone.add(new.into(), id);
         }
     }
 }
 
 impl Card {
-    fn new(
-        id: ProspectId,
-        draft: Draft,
-        first_agent: impl FnOnce() -> Text,
-        now: Timestamp,
-    ) -> Self {
-        let once = draft.once;
+    fn new(id: Id, draft: Draft, first_agent: impl FnOnce() -> Text, now: Timestamp) -> Self {
+        let (person, once) = (draft.person, draft.once);
         Self {
             shown: Shown {
                 prospect_id: id,
                 community_id: draft.community_id,
-                email: draft.email,
-                phone: draft.phone,
+                email: person.email,
+                phone: person.phone,
                 agent: Agent {
                     username: draft.agent.unwrap_or_else(first_agent),
                 },
@@ -378,18 +318,21 @@ impl Card {
                 source: Source {
                     title: draft.source_title,
                 },
-                first_name: draft.first_name.unwrap_or_else(|| ABSENT_FIRST_NAME.into()),
-                last_name: draft.last_name.unwrap_or_else(|| ABSENT_LAST_NAME.into()),
-                move_date: draft.move_date,
-                bedrooms: draft.bedrooms,
-                pets: once.pets,
-                occupants: draft.occupants,
-                lease_term_months: draft.lease_term_months,
-                min_budget: draft.min_budget,
-                max_budget: draft.max_budget,
+                first_name: person
+                    .first_name
+                    .unwrap_or_else(|| ABSENT_FIRST_NAME.into()),
+                last_name: person.last_name.unwrap_or_else(|| ABSENT_LAST_NAME.into()),
+                move_date: person.move_date,
+                bedrooms: person.bedrooms,
+                pets: person.pets,
+                occupants: person.occupants,
+                lease_term_months: person.lease_term_months,
+                min_budget: person.min_budget,
+                max_budget: person.max_budget,
                 sms_consent: once.sms_consent,
-                is_deleted: NEVER_SET_FLAG,
-                not_prospect: NEVER_SET_FLAG,
+                is_deleted: FLAG_AT_FIRST,
+                not_prospect: FLAG_AT_FIRST,
+                status: CardStatus::default(),
                 created_at: Moment(now),
                 updated_at: Moment(now),
             },
@@ -407,21 +350,25 @@ impl Card {
 
     /// The documented list of what a repeat changes, and the appended message.
     fn change(&mut self, draft: Draft, now: Timestamp) {
-        let shown = &mut self.shown;
+        let (shown, person) = (&mut self.shown, draft.person);
         replace(&mut shown.agent.username, draft.agent);
-        replace(&mut shown.first_name, draft.first_name);
-        replace(&mut shown.last_name, draft.last_name);
-        replace_some(&mut shown.phone, draft.phone);
-        replace_some(&mut shown.email, draft.email);
-        replace_some(&mut shown.move_date, draft.move_date);
-        replace_some(&mut shown.lease_term_months, draft.lease_term_months);
-        replace_some(&mut shown.bedrooms, draft.bedrooms);
-        replace_some(&mut shown.occupants, draft.occupants);
-        replace_some(&mut shown.min_budget, draft.min_budget);
-        replace_some(&mut shown.max_budget, draft.max_budget);
+        replace(&mut shown.first_name, person.first_name);
+        replace(&mut shown.last_name, person.last_name);
+        replace_some(&mut shown.phone, person.phone);
+        replace_some(&mut shown.email, person.email);
+        replace_some(&mut shown.move_date, person.move_date);
+        replace_some(&mut shown.lease_term_months, person.lease_term_months);
+        replace_some(&mut shown.bedrooms, person.bedrooms);
+        replace_some(&mut shown.occupants, person.occupants);
+        replace_some(&mut shown.min_budget, person.min_budget);
+        replace_some(&mut shown.max_budget, person.max_budget);
         shown.updated_at = Moment(now);
         self.hidden.messages.extend(draft.message);
         self.hidden.updates += 1;
+    }
+
+    pub(super) fn has_message(&self, message: &str) -> bool {
+        self.hidden.messages.iter().any(|held| **held == *message)
     }
 }
 
@@ -439,8 +386,4 @@ fn replace_some<T>(held: &mut Option<T>, sent: Option<T>) {
 
 fn email_key(email: &str) -> Text {
     email.to_lowercase().into_boxed_str()
-}
-
-fn empty_contacts(communities: usize) -> Vec<ContactIndex> {
-    (0..communities).map(|_| ContactIndex::default()).collect()
 }

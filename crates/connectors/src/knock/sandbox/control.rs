@@ -11,11 +11,11 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use super::Sandbox;
+use super::call::TooLarge;
 use super::cards::CardView;
 use super::faults::{Fault, MOST_FAULTS};
 use super::reply::Reply;
 use super::request_log::MOST_CALLS;
-use super::routes::TooLarge;
 
 /// What every path of the control surface starts with.
 const ROOT: &str = "/_sandbox";
@@ -24,7 +24,7 @@ const ROOT: &str = "/_sandbox";
 const PAGE_ENTRIES: u64 = 1_000;
 
 /// The most cards of a page; more is what `GET /_sandbox/state` is for.
-const MOST_PAGE_CARDS: u64 = 10_000;
+const MOST_PAGE_RECORDS: u64 = 10_000;
 
 /// The path below `/_sandbox`, when it is one.
 pub(super) fn inner_path(path: &str) -> Option<&str> {
@@ -58,6 +58,13 @@ impl Wrong {
     }
 }
 
+impl From<std::io::Error> for Wrong {
+    fn from(error: std::io::Error) -> Self {
+        let reason = format!("the journal cannot be written: {error}");
+        Self(StatusCode::INTERNAL_SERVER_ERROR, reason)
+    }
+}
+
 fn route(sandbox: &Sandbox, parts: &Parts, inner_path: &str, body: &[u8]) -> Result<Reply, Wrong> {
     let query = parts.uri.query();
     let is = |method: Method| parts.method == method;
@@ -73,9 +80,9 @@ fn route(sandbox: &Sandbox, parts: &Parts, inner_path: &str, body: &[u8]) -> Res
             ))
         }
         "/prospects" if is(Method::GET) => {
-            let page = Page::read(query, MOST_PAGE_CARDS)?;
+            let page = Page::read(query, MOST_PAGE_RECORDS)?;
             let state = sandbox.lock();
-            let cards = state.cards.after(page.after).take(page.limit);
+            let cards = state.held.cards.after(page.after).take(page.limit);
             let cards: Vec<_> = cards.map(CardView::new).collect();
             ok(&json_of("prospects", &cards))
         }
@@ -92,17 +99,19 @@ fn route(sandbox: &Sandbox, parts: &Parts, inner_path: &str, body: &[u8]) -> Res
             ok(&settings)
         }
         "/reset" if is(Method::POST) => {
-            let done = sandbox.lock().reset();
-            done.map_err(|error| {
-                let reason = format!("the journal could not be emptied: {error}");
-                Wrong(StatusCode::INTERNAL_SERVER_ERROR, reason)
-            })?;
+            sandbox.lock().reset(&sandbox.inner.directory)?;
             ok(&json!({}))
         }
-        other => match other.strip_prefix("/faults/") {
-            Some(id) if is(Method::DELETE) => remove_fault(sandbox, id)?,
-            _ => return Err(unknown()),
-        },
+        other => {
+            let (list, id) = other
+                .strip_prefix('/')
+                .and_then(|other| other.split_once('/'))
+                .ok_or_else(unknown)?;
+            match list {
+                "faults" if is(Method::DELETE) => remove_fault(sandbox, id)?,
+                _ => return Err(unknown()),
+            }
+        }
     })
 }
 

@@ -1,14 +1,17 @@
-//! The seed made searchable: which community has which sources and agents.
+//! The seed made searchable: which communities there are, who works there and when tours begin.
 //!
 //! Guarantee: fixed for the life of the sandbox, so it is read without a lock. Every community has at least
-//! one source and one agent.
+//! one agent, and a zone that exists. Its sources may be replaced while running, so they are in `sources`.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde::Serialize;
 
 use super::Error;
+use super::fields::Refusal;
 use super::seed::{Seed, SeedCommunity};
+use super::sources::{Sources, check_titles};
+use super::tour_times::TourTimes;
 
 /// The place of a community in the seed. Only [`Directory`] makes them, so one is always valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,9 +30,9 @@ pub(super) struct Directory {
 }
 
 struct Members {
-    sources: HashSet<String>,
     agents: HashSet<String>,
     first_agent: Box<str>,
+    tour_times: TourTimes,
 }
 
 impl Directory {
@@ -63,28 +66,31 @@ impl Directory {
         self.seed.api_key.as_bytes() == key
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.seed.communities.len()
-    }
-
     pub(super) fn find(&self, community_id: &str) -> Option<CommunityIndex> {
         self.by_id.get(community_id).copied()
     }
 
-    pub(super) fn community(&self, community: CommunityIndex) -> Option<&SeedCommunity> {
-        self.seed.communities.get(community.0)
+    pub(super) fn communities(&self) -> &[SeedCommunity] {
+        &self.seed.communities
     }
 
-    pub(super) fn has_source(&self, community: CommunityIndex, title: &str) -> bool {
-        self.members
-            .get(community.0)
-            .is_some_and(|members| members.sources.contains(title))
+    pub(super) fn tour_times(&self, community: CommunityIndex) -> Option<&TourTimes> {
+        Some(&self.members.get(community.0)?.tour_times)
     }
 
-    pub(super) fn has_agent(&self, community: CommunityIndex, username: &str) -> bool {
-        self.members
-            .get(community.0)
-            .is_some_and(|members| members.agents.contains(username))
+    /// Refuses somebody who is not an agent of the community.
+    pub(super) fn check_agent(
+        &self,
+        community: CommunityIndex,
+        username: &str,
+    ) -> Result<(), Refusal> {
+        let members = self.members.get(community.0);
+        if members.is_some_and(|members| members.agents.contains(username)) {
+            return Ok(());
+        }
+        Err(Refusal(format!(
+            "agent.username {username} is not an agent of this community"
+        )))
     }
 
     /// Whom Knock assigns when nobody is named.
@@ -95,12 +101,12 @@ impl Directory {
             .unwrap_or_default()
     }
 
-    /// The three seeded lists of `GET /_sandbox/state`.
-    pub(super) fn view(&self) -> DirectoryView<'_> {
+    /// The first three lists of `GET /_sandbox/state`.
+    pub(super) fn view<'a>(&'a self, present: &'a Sources) -> DirectoryView<'a> {
         let mut sources = BTreeMap::<&str, Vec<&str>>::new();
         let mut agents = BTreeMap::<&str, AgentView<'_>>::new();
-        for community in &self.seed.communities {
-            for title in &community.sources {
+        for (community, titles) in self.seed.communities.iter().zip(present.all()) {
+            for title in titles {
                 sources.entry(title).or_default().push(&community.id);
             }
             for agent in &community.agents {
@@ -145,22 +151,17 @@ impl Members {
         let Some(first) = community.agents.first() else {
             return Err(Error::Seed(format!("community {id} has no agent")));
         };
-        if community.sources.is_empty() {
-            return Err(Error::Seed(format!("community {id} has no source")));
-        }
-        let sources: HashSet<String> = community.sources.iter().cloned().collect();
-        if sources.len() != community.sources.len() {
-            return Err(Error::Seed(format!("community {id} repeats a source")));
-        }
+        check_titles(&community.sources)
+            .map_err(|reason| Error::Seed(format!("community {id} {reason}")))?;
         let usernames = community.agents.iter().map(|agent| agent.username.clone());
         let agents: HashSet<String> = usernames.collect();
         if agents.len() != community.agents.len() {
             return Err(Error::Seed(format!("community {id} repeats an agent")));
         }
         Ok(Self {
-            sources,
             agents,
             first_agent: first.username.as_str().into(),
+            tour_times: TourTimes::new(community)?,
         })
     }
 }

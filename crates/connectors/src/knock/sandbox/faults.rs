@@ -63,7 +63,8 @@ pub struct FaultMatch {
     /// The path without a query: the whole of it, or its beginning followed by `*`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
-    /// The community that the call is about: from the body, the path, or the card that the path names.
+    /// The community that the call is about: from the body, the path, or the card or the appointment that the
+    /// path names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub community_id: Option<String>,
 }

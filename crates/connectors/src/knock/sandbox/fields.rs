@@ -6,6 +6,7 @@
 use serde_json::{Map, Value};
 
 use super::assumptions::{E164_DIGITS, HOME_COUNTRY_CODE};
+use super::moment::ToldTime;
 
 /// What is wrong with a body, in words for its sender.
 #[derive(Debug, PartialEq, Eq)]
@@ -22,6 +23,10 @@ impl Fields<'_> {
             None | Some(Value::Null) => None,
             some => some,
         }
+    }
+
+    pub(super) fn required(&mut self, name: &str) -> Result<Box<str>, Refusal> {
+        needed(name, self.text(name)?)
     }
 
     pub(super) fn text(&mut self, name: &str) -> Read<Box<str>> {
@@ -93,6 +98,20 @@ impl Fields<'_> {
         }
     }
 
+    /// An instant in ISO 8601 with an offset.
+    pub(super) fn time(&mut self, name: &str) -> Read<ToldTime> {
+        match self.text(name)? {
+            None => Ok(None),
+            Some(text) => match ToldTime::parse(text) {
+                Some(time) => Ok(Some(time)),
+                None => refuse(
+                    name,
+                    "must be ISO 8601 with an offset, such as 2026-11-24T09:30:00-05:00",
+                ),
+            },
+        }
+    }
+
     /// Ten digits or E.164; reads as E.164.
     pub(super) fn phone(&mut self, name: &str) -> Read<Box<str>> {
         match self.text(name)? {
@@ -124,14 +143,54 @@ impl Fields<'_> {
 
     /// The text member `inner` of the object `name`. The object may lack it.
     pub(super) fn inner_text(&mut self, name: &str, inner: &str) -> Read<Box<str>> {
+        let text = self.inner(name, |fields| fields.text(inner))?;
+        Ok(text.flatten())
+    }
+
+    /// What `read` makes of the object `name`.
+    pub(super) fn inner<T>(
+        &mut self,
+        name: &str,
+        read: impl FnOnce(&mut Fields<'_>) -> Result<T, Refusal>,
+    ) -> Read<T> {
         match self.take(name) {
             None => Ok(None),
-            Some(Value::Object(mut object)) => Fields(&mut object)
-                .text(inner)
-                .map_err(|Refusal(reason)| Refusal(format!("{name}.{reason}"))),
-            Some(_) => refuse(name, &format!("must be an object with {inner}")),
+            Some(Value::Object(mut object)) => read_within(name, &mut object, read).map(Some),
+            Some(_) => refuse(name, "must be an object"),
         }
     }
+
+    /// What `read` makes of the first member of the list `name`, which must be an object.
+    pub(super) fn first<T>(
+        &mut self,
+        name: &str,
+        read: impl FnOnce(&mut Fields<'_>) -> Result<T, Refusal>,
+    ) -> Read<T> {
+        match self.take(name) {
+            None => Ok(None),
+            Some(Value::Array(mut members)) => match members.first_mut() {
+                None => Ok(None),
+                Some(Value::Object(object)) => {
+                    read_within(&format!("{name}[0]"), object, read).map(Some)
+                }
+                Some(_) => refuse(name, "must be a list of objects"),
+            },
+            Some(_) => refuse(name, "must be a list of objects"),
+        }
+    }
+}
+
+fn read_within<T>(
+    name: &str,
+    object: &mut Map<String, Value>,
+    read: impl FnOnce(&mut Fields<'_>) -> Result<T, Refusal>,
+) -> Result<T, Refusal> {
+    read(&mut Fields(object)).map_err(|Refusal(reason)| Refusal(format!("{name}.{reason}")))
+}
+
+/// A member that may not be absent.
+pub(super) fn needed<T>(name: &str, read: Option<T>) -> Result<T, Refusal> {
+    read.ok_or_else(|| Refusal(format!("{name} is required")))
 }
 
 fn refuse<T>(name: &str, rule: &str) -> Read<T> {

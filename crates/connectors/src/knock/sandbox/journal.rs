@@ -1,8 +1,10 @@
-//! The file that makes guest cards outlive a restart: one card a line, the last line of an id counts.
+//! The file that makes what is held outlive a restart: one record a line, the last line of an id counts.
 //!
-//! Guarantee: a card's line is handed to the system before its call is answered, so it survives the process
-//! (not the machine: nothing is synced). A line that was cut off by the end of the process is dropped on
-//! load; anything else that is not a card stops the load with the number of the line.
+//! A card is a line as it is; a line of anything else names in its one member what it is of.
+//!
+//! Guarantee: the lines of a call are handed to the system together and before the call is answered, so they
+//! survive the process (not the machine: nothing is synced). A line that was cut off by the end of the
+//! process is dropped on load; anything else that is not a record stops the load with the number of the line.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};
@@ -11,16 +13,32 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::Error;
-use super::cards::{Card, Cards, ProspectId};
+use super::appointments::Appointment;
+use super::cards::Card;
 use super::directory::Directory;
+use super::held::Held;
+use super::ids::Id;
 
-/// How a line begins that is not a card but the id to go on from after a reset.
-const MARK_START: &[u8] = br#"{"nextId":"#;
+/// How the line of a card begins. Looked at first, so that a card is read without trying what else it may be.
+const CARD_START: &[u8] = br#"{"prospectId":"#;
 
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Mark {
-    next_id: ProspectId,
+/// What a line says when it is not of a card.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+enum Line {
+    /// The id to go on from after a reset.
+    NextId(Id),
+    Appointment(Appointment),
+}
+
+/// What is written as a line; see [`Line`].
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) enum Record<'a> {
+    NextId(Id),
+    Appointment(&'a Appointment),
+    #[serde(untagged)]
+    Card(&'a Card),
 }
 
 pub(super) struct Journal {
@@ -29,15 +47,15 @@ pub(super) struct Journal {
     len: u64,
     /// Whether a failed write may have left part of a line behind them.
     is_torn: bool,
-    line: Vec<u8>,
+    lines: Vec<u8>,
 }
 
 impl Journal {
-    /// Opens or creates the file and puts its cards into `cards`.
+    /// Opens or creates the file and puts its records into `held`.
     pub(super) fn open(
         path: PathBuf,
         directory: &Directory,
-        cards: &mut Cards,
+        held: &mut Held,
     ) -> Result<Self, Error> {
         let mut options = OpenOptions::new();
         // Contacts are in it.
@@ -52,16 +70,16 @@ impl Journal {
             file,
             len: 0,
             is_torn: false,
-            line: Vec::new(),
+            lines: Vec::new(),
         };
-        match journal.load(directory, cards) {
+        match journal.load(directory, held) {
             Ok(()) => Ok(journal),
             Err(LoadError::File(source)) => Err(Error::Journal { path, source }),
             Err(LoadError::Line(line, reason)) => Err(Error::JournalLine { path, line, reason }),
         }
     }
 
-    fn load(&mut self, directory: &Directory, cards: &mut Cards) -> Result<(), LoadError> {
+    fn load(&mut self, directory: &Directory, held: &mut Held) -> Result<(), LoadError> {
         let mut reader = BufReader::new(self.file.try_clone()?);
         let mut line = Vec::new();
         for number in 1.. {
@@ -71,10 +89,10 @@ impl Journal {
                 break;
             }
             match line.strip_suffix(b"\n") {
-                Some(whole) => restore(whole, directory, cards)
+                Some(whole) => restore(whole, directory, held)
                     .map_err(|reason| LoadError::Line(number, reason))?,
                 // Part of a JSON object never reads as one, so this one lacks nothing but its line end.
-                None if restore(&line, directory, cards).is_ok() => self.file.write_all(b"\n")?,
+                None if restore(&line, directory, held).is_ok() => self.file.write_all(b"\n")?,
                 None => {
                     self.file.set_len(self.len)?;
                     break;
@@ -86,30 +104,29 @@ impl Journal {
         Ok(())
     }
 
-    pub(super) fn append(&mut self, card: &Card) -> io::Result<()> {
-        self.write(card)
-    }
-
     /// Empties the file, but for the id to go on from.
-    pub(super) fn reset(&mut self, next_id: ProspectId) -> io::Result<()> {
+    pub(super) fn reset(&mut self, next_id: Id) -> io::Result<()> {
         self.file.set_len(0)?;
         self.len = 0;
         self.is_torn = false;
-        self.write(&Mark { next_id })
+        self.append(&[Record::NextId(next_id)])
     }
 
-    fn write(&mut self, value: &impl Serialize) -> io::Result<()> {
+    /// Writes the lines of one call.
+    pub(super) fn append(&mut self, records: &[Record<'_>]) -> io::Result<()> {
         if self.is_torn {
             self.file.set_len(self.len)?;
             self.is_torn = false;
         }
-        self.line.clear();
-        serde_json::to_writer(&mut self.line, value)?;
-        self.line.push(b'\n');
+        self.lines.clear();
+        for record in records {
+            serde_json::to_writer(&mut self.lines, record)?;
+            self.lines.push(b'\n');
+        }
         self.is_torn = true;
-        self.file.write_all(&self.line)?;
+        self.file.write_all(&self.lines)?;
         self.is_torn = false;
-        self.len += self.line.len() as u64;
+        self.len += self.lines.len() as u64;
         Ok(())
     }
 }
@@ -125,20 +142,16 @@ impl From<io::Error> for LoadError {
     }
 }
 
-fn restore(line: &[u8], directory: &Directory, cards: &mut Cards) -> Result<(), String> {
-    if line.starts_with(MARK_START) {
-        let mark: Mark = serde_json::from_slice(line).map_err(|error| error.to_string())?;
-        cards.raise_next_id(mark.next_id);
-        return Ok(());
+fn restore(line: &[u8], directory: &Directory, held: &mut Held) -> Result<(), String> {
+    if line.starts_with(CARD_START) {
+        let card = serde_json::from_slice(line).map_err(|error| error.to_string())?;
+        return held.restore_card(card, directory);
     }
-    let card: Card = serde_json::from_slice(line).map_err(|error| error.to_string())?;
-    let community_id = &card.shown.community_id;
-    let Some(community) = directory.find(community_id) else {
-        return Err(format!("community {community_id} is not in the seed"));
-    };
-    if cards.restore(community, card) {
-        Ok(())
-    } else {
-        Err("the card was of another community before".to_owned())
+    match serde_json::from_slice(line).map_err(|error| error.to_string())? {
+        Line::NextId(id) => {
+            held.ids.raise_to(id);
+            Ok(())
+        }
+        Line::Appointment(appointment) => held.restore_appointment(appointment, directory),
     }
 }

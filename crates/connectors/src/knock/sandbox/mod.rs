@@ -3,22 +3,31 @@
 //! Guarantee: it answers as Knock is documented to answer, keeps what it was sent, and fails only in the
 //! ways and as often as it was told to. What nobody outside Knock knows is guessed in [`assumptions`] and
 //! nowhere else. Nothing that arrives over the network makes it panic or grow without a bound, except the
-//! guest cards themselves, which are the point of it.
+//! guest cards and appointments themselves, which are the point of it.
 
+mod appointments;
 pub mod assumptions;
+mod call;
+mod card_status;
 mod cards;
 mod control;
 mod directory;
 mod draft;
 mod faults;
 mod fields;
+mod handle;
+mod held;
+mod ids;
 mod journal;
+mod moment;
 mod reply;
 mod request_log;
 mod routes;
 mod seed;
 mod server;
+mod sources;
 mod state;
+mod tour_times;
 
 #[cfg(test)]
 mod tests;
@@ -32,7 +41,7 @@ use model::Clock;
 use serde::Serialize;
 
 pub use faults::{Fault, FaultKind, FaultMatch};
-pub use seed::{Seed, SeedAgent, SeedCommunity};
+pub use seed::{Seed, SeedAgent, SeedCommunity, SeedHours};
 
 use directory::Directory;
 use state::State;
@@ -41,9 +50,10 @@ use state::State;
 pub struct Options {
     /// The communities, sources, agents and key it knows from the start and after a reset.
     pub seed: Seed,
-    /// The file that makes guest cards outlive a restart; none keeps them in memory only.
+    /// The file that makes guest cards and appointments outlive a restart; none keeps
+    /// them in memory only.
     pub journal: Option<PathBuf>,
-    /// Where the times on cards come from, and the number that the first prospect id starts from.
+    /// Where the present time comes from, and the number that the first id starts from.
     pub clock: Arc<dyn Clock>,
     /// What every vendor call takes at least, in milliseconds. Applied after the work and before the answer.
     pub latency_ms: u64,
@@ -75,7 +85,7 @@ pub enum Error {
         /// What the system said.
         source: std::io::Error,
     },
-    /// A whole line of the journal is not a card. A torn last line is no error.
+    /// A whole line of the journal is not a record. A torn last line is no error.
     #[error("line {line} of the journal {} cannot be used: {reason}", path.display())]
     JournalLine {
         /// The journal file.
@@ -96,6 +106,8 @@ pub struct Counts {
     pub requests: u64,
     /// Repeats that were matched to a card, including those loaded from a journal.
     pub updates: u64,
+    /// Tours held, whatever became of them.
+    pub appointments: u64,
 }
 
 /// A handle on one sandbox. Clones share the state.
@@ -164,10 +176,10 @@ impl Sandbox {
         self.lock().faults.clear();
     }
 
-    /// Back to the seeded state: no cards, requests or faults, settings as at the start, journal emptied.
-    /// Prospect ids go on from where they were.
+    /// Back to the seeded state: nothing held, no requests or faults, sources and settings as at the start,
+    /// journal emptied. Ids go on from where they were.
     pub fn reset(&self) {
-        if let Err(error) = self.lock().reset() {
+        if let Err(error) = self.lock().reset(&self.inner.directory) {
             tracing::error!(%error, "the sandbox was reset but its journal was not");
         }
     }

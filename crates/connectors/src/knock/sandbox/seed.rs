@@ -2,6 +2,10 @@
 //!
 //! Guarantee: plain data. The default names Knock's published test key and test community, and nothing real.
 
+use jiff::civil::Time;
+
+use super::assumptions::{FIRST_SLOT, LAST_SLOT, SLOT_MINUTES};
+
 /// Everything a sandbox starts with.
 #[derive(Clone, Debug)]
 pub struct Seed {
@@ -24,6 +28,29 @@ pub struct SeedCommunity {
     pub sources: Vec<String>,
     /// At least one. The first is assigned to cards that name no agent.
     pub agents: Vec<SeedAgent>,
+    /// When it gives tours.
+    pub hours: SeedHours,
+}
+
+/// When a community gives tours, told by its own clocks; the same on every day of the week.
+#[derive(Clone, Debug)]
+pub struct SeedHours {
+    /// When the first tour of a day begins.
+    pub first: Time,
+    /// When the last one begins at the latest; not before the first.
+    pub last: Time,
+    /// The time from the beginning of one tour to that of the next, in minutes; at least 1, at most a day.
+    pub slot_minutes: u32,
+}
+
+impl Default for SeedHours {
+    fn default() -> Self {
+        Self {
+            first: FIRST_SLOT,
+            last: LAST_SLOT,
+            slot_minutes: SLOT_MINUTES,
+        }
+    }
 }
 
 /// One leasing agent. The same username at two communities is the same person.
@@ -88,6 +115,7 @@ impl SeedCommunity {
             timezone: timezone.to_owned(),
             sources: sources.iter().map(|&title| title.to_owned()).collect(),
             agents,
+            hours: SeedHours::default(),
         }
     }
 }

@@ -22,8 +22,9 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::assumptions::MOST_BODY_BYTES;
+use super::call::TooLarge;
 use super::reply::ReplyBody;
-use super::routes::{Broken, TooLarge};
+use super::routes::Broken;
 use super::{Sandbox, control, routes};
 
 /// How long calls in progress may go on after a stop, in milliseconds: enough for every call that is not held

@@ -8,13 +8,19 @@ use std::path::PathBuf;
 use model::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::assumptions::UnknownSource;
-use super::cards::{CardView, Cards, ProspectId};
-use super::directory::{Directory, DirectoryView};
+use super::appointments::{Appointment, AppointmentStatus, TourRequest};
+use super::assumptions::{STATUS_WHEN_BOOKED, STATUS_WHEN_CANCELLED, UnknownSource};
+use super::cards::CardView;
+use super::directory::{CommunityIndex, Directory, DirectoryView};
 use super::draft::Draft;
 use super::faults::Faults;
-use super::journal::Journal;
+use super::fields::Refusal;
+use super::held::Held;
+use super::ids::Id;
+use super::journal::{Journal, Record};
+use super::moment::{Moment, ToldTime};
 use super::request_log::RequestLog;
+use super::sources::Sources;
 use super::{Counts, Error};
 
 /// The switches of `/_sandbox/settings`.
@@ -25,7 +31,8 @@ pub(super) struct Settings {
 }
 
 pub(super) struct State {
-    pub(super) cards: Cards,
+    pub(super) held: Held,
+    pub(super) sources: Sources,
     pub(super) faults: Faults,
     pub(super) log: RequestLog,
     pub(super) settings: Settings,
@@ -38,12 +45,13 @@ impl State {
         journal: Option<PathBuf>,
         now: Timestamp,
     ) -> Result<Self, Error> {
-        let mut cards = Cards::new(directory, now);
+        let mut held = Held::new(directory, now);
         let journal = journal
-            .map(|path| Journal::open(path, directory, &mut cards))
+            .map(|path| Journal::open(path, directory, &mut held))
             .transpose()?;
         Ok(Self {
-            cards,
+            held,
+            sources: Sources::new(directory),
             faults: Faults::default(),
             log: RequestLog::default(),
             settings: Settings::default(),
@@ -53,56 +61,168 @@ impl State {
 
     pub(super) fn counts(&self) -> Counts {
         Counts {
-            prospects: self.cards.len(),
+            prospects: self.held.cards.len(),
             requests: self.log.total(),
-            updates: self.cards.updates(),
+            updates: self.held.cards.updates(),
+            appointments: self.held.appointments.len(),
         }
     }
 
-    /// Creates or changes a card and writes it to the journal.
+    /// Refuses a source that the community does not have, unless the settings accept it.
+    pub(super) fn check_source(
+        &self,
+        community: CommunityIndex,
+        title: &str,
+    ) -> Result<(), Refusal> {
+        let accepts_any = self.settings.unknown_source == UnknownSource::Accept;
+        if accepts_any || self.sources.has(community, title) {
+            return Ok(());
+        }
+        let reason = format!("sourceTitle {title} is not a source of this community");
+        Err(Refusal(reason))
+    }
+
+    /// Creates or changes a card.
     pub(super) fn put_card(
         &mut self,
         draft: Draft,
         directory: &Directory,
         now: Timestamp,
-    ) -> io::Result<ProspectId> {
-        let community = draft.community;
-        let first_agent = || directory.first_agent(community);
-        let id = self.cards.put(draft, first_agent, now);
-        if let Some(journal) = &mut self.journal
-            && let Some(card) = self.cards.get(id)
-        {
-            journal.append(card)?;
-        }
+    ) -> io::Result<Id> {
+        let id = self.held.put_card(draft, directory, now);
+        self.write(&[Changed::Card(id)])?;
         Ok(id)
     }
 
-    pub(super) fn reset(&mut self) -> io::Result<()> {
-        self.cards.clear();
+    /// Books a tour at a time that was accepted, for the card that the request belongs to. A request that
+    /// repeats the tour to come leads to that tour and doubles nothing; any other replaces it.
+    pub(super) fn book(
+        &mut self,
+        request: TourRequest,
+        start_time: ToldTime,
+        directory: &Directory,
+        now: Timestamp,
+    ) -> io::Result<Id> {
+        let TourRequest {
+            mut draft,
+            tour_type,
+            ..
+        } = request;
+        let held = &mut self.held;
+        let card = held.cards.find_match(&draft);
+        let upcoming = card.and_then(|card| held.appointments.upcoming(card, now));
+        let is_repeat = upcoming.is_some_and(|upcoming| {
+            upcoming.start_time.at == start_time.at && upcoming.tour_type == tour_type
+        });
+        if is_repeat && let Some(card) = card.and_then(|card| held.cards.get(card)) {
+            draft.message.take_if(|message| card.has_message(message));
+        }
+        let upcoming = upcoming.map(|upcoming| upcoming.id);
+        let community_id = draft.community_id.clone();
+        let source_title = draft.source_title.clone();
+        let message = draft.message.clone();
+        let card = held.put_card(draft, directory, now);
+        held.cards.set_status(card, STATUS_WHEN_BOOKED, now);
+        if let Some(same) = upcoming
+            && is_repeat
+        {
+            self.write(&[Changed::Card(card)])?;
+            return Ok(same);
+        }
+        let mut changed = vec![Changed::Card(card)];
+        if let Some(earlier) = upcoming {
+            let status = AppointmentStatus::Replaced;
+            held.appointments.set_status(earlier, status, now);
+            changed.push(Changed::Appointment(earlier));
+        }
+        let id = held.ids.give();
+        held.appointments.put(Appointment {
+            id,
+            community_id,
+            prospect_id: card,
+            start_time,
+            status: AppointmentStatus::Confirmed,
+            tour_type,
+            message,
+            source_title,
+            created_at: Moment(now),
+            updated_at: Moment(now),
+        });
+        changed.push(Changed::Appointment(id));
+        self.write(&changed)?;
+        Ok(id)
+    }
+
+    /// Cancels a tour; one that was cancelled stays as it is. Whether there is such a tour.
+    pub(super) fn cancel(&mut self, id: Id, now: Timestamp) -> io::Result<bool> {
+        let Some(appointment) = self.held.appointments.get(id) else {
+            return Ok(false);
+        };
+        let (card, before) = (appointment.prospect_id, appointment.status);
+        if before == AppointmentStatus::Cancelled {
+            return Ok(true);
+        }
+        let status = AppointmentStatus::Cancelled;
+        self.held.appointments.set_status(id, status, now);
+        let mut changed = vec![Changed::Appointment(id)];
+        // The card of a replaced tour has another one, which stays.
+        if before == AppointmentStatus::Confirmed && self.held.cards.get(card).is_some() {
+            let status = STATUS_WHEN_CANCELLED;
+            self.held.cards.set_status(card, status, now);
+            changed.push(Changed::Card(card));
+        }
+        self.write(&changed)?;
+        Ok(true)
+    }
+
+    pub(super) fn reset(&mut self, directory: &Directory) -> io::Result<()> {
+        self.held.clear(directory);
+        self.sources = Sources::new(directory);
         self.faults.clear();
         self.log.clear();
         self.settings = Settings::default();
         match &mut self.journal {
-            Some(journal) => journal.reset(self.cards.next_id()),
+            Some(journal) => journal.reset(self.held.ids.next()),
             None => Ok(()),
         }
     }
 
     pub(super) fn view<'a>(&'a self, directory: &'a Directory) -> StateView<'a> {
         StateView {
-            seeded: directory.view(),
-            prospects: self.cards.after(0).map(CardView::new).collect(),
-            appointments: [],
+            directory: directory.view(&self.sources),
+            prospects: self.held.cards.after(0).map(CardView::new).collect(),
+            appointments: self.held.appointments.all().collect(),
             activities: [],
         }
     }
+
+    /// Writes what a call changed to the journal, when there is one.
+    fn write(&mut self, changed: &[Changed]) -> io::Result<()> {
+        let Some(journal) = &mut self.journal else {
+            return Ok(());
+        };
+        let held = &self.held;
+        let records = changed.iter().filter_map(|changed| {
+            Some(match *changed {
+                Changed::Card(id) => Record::Card(held.cards.get(id)?),
+                Changed::Appointment(id) => Record::Appointment(held.appointments.get(id)?),
+            })
+        });
+        journal.append(&records.collect::<Vec<_>>())
+    }
+}
+
+/// What a call changed, by its id.
+enum Changed {
+    Card(Id),
+    Appointment(Id),
 }
 
 #[derive(Serialize)]
 pub(super) struct StateView<'a> {
     #[serde(flatten)]
-    seeded: DirectoryView<'a>,
+    directory: DirectoryView<'a>,
     prospects: Vec<CardView<'a>>,
-    appointments: [(); 0],
+    appointments: Vec<&'a Appointment>,
     activities: [(); 0],
 }

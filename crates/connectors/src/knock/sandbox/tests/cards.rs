@@ -34,7 +34,7 @@ async fn a_card_is_echoed() {
             "source": { "title": "Zillow.com" }, "firstName": "Ann", "lastName": "Lee",
             "moveDate": "2028-02-29", "bedrooms": ["STUDIO", "1_BEDROOM"], "pets": ["CAT"],
             "occupants": 2, "leaseTermMonths": 12, "minBudget": 1500, "maxBudget": 2100,
-            "smsConsent": true, "isDeleted": false, "notProspect": false,
+            "smsConsent": true, "isDeleted": false, "notProspect": false, "status": "New",
             "createdAt": "2026-11-24T09:00:00.000000+00:00",
             "updatedAt": "2026-11-24T09:00:00.000000+00:00",
         })
@@ -335,7 +335,7 @@ async fn the_key_is_needed_in_either_header() {
 }
 
 #[tokio::test]
-async fn sources_are_listed_and_other_paths_are_not_there_yet() {
+async fn sources_are_listed_and_other_paths_are_not_there() {
     let sandbox = start().await;
     let path = format!("/community/{OTHER}/sources");
     let sources = sandbox.vendor("GET", &path, "").await;
@@ -357,8 +357,13 @@ async fn sources_are_listed_and_other_paths_are_not_there_yet() {
         ("GET", "/prospect/99999999999999999999999"),
         ("GET", "/prospect"),
         ("DELETE", "/prospect"),
-        ("POST", "/appointment/request"),
+        ("GET", "/appointment/request"),
         ("PUT", "/appointment/1/cancel"),
+        ("PUT", "/appointment/x/cancel"),
+        ("POST", "/prospect/1/fax"),
+        ("POST", "/prospect/1/email/2"),
+        ("POST", "/community/nope/listing"),
+        ("GET", "/community/nope/available-times"),
         ("POST", "/prospect/1/email"),
         ("GET", "/"),
     ] {

@@ -1,5 +1,6 @@
 //! Tests of the sandbox over real HTTP on loopback, and the helpers they share.
 
+mod appointments;
 mod cards;
 mod control;
 mod faults;
@@ -32,6 +33,11 @@ struct HandClock(AtomicI64);
 impl HandClock {
     fn new() -> Arc<Self> {
         Arc::new(Self(AtomicI64::new(1_795_510_800_000_000)))
+    }
+
+    fn set(&self, text: &str) {
+        let now = Timestamp::parse(text).unwrap();
+        self.0.store(now.as_micros(), Ordering::Relaxed);
     }
 
     fn advance(&self, micros: i64) {
@@ -168,6 +174,43 @@ impl Running {
         answer.json()
     }
 
+    async fn post_to(&self, path: &str, body: &Value) -> Answer {
+        self.vendor("POST", path, &body.to_string()).await
+    }
+
+    /// Requests a tour and returns its id.
+    #[track_caller]
+    fn book(&self, body: &Value) -> impl Future<Output = String> {
+        let at = std::panic::Location::caller();
+        async move {
+            let answer = self.post_to("/appointment/request", body).await;
+            assert_eq!(answer.status, 200, "{at}: {}", answer.body);
+            let id = answer.json()["appointment"]["id"].clone();
+            let confirmed = json!({ "appointment": { "id": id, "status": "CONFIRMED" } });
+            assert_eq!(answer.json(), confirmed);
+            id.as_str().unwrap().to_owned()
+        }
+    }
+
+    async fn cancel(&self, id: &str) -> Answer {
+        let path = format!("/appointment/{id}/cancel");
+        self.vendor("PUT", &path, "").await
+    }
+
+    /// One list of the state.
+    async fn held(&self, list: &str) -> Vec<Value> {
+        let state = self.control_get("/state").await;
+        state[list].as_array().unwrap().clone()
+    }
+
+    /// A call that is refused with 400, in words with `naming` in them.
+    async fn check_refused(&self, path: &str, body: &Value, naming: &str) {
+        let answer = self.post_to(path, body).await;
+        assert_eq!(answer.status, 400, "{body}: {}", answer.body);
+        let reason = answer.json()["errorMessage"].as_str().unwrap().to_owned();
+        assert!(reason.contains(naming), "{reason} lacks {naming}");
+    }
+
     /// A call of the control surface.
     async fn control(&self, method: &str, path: &str, body: &Value) -> Answer {
         let body = if body.is_null() {
@@ -234,6 +277,15 @@ fn lead(more: Value) -> Value {
     };
     body.as_object_mut().unwrap().extend(more);
     body
+}
+
+/// The request of a tour for Ann at that time.
+fn tour(start: &str) -> Value {
+    json!({
+        "communityId": HOME, "sourceTitle": "Zillow.com",
+        "requestedTimes": [{ "startTime": start }],
+        "profile": { "email": "ann@example.com" },
+    })
 }
 
 fn ann() -> Value {

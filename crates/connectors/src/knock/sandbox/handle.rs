@@ -1,0 +1,125 @@
+//! What each vendor call does and answers when nothing befalls it.
+//!
+//! Guarantee: a call that is refused has changed nothing.
+
+use std::io;
+
+use http::StatusCode;
+use model::Timestamp;
+use serde_json::{Value, json};
+
+use super::appointments::TourRequest;
+use super::assumptions::{BAD_BODY_STATUS, MOST_BODY_BYTES};
+use super::call::Call;
+use super::directory::{CommunityIndex, Directory};
+use super::draft::Draft;
+use super::fields::Refusal;
+use super::ids::Id;
+use super::reply::Reply;
+use super::state::State;
+
+type Answered = Result<Reply, Reply>;
+
+impl From<Refusal> for Reply {
+    fn from(Refusal(reason): Refusal) -> Self {
+        Self::error_message(BAD_BODY_STATUS, &reason)
+    }
+}
+
+impl From<io::Error> for Reply {
+    fn from(error: io::Error) -> Self {
+        let reason = format!("the sandbox cannot write its journal: {error}");
+        Self::error_message(StatusCode::INTERNAL_SERVER_ERROR, &reason)
+    }
+}
+
+pub(super) fn handle(
+    state: &mut State,
+    directory: &Directory,
+    call: Call,
+    now: Timestamp,
+) -> Reply {
+    let answered = match call {
+        Call::PostProspect(draft) => draft
+            .map_err(Reply::from)
+            .and_then(|draft| post_prospect(state, directory, *draft, now)),
+        Call::GetProspect(id) => get_prospect(state, id),
+        Call::GetSources(community) => get_sources(state, community),
+        Call::GetTimes(community) => get_times(directory, community, now),
+        Call::RequestTour(request) => request
+            .map_err(Reply::from)
+            .and_then(|request| request_tour(state, directory, *request, now)),
+        Call::CancelTour(id) => cancel_tour(state, id, now),
+        Call::TooLarge => Err(Reply::error_message(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            &format!("the body is larger than {MOST_BODY_BYTES} bytes"),
+        )),
+        Call::Unknown => Err(Reply::unknown("path")),
+    };
+    answered.unwrap_or_else(|refusal| refusal)
+}
+
+fn post_prospect(
+    state: &mut State,
+    directory: &Directory,
+    draft: Draft,
+    now: Timestamp,
+) -> Answered {
+    state.check_source(draft.community, &draft.source_title)?;
+    Ok(id_reply(state.put_card(draft, directory, now)?))
+}
+
+fn get_prospect(state: &State, id: Option<Id>) -> Answered {
+    let card = id.and_then(|id| state.held.cards.get(id));
+    let card = card.ok_or_else(|| Reply::unknown("prospect"))?;
+    Ok(Reply::json(StatusCode::OK, &card.shown))
+}
+
+fn get_sources(state: &State, community: Option<CommunityIndex>) -> Answered {
+    let community = community.ok_or_else(|| Reply::unknown("community"))?;
+    let titles = state.sources.titles(community).iter();
+    let edges: Vec<Value> = titles
+        .map(|title| json!({ "node": { "sourceTitle": title } }))
+        .collect();
+    Ok(Reply::json(StatusCode::OK, &json!({ "edges": edges })))
+}
+
+fn get_times(directory: &Directory, community: Option<CommunityIndex>, now: Timestamp) -> Answered {
+    let times = community.and_then(|community| directory.tour_times(community));
+    let times = times.ok_or_else(|| Reply::unknown("community"))?;
+    let times = json!({ "acceptableTimes": times.offered(now) });
+    Ok(Reply::json(StatusCode::OK, &times))
+}
+
+fn request_tour(
+    state: &mut State,
+    directory: &Directory,
+    request: TourRequest,
+    now: Timestamp,
+) -> Answered {
+    let draft = &request.draft;
+    state.check_source(draft.community, &draft.source_title)?;
+    let times = directory.tour_times(draft.community);
+    let times = times.ok_or_else(|| Reply::unknown("community"))?;
+    let start = times.accept(request.start, now)?;
+    let id = state.book(request, start, directory, now)?;
+    Ok(tour_reply(id, "CONFIRMED"))
+}
+
+fn cancel_tour(state: &mut State, id: Option<Id>, now: Timestamp) -> Answered {
+    let id = id.ok_or_else(|| Reply::unknown("appointment"))?;
+    if state.cancel(id, now)? {
+        Ok(tour_reply(id, "CANCELLED"))
+    } else {
+        Err(Reply::unknown("appointment"))
+    }
+}
+
+fn id_reply(id: Id) -> Reply {
+    Reply::json(StatusCode::OK, &json!({ "id": id }))
+}
+
+fn tour_reply(id: Id, status: &str) -> Reply {
+    let tour = json!({ "appointment": { "id": id, "status": status } });
+    Reply::json(StatusCode::OK, &tour)
+}
