@@ -26,6 +26,8 @@
 //! | asking again for the tour to come, same start and type, leads to it and changes only the guest card; a message that the card already has is not appended again | `state` |
 //! | a tour that is over or was replaced can be cancelled; cancelling twice answers and changes nothing | `state` |
 //! | cancelling makes the card `STATUS_WHEN_CANCELLED`, except for a tour that was replaced | `state` |
+//! | an activity needs no agent; it changes nothing on the card; the same one sent again is one more | `handle`, `state` |
+//! | `time` of an email, sms, chat or activity may be absent; a call may end before it starts | `activities` |
 //! | an email needs only something on both sides of one `@`; a filler contact is not refused | `draft` |
 //! | the key is looked at before anything else, so a bad key gets 403 on unknown paths too | `routes` |
 //! | the content type of a request is not looked at | `routes` |
@@ -114,6 +116,19 @@ pub const TOUR_TYPES: [&str; 2] = ["IN_PERSON", "SELF_GUIDED"];
 
 /// `tourType` when it is absent.
 pub const TOUR_TYPE_IF_ABSENT: &str = "IN_PERSON";
+
+/// `type` of a call: who called whom.
+pub const CALL_TYPES: [&str; 2] = ["inbound", "outbound"];
+
+/// `outcome` of a call.
+pub const CALL_OUTCOMES: [&str; 6] = [
+    "answered",
+    "missed_no_voicemail",
+    "missed_voicemail",
+    "hung_up",
+    "failed",
+    "terminated",
+];
 
 /// The message of a 200 whose body is an error.
 pub const ERROR_IN_200_MESSAGE: &str = "An unexpected error occurred";

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::Method;
 use serde_json::{Map, Value};
 
+use super::activities::{ActivityDraft, ActivityKind};
 use super::appointments::TourRequest;
 use super::directory::{CommunityIndex, Directory};
 use super::draft::Draft;
@@ -23,6 +24,7 @@ type Checked<T> = Result<T, Refusal>;
 pub(super) enum Call {
     PostProspect(Checked<Box<Draft>>),
     GetProspect(Option<Id>),
+    PostActivity(Option<Id>, Checked<ActivityDraft>),
     GetSources(Option<CommunityIndex>),
     GetTimes(Option<CommunityIndex>),
     RequestTour(Checked<Box<TourRequest>>),
@@ -66,6 +68,13 @@ impl Call {
                 Draft::read(members, directory).map(Box::new)
             })),
             ("GET", ["prospect", id]) => Self::GetProspect(Id::parse(id)),
+            ("POST", ["prospect", id, kind]) => match ActivityKind::parse(kind) {
+                Some(kind) => Self::PostActivity(
+                    Id::parse(id),
+                    read(members, |members| ActivityDraft::read(kind, members)),
+                ),
+                None => Self::Unknown,
+            },
             ("GET", ["community", id, "sources"]) => Self::GetSources(directory.find(id)),
             ("GET", ["community", id, "available-times"]) => Self::GetTimes(directory.find(id)),
             ("POST", ["appointment", "request"]) => Self::RequestTour(read(members, |members| {

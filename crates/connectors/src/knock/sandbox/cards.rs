@@ -76,8 +76,8 @@ pub(super) struct Hidden {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Agent {
-    username: Text,
+pub(super) struct Agent {
+    pub(super) username: Text,
 }
 
 #[derive(Serialize, Deserialize)]

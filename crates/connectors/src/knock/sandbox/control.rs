@@ -23,7 +23,7 @@ const ROOT: &str = "/_sandbox";
 /// The entries of a page when `limit` is absent.
 const PAGE_ENTRIES: u64 = 1_000;
 
-/// The most cards of a page; more is what `GET /_sandbox/state` is for.
+/// The most cards or activities of a page; more is what `GET /_sandbox/state` is for.
 const MOST_PAGE_RECORDS: u64 = 10_000;
 
 /// The path below `/_sandbox`, when it is one.
@@ -86,6 +86,12 @@ fn route(sandbox: &Sandbox, parts: &Parts, inner_path: &str, body: &[u8]) -> Res
             let cards: Vec<_> = cards.map(CardView::new).collect();
             ok(&json_of("prospects", &cards))
         }
+        "/activities" if is(Method::GET) => {
+            let page = Page::read(query, MOST_PAGE_RECORDS)?;
+            let state = sandbox.lock();
+            let activities = state.held.activities.after(page.after).take(page.limit);
+            ok(&json_of("activities", &activities.collect::<Vec<_>>()))
+        }
         "/faults" if is(Method::POST) => add_fault(sandbox, body)?,
         "/faults" if is(Method::GET) => ok(&json_of("faults", &sandbox.lock().faults.list())),
         "/faults" if is(Method::DELETE) => {
@@ -116,7 +122,7 @@ fn route(sandbox: &Sandbox, parts: &Parts, inner_path: &str, body: &[u8]) -> Res
 }
 
 fn unknown() -> Wrong {
-    let reason = "known are GET state, counts, requests, prospects, faults and settings; \
+    let reason = "known are GET state, counts, requests, prospects, activities, faults and settings; \
                   POST faults, settings and reset; DELETE faults and faults/{id}";
     Wrong(StatusCode::NOT_FOUND, reason.to_owned())
 }

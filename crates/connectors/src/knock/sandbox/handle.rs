@@ -8,6 +8,7 @@ use http::StatusCode;
 use model::Timestamp;
 use serde_json::{Value, json};
 
+use super::activities::ActivityDraft;
 use super::appointments::TourRequest;
 use super::assumptions::{BAD_BODY_STATUS, MOST_BODY_BYTES};
 use super::call::Call;
@@ -44,6 +45,7 @@ pub(super) fn handle(
             .map_err(Reply::from)
             .and_then(|draft| post_prospect(state, directory, *draft, now)),
         Call::GetProspect(id) => get_prospect(state, id),
+        Call::PostActivity(id, draft) => post_activity(state, directory, id, draft, now),
         Call::GetSources(community) => get_sources(state, community),
         Call::GetTimes(community) => get_times(directory, community, now),
         Call::RequestTour(request) => request
@@ -73,6 +75,33 @@ fn get_prospect(state: &State, id: Option<Id>) -> Answered {
     let card = id.and_then(|id| state.held.cards.get(id));
     let card = card.ok_or_else(|| Reply::unknown("prospect"))?;
     Ok(Reply::json(StatusCode::OK, &card.shown))
+}
+
+fn post_activity(
+    state: &mut State,
+    directory: &Directory,
+    id: Option<Id>,
+    draft: Result<ActivityDraft, Refusal>,
+    now: Timestamp,
+) -> Answered {
+    let card = id.and_then(|id| state.held.cards.get(id));
+    let card = card.ok_or_else(|| Reply::unknown("prospect"))?;
+    let (prospect_id, community_id) = (card.shown.prospect_id, card.shown.community_id.clone());
+    let draft = draft?;
+    if let Some(community) = directory.find(&community_id) {
+        if let Some(username) = &draft.agent {
+            directory.check_agent(community, username)?;
+        }
+        if let Some(title) = draft.source_title() {
+            state.check_source(community, title)?;
+        }
+    }
+    Ok(id_reply(state.record(
+        draft,
+        prospect_id,
+        community_id,
+        now,
+    )?))
 }
 
 fn get_sources(state: &State, community: Option<CommunityIndex>) -> Answered {

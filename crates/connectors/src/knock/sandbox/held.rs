@@ -4,6 +4,7 @@
 
 use model::Timestamp;
 
+use super::activities::{Activities, Activity};
 use super::appointments::{Appointment, Appointments};
 use super::cards::{Card, Cards};
 use super::directory::{CommunityIndex, Directory};
@@ -14,6 +15,7 @@ pub(super) struct Held {
     pub(super) ids: Ids,
     pub(super) cards: Cards,
     pub(super) appointments: Appointments,
+    pub(super) activities: Activities,
 }
 
 impl Held {
@@ -22,6 +24,7 @@ impl Held {
             ids: Ids::new(now),
             cards: Cards::new(directory),
             appointments: Appointments::default(),
+            activities: Activities::default(),
         }
     }
 
@@ -29,6 +32,7 @@ impl Held {
     pub(super) fn clear(&mut self, directory: &Directory) {
         self.cards = Cards::new(directory);
         self.appointments = Appointments::default();
+        self.activities = Activities::default();
     }
 
     /// Creates or changes a card.
@@ -56,6 +60,17 @@ impl Held {
         seeded(&appointment.community_id, directory)?;
         self.ids.given(appointment.id);
         self.appointments.put(appointment);
+        Ok(())
+    }
+
+    pub(super) fn restore_activity(
+        &mut self,
+        activity: Activity,
+        directory: &Directory,
+    ) -> Result<(), String> {
+        seeded(&activity.community_id, directory)?;
+        self.ids.given(activity.id);
+        self.activities.put(activity);
         Ok(())
     }
 }

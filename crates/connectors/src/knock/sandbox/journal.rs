@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::Error;
+use super::activities::Activity;
 use super::appointments::Appointment;
 use super::cards::Card;
 use super::directory::Directory;
@@ -29,6 +30,7 @@ enum Line {
     /// The id to go on from after a reset.
     NextId(Id),
     Appointment(Appointment),
+    Activity(Activity),
 }
 
 /// What is written as a line; see [`Line`].
@@ -37,6 +39,7 @@ enum Line {
 pub(super) enum Record<'a> {
     NextId(Id),
     Appointment(&'a Appointment),
+    Activity(&'a Activity),
     #[serde(untagged)]
     Card(&'a Card),
 }
@@ -153,5 +156,6 @@ fn restore(line: &[u8], directory: &Directory, held: &mut Held) -> Result<(), St
             Ok(())
         }
         Line::Appointment(appointment) => held.restore_appointment(appointment, directory),
+        Line::Activity(activity) => held.restore_activity(activity, directory),
     }
 }

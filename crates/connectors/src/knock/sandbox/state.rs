@@ -8,9 +8,10 @@ use std::path::PathBuf;
 use model::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::activities::{Activity, ActivityDraft};
 use super::appointments::{Appointment, AppointmentStatus, TourRequest};
 use super::assumptions::{STATUS_WHEN_BOOKED, STATUS_WHEN_CANCELLED, UnknownSource};
-use super::cards::CardView;
+use super::cards::{Agent, CardView};
 use super::directory::{CommunityIndex, Directory, DirectoryView};
 use super::draft::Draft;
 use super::faults::Faults;
@@ -65,6 +66,7 @@ impl State {
             requests: self.log.total(),
             updates: self.held.cards.updates(),
             appointments: self.held.appointments.len(),
+            activities: self.held.activities.len(),
         }
     }
 
@@ -175,6 +177,27 @@ impl State {
         Ok(true)
     }
 
+    pub(super) fn record(
+        &mut self,
+        draft: ActivityDraft,
+        prospect_id: Id,
+        community_id: Box<str>,
+        now: Timestamp,
+    ) -> io::Result<Id> {
+        let id = self.held.ids.give();
+        self.held.activities.put(Activity {
+            id,
+            prospect_id,
+            community_id,
+            kind: draft.kind,
+            agent: draft.agent.map(|username| Agent { username }),
+            created_at: Moment(now),
+            sent: draft.sent,
+        });
+        self.write(&[Changed::Activity(id)])?;
+        Ok(id)
+    }
+
     pub(super) fn reset(&mut self, directory: &Directory) -> io::Result<()> {
         self.held.clear(directory);
         self.sources = Sources::new(directory);
@@ -192,7 +215,7 @@ impl State {
             directory: directory.view(&self.sources),
             prospects: self.held.cards.after(0).map(CardView::new).collect(),
             appointments: self.held.appointments.all().collect(),
-            activities: [],
+            activities: self.held.activities.after(0).collect(),
         }
     }
 
@@ -206,6 +229,7 @@ impl State {
             Some(match *changed {
                 Changed::Card(id) => Record::Card(held.cards.get(id)?),
                 Changed::Appointment(id) => Record::Appointment(held.appointments.get(id)?),
+                Changed::Activity(id) => Record::Activity(held.activities.get(id)?),
             })
         });
         journal.append(&records.collect::<Vec<_>>())
@@ -216,6 +240,7 @@ impl State {
 enum Changed {
     Card(Id),
     Appointment(Id),
+    Activity(Id),
 }
 
 #[derive(Serialize)]
@@ -224,5 +249,5 @@ pub(super) struct StateView<'a> {
     directory: DirectoryView<'a>,
     prospects: Vec<CardView<'a>>,
     appointments: Vec<&'a Appointment>,
-    activities: [(); 0],
+    activities: Vec<&'a Activity>,
 }

@@ -239,7 +239,7 @@ async fn requests_are_logged_as_they_came_with_the_key_masked() {
     let counts = sandbox.control_get("/counts").await;
     assert_eq!(
         counts,
-        json!({ "prospects": 1, "requests": 3, "updates": 0, "appointments": 0 })
+        json!({ "prospects": 1, "requests": 3, "updates": 0, "appointments": 0, "activities": 0 })
     );
 }
 

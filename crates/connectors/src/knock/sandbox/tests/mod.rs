@@ -1,5 +1,6 @@
 //! Tests of the sandbox over real HTTP on loopback, and the helpers they share.
 
+mod activities;
 mod appointments;
 mod cards;
 mod control;
