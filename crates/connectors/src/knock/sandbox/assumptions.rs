@@ -28,6 +28,7 @@
 //! | cancelling makes the card `STATUS_WHEN_CANCELLED`, except for a tour that was replaced | `state` |
 //! | an activity needs no agent; it changes nothing on the card; the same one sent again is one more | `handle`, `state` |
 //! | `time` of an email, sms, chat or activity may be absent; a call may end before it starts | `activities` |
+//! | all four members of a listing are needed, and its url means the same listing again | `listings` |
 //! | an email needs only something on both sides of one `@`; a filler contact is not refused | `draft` |
 //! | the key is looked at before anything else, so a bad key gets 403 on unknown paths too | `routes` |
 //! | the content type of a request is not looked at | `routes` |
@@ -129,6 +130,12 @@ pub const CALL_OUTCOMES: [&str; 6] = [
     "failed",
     "terminated",
 ];
+
+/// How the url of a listing may begin.
+pub const LISTING_URL_STARTS: [&str; 2] = ["https://", "http://"];
+
+/// How the url of a listing must end.
+pub const LISTING_URL_END: &str = ".html";
 
 /// The message of a 200 whose body is an error.
 pub const ERROR_IN_200_MESSAGE: &str = "An unexpected error occurred";

@@ -12,6 +12,7 @@ use super::directory::{CommunityIndex, Directory};
 use super::draft::Draft;
 use super::fields::Refusal;
 use super::ids::Id;
+use super::listings::ListingDraft;
 
 /// The most parts of a path that are told apart: one more than any known path has.
 const MOST_PARTS: usize = 4;
@@ -27,6 +28,11 @@ pub(super) enum Call {
     PostActivity(Option<Id>, Checked<ActivityDraft>),
     GetSources(Option<CommunityIndex>),
     GetTimes(Option<CommunityIndex>),
+    PostListing {
+        community: Option<CommunityIndex>,
+        community_id: Box<str>,
+        listing: Checked<Box<ListingDraft>>,
+    },
     RequestTour(Checked<Box<TourRequest>>),
     CancelTour(Option<Id>),
     TooLarge,
@@ -77,6 +83,11 @@ impl Call {
             },
             ("GET", ["community", id, "sources"]) => Self::GetSources(directory.find(id)),
             ("GET", ["community", id, "available-times"]) => Self::GetTimes(directory.find(id)),
+            ("POST", ["community", id, "listing"]) => Self::PostListing {
+                community: directory.find(id),
+                community_id: (*id).into(),
+                listing: read(members, |members| ListingDraft::read(members).map(Box::new)),
+            },
             ("POST", ["appointment", "request"]) => Self::RequestTour(read(members, |members| {
                 TourRequest::read(members, directory).map(Box::new)
             })),

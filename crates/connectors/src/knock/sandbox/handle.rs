@@ -16,6 +16,7 @@ use super::directory::{CommunityIndex, Directory};
 use super::draft::Draft;
 use super::fields::Refusal;
 use super::ids::Id;
+use super::listings::ListingDraft;
 use super::reply::Reply;
 use super::state::State;
 
@@ -48,6 +49,16 @@ pub(super) fn handle(
         Call::PostActivity(id, draft) => post_activity(state, directory, id, draft, now),
         Call::GetSources(community) => get_sources(state, community),
         Call::GetTimes(community) => get_times(directory, community, now),
+        Call::PostListing {
+            community: None, ..
+        } => Err(Reply::unknown("community")),
+        Call::PostListing {
+            community_id,
+            listing,
+            ..
+        } => listing
+            .map_err(Reply::from)
+            .and_then(|listing| post_listing(state, *listing, community_id, now)),
         Call::RequestTour(request) => request
             .map_err(Reply::from)
             .and_then(|request| request_tour(state, directory, *request, now)),
@@ -118,6 +129,15 @@ fn get_times(directory: &Directory, community: Option<CommunityIndex>, now: Time
     let times = times.ok_or_else(|| Reply::unknown("community"))?;
     let times = json!({ "acceptableTimes": times.offered(now) });
     Ok(Reply::json(StatusCode::OK, &times))
+}
+
+fn post_listing(
+    state: &mut State,
+    listing: ListingDraft,
+    community_id: Box<str>,
+    now: Timestamp,
+) -> Answered {
+    Ok(id_reply(state.put_listing(listing, community_id, now)?))
 }
 
 fn request_tour(

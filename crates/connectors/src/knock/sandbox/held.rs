@@ -10,12 +10,14 @@ use super::cards::{Card, Cards};
 use super::directory::{CommunityIndex, Directory};
 use super::draft::Draft;
 use super::ids::{Id, Ids};
+use super::listings::{Listing, Listings};
 
 pub(super) struct Held {
     pub(super) ids: Ids,
     pub(super) cards: Cards,
     pub(super) appointments: Appointments,
     pub(super) activities: Activities,
+    pub(super) listings: Listings,
 }
 
 impl Held {
@@ -25,6 +27,7 @@ impl Held {
             cards: Cards::new(directory),
             appointments: Appointments::default(),
             activities: Activities::default(),
+            listings: Listings::default(),
         }
     }
 
@@ -33,6 +36,7 @@ impl Held {
         self.cards = Cards::new(directory);
         self.appointments = Appointments::default();
         self.activities = Activities::default();
+        self.listings = Listings::default();
     }
 
     /// Creates or changes a card.
@@ -71,6 +75,17 @@ impl Held {
         seeded(&activity.community_id, directory)?;
         self.ids.given(activity.id);
         self.activities.put(activity);
+        Ok(())
+    }
+
+    pub(super) fn restore_listing(
+        &mut self,
+        listing: Listing,
+        directory: &Directory,
+    ) -> Result<(), String> {
+        seeded(&listing.community_id, directory)?;
+        self.ids.given(listing.id);
+        self.listings.put(listing);
         Ok(())
     }
 }

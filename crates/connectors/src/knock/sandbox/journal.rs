@@ -19,6 +19,7 @@ use super::cards::Card;
 use super::directory::Directory;
 use super::held::Held;
 use super::ids::Id;
+use super::listings::Listing;
 
 /// How the line of a card begins. Looked at first, so that a card is read without trying what else it may be.
 const CARD_START: &[u8] = br#"{"prospectId":"#;
@@ -31,6 +32,7 @@ enum Line {
     NextId(Id),
     Appointment(Appointment),
     Activity(Activity),
+    Listing(Listing),
 }
 
 /// What is written as a line; see [`Line`].
@@ -40,6 +42,7 @@ pub(super) enum Record<'a> {
     NextId(Id),
     Appointment(&'a Appointment),
     Activity(&'a Activity),
+    Listing(&'a Listing),
     #[serde(untagged)]
     Card(&'a Card),
 }
@@ -157,5 +160,6 @@ fn restore(line: &[u8], directory: &Directory, held: &mut Held) -> Result<(), St
         }
         Line::Appointment(appointment) => held.restore_appointment(appointment, directory),
         Line::Activity(activity) => held.restore_activity(activity, directory),
+        Line::Listing(listing) => held.restore_listing(listing, directory),
     }
 }

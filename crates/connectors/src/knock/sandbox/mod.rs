@@ -3,7 +3,7 @@
 //! Guarantee: it answers as Knock is documented to answer, keeps what it was sent, and fails only in the
 //! ways and as often as it was told to. What nobody outside Knock knows is guessed in [`assumptions`] and
 //! nowhere else. Nothing that arrives over the network makes it panic or grow without a bound, except the
-//! guest cards, appointments and activities themselves, which are the point of it.
+//! guest cards, appointments, activities and listings themselves, which are the point of it.
 
 mod activities;
 mod appointments;
@@ -20,6 +20,7 @@ mod handle;
 mod held;
 mod ids;
 mod journal;
+mod listings;
 mod moment;
 mod reply;
 mod request_log;
@@ -51,7 +52,7 @@ use state::State;
 pub struct Options {
     /// The communities, sources, agents and key it knows from the start and after a reset.
     pub seed: Seed,
-    /// The file that makes guest cards, appointments and activities outlive a restart; none keeps
+    /// The file that makes guest cards, appointments, activities and listings outlive a restart; none keeps
     /// them in memory only.
     pub journal: Option<PathBuf>,
     /// Where the present time comes from, and the number that the first id starts from.
@@ -111,6 +112,8 @@ pub struct Counts {
     pub appointments: u64,
     /// Activities held.
     pub activities: u64,
+    /// Listings held.
+    pub listings: u64,
 }
 
 /// A handle on one sandbox. Clones share the state.

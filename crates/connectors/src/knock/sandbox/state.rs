@@ -19,6 +19,7 @@ use super::fields::Refusal;
 use super::held::Held;
 use super::ids::Id;
 use super::journal::{Journal, Record};
+use super::listings::{Listing, ListingDraft};
 use super::moment::{Moment, ToldTime};
 use super::request_log::RequestLog;
 use super::sources::Sources;
@@ -67,6 +68,7 @@ impl State {
             updates: self.held.cards.updates(),
             appointments: self.held.appointments.len(),
             activities: self.held.activities.len(),
+            listings: self.held.listings.len(),
         }
     }
 
@@ -198,6 +200,32 @@ impl State {
         Ok(id)
     }
 
+    /// Creates a listing or changes the one of that url.
+    pub(super) fn put_listing(
+        &mut self,
+        draft: ListingDraft,
+        community_id: Box<str>,
+        now: Timestamp,
+    ) -> io::Result<Id> {
+        let earlier = self.held.listings.find(&community_id, &draft.url);
+        let earlier = earlier.map(|listing| (listing.id, listing.created_at, listing.updates + 1));
+        let (id, created_at, updates) =
+            earlier.unwrap_or_else(|| (self.held.ids.give(), Moment(now), 0));
+        self.held.listings.put(Listing {
+            id,
+            community_id,
+            title: draft.title,
+            url: draft.url,
+            publish_date: draft.publish_date,
+            is_listed: draft.is_listed,
+            created_at,
+            updated_at: Moment(now),
+            updates,
+        });
+        self.write(&[Changed::Listing(id)])?;
+        Ok(id)
+    }
+
     pub(super) fn reset(&mut self, directory: &Directory) -> io::Result<()> {
         self.held.clear(directory);
         self.sources = Sources::new(directory);
@@ -216,6 +244,7 @@ impl State {
             prospects: self.held.cards.after(0).map(CardView::new).collect(),
             appointments: self.held.appointments.all().collect(),
             activities: self.held.activities.after(0).collect(),
+            listings: self.held.listings.all().collect(),
         }
     }
 
@@ -230,6 +259,7 @@ impl State {
                 Changed::Card(id) => Record::Card(held.cards.get(id)?),
                 Changed::Appointment(id) => Record::Appointment(held.appointments.get(id)?),
                 Changed::Activity(id) => Record::Activity(held.activities.get(id)?),
+                Changed::Listing(id) => Record::Listing(held.listings.get(id)?),
             })
         });
         journal.append(&records.collect::<Vec<_>>())
@@ -241,6 +271,7 @@ enum Changed {
     Card(Id),
     Appointment(Id),
     Activity(Id),
+    Listing(Id),
 }
 
 #[derive(Serialize)]
@@ -250,4 +281,5 @@ pub(super) struct StateView<'a> {
     prospects: Vec<CardView<'a>>,
     appointments: Vec<&'a Appointment>,
     activities: Vec<&'a Activity>,
+    listings: Vec<&'a Listing>,
 }

@@ -162,7 +162,7 @@ async fn state_shows_the_seed_and_the_cards() {
     assert_eq!(state["prospects"][0]["prospectId"], json!(id));
     assert_eq!(state["prospects"][0]["autorespond"], Value::Null);
     assert_eq!(state["prospects"][0]["messages"], json!([]));
-    for list in ["appointments", "activities"] {
+    for list in ["appointments", "activities", "listings"] {
         assert_eq!(state[list], json!([]), "{list}");
     }
 }
@@ -239,7 +239,7 @@ async fn requests_are_logged_as_they_came_with_the_key_masked() {
     let counts = sandbox.control_get("/counts").await;
     assert_eq!(
         counts,
-        json!({ "prospects": 1, "requests": 3, "updates": 0, "appointments": 0, "activities": 0 })
+        json!({ "prospects": 1, "requests": 3, "updates": 0, "appointments": 0, "activities": 0, "listings": 0 })
     );
 }
 

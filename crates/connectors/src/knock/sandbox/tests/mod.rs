@@ -6,6 +6,7 @@ mod cards;
 mod control;
 mod faults;
 mod journal;
+mod listings;
 mod server;
 
 use std::io::ErrorKind;
