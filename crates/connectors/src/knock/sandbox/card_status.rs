@@ -2,6 +2,8 @@
 //!
 //! Guarantee: exactly the documented list, in Knock's own words.
 
+use serde::de::IntoDeserializer;
+use serde::de::value::Error;
 use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,4 +27,13 @@ pub(super) enum CardStatus {
     #[serde(rename = "Applied (Lost)")]
     AppliedAndLost,
     Lost,
+}
+
+impl CardStatus {
+    /// # Errors
+    /// In words that name the whole list.
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        let read: Result<Self, Error> = Self::deserialize(text.into_deserializer());
+        read.map_err(|error| error.to_string())
+    }
 }

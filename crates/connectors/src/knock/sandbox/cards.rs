@@ -1,7 +1,7 @@
 //! The guest cards, and the rules by which a repeat finds and changes the card it belongs to.
 //!
 //! Guarantee: at most one card is created per call; within one community a contact that a card holds always
-//! leads to a card that holds it.
+//! leads to a card that holds it; a card that vanished is nowhere any more.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -10,6 +10,7 @@ use model::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::assumptions::{ABSENT_FIRST_NAME, ABSENT_LAST_NAME, FLAG_AT_FIRST};
+use super::card_edit::CardEdit;
 use super::card_status::CardStatus;
 use super::directory::{CommunityIndex, Directory};
 use super::draft::Draft;
@@ -156,6 +157,7 @@ pub(super) struct Cards {
     by_id: BTreeMap<u64, Card>,
     /// By place of the community.
     contacts: Vec<ContactIndex>,
+    /// Counts the repeats of vanished cards too.
     updates: u64,
 }
 
@@ -212,12 +214,42 @@ impl Cards {
         id
     }
 
+    /// Changes a card as somebody at Knock would. Does nothing when there is no such card.
+    pub(super) fn edit(
+        &mut self,
+        id: Id,
+        community: CommunityIndex,
+        edit: CardEdit,
+        now: Timestamp,
+    ) {
+        if let Some(card) = self.by_id.get_mut(&id.0)
+            && let Some(contacts) = self.contacts.get_mut(community.get())
+        {
+            let (email, phone) = (edit.email.as_deref(), edit.phone.as_deref());
+            contacts.change(id.0, &card.shown, email, phone);
+            card.edit(edit, now);
+        }
+    }
+
     /// Does nothing when there is no such card.
     pub(super) fn set_status(&mut self, id: Id, status: CardStatus, now: Timestamp) {
         if let Some(card) = self.by_id.get_mut(&id.0) {
             card.shown.status = status;
             card.shown.updated_at = Moment(now);
         }
+    }
+
+    /// Makes a card vanish. Whether there was one.
+    pub(super) fn remove(&mut self, id: Id, directory: &Directory) -> bool {
+        let Some(card) = self.by_id.remove(&id.0) else {
+            return false;
+        };
+        if let Some(community) = directory.find(&card.shown.community_id)
+            && let Some(contacts) = self.contacts.get_mut(community.get())
+        {
+            contacts.remove(id.0, &card.shown);
+        }
+        true
     }
 
     /// Puts back a card from the journal, in place of an earlier version of it. False, and nothing changed,
@@ -369,6 +401,19 @@ impl Card {
 
     pub(super) fn has_message(&self, message: &str) -> bool {
         self.hidden.messages.iter().any(|held| **held == *message)
+    }
+
+    fn edit(&mut self, edit: CardEdit, now: Timestamp) {
+        let shown = &mut self.shown;
+        replace(&mut shown.status, edit.status);
+        replace(&mut shown.is_deleted, edit.is_deleted);
+        replace(&mut shown.not_prospect, edit.not_prospect);
+        replace(&mut shown.agent.username, edit.agent);
+        replace(&mut shown.first_name, edit.first_name);
+        replace(&mut shown.last_name, edit.last_name);
+        replace_some(&mut shown.email, edit.email);
+        replace_some(&mut shown.phone, edit.phone);
+        shown.updated_at = Moment(now);
     }
 }
 

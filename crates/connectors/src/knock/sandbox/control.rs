@@ -6,14 +6,17 @@
 use bytes::Bytes;
 use http::request::Parts;
 use http::{Method, StatusCode};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::Sandbox;
 use super::call::TooLarge;
+use super::card_edit::CardEdit;
 use super::cards::CardView;
 use super::faults::{Fault, MOST_FAULTS};
+use super::fields::Refusal;
+use super::ids::Id;
 use super::reply::Reply;
 use super::request_log::MOST_CALLS;
 
@@ -55,6 +58,12 @@ struct Wrong(StatusCode, String);
 impl Wrong {
     fn bad(reason: impl Into<String>) -> Self {
         Self(StatusCode::BAD_REQUEST, reason.into())
+    }
+}
+
+impl From<Refusal> for Wrong {
+    fn from(Refusal(reason): Refusal) -> Self {
+        Self::bad(reason)
     }
 }
 
@@ -115,6 +124,9 @@ fn route(sandbox: &Sandbox, parts: &Parts, inner_path: &str, body: &[u8]) -> Res
                 .ok_or_else(unknown)?;
             match list {
                 "faults" if is(Method::DELETE) => remove_fault(sandbox, id)?,
+                "prospects" if is(Method::POST) => edit_card(sandbox, id, body)?,
+                "prospects" if is(Method::DELETE) => vanish(sandbox, id)?,
+                "communities" if is(Method::POST) => replace_sources(sandbox, id, body)?,
                 _ => return Err(unknown()),
             }
         }
@@ -123,7 +135,8 @@ fn route(sandbox: &Sandbox, parts: &Parts, inner_path: &str, body: &[u8]) -> Res
 
 fn unknown() -> Wrong {
     let reason = "known are GET state, counts, requests, prospects, activities, faults and settings; \
-                  POST faults, settings and reset; DELETE faults and faults/{id}";
+                  POST faults, settings, reset, prospects/{id} and communities/{id}; \
+                  DELETE faults, faults/{id} and prospects/{id}";
     Wrong(StatusCode::NOT_FOUND, reason.to_owned())
 }
 
@@ -151,6 +164,55 @@ fn remove_fault(sandbox: &Sandbox, id: &str) -> Result<Reply, Wrong> {
             format!("there is no fault {id}"),
         ))
     }
+}
+
+/// Changes a card as somebody at Knock would.
+fn edit_card(sandbox: &Sandbox, id: &str, body: &[u8]) -> Result<Reply, Wrong> {
+    let directory = &sandbox.inner.directory;
+    let now = sandbox.inner.clock.now();
+    let mut state = sandbox.lock();
+    let id = Id::parse(id).ok_or_else(|| no_card(id))?;
+    let card = state.held.cards.get(id).ok_or_else(|| no_card(id))?;
+    let community = directory.find(&card.shown.community_id);
+    let community = community.ok_or_else(|| no_card(id))?;
+    let edit = CardEdit::read(&mut parse(body)?)?;
+    if let Some(username) = &edit.agent {
+        directory.check_agent(community, username)?;
+    }
+    state.edit_card(id, community, edit, now)?;
+    let card = state.held.cards.get(id).ok_or_else(|| no_card(id))?;
+    Ok(ok(&CardView::new(card)))
+}
+
+/// Makes a card vanish, and its contacts with it.
+fn vanish(sandbox: &Sandbox, id: &str) -> Result<Reply, Wrong> {
+    let known = Id::parse(id).ok_or_else(|| no_card(id))?;
+    if sandbox.lock().vanish(known, &sandbox.inner.directory)? {
+        Ok(ok(&json!({})))
+    } else {
+        Err(no_card(id))
+    }
+}
+
+fn no_card(id: impl std::fmt::Display) -> Wrong {
+    Wrong(StatusCode::NOT_FOUND, format!("there is no prospect {id}"))
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SourcesBody {
+    sources: Vec<String>,
+}
+
+fn replace_sources(sandbox: &Sandbox, id: &str, body: &[u8]) -> Result<Reply, Wrong> {
+    let community = sandbox.inner.directory.find(id).ok_or_else(|| {
+        let reason = format!("there is no community {id}");
+        Wrong(StatusCode::NOT_FOUND, reason)
+    })?;
+    let SourcesBody { sources } = parse(body)?;
+    let replaced = sandbox.lock().sources.replace(community, sources.clone());
+    replaced.map_err(|reason| Wrong::bad(format!("the community then {reason}")))?;
+    Ok(ok(&SourcesBody { sources }))
 }
 
 fn ok(value: &impl Serialize) -> Reply {

@@ -25,6 +25,17 @@ impl Fields<'_> {
         }
     }
 
+    /// Refuses a body that has a member besides `known`.
+    pub(super) fn only(&self, known: &[&str]) -> Result<(), Refusal> {
+        match self.0.keys().find(|name| !known.contains(&name.as_str())) {
+            Some(name) => Err(Refusal(format!(
+                "{name} is not known here; known are {}",
+                known.join(", ")
+            ))),
+            None => Ok(()),
+        }
+    }
+
     pub(super) fn required(&mut self, name: &str) -> Result<Box<str>, Refusal> {
         needed(name, self.text(name)?)
     }

@@ -88,6 +88,14 @@ impl Held {
         self.listings.put(listing);
         Ok(())
     }
+
+    pub(super) fn vanish_again(&mut self, card: Id, directory: &Directory) -> Result<(), String> {
+        if self.cards.remove(card, directory) {
+            Ok(())
+        } else {
+            Err("there is no such card that could vanish".to_owned())
+        }
+    }
 }
 
 fn seeded(community_id: &str, directory: &Directory) -> Result<CommunityIndex, String> {

@@ -33,6 +33,8 @@ enum Line {
     Appointment(Appointment),
     Activity(Activity),
     Listing(Listing),
+    /// The id of a card that is no more.
+    Vanished(Id),
 }
 
 /// What is written as a line; see [`Line`].
@@ -43,6 +45,7 @@ pub(super) enum Record<'a> {
     Appointment(&'a Appointment),
     Activity(&'a Activity),
     Listing(&'a Listing),
+    Vanished(Id),
     #[serde(untagged)]
     Card(&'a Card),
 }
@@ -161,5 +164,6 @@ fn restore(line: &[u8], directory: &Directory, held: &mut Held) -> Result<(), St
         Line::Appointment(appointment) => held.restore_appointment(appointment, directory),
         Line::Activity(activity) => held.restore_activity(activity, directory),
         Line::Listing(listing) => held.restore_listing(listing, directory),
+        Line::Vanished(card) => held.vanish_again(card, directory),
     }
 }

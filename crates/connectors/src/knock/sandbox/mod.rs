@@ -9,6 +9,7 @@ mod activities;
 mod appointments;
 pub mod assumptions;
 mod call;
+mod card_edit;
 mod card_status;
 mod cards;
 mod control;

@@ -42,6 +42,20 @@ impl Sources {
     pub(super) fn all(&self) -> impl Iterator<Item = &[String]> {
         self.lists.iter().map(|titles| titles.in_order.as_slice())
     }
+
+    /// # Errors
+    /// In words, and nothing is replaced, when the list is not one that a community may have.
+    pub(super) fn replace(
+        &mut self,
+        community: CommunityIndex,
+        titles: Vec<String>,
+    ) -> Result<(), String> {
+        check_titles(&titles)?;
+        if let Some(held) = self.lists.get_mut(community.get()) {
+            *held = Titles::new(titles);
+        }
+        Ok(())
+    }
 }
 
 impl Titles {

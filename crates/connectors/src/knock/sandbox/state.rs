@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::activities::{Activity, ActivityDraft};
 use super::appointments::{Appointment, AppointmentStatus, TourRequest};
 use super::assumptions::{STATUS_WHEN_BOOKED, STATUS_WHEN_CANCELLED, UnknownSource};
+use super::card_edit::CardEdit;
 use super::cards::{Agent, CardView};
 use super::directory::{CommunityIndex, Directory, DirectoryView};
 use super::draft::Draft;
@@ -226,6 +227,27 @@ impl State {
         Ok(id)
     }
 
+    /// Changes a card that is there, as somebody at Knock would.
+    pub(super) fn edit_card(
+        &mut self,
+        id: Id,
+        community: CommunityIndex,
+        edit: CardEdit,
+        now: Timestamp,
+    ) -> io::Result<()> {
+        self.held.cards.edit(id, community, edit, now);
+        self.write(&[Changed::Card(id)])
+    }
+
+    /// Makes a card vanish. Whether there was one.
+    pub(super) fn vanish(&mut self, id: Id, directory: &Directory) -> io::Result<bool> {
+        if !self.held.cards.remove(id, directory) {
+            return Ok(false);
+        }
+        self.write(&[Changed::Vanished(id)])?;
+        Ok(true)
+    }
+
     pub(super) fn reset(&mut self, directory: &Directory) -> io::Result<()> {
         self.held.clear(directory);
         self.sources = Sources::new(directory);
@@ -260,6 +282,7 @@ impl State {
                 Changed::Appointment(id) => Record::Appointment(held.appointments.get(id)?),
                 Changed::Activity(id) => Record::Activity(held.activities.get(id)?),
                 Changed::Listing(id) => Record::Listing(held.listings.get(id)?),
+                Changed::Vanished(id) => Record::Vanished(id),
             })
         });
         journal.append(&records.collect::<Vec<_>>())
@@ -272,6 +295,7 @@ enum Changed {
     Appointment(Id),
     Activity(Id),
     Listing(Id),
+    Vanished(Id),
 }
 
 #[derive(Serialize)]

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::super::request_log::{MOST_BYTES, MOST_CALLS};
-use super::{HOME, KEY, OTHER, ann, lead, start};
+use super::{HOME, KEY, OTHER, Running, ann, lead, start, tour};
 
 #[tokio::test]
 async fn a_wrong_fault_is_refused_in_words() {
@@ -239,7 +239,8 @@ async fn requests_are_logged_as_they_came_with_the_key_masked() {
     let counts = sandbox.control_get("/counts").await;
     assert_eq!(
         counts,
-        json!({ "prospects": 1, "requests": 3, "updates": 0, "appointments": 0, "activities": 0, "listings": 0 })
+        json!({ "prospects": 1, "requests": 3, "updates": 0,
+                "appointments": 0, "activities": 0, "listings": 0 })
     );
 }
 
@@ -338,8 +339,21 @@ async fn an_unknown_source_can_be_accepted() {
 async fn a_reset_leaves_only_the_seed() {
     let sandbox = start().await;
     let seeded = sandbox.control_get("/state").await;
+    let id = sandbox.post(&ann()).await.id();
     sandbox.post(&ann()).await.id();
-    sandbox.post(&ann()).await.id();
+    sandbox.book(&tour("2026-11-25T09:00:00-05:00")).await;
+    let path = format!("/prospect/{id}/sms");
+    sandbox
+        .post_to(&path, &json!({ "message": "Hi" }))
+        .await
+        .id();
+    let listing = json!({ "title": "1A", "url": "https://x.org/1.html", "isListed": true,
+                          "publishDate": "2026-11-24T09:00:00Z" });
+    let path = format!("/community/{HOME}/listing");
+    sandbox.post_to(&path, &listing).await.id();
+    let sources = json!({ "sources": ["Only.com"] });
+    let path = format!("/communities/{HOME}");
+    assert_eq!(sandbox.control("POST", &path, &sources).await.status, 200);
     sandbox.arrange(json!({ "kind": "empty_body" })).await;
     let accept = json!({ "unknown_source": "accept" });
     sandbox.control("POST", "/settings", &accept).await;
@@ -376,6 +390,9 @@ async fn unknown_control_paths_say_what_there_is() {
         ("PUT", "/faults"),
         ("POST", "/state"),
         ("GET", "/faults/1"),
+        ("PUT", "/prospects/1"),
+        ("POST", "/nope/1"),
+        ("DELETE", "/communities/1"),
     ] {
         let answer = sandbox.control(method, path, &Value::Null).await;
         assert_eq!(answer.status, 404, "{method} {path}");
@@ -390,4 +407,165 @@ async fn unknown_control_paths_say_what_there_is() {
     // Only the whole first segment belongs to the control surface.
     assert_eq!(sandbox.vendor("GET", "/_sandboxes", "").await.status, 404);
     assert_eq!(sandbox.sandbox.counts().requests, 1);
+}
+
+async fn check_edit_refused(sandbox: &Running, id: &str, edit: Value, naming: &str) {
+    let path = format!("/prospects/{id}");
+    let answer = sandbox.control("POST", &path, &edit).await;
+    assert_eq!(answer.status, 400, "{edit}");
+    let reason = answer.json()["error"].as_str().unwrap().to_owned();
+    assert!(reason.contains(naming), "{reason} lacks {naming}");
+}
+
+#[tokio::test]
+async fn a_card_is_changed_as_a_person_at_knock_would() {
+    let sandbox = start().await;
+    let id = sandbox.post(&ann()).await.id();
+    let mut expected = sandbox.card(&id).await;
+    sandbox.clock.advance(1_000_000);
+    let edit = json!({
+        "status": "Applied (in review)", "isDeleted": true, "notProspect": true,
+        "agent": { "username": "sam.okafor" }, "email": "Anna@x.org", "phone": "2065550177",
+        "firstName": "Anna", "lastName": "Li",
+    });
+    let path = format!("/prospects/{id}");
+    let answer = sandbox.control("POST", &path, &edit).await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    for (name, value) in edit.as_object().unwrap() {
+        expected[name] = value.clone();
+    }
+    expected["phone"] = json!("+12065550177");
+    expected["updatedAt"] = json!("2026-11-24T09:00:01.000000+00:00");
+    assert_eq!(sandbox.card(&id).await, expected);
+    assert_eq!(answer.json(), sandbox.held("prospects").await[0]);
+    assert_eq!(answer.json()["updates"], 0);
+    // The contacts moved with the card: the new ones lead to it, the old ones to nobody.
+    for contact in [
+        json!({ "email": "anna@x.org" }),
+        json!({ "phone": "2065550177" }),
+    ] {
+        assert_eq!(sandbox.post(&lead(contact)).await.id(), id);
+    }
+    assert_ne!(sandbox.post(&ann()).await.id(), id);
+
+    for status in [
+        "New",
+        "Open",
+        "Waiting",
+        "Booked",
+        "Visited",
+        "Canceled (Manager)",
+        "Canceled (Renter)",
+        "No Show",
+        "Applied (in review)",
+        "Applied (Leased)",
+        "Applied (Lost)",
+        "Lost",
+    ] {
+        let answer = sandbox
+            .control("POST", &path, &json!({ "status": status }))
+            .await;
+        assert_eq!(answer.json()["status"], status);
+    }
+    let check = async |edit: Value, naming: &str| {
+        check_edit_refused(&sandbox, &id, edit, naming).await;
+    };
+    check(json!({ "status": "Closed" }), "`Applied (in review)`").await;
+    check(json!({ "city": "Tacoma" }), "known are status, isDeleted").await;
+    check(json!({}), "at least one").await;
+    check(json!({ "email": null }), "at least one").await;
+    check(json!({ "isDeleted": "yes" }), "true or false").await;
+    check(
+        json!({ "agent": { "username": "dana.whitfield" } }),
+        "not an agent",
+    )
+    .await;
+    check(json!({ "agent": { "name": "Sam" } }), "known are username").await;
+    check(json!({ "agent": {} }), "agent.username is required").await;
+    check(json!({ "email": "ann" }), "an email address").await;
+    check(json!({ "phone": "1" }), "10 digits").await;
+    check(Value::Null, "EOF").await;
+    assert_eq!(sandbox.card(&id).await["status"], "Lost");
+    for id in ["1", "x"] {
+        let path = format!("/prospects/{id}");
+        assert_eq!(sandbox.control("POST", &path, &edit).await.status, 404);
+    }
+}
+
+#[tokio::test]
+async fn a_card_vanishes_with_its_contacts() {
+    let sandbox = start().await;
+    let id = sandbox.post(&ann()).await.id();
+    sandbox.post(&ann()).await.id();
+    let tour_id = sandbox.book(&tour("2026-11-25T09:00:00-05:00")).await;
+    let path = format!("/prospects/{id}");
+    let gone = sandbox.control("DELETE", &path, &Value::Null).await;
+    assert_eq!((gone.status, gone.json()), (200, json!({})));
+    let of_vendor = format!("/prospect/{id}");
+    assert_eq!(sandbox.vendor("GET", &of_vendor, "").await.status, 404);
+    let sms = json!({ "message": "Hi" });
+    let answer = sandbox.post_to(&format!("{of_vendor}/sms"), &sms).await;
+    assert_eq!(answer.status, 404);
+    for method in ["DELETE", "POST"] {
+        let edit = json!({ "status": "Lost" });
+        assert_eq!(sandbox.control(method, &path, &edit).await.status, 404);
+    }
+    // What was matched before is still counted, and the tour is still there to be cancelled.
+    let counts = sandbox.sandbox.counts();
+    assert_eq!((counts.prospects, counts.updates), (0, 2));
+    assert_eq!(sandbox.cancel(&tour_id).await.status, 200);
+    let again = sandbox.post(&ann()).await.id();
+    assert_ne!(again, id);
+    assert_eq!(sandbox.card(&again).await["status"], "New");
+}
+
+#[tokio::test]
+async fn the_sources_of_a_community_are_replaced_while_running() {
+    let sandbox = start().await;
+    let path = format!("/communities/{HOME}");
+    let sources = json!({ "sources": ["Rent.com", "Zillow.com"] });
+    let answer = sandbox.control("POST", &path, &sources).await;
+    assert_eq!((answer.status, answer.json()), (200, sources));
+    let of_vendor = format!("/community/{HOME}/sources");
+    let listed = sandbox.vendor("GET", &of_vendor, "");
+    assert_eq!(
+        listed.await.json(),
+        json!({ "edges": [
+            { "node": { "sourceTitle": "Rent.com" } },
+            { "node": { "sourceTitle": "Zillow.com" } },
+        ] })
+    );
+    let of = |title: &str| lead(json!({ "sourceTitle": title, "email": "a@x.org" }));
+    sandbox.post(&of("Rent.com")).await.id();
+    assert_eq!(sandbox.post(&of("Drive By")).await.status, 400);
+    let rent = sandbox.held("sources").await;
+    let rent = rent
+        .iter()
+        .find(|source| source["sourceTitle"] == "Rent.com");
+    assert_eq!(
+        rent.unwrap()["communityIds"],
+        json!([HOME, "r7HnBv42XeJuGa9f"])
+    );
+
+    for (wrong, naming) in [
+        (json!({ "sources": [] }), "no source"),
+        (json!({ "sources": ["A", " "] }), "blank"),
+        (json!({ "sources": ["A "] }), "blank"),
+        (json!({ "sources": ["A", "B", "A"] }), "repeats a source: A"),
+        (json!({ "sources": "A" }), "sequence"),
+        (json!({ "titles": ["A"] }), "`sources`"),
+        (json!({}), "`sources`"),
+    ] {
+        let answer = sandbox.control("POST", &path, &wrong).await;
+        assert_eq!(answer.status, 400, "{wrong}");
+        let reason = answer.json()["error"].as_str().unwrap().to_owned();
+        assert!(reason.contains(naming), "{reason} lacks {naming}");
+    }
+    let sources = json!({ "sources": ["A"] });
+    let answer = sandbox.control("POST", "/communities/nope", &sources).await;
+    assert_eq!(answer.status, 404);
+    sandbox.post(&of("Rent.com")).await.id();
+    sandbox.sandbox.reset();
+    assert_eq!(sandbox.post(&of("Rent.com")).await.status, 400);
+    sandbox.post(&of("Drive By")).await.id();
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::super::{Fault, FaultKind};
-use super::{HOME, OTHER, Running, ann, lead, start, start_with};
+use super::{HOME, KEY, OTHER, Running, ann, lead, start, start_with, tour};
 
 async fn check_stored(sandbox: &Running, is_stored: bool) {
     assert_eq!(sandbox.sandbox.counts().prospects, u64::from(is_stored));
@@ -281,4 +281,101 @@ async fn a_fault_given_directly_is_kept_in_range() {
     sandbox.sandbox.add_fault(fault);
     assert_eq!(sandbox.post(&ann()).await.status, 400);
     assert_eq!(sandbox.post(&ann()).await.status, 200);
+}
+
+#[tokio::test]
+async fn every_call_that_stores_can_fail_before_and_after() {
+    let sandbox = start().await;
+    let id = sandbox.post(&ann()).await.id();
+    let start = "2026-11-25T09:00:00-05:00";
+    let booked = sandbox.book(&tour(start)).await;
+    let message = json!({ "message": "Hi" });
+    let email = json!({ "subject": "Hi", "body": "There" });
+    let call = json!({ "startTime": start, "endTime": start });
+    let listing = |n: usize| {
+        json!({ "title": "1A", "url": format!("https://x.org/{n}.html"), "isListed": true,
+                "publishDate": start })
+    };
+    let held = || {
+        let state = sandbox.sandbox.state();
+        let names = ["prospects", "appointments", "activities", "listings"];
+        names.map(|name| state[name].clone())
+    };
+    let to_card = |kind: &str| format!("/prospect/{id}/{kind}");
+    let mut round = 0;
+    for (kind, is_stored) in [
+        ("reset_before_store", false),
+        ("error_in_200", false),
+        ("reset_after_store", true),
+        ("timeout_after_store", true),
+        ("malformed_body", true),
+        ("empty_body", true),
+    ] {
+        round += 1;
+        sandbox.clock.advance(1_000_000);
+        // A tour is asked for at another time in every round, as the same one again would change nothing.
+        let again = tour(&format!("2026-11-26T1{round}:00:00-05:00"));
+        for (method, path, body) in [
+            ("POST", to_card("sms"), message.clone()),
+            ("POST", to_card("chat"), message.clone()),
+            ("POST", to_card("activity"), message.clone()),
+            ("POST", to_card("email"), email.clone()),
+            ("POST", to_card("call"), call.clone()),
+            ("POST", format!("/community/{HOME}/listing"), listing(round)),
+            ("POST", "/appointment/request".to_owned(), again),
+        ] {
+            let before = held();
+            let fault = json!({ "match": { "community_id": HOME, "path": path }, "kind": kind,
+                                "latency_ms": 1, "times": 1 });
+            sandbox.arrange(fault).await;
+            let headers = [("x-api-key", KEY)];
+            let answer = sandbox
+                .send(method, &path, &headers, &body.to_string())
+                .await;
+            let is_broken = kind.starts_with("reset") || kind.starts_with("timeout");
+            assert_eq!(answer.is_err(), is_broken, "{kind} {path}");
+            assert_eq!(held() != before, is_stored, "{kind} {path}");
+            assert_eq!(
+                sandbox.control_get("/faults").await,
+                json!({ "faults": [] })
+            );
+        }
+    }
+    let before = held();
+    let path = format!("/appointment/{booked}/cancel");
+    let headers = [("x-api-key", KEY)];
+    for (kind, is_stored) in [("reset_before_store", false), ("reset_after_store", true)] {
+        let fault = json!({ "match": { "community_id": HOME, "path": "/appointment/*" },
+                            "kind": kind, "times": 1 });
+        sandbox.arrange(fault).await;
+        let ended = sandbox.send("PUT", &path, &headers, "").await;
+        assert_eq!(ended.unwrap_err(), ErrorKind::ConnectionReset);
+        assert_eq!(held() != before, is_stored, "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn the_community_of_a_new_call_is_found() {
+    let sandbox = start().await;
+    let id = sandbox.post(&ann()).await.id();
+    let start = "2026-11-25T09:00:00-05:00";
+    let booked = sandbox.book(&tour(start)).await;
+    let check = async |method: &str, path: &str, body: Value| {
+        for (community, is_hit) in [(HOME, true), (OTHER, false)] {
+            let fault = json!({ "match": { "community_id": community }, "kind": "status",
+                                "status": 599 });
+            sandbox.arrange(fault).await;
+            let answer = sandbox.vendor(method, path, &body.to_string()).await;
+            assert_eq!(answer.status == 599, is_hit, "{method} {path}");
+            sandbox.sandbox.clear_faults();
+        }
+    };
+    let sms = json!({ "message": "Hi" });
+    check("POST", &format!("/prospect/{id}/sms"), sms).await;
+    check("PUT", &format!("/appointment/{booked}/cancel"), Value::Null).await;
+    check("POST", "/appointment/request", tour(start)).await;
+    let path = format!("/community/{HOME}/listing");
+    check("POST", &path, json!({})).await;
+    let path = format!("/community/{HOME}/available-times?forSelfGuided=true");
+    check("GET", &path, Value::Null).await;
 }

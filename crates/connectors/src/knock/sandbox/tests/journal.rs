@@ -3,10 +3,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use serde_json::json;
+use jiff::civil::time;
+use serde_json::{Value, json};
 
 use super::super::{Error, Options, Sandbox, Seed};
-use super::{HandClock, ann, lead, start_journaled};
+use super::{HOME, HandClock, ann, lead, start_journaled, tour};
 
 #[tokio::test]
 async fn cards_survive_a_restart() {
@@ -91,6 +92,8 @@ async fn any_other_broken_line_is_named() {
         format!("{whole}{}", whole.replace("b9XQN6eMvvrr07zg", super::OTHER)),
         2,
     );
+    check("{\"vanished\":\"1\"}\n".to_owned(), 1);
+    check(format!("{whole}{{\"listing\":{{\"id\":\"1\"}}}}\n"), 2);
     check("{\"nextId\":\"x\"}\n".to_owned(), 1);
     check("{\"nextId\":\"18446744073709551615\"}\n".to_owned(), 1);
 
@@ -118,6 +121,119 @@ async fn a_reset_empties_the_journal_but_not_the_count_of_ids() {
     assert!(second.post(&ann()).await.id() > before);
 }
 
+#[tokio::test]
+async fn all_that_is_held_survives_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("cards.ndjson");
+    let clock = HandClock::new();
+    let first = start_journaled(path.clone(), clock.clone()).await;
+    let early = "2026-11-25T09:00:00-05:00";
+    let replaced = first.book(&tour(early)).await;
+    let kept = first.book(&tour("2026-11-26T09:00:00-05:00")).await;
+    let mut other = tour(early);
+    other["profile"]["email"] = json!("bob@x.org");
+    let cancelled = first.book(&other).await;
+    assert_eq!(first.cancel(&cancelled).await.status, 200);
+    let cards = first.held("prospects").await;
+    let card = cards[0]["prospectId"].as_str().unwrap().to_owned();
+    let call = json!({ "agent": { "username": "sam.okafor" }, "type": "inbound",
+                       "startTime": early, "endTime": early });
+    first
+        .post_to(&format!("/prospect/{card}/call"), &call)
+        .await;
+    let sms = json!({ "message": "Hi" });
+    first.post_to(&format!("/prospect/{card}/sms"), &sms).await;
+    let listing = json!({ "title": "1A", "url": "https://x.org/1.html", "isListed": true,
+                          "publishDate": early });
+    let listings = format!("/community/{HOME}/listing");
+    let listed = first.post_to(&listings, &listing).await.id();
+    assert_eq!(first.post_to(&listings, &listing).await.id(), listed);
+    let edit = json!({ "status": "No Show", "notProspect": true, "email": "bob2@x.org" });
+    let bob = cards[1]["prospectId"].as_str().unwrap();
+    let of_bob = format!("/prospects/{bob}");
+    assert_eq!(first.control("POST", &of_bob, &edit).await.status, 200);
+    let gone = first
+        .post(&lead(json!({ "email": "gone@x.org" })))
+        .await
+        .id();
+    let of_gone = format!("/prospects/{gone}");
+    let answer = first.control("DELETE", &of_gone, &Value::Null).await;
+    assert_eq!(answer.status, 200);
+    let (state, mut counts) = (first.sandbox.state(), first.sandbox.counts());
+    counts.requests = 0;
+    first.stop().await;
+
+    // The clock has not moved, so only the journal keeps the ids apart.
+    let second = start_journaled(path.clone(), clock.clone()).await;
+    assert_eq!(second.sandbox.state(), state);
+    assert_eq!(second.sandbox.counts(), counts);
+    let answer = second.vendor("GET", &format!("/prospect/{gone}"), "").await;
+    assert_eq!(answer.status, 404);
+    let again = second.post(&lead(json!({ "email": "bob2@x.org" }))).await;
+    assert_eq!(again.id(), bob);
+    assert_eq!(second.post_to(&listings, &listing).await.id(), listed);
+    // The tour to come is still known as such, and no id is given again.
+    assert_eq!(second.book(&tour("2026-11-26T09:00:00-05:00")).await, kept);
+    let next = second.book(&tour(early)).await;
+    let number = |id: &str| id.parse::<u64>().unwrap();
+    for given in [&replaced, &kept, &cancelled, &listed, &gone, &card] {
+        assert!(number(&next) > number(given));
+    }
+    let tours = second.held("appointments").await;
+    let status = |id: &str| {
+        let tour = tours.iter().find(|tour| tour["id"] == id);
+        tour.unwrap()["status"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(status(&replaced), "REPLACED");
+    assert_eq!(status(&kept), "REPLACED");
+    assert_eq!(status(&cancelled), "CANCELLED");
+    assert_eq!(status(&next), "CONFIRMED");
+
+    second.sandbox.reset();
+    second.stop().await;
+    let third = start_journaled(path, clock).await;
+    assert_eq!(third.sandbox.counts(), super::super::Counts::default());
+    assert!(number(&third.book(&tour(early)).await) > number(&next));
+}
+
+#[tokio::test]
+async fn a_card_of_before_there_were_statuses_is_new() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("cards.ndjson");
+    let clock = HandClock::new();
+    let first = start_journaled(path.clone(), clock.clone()).await;
+    let id = first.post(&ann()).await.id();
+    let card = first.card(&id).await;
+    first.stop().await;
+    let line = std::fs::read_to_string(&path).unwrap();
+    let old = line.replace("\"status\":\"New\",", "");
+    assert_ne!(old, line);
+    std::fs::write(&path, old).unwrap();
+    let second = start_journaled(path, clock).await;
+    assert_eq!(second.card(&id).await, card);
+    assert_eq!(second.post(&ann()).await.id(), id);
+}
+
+#[tokio::test]
+async fn the_last_line_of_a_call_may_be_torn_like_any_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("cards.ndjson");
+    let clock = HandClock::new();
+    let first = start_journaled(path.clone(), clock.clone()).await;
+    let start = "2026-11-25T09:00:00-05:00";
+    first.book(&tour(start)).await;
+    first.stop().await;
+    let whole = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &whole[..whole.len() - 5]).unwrap();
+    // Who asks again, because no answer came, has the tour after all.
+    let second = start_journaled(path, clock).await;
+    let counts = second.sandbox.counts();
+    assert_eq!((counts.prospects, counts.appointments), (1, 0));
+    second.book(&tour(start)).await;
+    let counts = second.sandbox.counts();
+    assert_eq!((counts.prospects, counts.appointments), (1, 1));
+}
+
 #[test]
 fn a_seed_that_contradicts_itself_is_refused() {
     let check = |change: fn(&mut Seed), naming: &str| {
@@ -139,6 +255,24 @@ fn a_seed_that_contradicts_itself_is_refused() {
         |seed| seed.communities[1].sources.push("Zillow.com".to_owned()),
         "repeats a source",
     );
+    check(
+        |seed| seed.communities[1].sources.push(" ".to_owned()),
+        "blank",
+    );
+    check(
+        |seed| seed.communities[1].timezone = "America/Nowhere".to_owned(),
+        "no IANA time zone",
+    );
+    check(
+        |seed| seed.communities[1].hours.first = time(18, 0, 0, 0),
+        "last slot before its first",
+    );
+    for minutes in [0, 1_441] {
+        let mut options = Options::new(HandClock::new());
+        options.seed.communities[1].hours.slot_minutes = minutes;
+        let error = Sandbox::new(options).unwrap_err().to_string();
+        assert!(error.contains("1 to 1440 minutes"), "{error}");
+    }
     check(
         |seed| {
             let agent = seed.communities[0].agents[0].clone();
