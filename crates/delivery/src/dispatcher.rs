@@ -21,7 +21,7 @@ use tokio::{
 
 use crate::{
     Parts,
-    lane::{Lane, Turn},
+    lane::{Lane, Lanes, Turn},
     schedule,
 };
 
@@ -42,8 +42,7 @@ struct Done {
     again_at: Option<Timestamp>,
 }
 
-pub(crate) async fn run(parts: Arc<Parts>, mut stopping: watch::Receiver<bool>) {
-    let mut lanes: HashMap<IntegrationId, Lane> = HashMap::new();
+pub(crate) async fn run(parts: Arc<Parts>, lanes: &Lanes, mut stopping: watch::Receiver<bool>) {
     let mut held: HashMap<Ticket, Timestamp> = HashMap::new();
     let mut calls = JoinSet::new();
     let (done_sender, mut done) = mpsc::channel::<Done>(parts.settings.in_flight_max.max(1));
@@ -53,18 +52,25 @@ pub(crate) async fn run(parts: Arc<Parts>, mut stopping: watch::Receiver<bool>) 
         let now = parts.timer.now();
         if now >= next_sweep {
             next_sweep = now.plus_millis(parts.settings.sweep_ms);
-            sweep(&parts, &mut lanes, &held, now).await;
+            sweep(&parts, lanes, &held, now).await;
         }
         for id in parts.store.signals().take_due() {
-            lanes.entry(id).or_default().signal(now);
+            lanes.lock().entry(id).or_default().signal(now);
         }
         let mut wake_at = next_sweep;
         let directory = parts.live.get();
-        let asks = asks(&parts, &directory, &lanes, held.len(), now, &mut wake_at);
+        let asks = asks(
+            &parts,
+            &directory,
+            &lanes.lock(),
+            held.len(),
+            now,
+            &mut wake_at,
+        );
         if asks.is_empty() {
             tokio::select! {
                 () = due => {}
-                Some(one) = done.recv() => take(&parts, &mut lanes, &mut held, one),
+                Some(one) = done.recv() => take(&parts, lanes, &mut held, one),
                 () = parts.timer.sleep_until(wake_at) => {}
                 _ = stopping.changed() => {}
             }
@@ -72,7 +78,7 @@ pub(crate) async fn run(parts: Arc<Parts>, mut stopping: watch::Receiver<bool>) 
             claim(
                 &parts,
                 &directory,
-                &mut lanes,
+                lanes,
                 &mut held,
                 &mut calls,
                 &done_sender,
@@ -82,7 +88,7 @@ pub(crate) async fn run(parts: Arc<Parts>, mut stopping: watch::Receiver<bool>) 
             .await;
         }
         while let Ok(one) = done.try_recv() {
-            take(&parts, &mut lanes, &mut held, one);
+            take(&parts, lanes, &mut held, one);
         }
         while calls.try_join_next().is_some() {}
     }
@@ -147,7 +153,7 @@ fn asks(
 async fn claim(
     parts: &Arc<Parts>,
     directory: &Directory,
-    lanes: &mut HashMap<IntegrationId, Lane>,
+    lanes: &Lanes,
     held: &mut HashMap<Ticket, Timestamp>,
     calls: &mut JoinSet<()>,
     done: &mpsc::Sender<Done>,
@@ -156,7 +162,7 @@ async fn claim(
 ) {
     for (id, _) in &asks {
         // Whatever becomes ready from here on signals anew; the claim tells what is ready by now.
-        if let Some(lane) = lanes.get_mut(id) {
+        if let Some(lane) = lanes.lock().get_mut(id) {
             lane.due_at = None;
         }
     }
@@ -175,12 +181,13 @@ async fn claim(
         Err(why) => {
             tracing::error!(%why, "due writes could not be claimed; trying again");
             for id in again {
-                lanes.entry(id).or_default().signal(now);
+                lanes.lock().entry(id).or_default().signal(now);
             }
             tokio::time::sleep(STORE_TROUBLE_WAIT).await;
             return;
         }
     };
+    let mut lanes = lanes.lock();
     for got in claimed {
         let lane = lanes.entry(got.integration_id).or_default();
         if let Some(next_due_at) = got.next_due_at {
@@ -216,14 +223,10 @@ async fn claim(
     }
 }
 
-fn take(
-    parts: &Parts,
-    lanes: &mut HashMap<IntegrationId, Lane>,
-    held: &mut HashMap<Ticket, Timestamp>,
-    one: Done,
-) {
+fn take(parts: &Parts, lanes: &Lanes, held: &mut HashMap<Ticket, Timestamp>, one: Done) {
     held.remove(&one.ticket);
     let seed = seed(parts);
+    let mut lanes = lanes.lock();
     let lane = lanes.entry(one.integration_id).or_default();
     lane.ended(parts.timer.now(), one.class, one.retry_after_ms, seed);
     if let Some(again_at) = one.again_at {
@@ -240,12 +243,7 @@ fn seed(parts: &Parts) -> u64 {
 }
 
 /// Renews what is held, ends what lapsed, and looks for due writes that no signal told of.
-async fn sweep(
-    parts: &Parts,
-    lanes: &mut HashMap<IntegrationId, Lane>,
-    held: &HashMap<Ticket, Timestamp>,
-    now: Timestamp,
-) {
+async fn sweep(parts: &Parts, lanes: &Lanes, held: &HashMap<Ticket, Timestamp>, now: Timestamp) {
     let tickets: Vec<Ticket> = held.keys().copied().collect();
     let work = async {
         if !tickets.is_empty() {
@@ -262,6 +260,7 @@ async fn sweep(
     };
     match work.await {
         Ok(due) => {
+            let mut lanes = lanes.lock();
             for (id, at) in due {
                 lanes.entry(id).or_default().signal(at);
             }

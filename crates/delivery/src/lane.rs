@@ -1,13 +1,33 @@
 //! One integration's way out: how many calls it may have, and when.
 //!
-//! Guarantee: says for any instant how many writes may be claimed, or when to ask again; knows nothing of other lanes.
+//! Guarantee: says for any instant how many writes may be claimed, or when to ask again; knows nothing of other lanes. Synchronisation takes what writes
+//! leave: it waits while one is due, and what it takes is never taken from the pace of writes. So over any minute there may be, beside the limit, a bucket
+//! of each.
 
-use model::{Timestamp, write::Class};
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use model::{IntegrationId, Timestamp, write::Class};
 
 use crate::{
     breaker::{Allows, Breaker},
     pace::Pace,
 };
+
+/// How long synchronisation waits before it asks again whether writes leave room.
+const SYNC_YIELD_MS: i64 = 50;
+
+/// The ways out of all integrations, shared by who sends writes and who synchronises.
+#[derive(Default)]
+pub(crate) struct Lanes(Mutex<HashMap<IntegrationId, Lane>>);
+
+impl Lanes {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, HashMap<IntegrationId, Lane>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// One integration's way out.
 #[derive(Default)]
@@ -17,6 +37,8 @@ pub(crate) struct Lane {
     pub(crate) due_at: Option<Timestamp>,
     breaker: Breaker,
     pace: Pace,
+    /// The pace of everything: what synchronisation may take is what this leaves.
+    sync_pace: Pace,
     /// The vendor asked to be left alone until then.
     paused_until: Option<Timestamp>,
 }
@@ -63,6 +85,31 @@ impl Lane {
         }
         self.in_flight += count;
         self.pace.began(now, per_minute, count);
+        self.sync_pace.began(now, per_minute, count);
+    }
+
+    /// Whether synchronisation may make one call now, which then counts as begun; else when to ask again.
+    pub(crate) fn sync_turn(
+        &mut self,
+        now: Timestamp,
+        per_minute: Option<u32>,
+    ) -> Result<(), Timestamp> {
+        let later = now.plus_millis(SYNC_YIELD_MS);
+        if self.due_at.is_some_and(|due_at| due_at <= now) {
+            return Err(later);
+        }
+        if let Some(until) = self.paused_until.filter(|until| *until > now) {
+            return Err(until);
+        }
+        match self.breaker.allows(now) {
+            Allows::All => {}
+            Allows::NothingBefore(until) => return Err(until),
+            // A write finds out whether the vendor is back.
+            Allows::Probe | Allows::NothingYet => return Err(later),
+        }
+        self.sync_pace.room(now, per_minute, 1)?;
+        self.sync_pace.began(now, per_minute, 1);
+        Ok(())
     }
 
     pub(crate) fn ended(
@@ -88,5 +135,53 @@ impl Lane {
     /// Something of this lane is due at `at`.
     pub(crate) fn signal(&mut self, at: Timestamp) {
         self.due_at = Some(self.due_at.map_or(at, |due| due.min(at)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: Timestamp = Timestamp::from_micros(1_000_000_000);
+
+    #[test]
+    fn synchronisation_takes_what_writes_leave_and_nothing_of_theirs() {
+        let mut lane = Lane::default();
+        let limit = Some(60);
+        assert_eq!(lane.sync_turn(START, limit), Ok(()));
+        let next = START.plus_millis(1_000);
+        assert_eq!(lane.sync_turn(START, limit), Err(next), "its own pace");
+        // A write that comes now goes now, though synchronisation has just had a call.
+        lane.signal(START);
+        assert_eq!(lane.turn(START, 8, limit), Turn::Claim(1));
+        assert!(lane.sync_turn(next, limit).is_err(), "a write is due");
+        lane.due_at = None;
+        lane.began(next, limit, 1);
+        assert!(
+            lane.sync_turn(next, limit).is_err(),
+            "the write had this turn"
+        );
+        assert_eq!(lane.sync_turn(next.plus_millis(1_000), limit), Ok(()));
+        assert_eq!(lane.sync_turn(START, None), Ok(()), "without a limit");
+    }
+
+    #[test]
+    fn synchronisation_leaves_a_vendor_in_trouble_alone() {
+        let mut lane = Lane::default();
+        for _ in 0..100 {
+            lane.began(START, None, 1);
+            lane.ended(START, Class::Retry, None, 0);
+        }
+        let later = START.plus_millis(3_600_000);
+        assert!(lane.sync_turn(START, None).is_err());
+        assert!(
+            lane.sync_turn(later, None).is_err(),
+            "until a write went through"
+        );
+        lane.began(later, None, 1);
+        lane.ended(later, Class::Delivered, None, 0);
+        assert_eq!(lane.sync_turn(later, None), Ok(()));
+        lane.ended(later, Class::Delivered, Some(5_000), 0);
+        assert_eq!(lane.sync_turn(later, None), Err(later.plus_millis(5_000)));
     }
 }

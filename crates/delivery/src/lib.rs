@@ -1,4 +1,4 @@
-//! The worker: claims due writes, sends each to its vendor, records what became of it.
+//! The worker: claims due writes, sends each to its vendor, records what became of it; and, while writes leave room, synchronises.
 //!
 //! Guarantee: every write that was accepted ends, and says why; one integration's trouble never delays another's; what is unknown is repeated,
 //! the same, until it is known or too old. Deliberately absent: anything about a particular vendor, and any knowledge of who asked.
@@ -8,6 +8,7 @@ mod dispatcher;
 mod lane;
 pub mod pace;
 pub mod schedule;
+mod sync;
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,6 +17,8 @@ use connectors::Registry;
 use model::{Clock, Entropy, Timestamp, directory::Vendor, write::Class};
 use store::{Live, Store};
 use tokio::{sync::watch, task::JoinHandle};
+
+use crate::lane::Lanes;
 
 /// A clock that can be waited for.
 #[async_trait]
@@ -49,6 +52,10 @@ pub struct Settings {
     pub sweep_ms: i64,
     /// How long calls under way may go on once the worker is told to stop.
     pub drain_ms: u64,
+    /// Prospects with the newest activity that a run of synchronisation reads again at most: a call each.
+    pub sync_newest_max: u64,
+    /// Prospects that were not seen for longest which it reads besides, so that none is forgotten.
+    pub sync_stalest_max: u64,
 }
 
 impl Default for Settings {
@@ -59,6 +66,8 @@ impl Default for Settings {
             write_max_age_ms: 3 * 24 * 3_600_000,
             sweep_ms: 5_000,
             drain_ms: 10_000,
+            sync_newest_max: 1_500,
+            sync_stalest_max: 500,
         }
     }
 }
@@ -96,7 +105,10 @@ impl Worker {
         let task = tokio::spawn(async move {
             // Dropped when the dispatcher ends, whatever ends it.
             let _living = living;
-            dispatcher::run(Arc::new(parts), stopping).await;
+            let (parts, lanes) = (Arc::new(parts), Arc::new(Lanes::default()));
+            let syncs = tokio::spawn(sync::run(parts.clone(), lanes.clone(), stopping.clone()));
+            dispatcher::run(parts, &lanes, stopping).await;
+            let _ = syncs.await;
         });
         Self { stop, alive, task }
     }

@@ -28,9 +28,12 @@ const LOCK: &str = "serve.lock";
 /// How long requests and calls under way may go on once the server is told to stop.
 const DRAIN: Duration = Duration::from_secs(10);
 
-/// How often expired idempotency keys are removed, and how many at once.
+/// How often what has expired is removed, and how many rows of each kind at once.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 const SWEEP_ROWS: u32 = 5_000;
+
+/// How long diffs of records and runs of synchronisation are kept: 30 days, as the contract has it (section 5).
+const HISTORY_KEPT_MS: i64 = 30 * 24 * 3_600_000;
 
 /// Opens the store in `data_dir`, made when absent.
 ///
@@ -135,6 +138,7 @@ pub(crate) async fn run(
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
     // The lock proves that whoever held these leases is gone.
     while store.leases_lapse(Lapse::All, clock.now()).await? > 0 {}
+    store.syncs_void(clock.now()).await?;
     let live = Live::load(&*store, &*clock).await?;
     let follower = tokio::spawn(live.clone().follow(store.clone(), clock.clone()));
     let sweeper = tokio::spawn(sweep(store.clone()));
@@ -180,10 +184,16 @@ pub(crate) async fn run(
 async fn sweep(store: Arc<dyn Store>) {
     loop {
         tokio::time::sleep(SWEEP_EVERY).await;
-        match store.idempotency_sweep(SystemClock.now(), SWEEP_ROWS).await {
+        let now = SystemClock.now();
+        let swept = async {
+            store.idempotency_sweep(now, SWEEP_ROWS).await?;
+            let before = now.plus_millis(-HISTORY_KEPT_MS);
+            store.history_sweep(before, SWEEP_ROWS).await
+        };
+        match swept.await {
             Ok(_) => {}
             Err(store::Error::Closed) => return,
-            Err(why) => tracing::error!(%why, "expired idempotency keys could not be removed"),
+            Err(why) => tracing::error!(%why, "what has expired could not be removed"),
         }
     }
 }

@@ -110,10 +110,12 @@ pub struct Seen {
 }
 
 /// A record to be looked at again.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Candidate {
     /// The vendor's id of it.
     pub x_id: String,
     /// The vendor's id of its community, if known.
     pub x_community_id: Option<String>,
+    /// The record's own members, as we have them.
+    pub body: Value,
 }

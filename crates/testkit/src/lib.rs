@@ -37,7 +37,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// What a test returns.
 pub type Outcome<T = ()> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
-fn wrong(why: impl Display) -> Box<dyn std::error::Error + Send + Sync> {
+/// An error in words.
+pub fn wrong(why: impl Display) -> Box<dyn std::error::Error + Send + Sync> {
     why.to_string().into()
 }
 
@@ -45,10 +46,53 @@ fn wrong(why: impl Display) -> Box<dyn std::error::Error + Send + Sync> {
 pub struct TestVendor {
     /// Told to fail, and looked into.
     pub sandbox: Sandbox,
-    integration_id: IntegrationId,
+    /// Its integration.
+    pub integration_id: IntegrationId,
     community_id: CommunityId,
     attribution_id: AttributionId,
+    address: String,
     serving: JoinHandle<std::io::Result<()>>,
+}
+
+impl TestVendor {
+    /// A call of the sandbox's control surface, `path` without its root.
+    ///
+    /// # Errors
+    /// When it is not answered with 200.
+    pub async fn control(&self, method: &str, path: &str, body: Value) -> Outcome {
+        let body = if body.is_null() {
+            String::new()
+        } else {
+            body.to_string()
+        };
+        let request = format!(
+            "{method} /_sandbox{path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+            self.address,
+            body.len()
+        );
+        let address = self.address.clone();
+        let answer = tokio::task::spawn_blocking(move || -> std::io::Result<String> {
+            let mut stream = std::net::TcpStream::connect(address)?;
+            std::io::Write::write_all(&mut stream, request.as_bytes())?;
+            std::io::read_to_string(stream)
+        });
+        let answer = answer.await??;
+        if answer.starts_with("HTTP/1.1 200") {
+            Ok(())
+        } else {
+            Err(wrong(answer))
+        }
+    }
+
+    /// The vendor's id of its community.
+    ///
+    /// # Errors
+    /// When the sandbox has none.
+    pub fn x_community_id(&self) -> Outcome<String> {
+        let state = self.sandbox.state();
+        let id = state["communities"][0]["id"].as_str();
+        Ok(id.ok_or("the sandbox has a community")?.to_owned())
+    }
 }
 
 /// What ends when the app is stopped.
@@ -130,7 +174,8 @@ impl TestApp {
     async fn vendor(&self, store: &dyn Store) -> Outcome<TestVendor> {
         let sandbox = Sandbox::new(Options::new(self.clock.clone())).map_err(wrong)?;
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
-        let base_url = format!("http://{}", listener.local_addr()?);
+        let address = listener.local_addr()?.to_string();
+        let base_url = format!("http://{address}");
         let serving = tokio::spawn(sandbox.clone().serve(listener, std::future::pending()));
 
         let seeded = sandbox.state();
@@ -189,6 +234,7 @@ impl TestApp {
             integration_id,
             community_id,
             attribution_id,
+            address,
             serving,
         })
     }
@@ -200,6 +246,7 @@ impl TestApp {
     pub async fn resume(&mut self) -> Outcome {
         let store = self.open()?;
         while store.leases_lapse(Lapse::All, self.clock.now()).await? > 0 {}
+        store.syncs_void(self.clock.now()).await?;
         let live = Live::load(&*store, &*self.clock).await?;
         let follower = tokio::spawn(live.clone().follow(store.clone(), self.clock.clone()));
         let registry = Registry::new(None)?;
@@ -282,19 +329,27 @@ impl TestApp {
         Ok((status, serde_json::from_slice(&bytes)?))
     }
 
-    /// Has a prospect accepted for `vendor`, known by `email`. Returns the job id.
+    /// The body of a prospect for `vendor`, known by `email`.
     ///
     /// # Errors
-    /// When it is not accepted.
-    pub async fn prospect_create(&self, vendor: usize, email: &str) -> Outcome<String> {
+    /// When there is no such vendor.
+    pub fn prospect_body(&self, vendor: usize, email: &str) -> Outcome<Value> {
         let vendor = self.vendors.get(vendor).ok_or("no such vendor")?;
-        let body = json!({
+        Ok(json!({
             "integration_id": vendor.integration_id,
             "community_id": vendor.community_id,
             "attribution_id": vendor.attribution_id,
             "first_name": "Ada",
             "email_1": email,
-        });
+        }))
+    }
+
+    /// Has a prospect accepted for `vendor`, known by `email`. Returns the job id.
+    ///
+    /// # Errors
+    /// When it is not accepted.
+    pub async fn prospect_create(&self, vendor: usize, email: &str) -> Outcome<String> {
+        let body = self.prospect_body(vendor, email)?;
         let (status, answer) = self
             .send("POST", "/crm/v1/prospects/knock", Some(body))
             .await?;

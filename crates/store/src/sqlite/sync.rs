@@ -121,6 +121,7 @@ pub(super) fn candidates(
             let candidate = record.x_id.map(|x_id| Candidate {
                 x_id,
                 x_community_id: record.body["x_community_id"].as_str().map(str::to_owned),
+                body: record.body,
             });
             found.extend(candidate);
         }

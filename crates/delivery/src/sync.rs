@@ -1,0 +1,398 @@
+//! Synchronisation: what vendors show, brought home.
+//!
+//! Guarantee: writes go first. A question is put to a vendor only while no write to it is due, at the pace that its integration allows, one at a time, and
+//! its failures count for nothing with writes. Bounded in calls a run; what a run does not reach, later runs do. Nothing is deleted here because it is
+//! gone there.
+
+use std::{collections::HashSet, sync::Arc};
+
+use connectors::{Connector, NotTold, Target};
+use model::{
+    CommunityId, IntegrationId, JobId, Timestamp,
+    directory::{Attribution, Integration},
+    record::Kind,
+    write::{Class, WriteStatus},
+};
+use serde_json::{Map, json};
+use store::{
+    Error,
+    history::{Candidate, Seen, Tally},
+};
+use tokio::{sync::watch, task::JoinSet};
+
+use crate::{Parts, lane::Lanes};
+
+/// How often it is looked what is due, as a net under the signals.
+const LOOK_MS: i64 = 60_000;
+
+/// How long to wait before asking a store again that failed.
+const STORE_TROUBLE_MS: i64 = 5_000;
+
+/// Integrations that are synchronised at once; the others wait their turn.
+const RUNS_MAX: usize = 16;
+
+/// Records that are stored together: a commit for each would be felt by writes.
+const RECORD_ROWS: usize = 25;
+
+/// Times that a question is put again when the vendor cannot answer now.
+const ASK_TRIES: u32 = 3;
+
+/// How long to wait before that, times the tries so far.
+const ASK_AGAIN_MS: i64 = 2_000;
+
+/// How long the vendor's `Retry-After` is waited for within a run; longer ends the run.
+const RETRY_AFTER_MAX_MS: u64 = 60_000;
+
+/// When a run that did not go well is due again, unless its next is due before.
+const RUN_AGAIN_MS: i64 = 15 * 60_000;
+
+/// Errors that a run keeps: they tend to be all alike.
+const ERRORS_MAX: usize = 20;
+
+/// Synchronises whatever is due, until told to stop. Runs that are broken off are ended at the next start.
+pub(crate) async fn run(parts: Arc<Parts>, lanes: Arc<Lanes>, mut stopping: watch::Receiver<bool>) {
+    let mut runs = JoinSet::new();
+    let mut running = HashSet::new();
+    while !*stopping.borrow() {
+        let signal = parts.store.signals().sync_due();
+        let now = parts.timer.now();
+        let mut wake_at = now.plus_millis(LOOK_MS);
+        match parts.store.syncs_due().await {
+            Ok(due) => {
+                let directory = parts.live.get();
+                for (id, due_at) in due {
+                    if running.contains(&id) {
+                        continue;
+                    }
+                    if due_at > now {
+                        wake_at = wake_at.min(due_at);
+                    } else if running.len() < RUNS_MAX
+                        && let Some(integration) = directory.integration(id)
+                        && let Some(connector) = parts.registry.get(integration.vendor)
+                    {
+                        running.insert(id);
+                        runs.spawn(one(
+                            parts.clone(),
+                            lanes.clone(),
+                            integration.clone(),
+                            connector.clone(),
+                        ));
+                    }
+                }
+            }
+            Err(Error::Closed) => return,
+            Err(why) => {
+                tracing::error!(%why, "it could not be read what is to be synchronised; trying again");
+                wake_at = now.plus_millis(STORE_TROUBLE_MS);
+            }
+        }
+        tokio::select! {
+            () = signal => {}
+            Some(ended) = runs.join_next() => match ended {
+                Ok(id) => {
+                    running.remove(&id);
+                }
+                // Which one it was is not known: all but those that still run are free again.
+                Err(_) => {
+                    tracing::error!("a synchronisation panicked");
+                    runs.shutdown().await;
+                    running.clear();
+                }
+            },
+            () = parts.timer.sleep_until(wake_at) => {}
+            _ = stopping.changed() => {}
+        }
+    }
+    runs.shutdown().await;
+}
+
+/// A run under way.
+struct Run {
+    parts: Arc<Parts>,
+    lanes: Arc<Lanes>,
+    integration: Arc<Integration>,
+    connector: Arc<dyn Connector>,
+    target: Target,
+    job_id: JobId,
+    tally: Tally,
+}
+
+/// Why a run cannot go on.
+enum Stop {
+    /// The vendor does not answer: why.
+    Vendor(String),
+    /// The store does not.
+    Store(Error),
+}
+
+impl From<Error> for Stop {
+    fn from(why: Error) -> Self {
+        Self::Store(why)
+    }
+}
+
+/// Synchronises one integration and says which.
+async fn one(
+    parts: Arc<Parts>,
+    lanes: Arc<Lanes>,
+    integration: Arc<Integration>,
+    connector: Arc<dyn Connector>,
+) -> IntegrationId {
+    let (id, now) = (integration.id, parts.timer.now());
+    let job_id = JobId::new(now, &*parts.entropy);
+    let next_at = now.plus_millis(i64::from(integration.settings.sync_every_s) * 1_000);
+    if let Err(why) = parts.store.sync_begin(id, job_id, now, next_at).await {
+        tracing::error!(%why, integration_id = %id, "a synchronisation could not begin; trying again");
+        parts
+            .timer
+            .sleep_until(now.plus_millis(STORE_TROUBLE_MS))
+            .await;
+        return id;
+    }
+    let mut run = Run {
+        target: Target::of(&integration),
+        parts,
+        lanes,
+        integration,
+        connector,
+        job_id,
+        tally: Tally::default(),
+    };
+    let stopped = run.whole().await.err();
+    run.end(stopped).await;
+    id
+}
+
+impl Run {
+    async fn whole(&mut self) -> Result<(), Stop> {
+        self.attributions().await?;
+        self.prospects().await
+    }
+
+    /// The lead sources of every community.
+    async fn attributions(&mut self) -> Result<(), Stop> {
+        let directory = self.parts.live.get();
+        let mut communities: Vec<(CommunityId, String)> = directory
+            .communities(self.integration.id)
+            .filter(|one| one.active)
+            .map(|one| (one.id, one.x_id.clone()))
+            .collect();
+        communities.sort_unstable();
+        for (community_id, x_community_id) in communities {
+            let mut tries = 0;
+            let titles = loop {
+                self.turn(&mut tries).await;
+                let asked_at = self.parts.timer.now();
+                let told = self
+                    .connector
+                    .attributions_fetch(&self.target, &x_community_id)
+                    .await;
+                match told {
+                    Ok(titles) => break Some((asked_at, titles)),
+                    Err(why) if self.again(tries, &why).await? => {}
+                    Err(_) => break None,
+                }
+            };
+            let Some((asked_at, titles)) = titles else {
+                continue;
+            };
+            let seen: Vec<Seen> = titles
+                .into_iter()
+                .map(|title| self.attribution(community_id, title, asked_at))
+                .collect();
+            self.record(seen).await?;
+        }
+        Ok(())
+    }
+
+    fn attribution(&self, community_id: CommunityId, title: String, asked_at: Timestamp) -> Seen {
+        let (now, entropy) = (self.parts.timer.now(), &*self.parts.entropy);
+        let new = Attribution {
+            id: model::AttributionId::new(now, entropy),
+            integration_id: self.integration.id,
+            x_id: title.clone(),
+            name: title.clone(),
+            community_ids: vec![community_id],
+            active: true,
+        };
+        Seen {
+            kind: Kind::Attribution,
+            x_id: title,
+            asked_at,
+            update: Map::new(),
+            add: vec![("community_ids".to_owned(), community_id.to_string())],
+            create: serde_json::to_value(&new)
+                .ok()
+                .map(|body| (new.id.to_string(), body)),
+        }
+    }
+
+    /// Prospects, those with the newest activity first, and some that were not seen for longest.
+    async fn prospects(&mut self) -> Result<(), Stop> {
+        let settings = &self.parts.settings;
+        let candidates = self
+            .parts
+            .store
+            .sync_candidates(
+                self.integration.id,
+                settings.sync_newest_max,
+                settings.sync_stalest_max,
+            )
+            .await?;
+        let mut seen = Vec::new();
+        for candidate in candidates {
+            match self.prospect(&candidate).await {
+                Ok(one) => seen.extend(one),
+                Err(why) => {
+                    // What was seen until now is stored all the same.
+                    self.record(std::mem::take(&mut seen)).await?;
+                    return Err(why);
+                }
+            }
+            if seen.len() >= RECORD_ROWS {
+                self.record(std::mem::take(&mut seen)).await?;
+            }
+        }
+        self.record(seen).await
+    }
+
+    async fn prospect(&mut self, candidate: &Candidate) -> Result<Option<Seen>, Stop> {
+        let x_community_id = candidate.x_community_id.as_deref().unwrap_or_default();
+        let mut tries = 0;
+        let (asked_at, mut update) = loop {
+            self.turn(&mut tries).await;
+            let asked_at = self.parts.timer.now();
+            let told = self
+                .connector
+                .prospect_fetch(
+                    &self.target,
+                    x_community_id,
+                    &candidate.x_id,
+                    &candidate.body,
+                )
+                .await;
+            match told {
+                Ok(update) => break (asked_at, update),
+                Err(why) if self.again(tries, &why).await? => {}
+                Err(_) => return Ok(None),
+            }
+        };
+        if let Some(x_agent_id) = update.get("x_agent_id") {
+            let directory = self.parts.live.get();
+            let agent_id = x_agent_id
+                .as_str()
+                .and_then(|x_id| directory.id_of(Kind::Agent, self.integration.id, x_id));
+            update.insert("agent_id".to_owned(), json!(agent_id));
+        }
+        Ok(Some(Seen {
+            kind: Kind::Prospect,
+            x_id: candidate.x_id.clone(),
+            asked_at,
+            update,
+            add: Vec::new(),
+            create: None,
+        }))
+    }
+
+    /// Whether a question that brought nothing is to be put again, once the time for that has come. If not, it is noted why.
+    async fn again(&mut self, tries: u32, why: &NotTold) -> Result<bool, Stop> {
+        if why.is_gone {
+            self.tally.missing += 1;
+            return Ok(false);
+        }
+        let retry_after_ms = why.retry_after_ms.unwrap_or(0);
+        match why.class {
+            Class::Retry | Class::Unknown
+                if tries < ASK_TRIES && retry_after_ms <= RETRY_AFTER_MAX_MS =>
+            {
+                let asked_ms = i64::try_from(retry_after_ms).unwrap_or(0);
+                let wait_ms = asked_ms.max(ASK_AGAIN_MS * i64::from(tries));
+                let now = self.parts.timer.now();
+                self.parts.timer.sleep_until(now.plus_millis(wait_ms)).await;
+                Ok(true)
+            }
+            Class::Rejected => {
+                self.note(why.error.clone());
+                Ok(false)
+            }
+            _ => Err(Stop::Vendor(why.error.clone())),
+        }
+    }
+
+    /// Returns when a question may be put, which then counts.
+    async fn turn(&mut self, tries: &mut u32) {
+        let per_minute = self.integration.settings.max_requests_per_minute;
+        loop {
+            let now = self.parts.timer.now();
+            let turn = {
+                let mut lanes = self.lanes.lock();
+                let lane = lanes.entry(self.integration.id).or_default();
+                lane.sync_turn(now, per_minute)
+            };
+            match turn {
+                Ok(()) => break,
+                Err(at) => self.parts.timer.sleep_until(at).await,
+            }
+        }
+        *tries += 1;
+        self.tally.calls += 1;
+    }
+
+    async fn record(&mut self, seen: Vec<Seen>) -> Result<(), Stop> {
+        if seen.is_empty() {
+            return Ok(());
+        }
+        let (id, now) = (self.integration.id, self.parts.timer.now());
+        let done = self
+            .parts
+            .store
+            .sync_record(id, self.job_id, seen, now)
+            .await?;
+        self.tally.seen += done.seen;
+        self.tally.created += done.created;
+        self.tally.changed += done.changed;
+        Ok(())
+    }
+
+    fn note(&mut self, error: String) {
+        if self.tally.errors.len() < ERRORS_MAX && !self.tally.errors.contains(&error) {
+            self.tally.errors.push(error);
+        }
+    }
+
+    /// Writes down how the run went.
+    async fn end(mut self, stopped: Option<Stop>) {
+        let is_whole = stopped.is_none();
+        match stopped {
+            None => {}
+            Some(Stop::Vendor(why)) => self.note(why),
+            Some(Stop::Store(Error::Closed)) => return,
+            Some(Stop::Store(why)) => {
+                tracing::error!(%why, "a synchronisation could not store what it saw");
+                self.note("Portico could not store what the vendor showed".to_owned());
+            }
+        }
+        let status = match (is_whole, self.tally.errors.is_empty(), self.tally.seen) {
+            (true, true, _) => WriteStatus::Success,
+            (_, _, 0) => WriteStatus::Failure,
+            _ => WriteStatus::PartialSuccess,
+        };
+        let (now, integration_id) = (self.parts.timer.now(), self.integration.id);
+        let next_at = (!is_whole).then(|| now.plus_millis(RUN_AGAIN_MS));
+        let Tally {
+            calls,
+            seen,
+            changed,
+            ..
+        } = self.tally;
+        tracing::info!(job_id = %self.job_id, %integration_id, %status, calls, seen, changed, "synchronised");
+        let ended = self
+            .parts
+            .store
+            .sync_end(self.job_id, status, self.tally, now, next_at)
+            .await;
+        if let Err(why) = ended {
+            tracing::error!(%why, %integration_id, "the end of a synchronisation could not be stored");
+        }
+    }
+}
