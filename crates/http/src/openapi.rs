@@ -320,10 +320,10 @@ pub struct LogParameters {
     #[param(minimum = 1, maximum = 100)]
     limit: Option<i64>,
     /// How far back: `hour`, `day`, `week` or `month`; all that is kept when absent
-    #[param(pattern = "^(hour|day|week|month)$")]
+    #[param(required = false, value_type = String, pattern = "^(hour|day|week|month)$")]
     time_range: Option<String>,
     /// Of this integration
-    #[param(min_length = 1, pattern = r"\\S")]
+    #[param(required = false, value_type = String, min_length = 1, pattern = r"\S")]
     integration_id: Option<String>,
     /// With this status
     status: Option<WriteStatus>,
@@ -341,18 +341,20 @@ pub struct DiffParameters {
     #[param(minimum = 0, maximum = 250)]
     limit: Option<i64>,
     /// Of records of this integration
-    #[param(min_length = 1, pattern = r"\\S")]
+    #[param(required = false, value_type = String, min_length = 1, pattern = r"\S")]
     integration_id: Option<String>,
     /// Of this record
-    #[param(min_length = 1, pattern = r"\\S")]
+    #[param(required = false, value_type = String, min_length = 1, pattern = r"\S")]
     record_id: Option<String>,
     /// Of records of this model, such as `crm_prospects`
     #[param(
+        required = false,
+        value_type = String,
         pattern = "^crm_(communities|attributions|agents|prospects|events|appointments|listings)$"
     )]
     model: Option<String>,
     /// Changed at this time or later
-    #[param(format = DateTime)]
+    #[param(required = false, value_type = String, format = DateTime)]
     created_at_gte: Option<String>,
 }
 

@@ -83,7 +83,7 @@ pub struct ProspectCreate {
     #[schema(example = "98101")]
     pub zip: Option<String>,
     /// The move-in date: `YYYY-MM-DD`, or an ISO 8601 date-time, of which the calendar date counts, in the offset it is written in.
-    #[schema(pattern = r"^\d{4}-\d{2}-\d{2}([Tt ].+)?$", example = "2027-03-01")]
+    #[schema(pattern = r"^\d{4}-\d{2}-\d{2}([Tt ]\S+)?$", example = "2027-03-01")]
     pub move_in_date: Option<String>,
     /// How many people will live in the unit.
     #[serde(default, deserialize_with = "integer::option")]
