@@ -17,7 +17,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use support::{Caller, Process, Stage, in_parallel, leads, request};
+use support::{Caller, Process, Stage, in_parallel, leads};
 
 const THREADS: usize = 16;
 
@@ -115,19 +115,6 @@ fn expected_card(server: &Process, body: &Value) -> BTreeMap<&'static str, Value
     ])
 }
 
-fn cards(sandbox: &Process) -> Vec<Value> {
-    let state = request(
-        &sandbox.address("sandbox_url"),
-        "GET",
-        "/_sandbox/state",
-        &[],
-        "",
-    )
-    .expect("the state")
-    .json();
-    state["prospects"].as_array().expect("prospects").clone()
-}
-
 /// Posts a body under a key of its own and returns its job id if it was accepted; a refusal must be one that says why.
 fn post_one(caller: &Caller, place: usize, body: &Value) -> Option<(String, Value)> {
     let answer = caller.post_until_answered(body, &format!("lead-{place}"));
@@ -160,7 +147,8 @@ fn post_all(caller: &Caller, bodies: &[Value]) -> Vec<(String, Value)> {
 fn compare(stage: &Stage, accepted: &[(String, Value)]) {
     let caller = stage.caller();
     let ends = in_parallel(accepted, THREADS, |_, (job_id, _)| caller.end_of(job_id));
-    let cards: BTreeMap<String, Value> = cards(&stage.sandbox)
+    let cards: BTreeMap<String, Value> = stage
+        .cards()
         .into_iter()
         .map(|card| (card["prospectId"].as_str().expect("an id").to_owned(), card))
         .collect();
@@ -221,32 +209,10 @@ fn four_hundred_leads_stand_at_knock_field_by_field() {
     compare(&stage, &accepted);
 }
 
-/// Three calls in ten fail, in every way there is.
-fn break_the_vendor(stage: &Stage) {
-    let kinds = [
-        json!({ "kind": "timeout_after_store", "latency_ms": 200 }),
-        json!({ "kind": "reset_after_store" }),
-        json!({ "kind": "reset_before_store" }),
-        json!({ "kind": "malformed_body" }),
-        json!({ "kind": "empty_body" }),
-        json!({ "kind": "error_in_200" }),
-        json!({ "kind": "status", "status": 500 }),
-        json!({ "kind": "status", "status": 502 }),
-        json!({ "kind": "status", "status": 503 }),
-        json!({ "kind": "status", "status": 429 }),
-    ];
-    for mut fault in kinds {
-        fault["match"] = json!({ "method": "POST", "path": "/prospect" });
-        // Ten kinds, each so likely that all together make three in ten.
-        fault["probability"] = json!(0.035);
-        stage.add_fault(&fault);
-    }
-}
-
 #[test]
 fn a_vendor_that_fails_three_calls_in_ten_gets_every_lead_once() {
     let stage = Stage::set();
-    break_the_vendor(&stage);
+    stage.break_the_vendor();
     let accepted = post_all(&stage.caller(), &leads(&stage.server, 400));
     compare(&stage, &accepted);
 }
@@ -255,7 +221,7 @@ fn a_vendor_that_fails_three_calls_in_ten_gets_every_lead_once() {
 fn kill_nine_ten_times_over_loses_and_doubles_nothing() {
     let mut stage = Stage::set();
     let (caller, bodies) = (stage.caller(), leads(&stage.server, 400));
-    break_the_vendor(&stage);
+    stage.break_the_vendor();
     let accepted = std::thread::scope(|scope| {
         let posting = scope.spawn(|| {
             // Spread over the kills, so that each falls into the middle of something.
@@ -302,6 +268,6 @@ fn a_thousand_twins_under_one_key_are_one_write() {
         .expect("a job id")
         .to_owned();
     assert_eq!(caller.end_of(&job_id)["write_status"], "SUCCESS");
-    assert_eq!(cards(&stage.sandbox).len(), 1);
-    assert_eq!(cards(&stage.sandbox)[0]["updates"], 0, "one call");
+    assert_eq!(stage.cards().len(), 1);
+    assert_eq!(stage.cards()[0]["updates"], 0, "one call");
 }

@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use model::Timestamp;
 use serde_json::{Value, json};
 
 /// How long anything in these tests may take before it counts as lost.
@@ -105,17 +106,95 @@ impl Stage {
         Caller::of(&self.server)
     }
 
-    pub(crate) fn add_fault(&self, fault: &Value) {
+    /// One call of the sandbox's control surface.
+    fn control(&self, method: &str, path: &str, body: &str) -> Value {
+        let (address, path) = (
+            self.sandbox.address("sandbox_url"),
+            format!("/_sandbox/{path}"),
+        );
         let headers = [("content-type", "application/json")];
-        let answer = request(
-            &self.sandbox.address("sandbox_url"),
-            "POST",
-            "/_sandbox/faults",
-            &headers,
-            &fault.to_string(),
-        )
-        .expect("an answer");
+        let answer = request(&address, method, &path, &headers, body).expect("an answer");
         assert_eq!(answer.status, 200, "{}", answer.body);
+        answer.json()
+    }
+
+    pub(crate) fn add_fault(&self, fault: &Value) {
+        self.control("POST", "faults", &fault.to_string());
+    }
+
+    pub(crate) fn clear_faults(&self) {
+        self.control("DELETE", "faults", "");
+    }
+
+    /// Three writes in ten fail at the vendor, in every way there is.
+    pub(crate) fn break_the_vendor(&self) {
+        let kinds = [
+            json!({ "kind": "timeout_after_store", "latency_ms": 200 }),
+            json!({ "kind": "reset_after_store" }),
+            json!({ "kind": "reset_before_store" }),
+            json!({ "kind": "malformed_body" }),
+            json!({ "kind": "empty_body" }),
+            json!({ "kind": "error_in_200" }),
+            json!({ "kind": "status", "status": 500 }),
+            json!({ "kind": "status", "status": 502 }),
+            json!({ "kind": "status", "status": 503 }),
+            json!({ "kind": "status", "status": 429 }),
+        ];
+        for (place, mut fault) in kinds.into_iter().enumerate() {
+            fault["match"] = json!({ "method": "POST" });
+            // Ten kinds, each so likely that all together make three in ten; under one seed they would strike one right after the other.
+            fault["probability"] = json!(0.035);
+            fault["seed"] = json!(place);
+            self.add_fault(&fault);
+        }
+    }
+
+    /// A list of what the vendor holds: `prospects`, `appointments`, `activities` or `listings`, oldest first.
+    pub(crate) fn held(&self, list: &str) -> Vec<Value> {
+        let state = self.control("GET", "state", "");
+        state[list].as_array().expect("a list").clone()
+    }
+
+    pub(crate) fn cards(&self) -> Vec<Value> {
+        self.held("prospects")
+    }
+
+    /// The calls that the vendor received, without the first `after`.
+    pub(crate) fn received(&self, after: usize) -> Vec<Value> {
+        let page = self.control("GET", &format!("requests?after={after}&limit=20000"), "");
+        page["requests"].as_array().expect("requests").clone()
+    }
+
+    /// A record of the first line, such as a community, by its name.
+    pub(crate) fn named(&self, list: &str, name: &str) -> &Value {
+        let all = self.server.ready[list].as_array().expect("a list");
+        all.iter()
+            .find(|one| one["name"] == name)
+            .expect("one of this name")
+    }
+
+    /// The ids of a community, of its integration, and of an attribution and an agent of it.
+    pub(crate) fn references(&self, community: &str) -> Value {
+        let community = &self.named("communities", community)["id"];
+        let fitting = |list: &str| {
+            let all = self.server.ready[list].as_array().expect("a list");
+            let is_fitting = |one: &&Value| {
+                let ids = one["community_ids"].as_array().expect("ids");
+                ids.contains(community)
+            };
+            all.iter().find(is_fitting).expect("one")["id"].clone()
+        };
+        json!({
+            "integration_id": self.server.ready["integration_id"],
+            "community_id": community,
+            "attribution_id": fitting("attributions"),
+            "agent_id": fitting("agents"),
+        })
+    }
+
+    /// When this stage was set, as the server tells it.
+    pub(crate) fn set_at(&self) -> Timestamp {
+        instant(&self.caller().get("/crm/v1/communities")["results"][0]["created_at"])
     }
 
     /// As `kill -9` of the server, and its next start on the same data and address.
@@ -136,6 +215,35 @@ pub(crate) struct Answer {
 impl Answer {
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("JSON: {}", self.body))
+    }
+
+    /// What a body was refused for.
+    pub(crate) fn issues(&self) -> Vec<Value> {
+        let body = self.json();
+        let code = &body["error"]["code"];
+        assert_eq!(
+            (self.status, code),
+            (400, &json!("invalid_request")),
+            "{body}"
+        );
+        let issues = &body["error"]["details"]["issues"];
+        issues.as_array().expect("issues").clone()
+    }
+
+    /// Why a request does not go together with what is stored.
+    pub(crate) fn conflict(&self) -> String {
+        let body = self.json();
+        let code = &body["error"]["code"];
+        assert_eq!((self.status, code), (409, &json!("conflict")), "{body}");
+        text(&body["error"]["message"])
+    }
+
+    /// The id of the write that was accepted, by either kind of route.
+    pub(crate) fn job_id(&self) -> String {
+        let body = self.json();
+        assert_eq!(self.status, 200, "{body}");
+        let own = &body["meta"]["job_id"];
+        text(if own.is_null() { &body["job_id"] } else { own })
     }
 }
 
@@ -216,16 +324,45 @@ impl Caller {
         self.call("GET", path, &[], "").expect("an answer").json()
     }
 
-    /// Posts until an answer comes, always under the same key, as a careful client does.
+    /// One request with a JSON body.
+    pub(crate) fn send(&self, method: &str, path: &str, body: &Value) -> Answer {
+        self.call(method, path, &[], &body.to_string())
+            .expect("an answer")
+    }
+
+    /// Sends a write and returns its status once it has ended.
+    pub(crate) fn end_of_sent(&self, method: &str, path: &str, body: &Value) -> Value {
+        self.end_of(&self.send(method, path, body).job_id())
+    }
+
+    /// Sends a write that is to end well and returns its status then.
+    pub(crate) fn delivered(&self, method: &str, path: &str, body: &Value) -> Value {
+        let end = self.end_of_sent(method, path, body);
+        assert_eq!(end["write_status"], "SUCCESS", "{end} of {body}");
+        end
+    }
+
+    /// Makes a prospect and returns its id.
+    pub(crate) fn prospect(&self, body: &Value) -> String {
+        text(&self.delivered("POST", "/crm/v1/prospects/knock", body)["created_record_id"])
+    }
+
+    /// Posts a prospect until an answer comes.
     pub(crate) fn post_until_answered(&self, body: &Value, key: &str) -> Answer {
+        self.send_until_answered("POST", "/crm/v1/prospects/knock", body, key)
+    }
+
+    /// Sends until an answer comes, always under the same key, as a careful client does.
+    pub(crate) fn send_until_answered(
+        &self,
+        method: &str,
+        path: &str,
+        body: &Value,
+        key: &str,
+    ) -> Answer {
         let (text, started) = (body.to_string(), Instant::now());
         loop {
-            match self.call(
-                "POST",
-                "/crm/v1/prospects/knock",
-                &[("idempotency-key", key)],
-                &text,
-            ) {
+            match self.call(method, path, &[("idempotency-key", key)], &text) {
                 Some(answer) if answer.status != 503 => return answer,
                 _ => assert!(started.elapsed() < PATIENCE, "no answer to {key}"),
             }
@@ -252,6 +389,40 @@ impl Caller {
             std::thread::sleep(Duration::from_millis(20));
         }
     }
+}
+
+pub(crate) fn text(value: &Value) -> String {
+    value.as_str().expect("a text").to_owned()
+}
+
+/// The instant that a text tells, in whatever offset.
+pub(crate) fn instant(value: &Value) -> Timestamp {
+    Timestamp::parse(&text(value)).expect("an instant")
+}
+
+pub(crate) const HOUR_MS: i64 = 3_600_000;
+pub(crate) const DAY_MS: i64 = 24 * HOUR_MS;
+
+/// The date and the time of day of an instant, in UTC, as an appointment takes them.
+pub(crate) fn date_and_time(at: Timestamp) -> (String, String) {
+    let told = at.to_string();
+    (told[..10].to_owned(), told[11..19].to_owned())
+}
+
+/// `body` with the members of `more`.
+pub(crate) fn with(body: &Value, more: Value) -> Value {
+    let (mut body, Value::Object(more)) = (body.clone(), more) else {
+        panic!("an object")
+    };
+    body.as_object_mut().expect("an object").extend(more);
+    body
+}
+
+/// `body` without a member.
+pub(crate) fn without(body: &Value, member: &str) -> Value {
+    let mut body = body.clone();
+    body.as_object_mut().expect("an object").remove(member);
+    body
 }
 
 /// Runs `work` on every item, `threads` at a time, and returns what it gave, in order.
