@@ -714,6 +714,56 @@ fn an_event_has_all_that_its_kind_requires() {
 }
 
 #[test]
+fn rules_between_fields_hold() {
+    let world = World::set();
+    let check = |row: &Row, more: Value, paths: &[&str]| {
+        for operation in row.routes() {
+            let body = with(&(row.samples)(&world)[0].1, more.clone());
+            let issues = world.send(operation, "", &body).issues();
+            let told: Vec<&Value> = issues.iter().map(|one| &one["path"][0]).collect();
+            assert_eq!(
+                json!(told),
+                json!(paths),
+                "{operation} with {more}: {issues:?}"
+            );
+        }
+    };
+    let [prospects, updates, events, tours, _, listings] = &ROWS;
+    for row in [prospects, tours] {
+        let none = json!({ "email_1": null, "phone_1": null });
+        check(row, none, &["email_1", "phone_1"]);
+    }
+    for row in [prospects, updates, tours] {
+        let rents = json!({ "rent_minimum_in_cents": 200, "rent_maximum_in_cents": 199 });
+        check(row, rents, &["rent_maximum_in_cents"]);
+        check(
+            row,
+            json!({ "move_in_date": "2027-02-30" }),
+            &["move_in_date"],
+        );
+        check(row, json!({ "email_1": "none@none.com" }), &["email_1"]);
+        check(row, json!({ "phone_1": "0000000000" }), &["phone_1"]);
+    }
+    let call =
+        json!({ "time_from": "2026-03-01T09:30:00-05:00", "time_to": "2026-03-01T14:29:59Z" });
+    check(events, call, &["time_to"]);
+    check(tours, json!({ "last_name": "  " }), &["last_name"]);
+    check(
+        tours,
+        json!({ "appointment_date": "2027-02-30" }),
+        &["appointment_date"],
+    );
+    check(listings, json!({ "title": "  " }), &["title"]);
+    for operation in updates.routes() {
+        for nothing in [json!({}), json!({ "first_name": null, "last_name": " " })] {
+            let issues = world.send(operation, "", &nothing).issues();
+            assert_eq!(issues.len(), 1, "{issues:?}");
+            assert_eq!(issues[0]["path"], json!([]), "{issues:?}");
+        }
+    }
+}
+
+#[test]
 fn nothing_is_taken_without_a_key() {
     let world = World::set();
     let strangers = ["", "ptk_test_nonsense"].map(|token| world.caller.with_token(token));
