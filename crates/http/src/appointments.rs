@@ -4,7 +4,10 @@ use model::{
     Scope,
     directory::Vendor,
     record::Kind,
-    resources::appointment::{Appointment, AppointmentCreate, rules},
+    resources::{
+        appointment::{Appointment, AppointmentCreate, rules},
+        prospect::Known,
+    },
     write::{NewWrite, Operation},
 };
 
@@ -14,6 +17,7 @@ use crate::{
     intake::{self, Draft, Route, writes},
     lists::reads,
     openapi::{Accepted, Answer, GenericAccepted, GenericAppointmentCreate, PageAnswer, Subject},
+    prospects,
 };
 
 reads!(
@@ -61,7 +65,19 @@ pub(crate) async fn prepare_create(
     let broken = |field: &str| screened.is_broken(field);
     let now = app.clock.now();
     let checked = rules::check(input, vendor, &app.live.get(), scope, &broken, now);
-    let appointment = screened.settle(checked)?;
+    let mut appointment = screened.settle(checked)?;
+    let email = appointment
+        .email
+        .as_ref()
+        .map(|email| ("email_1", email.as_str().to_owned()));
+    let phone = appointment
+        .phone
+        .as_ref()
+        .map(|phone| ("phone_1", phone.as_str().to_owned()));
+    for (name, value) in email.into_iter().chain(phone) {
+        let known = prospects::having(app, scope, &appointment.community, (name, &value)).await?;
+        appointment.known.extend(known.iter().filter_map(Known::of));
+    }
     let prepared = intake::connector(app, vendor)?.appointment_create(&appointment);
     let of = (appointment.integration.id, appointment.community.id);
     intake::new_write(app, draft.operation, of, &appointment.input, prepared)

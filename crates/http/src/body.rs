@@ -252,29 +252,27 @@ pub fn screen_generic(
     let Value::Object(mut object) = body else {
         return screen(generic, body, ignore_unknown);
     };
+    let is_own = |name: &str| own.fields.iter().any(|field| field == name);
     let names: Vec<String> = object.keys().cloned().collect();
-    let mut others = Map::new();
-    for name in names.iter().filter(|name| !own.fields.contains(name)) {
-        if let Some(value) = object.remove(name) {
-            others.insert(name.clone(), value);
+    let (mut unknown, mut placeless) = (Map::new(), Vec::new());
+    for name in names.into_iter().filter(|name| !is_own(name)) {
+        match object.remove(&name) {
+            // Of what the vendor has no place for, only that.
+            Some(value) if generic.fields.contains(&name) => {
+                placeless.extend((!value.is_null()).then_some(name));
+            }
+            value => drop(value.map(|value| unknown.insert(name, value))),
         }
     }
-    let placeless: Vec<String> = others
-        .iter()
-        .filter(|(name, value)| generic.fields.contains(name) && !value.is_null())
-        .map(|(name, _)| name.clone())
-        .collect();
     let mut screened = screen(own, Value::Object(object), ignore_unknown)?;
-    let of_others = screen(generic, Value::Object(others), ignore_unknown)?.issues;
-    // What the rest lacks is the vendor's to say.
-    screened
-        .issues
-        .extend(of_others.into_iter().filter(|issue| {
-            issue
-                .field()
-                .is_none_or(|field| !own.fields.iter().any(|own| own == field))
-        }));
+    // What is dropped is not looked at.
     if !ignore_unknown {
+        let others = screen(generic, Value::Object(unknown), false)?.issues;
+        // What these lack is the vendor's to say.
+        let is_of_others = |issue: &Issue| issue.field().is_none_or(|field| !is_own(field));
+        screened
+            .issues
+            .extend(others.into_iter().filter(is_of_others));
         screened.issues.extend(placeless.iter().map(|name| {
             Issue::custom(
                 name,

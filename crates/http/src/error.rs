@@ -201,6 +201,15 @@ impl Error {
     }
 }
 
+/// Words as a sentence: with a capital in front.
+fn sentence(words: &str) -> String {
+    let mut letters = words.chars();
+    letters
+        .next()
+        .map(|first| first.to_uppercase().chain(letters).collect())
+        .unwrap_or_default()
+}
+
 impl From<store::Error> for Error {
     fn from(why: store::Error) -> Self {
         match why {
@@ -210,7 +219,7 @@ impl From<store::Error> for Error {
             store::Error::Closed => Self::unavailable(
                 "Portico is stopping. Nothing was stored; send the same request again",
             ),
-            store::Error::Conflict(why) => Self::conflict(why),
+            store::Error::Conflict(why) => Self::conflict(sentence(&why)),
             why @ (store::Error::Database(_)
             | store::Error::Corrupt(_)
             | store::Error::MasterKey(_)) => {

@@ -487,6 +487,7 @@ pub fn finish(document: &utoipa::openapi::OpenApi, registry: &Registry) -> Resul
             generalise(&mut schemas[schema_name(operation, None)], &own);
         }
     }
+    generalise_update(&mut document["components"]["schemas"]);
     crate::lists::describe(&mut document);
     Ok(document)
 }
@@ -525,6 +526,19 @@ fn generalise(generic: &mut Value, own: &Value) {
     generic["additionalProperties"] = json!(false);
     if generic.get("example").is_none() {
         generic["example"] = own["example"].clone();
+    }
+}
+
+/// What may be changed of a prospect is, over all vendors, what it may be made with.
+fn generalise_update(schemas: &mut Value) {
+    let create = schemas[schema_name(Subject::ProspectCreate, None)]["properties"].clone();
+    let update = &mut schemas[schema_name(Subject::ProspectUpdate, None)]["properties"];
+    for (name, property) in create.as_object().into_iter().flatten() {
+        let names_a_vendors =
+            ["integration_id", "community_id", "attribution_id"].contains(&name.as_str());
+        if !names_a_vendors && update[name].is_null() {
+            update[name] = property.clone();
+        }
     }
 }
 

@@ -2,8 +2,8 @@
 
 use model::{
     JobId, Scope,
-    directory::Vendor,
-    record::Kind,
+    directory::{Community, Vendor},
+    record::{Kind, Record},
     resources::prospect::{CheckedUpdate, Known, Prospect, ProspectCreate, ProspectUpdate, rules},
     write::{NewWrite, Operation, WriteStatus},
 };
@@ -19,6 +19,9 @@ use crate::{
         PageAnswer, Subject,
     },
 };
+
+/// Prospects with one contact that are looked at: there is one, or something is wrong already.
+const HAVING_MAX: u64 = 10;
 
 reads!(
     Prospect,
@@ -120,8 +123,8 @@ pub(crate) async fn prepare_update(
     let input: ProspectUpdate = screened.read()?;
     let broken = |field: &str| screened.is_broken(field);
     let checked = rules::check_update(input, known, vendor, &app.live.get(), scope, &broken);
-    let change = screened.settle(checked)?;
-    taken_by_another(app, scope, &change).await?;
+    let mut change = screened.settle(checked)?;
+    leave_no_doubt(app, scope, &mut change).await?;
     let prepared = intake::connector(app, vendor)?.prospect_update(&change);
     let of = (change.integration.id, change.community.id);
     intake::new_write(app, draft.operation, of, &change.input, prepared)
@@ -152,47 +155,72 @@ async fn none(app: &App, scope: &Scope, id: &str) -> Result<Error, Error> {
     })
 }
 
-/// A contact that another prospect of the community has must not be given to this one: the vendor would find and change the other's card.
-async fn taken_by_another(app: &App, scope: &Scope, change: &CheckedUpdate) -> Result<(), Error> {
-    if !change.changes_contact {
-        return Ok(());
-    }
+/// The prospects of a community that have this contact.
+pub(crate) async fn having(
+    app: &App,
+    scope: &Scope,
+    community: &Community,
+    (field, value): (&str, &str),
+) -> Result<Vec<Record>, Error> {
     let equal = |name: &str, value: &str| {
-        let filter = Kind::Prospect
-            .filters()
-            .iter()
-            .find(|one| one.name == name)?;
+        let filter = Kind::Prospect.filter(name)?;
         Some(Equal {
             filter: *filter,
             integration_id: None,
             value: filter.normal(value),
         })
     };
-    let community = equal("community_id", &change.community.id.to_string());
+    let of_community = equal("community_id", &community.id.to_string());
+    let query = Query {
+        integrations: Some(vec![community.integration_id]),
+        equal: equal(field, value)
+            .into_iter()
+            .chain(of_community)
+            .collect(),
+        ..Query::new(Kind::Prospect, HAVING_MAX)
+    };
+    Ok(app.store.records_list(scope, &query).await?.rows)
+}
+
+/// Leaves out the contacts by which the vendor might find the card of another prospect.
+///
+/// # Errors
+/// 409 when a contact is to be changed to one that another prospect has, or when none is left by which the card can be told from others.
+async fn leave_no_doubt(app: &App, scope: &Scope, change: &mut CheckedUpdate) -> Result<(), Error> {
     let email = change
         .email
         .as_ref()
-        .map(|email| ("email_1", email.as_str()));
+        .map(|email| ("email_1", email.as_str().to_owned(), change.email_changes));
     let phone = change
         .phone
         .as_ref()
-        .map(|phone| ("phone_1", phone.as_str()));
-    for (name, value) in email.into_iter().chain(phone) {
-        let query = Query {
-            integrations: Some(vec![change.integration.id]),
-            equal: equal(name, value)
-                .into_iter()
-                .chain(community.clone())
-                .collect(),
-            ..Query::new(Kind::Prospect, 2)
+        .map(|phone| ("phone_1", phone.as_str().to_owned(), change.phone_changes));
+    let mut shared = Vec::new();
+    for (name, value, changes) in email.into_iter().chain(phone) {
+        let all = having(app, scope, &change.community, (name, &value)).await?;
+        let Some(other) = all.into_iter().find(|row| row.id != change.known.id) else {
+            continue;
         };
-        let page = app.store.records_list(scope, &query).await?;
-        if let Some(other) = page.rows.iter().find(|row| row.id != change.known.id) {
+        if changes {
             return Err(Error::conflict(format!(
                 "Another prospect of this community has this {name}: {}. The vendor would find that one's guest card and change it. Change that prospect, or give another {name}",
                 other.id
             )));
         }
+        shared.push((name, other.id));
     }
-    Ok(())
+    for (name, _) in &shared {
+        match *name {
+            "email_1" => change.email = None,
+            _ => change.phone = None,
+        }
+    }
+    let stays = (change.email.is_some() && !change.email_changes)
+        || (change.phone.is_some() && !change.phone_changes);
+    match shared.first() {
+        Some((name, other)) if !stays => Err(Error::conflict(format!(
+            "The vendor finds a guest card by its contacts, and another prospect of this community has the same {name}: {other}. It could not tell the two apart. Change it at the vendor"
+        ))),
+        _ => Ok(()),
+    }
 }

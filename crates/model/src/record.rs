@@ -100,6 +100,11 @@ impl Kind {
         }
     }
 
+    /// The filter of this name.
+    pub fn filter(self, name: &str) -> Option<&'static Filter> {
+        self.filters().iter().find(|filter| filter.name == name)
+    }
+
     /// The fields that its lists can be sorted by.
     pub const fn sorts(self) -> &'static [SortField] {
         match self {
@@ -172,8 +177,15 @@ const EVENT_FILTERS: &[Filter] = &[
     Filter::narrow("prospect_id", Form::Text),
     Filter::wide("event_name"),
 ];
-const APPOINTMENT_FILTERS: &[Filter] = &[COMMUNITY, ATTRIBUTION, EMAIL, PHONE, STATUS];
-const LISTING_FILTERS: &[Filter] = &[COMMUNITY];
+const APPOINTMENT_FILTERS: &[Filter] = &[
+    COMMUNITY,
+    ATTRIBUTION,
+    EMAIL,
+    PHONE,
+    STATUS,
+    Filter::narrow("prospect_id", Form::Text),
+];
+const LISTING_FILTERS: &[Filter] = &[COMMUNITY, Filter::narrow("url", Form::Text)];
 
 impl Filter {
     /// Which integration a record is of: every kind has it.

@@ -138,9 +138,24 @@ pub struct Confirmed {
     /// The record that the write is about, when it exists already.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
+    /// Field and value: a record of the same kind and community that has it is this one, if the vendor gives no id that says more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<(String, String)>,
     /// Field and value: an upcoming record of the same kind and community that has one of them gives its place to this one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub replaces: Vec<(String, String)>,
+    /// What the vendor thereby does to a prospect.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prospect: Option<Touched>,
+}
+
+/// What a write about something else does to a prospect, whose record follows if it is known.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct Touched {
+    /// Field and value: the prospect of the same community that has the first of them that any has.
+    pub by: Vec<(String, String)>,
+    /// The members to change.
+    pub update: Value,
 }
 
 /// What keeps a write out: an open write of one of these operations with this order key.

@@ -101,7 +101,7 @@ fn check_order(people: usize, count: usize) {
             assert_eq!(end["created_record_id"], json!(id), "{end}");
         }
     });
-    let (cards, received) = (stage.cards(), stage.received(0));
+    let (cards, received) = (stage.cards(), stage.received());
     assert_eq!(cards.len(), people, "one card a person");
     for email in &emails {
         let card = cards.iter().find(|card| card["email"] == json!(email));
@@ -184,4 +184,59 @@ fn a_contact_changes_alone_and_takes_nobody_elses() {
         &json!({ "email_1": "one@mail.example.com" }),
     );
     assert_eq!(stage.cards().len(), 3);
+}
+
+#[test]
+fn two_people_cannot_both_be_given_one_contact() {
+    let stage = Stage::set();
+    let (caller, place) = (stage.caller(), stage.references("Harbor Point"));
+    let person = |email: &str, phone: &str| {
+        caller.prospect(&with(&place, json!({ "email_1": email, "phone_1": phone })))
+    };
+    let one = person("one@mail.example.com", "2065550111");
+    let two = person("two@mail.example.com", "2065550122");
+    let wanted = json!({ "email_1": "wanted@mail.example.com" });
+    hold_the_vendor(&stage);
+    let first = caller.send("PUT", &update(&one), &wanted).job_id();
+    let why = caller.send("PUT", &update(&two), &wanted).conflict();
+    assert!(why.contains(&first), "{why}");
+    stage.clear_faults();
+    assert_eq!(caller.end_of(&first)["outcome"], "UPDATED");
+    let why = caller.send("PUT", &update(&two), &wanted).conflict();
+    assert!(why.contains(&one), "{why}");
+    assert_eq!(stage.cards()[0]["phone"], "+12065550111");
+}
+
+#[test]
+fn a_change_names_the_card_by_what_is_its_own() {
+    let stage = Stage::set();
+    let (caller, place) = (stage.caller(), stage.references("Harbor Point"));
+    let one = caller.prospect(&with(
+        &place,
+        json!({ "email_1": "one@mail.example.com", "phone_1": "2065550111" }),
+    ));
+    let two = caller.prospect(&with(&place, json!({ "phone_1": "2065550122" })));
+    // By its email it is the first, which now has the second's number too.
+    let met = caller.prospect(&with(
+        &place,
+        json!({ "email_1": "one@mail.example.com", "phone_1": "2065550122" }),
+    ));
+    assert_eq!(met, one);
+    let name = json!({ "last_name": "Bee" });
+    let why = caller.send("PUT", &update(&two), &name).conflict();
+    assert!(
+        why.contains(&one) && why.contains("tell the two apart"),
+        "{why}"
+    );
+    let end = caller.delivered("PUT", &update(&one), &name);
+    assert_eq!(
+        (&end["outcome"], &end["created_record_id"]),
+        (&json!("UPDATED"), &json!(one))
+    );
+    let names: Vec<Value> = stage
+        .cards()
+        .iter()
+        .map(|card| card["lastName"].clone())
+        .collect();
+    assert_eq!(names, ["Bee", "Lead"]);
 }

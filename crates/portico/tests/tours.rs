@@ -106,7 +106,7 @@ fn nine_in_the_morning_is_nine_on_both_sides_of_a_change_of_the_clocks() {
         assert_eq!(instant(&one["startTime"]), *at, "{one}");
         assert!(text(&one["startTime"]).starts_with(&local[..16]), "{one}");
     }
-    for call in stage.received(0) {
+    for call in stage.received() {
         let told = text(&call["body"]["requestedTimes"][0]["startTime"]);
         assert_eq!(&told[10..19], "T09:00:00", "{told}");
     }
@@ -184,7 +184,7 @@ fn question(stage: &Stage, community: &str, kind: &str) -> Value {
 
 /// How often the vendor was asked when tours are possible.
 fn asked(stage: &Stage) -> usize {
-    let received = stage.received(0);
+    let received = stage.received();
     let is_question = |call: &&Value| text(&call["path"]).contains("/available-times");
     received.iter().filter(is_question).count()
 }
@@ -307,4 +307,78 @@ fn a_vendor_that_fails_to_tell_is_to_be_asked_again() {
         stage.clear_faults();
     }
     assert_eq!(asked(&stage), 6);
+}
+
+/// A tour at Saguaro Flats in ten days, known by the contacts in `more`.
+fn tour_by(stage: &Stage, hour: i64, more: Value) -> Value {
+    let day = stage.set_at().as_micros() / 1_000 / DAY_MS + 10;
+    let at = midnight(day).plus_millis((hour + PHOENIX_H) * HOUR_MS);
+    with(
+        &without(&tour(stage, "Saguaro Flats", at, ""), "email_1"),
+        more,
+    )
+}
+
+#[test]
+fn a_tour_is_one_persons_by_whichever_contact() {
+    let stage = Stage::set();
+    let caller = stage.caller();
+    let (email, phone) = (
+        json!({ "email_1": "one@mail.example.com" }),
+        json!({ "phone_1": "2065550144" }),
+    );
+    let place = stage.references("Saguaro Flats");
+    let id = caller.prospect(&with(&with(&place, email.clone()), phone.clone()));
+    let first = caller.delivered("POST", BOOK, &tour_by(&stage, 9, email.clone()));
+    let second = caller.delivered("POST", BOOK, &tour_by(&stage, 10, phone.clone()));
+    assert_eq!(
+        (&first["outcome"], &second["outcome"]),
+        (&json!("CREATED"), &json!("REPLACED"))
+    );
+    let read = |end: &Value| {
+        let path = format!("/crm/v1/appointments/{}", text(&end["created_record_id"]));
+        caller.get(&path)["results"].clone()
+    };
+    assert_eq!(read(&first)["status"], "REPLACED");
+    assert_eq!(read(&first)["prospect_id"], json!(id));
+    // In the order accepted, though the first of them has to be tried again.
+    stage.add_fault(&json!({ "match": { "path": "/appointment/request" }, "kind": "status", "status": 503, "retry_after_s": 1, "times": 1 }));
+    let jobs = [tour_by(&stage, 11, email), tour_by(&stage, 12, phone)]
+        .map(|body| caller.send("POST", BOOK, &body).job_id());
+    for job_id in jobs {
+        assert_eq!(caller.end_of(&job_id)["outcome"], "REPLACED");
+    }
+    let confirmed = confirmed(&stage);
+    assert_eq!(confirmed.len(), 1, "{confirmed:?}");
+    assert!(
+        text(&confirmed[0]["startTime"]).contains("T12:00:00"),
+        "{confirmed:?}"
+    );
+    assert_eq!(
+        caller.get("/crm/v1/appointments?status=CONFIRMED")["meta"]["total"],
+        1
+    );
+    let of_person = caller.get(&format!("/crm/v1/appointments?prospect_id={id}"));
+    assert_eq!(of_person["meta"]["total"], 4, "{of_person}");
+}
+
+#[test]
+fn what_a_tour_changes_on_a_card_is_known_here() {
+    let stage = Stage::set();
+    let caller = stage.caller();
+    let place = stage.references("Saguaro Flats");
+    let known = json!({ "email_1": "one@mail.example.com", "phone_1": "2065550133" });
+    let id = caller.prospect(&with(&place, known));
+    let other_phone = json!({ "email_1": "one@mail.example.com", "phone_1": "2065550199" });
+    caller.delivered("POST", BOOK, &tour_by(&stage, 9, other_phone));
+    let record = &caller.get(&format!("/crm/v1/prospects/{id}"))["results"];
+    assert_eq!(record["phone_1"], "+12065550199", "{record}");
+    let change = json!({ "number_of_occupants": 2 });
+    let end = caller.delivered("PUT", &format!("/crm/v1/prospects/knock/{id}"), &change);
+    assert_eq!(end["outcome"], "UPDATED", "{end}");
+    let card = &stage.cards()[0];
+    assert_eq!(
+        (&card["phone"], &card["occupants"]),
+        (&json!("+12065550199"), &json!(2))
+    );
 }

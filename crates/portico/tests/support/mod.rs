@@ -159,10 +159,16 @@ impl Stage {
         self.held("prospects")
     }
 
-    /// The calls that the vendor received, without the first `after`.
-    pub(crate) fn received(&self, after: usize) -> Vec<Value> {
-        let page = self.control("GET", &format!("requests?after={after}&limit=20000"), "");
-        page["requests"].as_array().expect("requests").clone()
+    /// The calls that the vendor received, oldest first, without those of synchronisation, which come when they like.
+    pub(crate) fn received(&self) -> Vec<Value> {
+        let page = self.control("GET", "requests?limit=20000", "");
+        let mut calls = page["requests"].as_array().expect("requests").clone();
+        calls.retain(|call| {
+            let path = text(&call["path"]);
+            let reads = path.ends_with("/sources") || path.starts_with("/prospect/");
+            call["method"] != "GET" || !reads
+        });
+        calls
     }
 
     /// A record of the first line, such as a community, by its name.

@@ -5,7 +5,7 @@
 use model::{
     Scope, Timestamp,
     record::{Kind, Record},
-    write::{Confirmed, Operation, Outcome},
+    write::{Confirmed, Operation, Outcome, Touched},
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::{Map, Value, json};
@@ -13,8 +13,8 @@ use serde_json::{Map, Value, json};
 use super::{corrupt, database, intake::Request, stamp, terms};
 use crate::Error;
 
-/// Upcoming records that one may take the place of, at most: a person has one or two.
-const REPLACED_MAX_ROWS: u32 = 100;
+/// Records with one contact or one address that are looked at, at most: a person has a few.
+const HAVING_MAX_ROWS: u32 = 100;
 
 /// A record as it is stored.
 pub(super) struct Stored {
@@ -243,13 +243,33 @@ pub(super) fn confirm(
 ) -> Result<Met, Error> {
     let asked = asked(connection, seq)?;
     let (kind, at) = (asked.operation.kind(), stamp::next(connection, now)?);
-    let known = match x_id {
+    let mut confirmed = asked.confirmed;
+    let mut known = match x_id {
         Some(x_id) => by_x_id(connection, asked.lane, kind, x_id)?,
         None => None,
     };
+    if known.is_none()
+        && let Some(identity) = &confirmed.identity
+    {
+        let community = &confirmed.create["community_id"];
+        known = having(connection, kind, identity, community)?
+            .into_iter()
+            .next();
+        if let (Some(known), Some(x_id)) = (&known, x_id) {
+            set_x_id(connection, known.seq, x_id)?;
+        }
+    }
+    if let Some(touched) = &confirmed.prospect {
+        let community = &confirmed.create["community_id"];
+        if let Some(prospect) = touch(connection, touched, community, &asked.job_id, at)? {
+            for record in [&mut confirmed.create, &mut confirmed.update] {
+                record["prospect_id"] = json!(prospect);
+            }
+        }
+    }
     let (id, is_new, is_changed) = match known {
         Some(known) => {
-            let update = as_object(asked.confirmed.update);
+            let update = as_object(confirmed.update);
             let is_changed = change(connection, &known, &update, &asked.job_id, at)?;
             (known.id, false, is_changed)
         }
@@ -260,7 +280,7 @@ pub(super) fn confirm(
                 lane: asked.lane,
                 integration_id: &asked.integration_id,
                 x_id,
-                body: &asked.confirmed.create,
+                body: &confirmed.create,
             };
             insert(connection, &new, at)?;
             (new_id.to_owned(), true, true)
@@ -276,7 +296,7 @@ pub(super) fn confirm(
         Operation::ProspectCreate | Operation::EventCreate => plain,
         Operation::ListingCreate if is_new => plain,
         Operation::ListingCreate => Outcome::Updated,
-        Operation::ProspectUpdate => match &asked.confirmed.subject {
+        Operation::ProspectUpdate => match &confirmed.subject {
             Some(subject) if *subject != id => {
                 errors.push(format!(
                     "The vendor found another record by the contact and made the change there: {id}. Prospect {subject} was not changed. Look at both at the vendor"
@@ -286,13 +306,12 @@ pub(super) fn confirm(
             _ => Outcome::Updated,
         },
         Operation::AppointmentCreate => {
-            let create = &asked.confirmed.create;
             let given_way = give_way(
                 connection,
                 &asked.job_id,
-                &asked.confirmed.replaces,
+                &confirmed.replaces,
                 &id,
-                create,
+                &confirmed.create,
                 at,
             )?;
             if given_way || (!is_new && is_changed) {
@@ -318,35 +337,72 @@ fn give_way(
     create: &Value,
     at: Timestamp,
 ) -> Result<bool, Error> {
-    let kind = Kind::Appointment;
     let mut any = false;
-    for (field, value) in replaces {
-        let Some(filter) = kind.filters().iter().find(|one| one.name == field) else {
-            continue;
-        };
-        let term = terms::of_value(kind, filter, "", value);
-        let ids: Vec<String> = connection
-            .prepare_cached("SELECT r.id FROM record_terms t JOIN records r ON r.seq = t.seq WHERE t.term = ?1 AND r.id <> ?2 ORDER BY t.seq DESC LIMIT ?3")
-            .and_then(|mut sql| sql.query_map(params![term, id, REPLACED_MAX_ROWS], |row| row.get(0))?.collect())
-            .map_err(database)?;
-        for earlier in ids {
-            let Some(earlier) = by_id(connection, &earlier)? else {
-                continue;
-            };
+    for one in replaces {
+        let earlier = having(connection, Kind::Appointment, one, &create["community_id"])?;
+        for earlier in earlier.iter().filter(|earlier| earlier.id != id) {
             let starts_at = earlier.body["starts_at"]
                 .as_str()
                 .and_then(|text| Timestamp::parse(text).ok());
             let is_upcoming = starts_at.is_some_and(|starts_at| starts_at > at);
-            if is_upcoming
-                && earlier.body["community_id"] == create["community_id"]
-                && earlier.body["status"] == create["status"]
-            {
+            if is_upcoming && earlier.body["status"] == create["status"] {
                 let update = as_object(json!({ "status": "REPLACED", "replaced_by": id }));
-                any |= change(connection, &earlier, &update, job_id, at)?;
+                any |= change(connection, earlier, &update, job_id, at)?;
             }
         }
     }
     Ok(any)
+}
+
+/// The records of a kind and a community that have a value in a field, the oldest first.
+fn having(
+    connection: &Connection,
+    kind: Kind,
+    (field, value): &(String, String),
+    community_id: &Value,
+) -> Result<Vec<Stored>, Error> {
+    let Some(filter) = kind.filter(field) else {
+        return Ok(Vec::new());
+    };
+    let term = terms::of_value(kind, filter, "", value);
+    let ids: Vec<String> = connection
+        .prepare_cached("SELECT r.id FROM record_terms t JOIN records r ON r.seq = t.seq WHERE t.term = ?1 ORDER BY t.seq LIMIT ?2")
+        .and_then(|mut sql| sql.query_map(params![term, HAVING_MAX_ROWS], |row| row.get(0))?.collect())
+        .map_err(database)?;
+    let mut found = Vec::new();
+    for id in ids {
+        found.extend(
+            by_id(connection, &id)?.filter(|one| one.body["community_id"] == *community_id),
+        );
+    }
+    Ok(found)
+}
+
+fn set_x_id(connection: &Connection, seq: i64, x_id: &str) -> Result<(), Error> {
+    connection
+        .prepare_cached("UPDATE records SET x_id = ?2 WHERE seq = ?1")
+        .and_then(|mut sql| sql.execute(params![seq, x_id]))
+        .map(drop)
+        .map_err(database)
+}
+
+/// Lays what a write about something else does to a prospect over its record, if there is one. Returns its id.
+fn touch(
+    connection: &Connection,
+    touched: &Touched,
+    community_id: &Value,
+    job_id: &str,
+    at: Timestamp,
+) -> Result<Option<String>, Error> {
+    for by in &touched.by {
+        let found = having(connection, Kind::Prospect, by, community_id)?;
+        if let Some(prospect) = found.into_iter().next() {
+            let update = as_object(touched.update.clone());
+            change(connection, &prospect, &update, job_id, at)?;
+            return Ok(Some(prospect.id));
+        }
+    }
+    Ok(None)
 }
 
 pub(super) fn as_object(value: Value) -> Map<String, Value> {

@@ -4,16 +4,18 @@
 
 use model::{
     Issue,
+    contact::{Email, Phone},
     resources::appointment::{Appointment, Checked},
     vocabulary::Vocabulary,
-    write::{Call, Confirmed},
+    write::{Call, Confirmed, Touched},
 };
 use serde_json::{Value, json};
 
 use super::{
-    body::{Body, Words, stated, text},
+    body::{Body, Words, stated, text, without_repeats},
     order::Order,
     profile::Profile,
+    prospect::changed_by_a_repeat,
 };
 use crate::Prepared;
 
@@ -64,7 +66,15 @@ pub fn create(appointment: &Checked, vocabulary: &Vocabulary) -> Result<Prepared
             body: body.finish(),
         },
         confirmed: confirmed(appointment),
-        order_keys: order.contacts(email, phone),
+        order_keys: {
+            let mut keys = order.contacts(email, phone);
+            for known in &appointment.known {
+                keys.extend(order.contacts(known.email.as_ref(), known.phone.as_ref()));
+            }
+            keys.sort_unstable();
+            keys.dedup();
+            keys
+        },
         blocked_by: Vec::new(),
     })
 }
@@ -104,19 +114,31 @@ fn confirmed(appointment: &Checked) -> Confirmed {
         first_contact_type: input.first_contact_type.clone(),
         ..Appointment::default()
     });
-    let email = appointment.email.as_ref();
-    let phone = appointment.phone.as_ref();
-    let contacts = [
-        email.map(|email| ("email_1".to_owned(), email.matching())),
-        phone.map(|phone| ("phone_1".to_owned(), phone.as_str().to_owned())),
-    ];
+    let named = contacts(appointment.email.as_ref(), appointment.phone.as_ref());
+    let mut replaces = named.clone();
+    for known in &appointment.known {
+        replaces.extend(contacts(known.email.as_ref(), known.phone.as_ref()));
+    }
+    let person = changed_by_a_repeat(&record);
     Confirmed {
         // Whatever Knock held under this id, it is this tour now.
         update: Value::Object(record.clone()),
         create: Value::Object(record),
-        replaces: contacts.into_iter().flatten().collect(),
+        replaces: without_repeats(replaces),
+        // Assumed: a request for a tour changes the card that it meets as a repeated guest card would.
+        prospect: Some(Touched {
+            by: named,
+            update: Value::Object(person),
+        }),
         ..Confirmed::default()
     }
+}
+
+/// Contacts as fields and values, in the order in which Knock goes by them.
+fn contacts(email: Option<&Email>, phone: Option<&Phone>) -> Vec<(String, String)> {
+    let email = email.map(|email| ("email_1".to_owned(), email.matching()));
+    let phone = phone.map(|phone| ("phone_1".to_owned(), phone.as_str().to_owned()));
+    email.into_iter().chain(phone).collect()
 }
 
 #[cfg(test)]

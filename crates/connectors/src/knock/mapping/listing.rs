@@ -40,6 +40,8 @@ pub fn create(listing: &Checked) -> Prepared {
         confirmed: Confirmed {
             update: Value::Object(record.clone()),
             create: Value::Object(record),
+            // Knock is assumed to hold one listing an address, whatever id it gives or does not.
+            identity: Some(("url".to_owned(), url.to_owned())),
             ..Confirmed::default()
         },
         order_keys: vec![Order::within(listing.integration.id, community.id).listing(url)],

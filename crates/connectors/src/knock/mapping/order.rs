@@ -16,6 +16,13 @@ const MAKES_CARDS: &[Operation] = &[Operation::ProspectCreate, Operation::Appoin
 /// What may change the contacts of a card that is known.
 const CHANGES_CARDS: &[Operation] = &[Operation::ProspectUpdate];
 
+/// Writes by which another card may come to have a contact, or has it.
+const TAKES_CONTACTS: &[Operation] = &[
+    Operation::ProspectCreate,
+    Operation::AppointmentCreate,
+    Operation::ProspectUpdate,
+];
+
 /// Where keys hold.
 #[derive(Clone, Copy)]
 pub(super) struct Order {
@@ -71,16 +78,20 @@ impl Order {
     }
 
     /// What keeps a change of a known prospect out. It names the card by the contacts that are known now, so none may be open by which they could
-    /// become others.
-    pub(super) fn blocks(&self, contacts: &[i64], x_id: &str) -> Vec<Block> {
-        let cards = contacts.iter().map(|key| Block {
-            key: *key,
-            operations: MAKES_CARDS,
-        });
+    /// become others; and what it is to have anew, no other may be about to have.
+    pub(super) fn blocks(&self, known: &[i64], anew: &[i64], x_id: &str) -> Vec<Block> {
+        let block = |operations| {
+            move |key: &i64| Block {
+                key: *key,
+                operations,
+            }
+        };
+        let known = known.iter().map(block(MAKES_CARDS));
+        let anew = anew.iter().map(block(TAKES_CONTACTS));
         let change = Block {
             key: self.contact_change(x_id),
             operations: CHANGES_CARDS,
         };
-        cards.chain([change]).collect()
+        known.chain(anew).chain([change]).collect()
     }
 }

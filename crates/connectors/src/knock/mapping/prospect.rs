@@ -132,7 +132,7 @@ fn confirmed(prospect: &Checked) -> Confirmed {
     }
 }
 
-fn changed_by_a_repeat(record: &Map<String, Value>) -> Map<String, Value> {
+pub(super) fn changed_by_a_repeat(record: &Map<String, Value>) -> Map<String, Value> {
     record
         .iter()
         .filter(|(name, _)| CHANGED_BY_A_REPEAT.contains(&name.as_str()))
@@ -175,14 +175,14 @@ pub fn update(change: &CheckedUpdate) -> Result<Prepared, Vec<Issue>> {
     profile.put_into(&mut body);
 
     let order = Order::within(change.integration.id, change.community.id);
-    let mut contacts = order.contacts(known.email.as_ref(), known.phone.as_ref());
-    contacts.extend(order.contacts(change.email.as_ref(), change.phone.as_ref()));
-    contacts.sort_unstable();
-    contacts.dedup();
-    let blocked_by = order.blocks(&contacts, &known.x_id);
+    let contacts = order.contacts(known.email.as_ref(), known.phone.as_ref());
+    let mut anew = order.contacts(change.email.as_ref(), change.phone.as_ref());
+    anew.retain(|key| !contacts.contains(key));
+    let blocked_by = order.blocks(&contacts, &anew, &known.x_id);
     let mut order_keys = contacts;
+    order_keys.extend(anew);
     order_keys.push(order.prospect(&known.x_id));
-    if change.changes_contact {
+    if change.changes_contact() {
         order_keys.push(order.contact_change(&known.x_id));
     }
     Ok(Prepared {
@@ -334,7 +334,11 @@ mod tests {
                 .count()
         };
         assert_eq!(of(Operation::ProspectCreate), 3);
-        assert_eq!(of(Operation::ProspectUpdate), 1);
+        assert_eq!(
+            of(Operation::ProspectUpdate),
+            2,
+            "of this card, and to this contact"
+        );
         assert_eq!(of(Operation::EventCreate), 0);
     }
 

@@ -51,7 +51,7 @@ pub struct AppointmentCreate {
     )]
     pub appointment_time: String,
     /// The primary email address.
-    #[schema(example = "ada@example.com")]
+    #[schema(format = "email", example = "ada@example.com")]
     pub email_1: Option<String>,
     /// The primary phone number: digits, with a plus in front of a country code.
     #[schema(pattern = r"^\+?\d{1,50}$", example = "+12065550155")]

@@ -9,6 +9,8 @@ resource! {
         x_community_id: Option<String>,
         /// The vendor's id of its attribution.
         x_attribution_id: Option<String>,
+        /// Its prospect, if that is known here: the vendor does not tell whom it made or met.
+        prospect_id: Option<String>,
         /// Its community.
         community_id: Option<String>,
         /// Its attribution.

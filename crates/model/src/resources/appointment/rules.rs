@@ -12,7 +12,7 @@ use crate::{
     contact::{Email, Phone},
     directory::{Attribution, Community, Directory, Integration, Vendor},
     issue::Issue,
-    resources::checks::Checks,
+    resources::{checks::Checks, prospect::Known},
     scope::Scope,
 };
 
@@ -36,6 +36,8 @@ pub struct Checked {
     pub phone: Option<Phone>,
     /// The move-in date.
     pub move_in_date: Option<Date>,
+    /// The prospects of the community that are known to have one of the contacts: by their others, too, it is the same person.
+    pub known: Vec<Known>,
 }
 
 impl Checked {
@@ -115,6 +117,7 @@ pub fn check(
             email,
             phone,
             move_in_date,
+            known: Vec::new(),
         }),
         _ => Err(checks.issues),
     }

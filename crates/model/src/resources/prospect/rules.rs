@@ -137,14 +137,23 @@ pub struct CheckedUpdate {
     pub community: Arc<Community>,
     /// The agent asked for.
     pub agent: Option<Arc<Agent>>,
-    /// The email address afterwards.
+    /// The email address that the vendor is told.
     pub email: Option<Email>,
-    /// The phone number afterwards.
+    /// Whether that is another than before.
+    pub email_changes: bool,
+    /// The phone number that the vendor is told.
     pub phone: Option<Phone>,
-    /// Whether a contact changes.
-    pub changes_contact: bool,
+    /// Whether that is another than before.
+    pub phone_changes: bool,
     /// The move-in date.
     pub move_in_date: Option<Date>,
+}
+
+impl CheckedUpdate {
+    /// Whether a contact changes.
+    pub const fn changes_contact(&self) -> bool {
+        self.email_changes || self.phone_changes
+    }
 }
 
 /// Checks a change of `known`. `broken` as with [`check`].
@@ -243,7 +252,8 @@ pub fn check_update(
             phone: given_phone
                 .filter(|_| phone_changes)
                 .or_else(|| known.phone.clone()),
-            changes_contact: email_changes || phone_changes,
+            email_changes,
+            phone_changes,
             input,
             known,
             integration,

@@ -21,7 +21,7 @@ pub struct ProspectUpdate {
     #[schema(example = "agt_01kaz6v2zv9q3s6f2hr7d1w8ek")]
     pub agent_id: Option<String>,
     /// The primary email address. Knock finds the card by the contact that stays, so not both contacts can change at once.
-    #[schema(example = "ada@example.com")]
+    #[schema(format = "email", example = "ada@example.com")]
     pub email_1: Option<String>,
     /// The primary phone number, as people write it. Knock finds the card by the contact that stays, so not both contacts can change at once.
     #[schema(example = "(206) 555-0155")]
