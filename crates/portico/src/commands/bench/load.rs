@@ -110,6 +110,30 @@ impl Filled {
     }
 }
 
+/// Microseconds from request to whole answer.
+pub(crate) struct Latencies(Histogram<u64>);
+
+impl Latencies {
+    pub(crate) fn new() -> anyhow::Result<Self> {
+        Ok(Self(Histogram::new_with_bounds(1, LATENCY_MAX_US, 3)?))
+    }
+
+    /// Records what began then and ends now.
+    pub(crate) fn record_since(&mut self, begun: Instant) {
+        let micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.0.saturating_record(micros);
+    }
+
+    pub(crate) fn add(&mut self, other: &Self) -> anyhow::Result<()> {
+        Ok(self.0.add(&other.0)?)
+    }
+
+    /// What this share of the answers stayed within, in milliseconds.
+    pub(crate) fn within_ms(&self, share: f64) -> f64 {
+        self.0.value_at_quantile(share) as f64 / 1_000.0
+    }
+}
+
 /// What came back.
 pub(crate) struct Tally {
     /// Answers with 200.
@@ -120,8 +144,8 @@ pub(crate) struct Tally {
     pub(crate) broken: u64,
     /// What the first other answer said, or the first failure.
     pub(crate) first_trouble: Option<String>,
-    /// Microseconds from request to whole answer, of the answers with 200.
-    pub(crate) latency_us: Histogram<u64>,
+    /// Of the answers with 200.
+    pub(crate) latencies: Latencies,
     /// From the first request to the last answer.
     pub(crate) took: Duration,
 }
@@ -133,7 +157,7 @@ impl Tally {
             non_200: 0,
             broken: 0,
             first_trouble: None,
-            latency_us: Histogram::new_with_bounds(1, LATENCY_MAX_US, 3)?,
+            latencies: Latencies::new()?,
             took: Duration::ZERO,
         })
     }
@@ -143,18 +167,12 @@ impl Tally {
         self.non_200 += other.non_200;
         self.broken += other.broken;
         self.first_trouble = self.first_trouble.take().or(other.first_trouble);
-        self.latency_us.add(other.latency_us)?;
-        Ok(())
+        self.latencies.add(&other.latencies)
     }
 
     /// Answers with 200 a second.
     pub(crate) fn per_s(&self) -> f64 {
         self.accepted as f64 / self.took.as_secs_f64().max(f64::EPSILON)
-    }
-
-    /// The latency that this share of the answers stayed within, in milliseconds.
-    pub(crate) fn within_ms(&self, share: f64) -> f64 {
-        self.latency_us.value_at_quantile(share) as f64 / 1_000.0
     }
 }
 
@@ -213,8 +231,7 @@ async fn drive(
         match connection.send(request).await {
             Ok((StatusCode::OK, _)) => {
                 tally.accepted += 1;
-                let micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
-                tally.latency_us.saturating_record(micros);
+                tally.latencies.record_since(begun);
             }
             Ok((status, body)) => {
                 tally.non_200 += 1;

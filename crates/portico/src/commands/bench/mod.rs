@@ -1,14 +1,17 @@
 //! `portico bench`: measures the server on this machine, over loopback.
 //!
-//! Guarantee: what it starts ends with it, what it writes is in temporary directories, and every accepted write is looked for at the
-//! other end. A row in which one is missing, or is there twice, fails the command.
+//! Guarantee: what it starts ends with it, what it writes is in temporary directories, every accepted write is looked for at the
+//! other end, and every list is read to its end. A row that is missing, or is there twice, fails the command; slowness does not.
 
+mod fill;
 mod load;
+mod people;
 mod process;
+mod reads;
 mod report;
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -63,6 +66,8 @@ enum Command {
         #[command(flatten)]
         plan: Plan,
     },
+    /// How long lists and records take to read with many prospects stored, beside the same with few.
+    Reads(reads::Plan),
 }
 
 #[derive(clap::Args)]
@@ -122,6 +127,19 @@ async fn measure(arguments: Arguments) -> anyhow::Result<()> {
             show(&rows, plan.json)?;
             complete(rows.iter().map(|row| (&row.delivery, row.accepting.broken)))
         }
+        Command::Reads(plan) => {
+            let shown = plan.measure().await?;
+            output::data(&if plan.json {
+                serde_json::to_string(&shown)?
+            } else {
+                format!(
+                    "{}\n\n{}",
+                    report::table(&shown.stores),
+                    report::table(&shown.reads)
+                )
+            });
+            Ok(())
+        }
     }
 }
 
@@ -147,6 +165,17 @@ fn complete<'a>(mut rows: impl Iterator<Item = (&'a Delivered, u64)>) -> anyhow:
     }
 }
 
+/// A temporary data directory, in `within` if that is given.
+fn directory(within: Option<&Path>) -> anyhow::Result<TempDir> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix("portico-bench-");
+    match within {
+        Some(within) => builder.tempdir_in(within),
+        None => builder.tempdir(),
+    }
+    .context("a temporary directory cannot be made")
+}
+
 impl Plan {
     fn bodies(&self) -> anyhow::Result<Bodies> {
         let text = self
@@ -158,16 +187,6 @@ impl Plan {
             })
             .transpose()?;
         Bodies::read(text.as_deref())
-    }
-
-    fn directory(&self) -> anyhow::Result<TempDir> {
-        let mut builder = tempfile::Builder::new();
-        builder.prefix("portico-bench-");
-        match &self.within {
-            Some(within) => builder.tempdir_in(within),
-            None => builder.tempdir(),
-        }
-        .context("a temporary directory cannot be made")
     }
 
     async fn load(
@@ -196,14 +215,14 @@ impl Plan {
     async fn accept(&self, bodies: &Bodies, connections: usize) -> anyhow::Result<AcceptRow> {
         let sandbox = Process::sandbox().await?;
 
-        let kept = self.directory()?;
+        let kept = directory(self.within.as_deref())?;
         let server = Process::server(kept.path(), &sandbox, Mode::Discards).await?;
         let tally = self.load(&server, bodies, connections).await?;
         let ceiling = Measured::new(&tally, server.peak_rss_mb()?);
         server.kill().await?;
         drop(kept);
 
-        let kept = self.directory()?;
+        let kept = directory(self.within.as_deref())?;
         let server = Process::server(kept.path(), &sandbox, Mode::Stores).await?;
         let before = counted(&server).await?;
         let tally = self.load(&server, bodies, connections).await?;
@@ -228,7 +247,7 @@ impl Plan {
 
     async fn deliver(&self, bodies: &Bodies, connections: usize) -> anyhow::Result<DeliverRow> {
         let sandbox = Process::sandbox().await?;
-        let kept = self.directory()?;
+        let kept = directory(self.within.as_deref())?;
         let server = Process::server(kept.path(), &sandbox, Mode::Delivers).await?;
         let before = counted(&server).await?;
         let first = arrived(&sandbox).await?;

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::load::Tally;
+use super::load::{Latencies, Tally};
 
 /// One server under load.
 #[derive(Serialize)]
@@ -22,9 +22,9 @@ impl Measured {
     pub(crate) fn new(tally: &Tally, rss_mb: f64) -> Self {
         Self {
             requests_per_s: tally.per_s(),
-            p50_ms: tally.within_ms(0.5),
-            p99_ms: tally.within_ms(0.99),
-            p999_ms: tally.within_ms(0.999),
+            p50_ms: tally.latencies.within_ms(0.5),
+            p99_ms: tally.latencies.within_ms(0.99),
+            p999_ms: tally.latencies.within_ms(0.999),
             rss_mb,
             non_200: tally.non_200,
             broken: tally.broken,
@@ -84,6 +84,56 @@ pub(crate) struct DeliverRow {
     pub(crate) delivery: Delivered,
     /// The server's peak, deliveries after the load included.
     pub(crate) rss_mb: f64,
+}
+
+/// A row of `bench reads` about a store.
+#[derive(Serialize)]
+pub(crate) struct StoreRow {
+    pub(crate) prospects: u64,
+    /// To fill it, the indexes included.
+    pub(crate) filled_s: f64,
+    /// Everything in the data directory, when it was filled.
+    pub(crate) database_mb: f64,
+    /// From the start of the server on it until it is ready.
+    pub(crate) ready_s: f64,
+    /// To read all of it by cursor, newest first, a page after the other.
+    pub(crate) walked_s: f64,
+    /// The server's peak.
+    pub(crate) rss_mb: f64,
+}
+
+/// How long one kind of read takes.
+#[derive(Serialize)]
+pub(crate) struct Latency {
+    pub(crate) p50_ms: f64,
+    pub(crate) p99_ms: f64,
+}
+
+impl Latency {
+    pub(crate) fn of(latencies: &Latencies) -> Self {
+        Self {
+            p50_ms: latencies.within_ms(0.5),
+            p99_ms: latencies.within_ms(0.99),
+        }
+    }
+}
+
+/// A row of `bench reads` about a kind of read.
+#[derive(Serialize)]
+pub(crate) struct ReadRow {
+    pub(crate) read: &'static str,
+    pub(crate) requests: u64,
+    pub(crate) small: Latency,
+    pub(crate) large: Latency,
+    /// By the medians.
+    pub(crate) large_to_small: f64,
+}
+
+/// What `bench reads` shows.
+#[derive(Serialize)]
+pub(crate) struct Reads {
+    pub(crate) stores: Vec<StoreRow>,
+    pub(crate) reads: Vec<ReadRow>,
 }
 
 /// A kind of row.
@@ -180,6 +230,57 @@ impl Row for DeliverRow {
             arrived(&self.delivery),
         ]);
         vec![line]
+    }
+}
+
+impl Row for StoreRow {
+    const COLUMNS: &'static [&'static str] = &[
+        "PROSPECTS",
+        "FILLED S",
+        "FILLED/S",
+        "DATABASE MB",
+        "READY S",
+        "WALKED S",
+        "RSS MB",
+    ];
+
+    fn lines(&self) -> Vec<Vec<String>> {
+        vec![vec![
+            self.prospects.to_string(),
+            format!("{:.1}", self.filled_s),
+            format!(
+                "{:.0}",
+                self.prospects as f64 / self.filled_s.max(f64::EPSILON)
+            ),
+            format!("{:.0}", self.database_mb),
+            format!("{:.2}", self.ready_s),
+            format!("{:.1}", self.walked_s),
+            format!("{:.0}", self.rss_mb),
+        ]]
+    }
+}
+
+impl Row for ReadRow {
+    const COLUMNS: &'static [&'static str] = &[
+        "READ",
+        "REQUESTS",
+        "SMALL P50 MS",
+        "LARGE P50 MS",
+        "LARGE/SMALL",
+        "SMALL P99 MS",
+        "LARGE P99 MS",
+    ];
+
+    fn lines(&self) -> Vec<Vec<String>> {
+        vec![vec![
+            self.read.to_owned(),
+            self.requests.to_string(),
+            format!("{:.2}", self.small.p50_ms),
+            format!("{:.2}", self.large.p50_ms),
+            format!("{:.2}", self.large_to_small),
+            format!("{:.2}", self.small.p99_ms),
+            format!("{:.2}", self.large.p99_ms),
+        ]]
     }
 }
 
