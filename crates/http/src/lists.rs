@@ -96,8 +96,9 @@ const LISTS: [(&str, Kind); 7] = [
 
 /// The vendor's name for a filter by an id of ours, where there is one.
 fn of_vendor(filter: &Filter) -> Option<String> {
-    let is_id = filter.name.ends_with("_id") && !filter.name.starts_with("x_");
-    is_id.then(|| format!("x_{}", filter.name))
+    filter
+        .names_a_record()
+        .then(|| format!("x_{}", filter.name))
 }
 
 /// Adds the parameters of every list to the document.

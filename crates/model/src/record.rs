@@ -216,6 +216,11 @@ impl Filter {
         }
     }
 
+    /// Whether its values are ids of ours, of records that are of the same integration.
+    pub fn names_a_record(&self) -> bool {
+        self.name.ends_with("_id") && !self.is_of_vendor && self.name != Self::INTEGRATION.name
+    }
+
     /// `value` in the form in which two spellings of it are equal.
     pub fn normal(&self, value: &str) -> String {
         let value = value.trim();

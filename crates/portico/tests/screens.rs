@@ -58,6 +58,7 @@ fn help_says_what_there_is() {
             &["keys", "--help"],
             &["keys", "create", "--help"],
             &["bench", "accept", "--help"],
+            &["bench", "reads", "--help"],
         ],
     );
 }

@@ -757,3 +757,85 @@ pub async fn an_appointment_takes_the_place_of_an_upcoming_one<B: Backend>(backe
     );
     Ok(())
 }
+
+pub async fn what_the_vendor_gives_no_id_is_known_by_what_identifies_it<B: Backend>(
+    backend: B,
+) -> Verdicts {
+    let world = World::new(backend).await?;
+    let list = |seconds: i64, community: &str, title: &str| {
+        let mut write = world.write(world.here, at(seconds), &[]);
+        write.operation = Operation::ListingCreate;
+        let body = serde_json::json!({ "community_id": community, "url": "u", "title": title });
+        write.confirmed.create = body.clone();
+        write.confirmed.update = body;
+        write.confirmed.identity = Some(("url".to_owned(), "u".to_owned()));
+        write
+    };
+    let (_, first) = confirm(&world, list(0, "c1", "old"), None, at(0)).await?;
+    let (job_id, _) = confirm(&world, list(1, "c1", "new"), Some("7"), at(1)).await?;
+    let found = world.find(job_id).await?;
+    assert_stands(&found, WriteStatus::Success, Some(Outcome::Updated), &[]);
+    assert_eq!(found.record_id.as_ref(), Some(&first));
+    let (job_id, _) = confirm(&world, list(2, "c1", "newer"), None, at(2)).await?;
+    assert_eq!(world.find(job_id).await?.record_id.as_ref(), Some(&first));
+    let (job_id, _) = confirm(&world, list(3, "c2", "elsewhere"), None, at(3)).await?;
+    assert_eq!(world.find(job_id).await?.outcome, Some(Outcome::Created));
+    let page = world
+        .store
+        .records_list(&world.all, &listed(Kind::Listing, 0, 10))
+        .await?;
+    assert_eq!(page.total, Some(2));
+    assert_eq!(
+        page.rows[1].x_id.as_deref(),
+        Some("7"),
+        "the id that it gave at last"
+    );
+    assert_eq!(page.rows[1].body["title"], "newer");
+    Ok(())
+}
+
+pub async fn a_write_about_something_else_reaches_the_prospect_that_it_touches<B: Backend>(
+    backend: B,
+) -> Verdicts {
+    let world = World::new(backend).await?;
+    for (n, x_id, email, phone) in [
+        (0, "x1", "a@example.com", "+12065550111"),
+        (1, "x2", "b@example.com", "+12065550122"),
+    ] {
+        let mut write = world.write(world.here, at(n), &[]);
+        let body = serde_json::json!({ "community_id": "c1", "email_1": email, "phone_1": phone });
+        write.confirmed.create = body;
+        confirm(&world, write, Some(x_id), at(n)).await?;
+    }
+    // The first of the contacts that anybody has decides: the email is the second's, the phone the first's.
+    let mut write = world.write(world.here, at(2), &[]);
+    write.operation = Operation::AppointmentCreate;
+    write.confirmed.create = serde_json::json!({ "community_id": "c1", "status": "CONFIRMED" });
+    write.confirmed.prospect = Some(model::write::Touched {
+        by: vec![
+            ("email_1".to_owned(), "b@example.com".to_owned()),
+            ("phone_1".to_owned(), "+12065550111".to_owned()),
+        ],
+        update: serde_json::json!({ "phone_1": "+12065550111" }),
+    });
+    let (_, id) = confirm(&world, write, Some("t1"), at(2)).await?;
+    let page = world
+        .store
+        .records_list(&world.all, &listed(Kind::Prospect, 0, 10))
+        .await?;
+    let [second, first] = &page.rows[..] else {
+        return Err("two prospects".into());
+    };
+    assert_eq!(second.body["phone_1"], "+12065550111");
+    assert!(
+        first.updated_at < second.updated_at,
+        "the other is left alone"
+    );
+    let tour = world
+        .store
+        .record_find(&world.all, Kind::Appointment, &id)
+        .await?
+        .ok_or("the tour is stored")?;
+    assert_eq!(tour.body["prospect_id"], second.id.as_str());
+    Ok(())
+}

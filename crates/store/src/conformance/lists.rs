@@ -305,3 +305,51 @@ pub async fn a_row_that_is_gone_is_a_conflict<B: Backend>(backend: B) -> Verdict
     assert_conflict(world.store.records_list(&world.all, &query).await);
     Ok(())
 }
+
+pub async fn a_filter_by_an_id_of_ours_is_answered_to_those_who_may_see_it<B: Backend>(
+    backend: B,
+) -> Verdicts {
+    let world = World::new(backend).await?;
+    let mut communities = Vec::new();
+    for integration in [world.here, world.there] {
+        let body = json!({ "name": "a community" });
+        let community = world.seen(Kind::Community, "c1", body);
+        let id = community.create.as_ref().map(|(id, _)| id.clone());
+        world.show(integration, vec![community], at(0)).await?;
+        let id = id.ok_or("a new community has an id")?;
+        for n in 0..3 {
+            let body = json!({ "community_id": id });
+            let prospect = world.seen(Kind::Prospect, &n.to_string(), body);
+            world.show(integration, vec![prospect], at(n)).await?;
+        }
+        communities.push(id);
+    }
+    let filter = Kind::Prospect.filter("community_id").ok_or("a filter")?;
+    for (scope, integrations, community, rows) in [
+        (&world.all, None, 0, 3),
+        (&world.mine, None, 0, 3),
+        (&world.mine, None, 1, 0),
+        (&world.theirs, None, 1, 3),
+        (&world.all, Some(vec![world.here]), 0, 3),
+        (&world.all, Some(vec![world.here]), 1, 0),
+        (&world.all, Some(vec![world.here, world.there]), 1, 3),
+        (&world.mine, Some(vec![world.there]), 1, 0),
+    ] {
+        let query = Query {
+            integrations,
+            equal: vec![Equal {
+                filter: *filter,
+                integration_id: None,
+                value: communities[community].clone(),
+            }],
+            ..Query::new(Kind::Prospect, 10)
+        };
+        let page = world.store.records_list(scope, &query).await?;
+        assert_eq!(
+            (page.rows.len(), page.total),
+            (rows, Some(rows as u64)),
+            "{query:?}"
+        );
+    }
+    Ok(())
+}

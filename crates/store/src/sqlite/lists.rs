@@ -100,9 +100,8 @@ struct Plan<'a> {
     query: &'a Query,
     /// The terms that a record must have, with how many records have each, as far as known.
     terms: Vec<(i64, u64)>,
-    /// The terms of the integrations that a record must be of one of.
-    lanes: Option<Vec<i64>>,
-    lane_numbers: Option<Vec<i64>>,
+    /// The integrations that a record must be of one of: the number of each, and its term.
+    lanes: Option<Vec<(i64, i64)>>,
     x_id: Option<(i64, &'a str)>,
     /// The place of the row to go on behind.
     behind: Option<(i64, &'a Row)>,
@@ -133,29 +132,26 @@ impl<'a> Plan<'a> {
             };
             equal.push((term, rows));
         }
-        let seen = seen(scope, query.integrations.as_deref());
-        let (mut lanes, mut lane_numbers) = (None, None);
-        if let Some(seen) = seen {
-            let (mut of_lanes, mut numbers) = (Vec::new(), Vec::new());
-            for id in seen {
-                let Some(number) = lane(connection, id)? else {
-                    continue;
-                };
-                numbers.push(number);
-                of_lanes.push(terms::of_value(
-                    kind,
-                    &Filter::INTEGRATION,
-                    "",
-                    &id.to_string(),
-                ));
-            }
-            match of_lanes.as_slice() {
-                [] => return Ok(None),
-                // One integration is a value like any other.
-                [one] => equal.push((*one, terms::counted(connection, *one)?)),
-                _ => {
-                    lanes = Some(of_lanes);
-                    lane_numbers = Some(numbers);
+        let mut lanes = None;
+        if let Some(seen) = seen(scope, query.integrations.as_deref()) {
+            match owner(connection, query)? {
+                Some(owner) if !seen.contains(&owner) => return Ok(None),
+                // What has the id of something is of the integration that this is of: that need not be asked of each record.
+                Some(_) => {}
+                None => {
+                    let mut all = Vec::new();
+                    for id in seen {
+                        if let Some(number) = lane(connection, id)? {
+                            let filter = &Filter::INTEGRATION;
+                            all.push((number, terms::of_value(kind, filter, "", &id.to_string())));
+                        }
+                    }
+                    match all.as_slice() {
+                        [] => return Ok(None),
+                        // One integration is a value like any other.
+                        [(_, term)] => equal.push((*term, terms::counted(connection, *term)?)),
+                        _ => lanes = Some(all),
+                    }
                 }
             }
         }
@@ -184,7 +180,6 @@ impl<'a> Plan<'a> {
             query,
             terms: equal,
             lanes,
-            lane_numbers,
             x_id,
             behind,
             lead: Lead::Kind,
@@ -211,11 +206,12 @@ impl<'a> Plan<'a> {
             .min_by_key(|(_, rows)| *rows);
         if let Some(lanes) = &self.lanes {
             let mut rows = 0;
-            for term in lanes {
+            for (_, term) in lanes {
                 rows += terms::counted(connection, *term)?;
             }
             if best.as_ref().is_none_or(|(_, least)| rows < *least) {
-                best = Some((lanes.clone(), rows));
+                let terms = lanes.iter().map(|(_, term)| *term);
+                best = Some((terms.collect(), rows));
             }
         }
         let by_range = self.range_leads(connection)?;
@@ -304,12 +300,12 @@ impl<'a> Plan<'a> {
                 ));
             }
         }
-        if let (Some(terms), Some(numbers)) = (&self.lanes, &self.lane_numbers)
-            && leading != terms.as_slice()
+        if let Some(lanes) = &self.lanes
+            && !lanes.iter().map(|(_, term)| term).eq(leading)
         {
-            let places: Vec<String> = numbers
+            let places: Vec<String> = lanes
                 .iter()
-                .map(|number| bind(Sql::Integer(*number)))
+                .map(|(number, _)| bind(Sql::Integer(*number)))
                 .collect();
             holds.push(format!("+r.lane IN ({})", places.join(", ")));
         }
@@ -421,7 +417,9 @@ impl<'a> Plan<'a> {
         match (is_plain, self.terms.as_slice(), &self.lanes) {
             (true, [], None) => return terms::counted(connection, terms::of_kind(kind)),
             (true, [], Some(lanes)) => {
-                let counts = lanes.iter().map(|term| terms::counted(connection, *term));
+                let counts = lanes
+                    .iter()
+                    .map(|(_, term)| terms::counted(connection, *term));
                 return counts.sum();
             }
             (true, [(term, rows)], None) => {
@@ -465,6 +463,25 @@ fn order(asked: &[Sort]) -> Vec<Sort> {
         is_descending: asked.last().is_none_or(|last| last.is_descending),
     });
     order
+}
+
+/// The integration of what a filter names by an id of ours, if one does and there is such a thing.
+fn owner(connection: &Connection, query: &Query) -> Result<Option<IntegrationId>, Error> {
+    for one in query.equal.iter().filter(|one| one.filter.names_a_record()) {
+        let owner: Option<String> = connection
+            .prepare_cached(
+                "SELECT i.id FROM records r JOIN integrations i ON i.n = r.lane WHERE r.id = ?1",
+            )
+            .and_then(|mut sql| sql.query_row([&one.value], |row| row.get(0)).optional())
+            .map_err(database)?;
+        if let Some(owner) = owner {
+            return owner
+                .parse()
+                .map(Some)
+                .map_err(|_| Error::Corrupt("the id of an integration".to_owned()));
+        }
+    }
+    Ok(None)
 }
 
 /// The integrations to look in: those asked for that the caller may see; `None` for all there are.

@@ -3,7 +3,7 @@
 //! Guarantee: each is later than every one before it, in the order of commits, whatever the clock does. So who walks a list by time misses nothing
 //! that was stored behind their back.
 
-use model::Timestamp;
+use model::{Timestamp, record::Kind};
 use rusqlite::Connection;
 
 use super::database;
@@ -11,14 +11,28 @@ use crate::Error;
 
 /// Makes the place where the last one is kept: in the writing connection's memory, so that it follows every rollback.
 pub(super) fn build(connection: &Connection) -> Result<(), Error> {
-    connection
-        .execute_batch(
-            "CREATE TEMP TABLE stamp (last INTEGER NOT NULL);
-             INSERT INTO temp.stamp SELECT max(
-                 coalesce((SELECT max(created_at) FROM records), 0),
-                 coalesce((SELECT max(updated_at) FROM records), 0),
-                 coalesce((SELECT max(last_seen) FROM records), 0))",
+    // Each of these is one step into an index: the times of creation rise with the order stored, the others are indexed by kind.
+    let mut last: i64 = connection
+        .query_row(
+            "SELECT coalesce((SELECT created_at FROM records ORDER BY seq DESC LIMIT 1), 0)",
+            [],
+            |row| row.get(0),
         )
+        .map_err(database)?;
+    for kind in Kind::ALL {
+        let of_kind: i64 = connection
+            .prepare_cached(
+                "SELECT max(coalesce((SELECT max(updated_at) FROM records WHERE kind = ?1), 0),
+                            coalesce((SELECT max(last_seen) FROM records WHERE kind = ?1), 0))",
+            )
+            .and_then(|mut sql| sql.query_row([kind.word()], |row| row.get(0)))
+            .map_err(database)?;
+        last = last.max(of_kind);
+    }
+    connection
+        .execute_batch("CREATE TEMP TABLE stamp (last INTEGER NOT NULL)")
+        .and_then(|()| connection.execute("INSERT INTO temp.stamp VALUES (?1)", [last]))
+        .map(drop)
         .map_err(database)
 }
 

@@ -67,16 +67,18 @@ enum Read {
     LastPage,
     ById,
     Community,
+    CommunityWithin,
     Email,
     MiddlePage,
 }
 
 impl Read {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::FirstPage,
         Self::LastPage,
         Self::ById,
         Self::Community,
+        Self::CommunityWithin,
         Self::Email,
         Self::MiddlePage,
     ];
@@ -87,6 +89,7 @@ impl Read {
             Self::LastPage => "last page, by cursor",
             Self::ById => "one by its id",
             Self::Community => "first page of a community",
+            Self::CommunityWithin => "the same, within its integration",
             Self::Email => "one by its email address",
             Self::MiddlePage => "middle page by updated_at, by cursor",
         }
@@ -140,6 +143,7 @@ impl Plan {
         let mut side = Side {
             of_community: of_community.collect(),
             community,
+            integration: server.word("integration_id")?.to_owned(),
             authority: server.address()?.to_string(),
             bearer: format!("Bearer {}", server.word("token")?),
             server,
@@ -243,6 +247,7 @@ struct Side {
     _kept: TempDir,
     filled: Filled,
     community: String,
+    integration: String,
     /// Of the community, the first page.
     of_community: Vec<ProspectId>,
     ready_s: f64,
@@ -316,6 +321,14 @@ impl Side {
             Read::ById => (format!("{LIST}/{whom}"), vec![whom]),
             Read::Community => (
                 format!("{LIST}?community_id={}&limit={PAGE}", self.community),
+                self.of_community.clone(),
+            ),
+            // As it is read for a key that may see this integration only.
+            Read::CommunityWithin => (
+                format!(
+                    "{LIST}?community_id={}&integration_id={}&limit={PAGE}",
+                    self.community, self.integration
+                ),
                 self.of_community.clone(),
             ),
             Read::Email => (
