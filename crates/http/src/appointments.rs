@@ -16,7 +16,7 @@ use crate::{
     error::Error,
     intake::{self, Draft, Route, writes},
     lists::reads,
-    openapi::{Accepted, Answer, GenericAccepted, GenericAppointmentCreate, PageAnswer, Subject},
+    openapi::{Accepted, Answer, GenericAccepted, GenericAppointmentCreate, PageAnswer},
     prospects,
 };
 
@@ -53,14 +53,7 @@ pub(crate) async fn prepare_create(
     scope: &Scope,
     draft: Draft,
 ) -> Result<NewWrite, Error> {
-    let (vendor, screened) = intake::screened(
-        app,
-        scope,
-        draft.route,
-        Subject::AppointmentCreate,
-        draft.body,
-        draft.ignore_unknown,
-    )?;
+    let (vendor, screened) = intake::screened(app, scope, draft)?;
     let input: AppointmentCreate = screened.read()?;
     let broken = |field: &str| screened.is_broken(field);
     let now = app.clock.now();
@@ -80,5 +73,11 @@ pub(crate) async fn prepare_create(
     }
     let prepared = intake::connector(app, vendor)?.appointment_create(&appointment);
     let of = (appointment.integration.id, appointment.community.id);
-    intake::new_write(app, draft.operation, of, &appointment.input, prepared)
+    intake::new_write(
+        app,
+        Operation::AppointmentCreate,
+        of,
+        &appointment.input,
+        prepared,
+    )
 }

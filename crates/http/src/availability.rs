@@ -128,7 +128,7 @@ async fn answer(
 ) -> Result<Response, Error> {
     let ignore_unknown = preferences::ignores_unknown_fields(uri)?;
     let subject = Subject::AppointmentAvailability;
-    let (vendor, screened) = intake::screened(app, scope, route, subject, body, ignore_unknown)?;
+    let (vendor, screened) = intake::screened_as(app, scope, route, subject, body, ignore_unknown)?;
     let input: AvailabilityQuery = screened.read()?;
     let broken = |field: &str| screened.is_broken(field);
     let checked = check(&input, vendor, &app.live.get(), scope, &broken);

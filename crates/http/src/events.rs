@@ -13,7 +13,7 @@ use crate::{
     error::Error,
     intake::{self, Draft, Route, writes},
     lists::reads,
-    openapi::{Accepted, Answer, GenericAccepted, GenericEventCreate, PageAnswer, Subject},
+    openapi::{Accepted, Answer, GenericAccepted, GenericEventCreate, PageAnswer},
     prospects,
 };
 
@@ -50,14 +50,7 @@ pub(crate) async fn prepare_create(
     scope: &Scope,
     draft: Draft,
 ) -> Result<NewWrite, Error> {
-    let (vendor, screened) = intake::screened(
-        app,
-        scope,
-        draft.route,
-        Subject::EventCreate,
-        draft.body,
-        draft.ignore_unknown,
-    )?;
+    let (vendor, screened) = intake::screened(app, scope, draft)?;
     let input: EventCreate = screened.read()?;
     let prospect = prospects::known(app, scope, &input.prospect_id).await?;
     let broken = |field: &str| screened.is_broken(field);
@@ -65,5 +58,5 @@ pub(crate) async fn prepare_create(
     let event = screened.settle(checked)?;
     let prepared = intake::connector(app, vendor)?.event_create(&event);
     let of = (event.integration.id, event.community.id);
-    intake::new_write(app, draft.operation, of, &event.input, prepared)
+    intake::new_write(app, Operation::EventCreate, of, &event.input, prepared)
 }

@@ -185,11 +185,27 @@ pub async fn prepare(app: &App, scope: &Scope, draft: Draft) -> Result<NewWrite,
     }
 }
 
+/// The vendor that a draft is for, and its body screened against that vendor's schema.
+///
+/// # Errors
+/// As [`screened_as`].
+pub fn screened(app: &App, scope: &Scope, draft: Draft) -> Result<(Vendor, Screened), Error> {
+    let subject = draft.operation.into();
+    screened_as(
+        app,
+        scope,
+        draft.route,
+        subject,
+        draft.body,
+        draft.ignore_unknown,
+    )
+}
+
 /// The vendor that a body is for, and the body screened against that vendor's schema.
 ///
 /// # Errors
 /// When the body is not an object, or, on a generic path, names no integration.
-pub fn screened(
+pub fn screened_as(
     app: &App,
     scope: &Scope,
     route: Route,

@@ -13,7 +13,7 @@ use crate::{
     error::Error,
     intake::{self, Draft, Route, writes},
     lists::reads,
-    openapi::{Accepted, Answer, GenericAccepted, GenericListingCreate, PageAnswer, Subject},
+    openapi::{Accepted, Answer, GenericAccepted, GenericListingCreate, PageAnswer},
 };
 
 reads!(
@@ -48,19 +48,12 @@ pub(crate) async fn prepare_create(
     scope: &Scope,
     draft: Draft,
 ) -> Result<NewWrite, Error> {
-    let (vendor, screened) = intake::screened(
-        app,
-        scope,
-        draft.route,
-        Subject::ListingCreate,
-        draft.body,
-        draft.ignore_unknown,
-    )?;
+    let (vendor, screened) = intake::screened(app, scope, draft)?;
     let input: ListingCreate = screened.read()?;
     let broken = |field: &str| screened.is_broken(field);
     let checked = rules::check(input, vendor, &app.live.get(), scope, &broken);
     let listing = screened.settle(checked)?;
     let prepared = intake::connector(app, vendor)?.listing_create(&listing);
     let of = (listing.integration.id, listing.community.id);
-    intake::new_write(app, draft.operation, of, &listing.input, prepared)
+    intake::new_write(app, Operation::ListingCreate, of, &listing.input, prepared)
 }

@@ -72,21 +72,20 @@ pub(crate) async fn prepare_create(
     scope: &Scope,
     draft: Draft,
 ) -> Result<NewWrite, Error> {
-    let (vendor, screened) = intake::screened(
-        app,
-        scope,
-        draft.route,
-        Subject::ProspectCreate,
-        draft.body,
-        draft.ignore_unknown,
-    )?;
+    let (vendor, screened) = intake::screened(app, scope, draft)?;
     let input: ProspectCreate = screened.read()?;
     let broken = |field: &str| screened.is_broken(field);
     let checked = rules::check(input, vendor, &app.live.get(), scope, &broken);
     let prospect = screened.settle(checked)?;
     let prepared = intake::connector(app, vendor)?.prospect_create(&prospect);
     let of = (prospect.integration.id, prospect.community.id);
-    intake::new_write(app, draft.operation, of, &prospect.input, prepared)
+    intake::new_write(
+        app,
+        Operation::ProspectCreate,
+        of,
+        &prospect.input,
+        prepared,
+    )
 }
 
 /// Checks and maps a change of a prospect.
@@ -116,7 +115,7 @@ pub(crate) async fn prepare_update(
     let screened = match draft.route {
         Route::Of(_) => {
             let ignore_unknown = draft.ignore_unknown;
-            intake::screened(app, scope, draft.route, subject, body, ignore_unknown)?.1
+            intake::screened_as(app, scope, draft.route, subject, body, ignore_unknown)?.1
         }
         Route::Generic => intake::screened_for(app, vendor, subject, body, draft.ignore_unknown)?,
     };
