@@ -35,3 +35,72 @@ pub(super) fn migrate(connection: &mut Connection, now: Timestamp) -> Result<(),
     }
     transaction.commit().map_err(database)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use model::{Entropy, Secret, record::Kind};
+    use rusqlite::Connection;
+
+    use super::*;
+    use crate::{Query, Sealer, Store, Unobserved, query::Equal, sqlite::Sqlite};
+
+    struct Fixed;
+    impl Entropy for Fixed {
+        fn bytes(&self) -> [u8; 16] {
+            [7; 16]
+        }
+    }
+
+    #[tokio::test]
+    async fn a_store_of_the_first_step_keeps_its_records_and_finds_them_by_their_fields() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("portico.db");
+        let sealer = || Sealer::new(&Secret::new("a".repeat(64)), Arc::new(Fixed)).unwrap();
+        let integration = model::IntegrationId::new(Timestamp::ZERO, &Fixed).to_string();
+        let sealed = sealer().seal(&integration, &Secret::new("key")).unwrap();
+        let first = &migrations::SQLITE[0];
+        let old = Connection::open(&path).unwrap();
+        old.execute_batch(first.sql).unwrap();
+        old.execute_batch("CREATE TABLE migrations (number INTEGER PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL, applied_at INTEGER NOT NULL)").unwrap();
+        old.execute(
+            "INSERT INTO migrations VALUES (1, ?1, ?2, 0)",
+            [first.name, &first.checksum()],
+        )
+        .unwrap();
+        let body = r#"{"name":"n","system":"SANDBOX","settings":{"base_url":"http://127.0.0.1:1","key_header_name":"x-api-key","max_job_concurrency":1}}"#;
+        old.execute(
+            "INSERT INTO integrations VALUES (1, ?1, 'KNOCK', 1, ?2, ?3, 0, 0)",
+            params![integration, sealed, body],
+        )
+        .unwrap();
+        for n in 0..3 {
+            old.execute(
+                "INSERT INTO records VALUES (?1, ?2, 'prospect', 1, ?2, ?3, ?1, ?1, ?1)",
+                params![
+                    n,
+                    format!("x{n}"),
+                    format!(r#"{{"email_1":"P{n}@example.com"}}"#)
+                ],
+            )
+            .unwrap();
+        }
+        drop(old);
+
+        let store = Sqlite::open(&path, sealer(), Arc::new(Unobserved), Timestamp::ZERO).unwrap();
+        #[expect(clippy::disallowed_methods, reason = "a test may see everything")]
+        let scope = model::Scope::operator();
+        let filter = *Kind::Prospect.filter("email_1").unwrap();
+        let mut query = Query::new(Kind::Prospect, 10);
+        let all = store.records_list(&scope, &query).await.unwrap();
+        assert_eq!((all.rows.len(), all.total), (3, Some(3)));
+        query.equal.push(Equal {
+            filter,
+            integration_id: None,
+            value: filter.normal("p1@EXAMPLE.com"),
+        });
+        let one = store.records_list(&scope, &query).await.unwrap();
+        assert_eq!((one.rows[0].id.as_str(), one.total), ("x1", Some(1)));
+    }
+}
