@@ -4,7 +4,7 @@
 //! its failures count for nothing with writes. Bounded in calls a run; what a run does not reach, later runs do. Nothing is deleted here because it is
 //! gone there.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::HashMap, sync::Arc};
 
 use connectors::{Connector, NotTold, Target};
 use model::{
@@ -52,7 +52,7 @@ const ERRORS_MAX: usize = 20;
 /// Synchronises whatever is due, until told to stop. Runs that are broken off are ended at the next start.
 pub(crate) async fn run(parts: Arc<Parts>, lanes: Arc<Lanes>, mut stopping: watch::Receiver<bool>) {
     let mut runs = JoinSet::new();
-    let mut running = HashSet::new();
+    let mut running: HashMap<tokio::task::Id, IntegrationId> = HashMap::new();
     while !*stopping.borrow() {
         let signal = parts.store.signals().sync_due();
         let now = parts.timer.now();
@@ -61,7 +61,7 @@ pub(crate) async fn run(parts: Arc<Parts>, lanes: Arc<Lanes>, mut stopping: watc
             Ok(due) => {
                 let directory = parts.live.get();
                 for (id, due_at) in due {
-                    if running.contains(&id) {
+                    if running.values().any(|one| *one == id) {
                         continue;
                     }
                     if due_at > now {
@@ -70,13 +70,13 @@ pub(crate) async fn run(parts: Arc<Parts>, lanes: Arc<Lanes>, mut stopping: watc
                         && let Some(integration) = directory.integration(id)
                         && let Some(connector) = parts.registry.get(integration.vendor)
                     {
-                        running.insert(id);
-                        runs.spawn(one(
+                        let run = one(
                             parts.clone(),
                             lanes.clone(),
                             integration.clone(),
                             connector.clone(),
-                        ));
+                        );
+                        running.insert(runs.spawn(run).id(), id);
                     }
                 }
             }
@@ -88,15 +88,11 @@ pub(crate) async fn run(parts: Arc<Parts>, lanes: Arc<Lanes>, mut stopping: watc
         }
         tokio::select! {
             () = signal => {}
-            Some(ended) = runs.join_next() => match ended {
-                Ok(id) => {
-                    running.remove(&id);
-                }
-                // Which one it was is not known: all but those that still run are free again.
-                Err(_) => {
-                    tracing::error!("a synchronisation panicked");
-                    runs.shutdown().await;
-                    running.clear();
+            Some(ended) = runs.join_next_with_id() => match ended {
+                Ok((task, ())) => drop(running.remove(&task)),
+                Err(why) => {
+                    let integration_id = running.remove(&why.id());
+                    tracing::error!(?integration_id, "a synchronisation panicked");
                 }
             },
             () = parts.timer.sleep_until(wake_at) => {}
@@ -131,13 +127,13 @@ impl From<Error> for Stop {
     }
 }
 
-/// Synchronises one integration and says which.
+/// Synchronises one integration.
 async fn one(
     parts: Arc<Parts>,
     lanes: Arc<Lanes>,
     integration: Arc<Integration>,
     connector: Arc<dyn Connector>,
-) -> IntegrationId {
+) {
     let (id, now) = (integration.id, parts.timer.now());
     let job_id = JobId::new(now, &*parts.entropy);
     let next_at = now.plus_millis(i64::from(integration.settings.sync_every_s) * 1_000);
@@ -147,7 +143,7 @@ async fn one(
             .timer
             .sleep_until(now.plus_millis(STORE_TROUBLE_MS))
             .await;
-        return id;
+        return;
     }
     let mut run = Run {
         target: Target::of(&integration),
@@ -160,7 +156,6 @@ async fn one(
     };
     let stopped = run.whole().await.err();
     run.end(stopped).await;
-    id
 }
 
 impl Run {

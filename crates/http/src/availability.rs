@@ -34,7 +34,7 @@ use crate::{
     error::Error,
     intake::{self, Route},
     openapi::{
-        AvailabilityAnswer, GenericAvailabilityQuery, QuestionProblems, Subject, WriteQuery,
+        AvailabilityAnswer, BodyKind, GenericAvailabilityQuery, QuestionProblems, WriteQuery,
     },
     preferences,
 };
@@ -127,7 +127,7 @@ async fn answer(
     body: Value,
 ) -> Result<Response, Error> {
     let ignore_unknown = preferences::ignores_unknown_fields(uri)?;
-    let subject = Subject::AppointmentAvailability;
+    let subject = BodyKind::AppointmentAvailability;
     let (vendor, screened) = intake::screened_as(app, scope, route, subject, body, ignore_unknown)?;
     let input: AvailabilityQuery = screened.read()?;
     let broken = |field: &str| screened.is_broken(field);

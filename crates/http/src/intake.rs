@@ -23,7 +23,7 @@ use crate::{
     body::{Screened, screen, screen_generic},
     error::Error,
     events, listings,
-    openapi::Subject,
+    openapi::BodyKind,
     preferences, prospects,
 };
 
@@ -209,7 +209,7 @@ pub fn screened_as(
     app: &App,
     scope: &Scope,
     route: Route,
-    subject: Subject,
+    subject: BodyKind,
     body: Value,
     ignore_unknown: bool,
 ) -> Result<(Vendor, Screened), Error> {
@@ -245,7 +245,7 @@ pub fn screened_as(
 pub fn screened_for(
     app: &App,
     vendor: Vendor,
-    subject: Subject,
+    subject: BodyKind,
     body: Value,
     ignore_unknown: bool,
 ) -> Result<Screened, Error> {

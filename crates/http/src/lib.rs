@@ -10,15 +10,18 @@ pub mod body;
 pub mod caller;
 pub mod communities;
 pub mod cursor;
+pub mod data_diffs;
 pub mod envelope;
 pub mod error;
 pub mod events;
 pub mod health;
-pub mod history;
 pub mod intake;
+pub mod integrations;
 pub mod listings;
 pub mod lists;
+pub mod logs;
 pub mod metrics;
+pub mod normalization;
 pub mod openapi;
 pub mod parameters;
 pub mod preferences;
@@ -106,11 +109,11 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(writes::write_status_get))
         .routes(routes!(writes::write_retry))
         .routes(routes!(writes::write_attempts_list))
-        .routes(routes!(history::writes_list))
-        .routes(routes!(history::jobs_list))
-        .routes(routes!(history::data_diffs_list))
-        .routes(routes!(history::normalization_get))
-        .routes(routes!(history::integration_sync))
+        .routes(routes!(logs::writes_list))
+        .routes(routes!(logs::jobs_list))
+        .routes(routes!(data_diffs::data_diffs_list))
+        .routes(routes!(normalization::normalization_get))
+        .routes(routes!(integrations::integration_sync))
         .routes(routes!(health::health_get))
         .routes(routes!(health::readiness_get))
         .routes(routes!(health::metrics_get))

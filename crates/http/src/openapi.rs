@@ -531,8 +531,8 @@ fn generalise(generic: &mut Value, own: &Value) {
 
 /// What may be changed of a prospect is, over all vendors, what it may be made with.
 fn generalise_update(schemas: &mut Value) {
-    let create = schemas[schema_name(Subject::ProspectCreate, None)]["properties"].clone();
-    let update = &mut schemas[schema_name(Subject::ProspectUpdate, None)]["properties"];
+    let create = schemas[schema_name(BodyKind::ProspectCreate, None)]["properties"].clone();
+    let update = &mut schemas[schema_name(BodyKind::ProspectUpdate, None)]["properties"];
     for (name, property) in create.as_object().into_iter().flatten() {
         let names_a_vendors =
             ["integration_id", "community_id", "attribution_id"].contains(&name.as_str());
@@ -544,7 +544,7 @@ fn generalise_update(schemas: &mut Value) {
 
 /// What a body is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Subject {
+pub enum BodyKind {
     /// A prospect to be made.
     ProspectCreate,
     /// A prospect to be changed.
@@ -559,16 +559,16 @@ pub enum Subject {
     ListingCreate,
 }
 
-const BODIES: [Subject; 6] = [
-    Subject::ProspectCreate,
-    Subject::ProspectUpdate,
-    Subject::EventCreate,
-    Subject::AppointmentCreate,
-    Subject::AppointmentAvailability,
-    Subject::ListingCreate,
+const BODIES: [BodyKind; 6] = [
+    BodyKind::ProspectCreate,
+    BodyKind::ProspectUpdate,
+    BodyKind::EventCreate,
+    BodyKind::AppointmentCreate,
+    BodyKind::AppointmentAvailability,
+    BodyKind::ListingCreate,
 ];
 
-impl From<Operation> for Subject {
+impl From<Operation> for BodyKind {
     fn from(operation: Operation) -> Self {
         match operation {
             Operation::ProspectCreate => Self::ProspectCreate,
@@ -581,20 +581,20 @@ impl From<Operation> for Subject {
 }
 
 /// The name of a body's schema: a vendor's, or the generic one.
-const fn schema_name(subject: Subject, vendor: Option<Vendor>) -> &'static str {
+const fn schema_name(subject: BodyKind, vendor: Option<Vendor>) -> &'static str {
     match (vendor, subject) {
-        (None, Subject::ProspectCreate) => "ProspectCreate",
-        (None, Subject::ProspectUpdate) => "ProspectUpdate",
-        (None, Subject::EventCreate) => "EventCreate",
-        (None, Subject::AppointmentCreate) => "AppointmentCreate",
-        (None, Subject::AppointmentAvailability) => "AppointmentAvailability",
-        (None, Subject::ListingCreate) => "ListingCreate",
-        (Some(Vendor::Knock), Subject::ProspectCreate) => "ProspectCreateKnock",
-        (Some(Vendor::Knock), Subject::ProspectUpdate) => "ProspectUpdateKnock",
-        (Some(Vendor::Knock), Subject::EventCreate) => "EventCreateKnock",
-        (Some(Vendor::Knock), Subject::AppointmentCreate) => "AppointmentCreateKnock",
-        (Some(Vendor::Knock), Subject::AppointmentAvailability) => "AppointmentAvailabilityKnock",
-        (Some(Vendor::Knock), Subject::ListingCreate) => "ListingCreateKnock",
+        (None, BodyKind::ProspectCreate) => "ProspectCreate",
+        (None, BodyKind::ProspectUpdate) => "ProspectUpdate",
+        (None, BodyKind::EventCreate) => "EventCreate",
+        (None, BodyKind::AppointmentCreate) => "AppointmentCreate",
+        (None, BodyKind::AppointmentAvailability) => "AppointmentAvailability",
+        (None, BodyKind::ListingCreate) => "ListingCreate",
+        (Some(Vendor::Knock), BodyKind::ProspectCreate) => "ProspectCreateKnock",
+        (Some(Vendor::Knock), BodyKind::ProspectUpdate) => "ProspectUpdateKnock",
+        (Some(Vendor::Knock), BodyKind::EventCreate) => "EventCreateKnock",
+        (Some(Vendor::Knock), BodyKind::AppointmentCreate) => "AppointmentCreateKnock",
+        (Some(Vendor::Knock), BodyKind::AppointmentAvailability) => "AppointmentAvailabilityKnock",
+        (Some(Vendor::Knock), BodyKind::ListingCreate) => "ListingCreateKnock",
     }
 }
 
@@ -607,7 +607,7 @@ pub struct Schema {
 }
 
 /// The compiled schemas of request bodies.
-pub struct Schemas(BTreeMap<(Option<Vendor>, Subject), Schema>);
+pub struct Schemas(BTreeMap<(Option<Vendor>, BodyKind), Schema>);
 
 impl Schemas {
     /// Compiles them out of the document.
@@ -634,7 +634,7 @@ impl Schemas {
     }
 
     /// The schema of a body: a vendor's own, or without one the generic.
-    pub fn get(&self, vendor: Option<Vendor>, subject: Subject) -> Option<&Schema> {
+    pub fn get(&self, vendor: Option<Vendor>, subject: BodyKind) -> Option<&Schema> {
         self.0.get(&(vendor, subject))
     }
 }

@@ -15,8 +15,8 @@ use crate::{
     intake::{self, Draft, Route, writes},
     lists::reads,
     openapi::{
-        Accepted, Answer, GenericAccepted, GenericProspectCreate, GenericProspectUpdate,
-        PageAnswer, Subject,
+        Accepted, Answer, BodyKind, GenericAccepted, GenericProspectCreate, GenericProspectUpdate,
+        PageAnswer,
     },
 };
 
@@ -111,7 +111,7 @@ pub(crate) async fn prepare_update(
             "This prospect is one of {vendor}. Use the path of its vendor, or the one that names none"
         )));
     }
-    let (subject, body) = (Subject::ProspectUpdate, draft.body);
+    let (subject, body) = (BodyKind::ProspectUpdate, draft.body);
     let screened = match draft.route {
         Route::Of(_) => {
             let ignore_unknown = draft.ignore_unknown;

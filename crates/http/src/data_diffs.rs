@@ -1,0 +1,124 @@
+//! What changed in records.
+//!
+//! Source: the public contract, section 5.
+
+use axum::{
+    Json,
+    extract::State,
+    http::Uri,
+    response::{IntoResponse, Response},
+};
+use model::record::Kind;
+use serde::Serialize;
+use serde_json::Value;
+use store::history::DiffQuery;
+use utoipa::ToSchema;
+
+use crate::{
+    App,
+    caller::{Admin, Caller},
+    error::Error,
+    logs::of_integration,
+    openapi::{DiffParameters, ListMeta, ListProblems, Order, PageAnswer},
+    parameters::Parameters,
+};
+
+/// Diffs of a page unless the caller says otherwise, and at most.
+const DIFF_LIMIT_DEFAULT: u64 = 100;
+const DIFF_LIMIT_MAX: u64 = 250;
+
+/// What changed in a record at one time.
+#[derive(Serialize, ToSchema)]
+pub struct DataDiff {
+    /// Its id.
+    pub id: String,
+    /// When it changed.
+    #[schema(format = DateTime)]
+    pub created_at: String,
+    /// The integration of the record.
+    pub integration_id: String,
+    /// The vendor behind that integration.
+    #[schema(example = "KNOCK")]
+    pub integration_vendor: String,
+    /// The model of the record.
+    #[schema(example = "crm_prospects")]
+    pub model: String,
+    /// The record.
+    pub record_id: String,
+    /// The write or the synchronisation that brought it.
+    pub job_id: String,
+    /// The members that changed.
+    pub diff: Diff,
+}
+
+/// Members that changed.
+#[derive(Serialize, ToSchema)]
+pub struct Diff {
+    /// With their new values.
+    #[schema(value_type = Object)]
+    pub new: Value,
+    /// With the values that they had.
+    #[schema(value_type = Object)]
+    pub previous: Value,
+}
+
+/// List data diffs
+///
+/// What changed in each record, newest first; kept for 30 days.
+#[utoipa::path(
+    get,
+    path = "/v1/admin/data-diffs",
+    operation_id = "data_diffs_list",
+    tag = "Administration",
+    params(DiffParameters),
+    responses((status = 200, description = "A page of diffs", body = PageAnswer<DataDiff>), ListProblems),
+    security(("bearer" = []))
+)]
+pub async fn data_diffs_list(
+    State(app): State<App>,
+    caller: Caller<Admin>,
+    uri: Uri,
+) -> Result<Response, Error> {
+    let mut given = Parameters::of(&uri);
+    let models: Vec<(&str, Kind)> = Kind::ALL.iter().map(|kind| (kind.model(), *kind)).collect();
+    let query = DiffQuery {
+        offset: given.number("offset", i64::MAX as u64).unwrap_or(0),
+        limit: given
+            .number("limit", DIFF_LIMIT_MAX)
+            .unwrap_or(DIFF_LIMIT_DEFAULT),
+        integration_id: given.text("integration_id").as_deref().map(of_integration),
+        record_id: given.text("record_id"),
+        kind: given.word("model", &models),
+        since: given.instant("created_at_gte"),
+    };
+    given.finish()?;
+    let page = app.store.diffs_list(&caller.scope, &query).await?;
+    let results = page.rows.into_iter().map(|mut diff| DataDiff {
+        id: format!("dif_{}", diff.seq),
+        created_at: diff.at.to_string(),
+        integration_id: diff.integration_id,
+        integration_vendor: diff.integration_vendor,
+        model: diff.kind.model().to_owned(),
+        record_id: diff.record_id,
+        job_id: diff.job_id,
+        diff: Diff {
+            new: diff.diff["new"].take(),
+            previous: diff.diff["previous"].take(),
+        },
+    });
+    let answer = PageAnswer {
+        results: results.collect(),
+        meta: ListMeta {
+            offset: query.offset,
+            limit: query.limit,
+            order_by: vec![Order {
+                field: "created_at".to_owned(),
+                direction: "desc".to_owned(),
+            }],
+            has_more: page.has_more,
+            total: page.total,
+            next_cursor: None,
+        },
+    };
+    Ok(Json(answer).into_response())
+}
