@@ -3,6 +3,7 @@
 //! A back end implements [`Backend`] and expands [`conformance_tests!`](crate::conformance_tests): one test a case, each on data of its own.
 //! Guarantee: nothing here reads a clock or a random source; a case does the same every time.
 
+pub mod confirmation;
 pub mod delivery;
 pub mod directory;
 pub mod history;
@@ -92,15 +93,15 @@ macro_rules! conformance_tests {
             delivery::accepts_and_lapses_signal_what_is_due
             delivery::the_end_of_a_write_wakes_who_watches_it
             intake::a_write_is_kept_out_by_an_open_one_that_blocks_it
-            delivery::an_update_is_of_the_record_that_was_meant_or_says_so
-            delivery::what_has_no_vendor_id_is_stored_all_the_same
-            delivery::an_appointment_takes_the_place_of_an_upcoming_one
+            confirmation::an_update_is_of_the_record_that_was_meant_or_says_so
+            confirmation::what_has_no_vendor_id_is_stored_all_the_same
+            confirmation::an_appointment_takes_the_place_of_an_upcoming_one
             lists::any_filter_in_any_order_agrees_with_a_model
             lists::a_walk_by_cursor_misses_and_repeats_nothing_while_rows_are_written
             lists::a_row_that_is_gone_is_a_conflict
             lists::a_filter_by_an_id_of_ours_is_answered_to_those_who_may_see_it
-            delivery::what_the_vendor_gives_no_id_is_known_by_what_identifies_it
-            delivery::a_write_about_something_else_reaches_the_prospect_that_it_touches
+            confirmation::what_the_vendor_gives_no_id_is_known_by_what_identifies_it
+            confirmation::a_write_about_something_else_reaches_the_prospect_that_it_touches
             history::what_was_seen_is_stored_with_its_diff
             history::a_record_that_changed_after_the_vendor_was_asked_stays
             history::a_run_is_due_begun_and_ended

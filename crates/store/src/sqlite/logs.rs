@@ -7,7 +7,7 @@ use model::{
 };
 use rusqlite::{Connection, OptionalExtension, params_from_iter, types::Value as Sql};
 
-use super::{corrupt, database, intake, lists};
+use super::{corrupt, database, intake, plan};
 use crate::{
     Error, Page,
     history::{Diff, DiffQuery, Job, LogQuery},
@@ -40,12 +40,12 @@ impl Conditions {
         asked: Option<IntegrationId>,
     ) -> Result<bool, Error> {
         let asked = asked.map(|id| vec![id]);
-        let Some(seen) = lists::seen(scope, asked.as_deref()) else {
+        let Some(seen) = plan::seen(scope, asked.as_deref()) else {
             return Ok(true);
         };
         let mut places = Vec::new();
         for id in seen {
-            if let Some(lane) = lists::lane(connection, id)? {
+            if let Some(lane) = plan::lane(connection, id)? {
                 self.values.push(Sql::Integer(lane));
                 places.push(format!("?{}", self.values.len()));
             }

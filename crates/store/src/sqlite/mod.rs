@@ -8,6 +8,7 @@ mod intake;
 mod lists;
 mod logs;
 mod order;
+mod plan;
 mod readers;
 mod records;
 mod schema;
