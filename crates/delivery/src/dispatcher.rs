@@ -228,7 +228,12 @@ fn take(parts: &Parts, lanes: &Lanes, held: &mut HashMap<Ticket, Timestamp>, one
     let seed = seed(parts);
     let mut lanes = lanes.lock();
     let lane = lanes.entry(one.integration_id).or_default();
-    lane.ended(parts.timer.now(), one.class, one.retry_after_ms, seed);
+    let now = parts.timer.now();
+    let was_held_up = lane.is_held_up(now);
+    lane.ended(now, one.class, one.retry_after_ms, seed);
+    if lane.is_held_up(now) && !was_held_up {
+        tracing::warn!(integration_id = %one.integration_id, class = %one.class, retry_after_ms = one.retry_after_ms, "the vendor is in trouble, or asked to be left alone; the integration's writes wait a while");
+    }
     if let Some(again_at) = one.again_at {
         lane.signal(again_at);
     }

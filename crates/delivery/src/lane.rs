@@ -19,6 +19,9 @@ use crate::{
 /// How long synchronisation waits before it asks again whether writes leave room.
 const SYNC_YIELD_MS: i64 = 50;
 
+/// The longest that one answer's `Retry-After` keeps the other writes of its integration back. The write that was told waits as long as it was told.
+const PAUSE_MAX_MS: u64 = 5 * 60_000;
+
 /// The ways out of all integrations, shared by who sends writes and who synchronises.
 #[derive(Default)]
 pub(crate) struct Lanes(Mutex<HashMap<IntegrationId, Lane>>);
@@ -125,11 +128,15 @@ impl Lane {
             Class::Retry | Class::Unknown | Class::Unauthorized => self.breaker.failed(now, seed),
         }
         if let Some(asked) = retry_after_ms {
-            let until = now.plus_millis(
-                i64::try_from(asked.min(crate::schedule::RETRY_AFTER_MAX_MS)).unwrap_or(i64::MAX),
-            );
+            let until = now.plus_millis(i64::try_from(asked.min(PAUSE_MAX_MS)).unwrap_or(i64::MAX));
             self.paused_until = self.paused_until.max(Some(until));
         }
+    }
+
+    /// Whether writes wait because of the vendor: it asked to be left alone, or it keeps failing.
+    pub(crate) fn is_held_up(&self, now: Timestamp) -> bool {
+        self.paused_until.is_some_and(|until| until > now)
+            || self.breaker.allows(now) != Allows::All
     }
 
     /// Something of this lane is due at `at`.

@@ -185,7 +185,12 @@ impl Run {
                 match told {
                     Ok(titles) => break Some((asked_at, titles)),
                     Err(why) if self.again(tries, &why).await? => {}
-                    Err(_) => break None,
+                    Err(why) => {
+                        if why.is_gone {
+                            self.note(why.error);
+                        }
+                        break None;
+                    }
                 }
             };
             let Some((asked_at, titles)) = titles else {
@@ -219,6 +224,7 @@ impl Run {
             create: serde_json::to_value(&new)
                 .ok()
                 .map(|body| (new.id.to_string(), body)),
+            is_gone: false,
         }
     }
 
@@ -269,6 +275,11 @@ impl Run {
             match told {
                 Ok(update) => break (asked_at, update),
                 Err(why) if self.again(tries, &why).await? => {}
+                Err(why) if why.is_gone => {
+                    let mut gone = self.seen(candidate, asked_at, Map::new());
+                    gone.is_gone = true;
+                    return Ok(Some(gone));
+                }
                 Err(_) => return Ok(None),
             }
         };
@@ -279,20 +290,29 @@ impl Run {
                 .and_then(|x_id| directory.id_of(Kind::Agent, self.integration.id, x_id));
             update.insert("agent_id".to_owned(), json!(agent_id));
         }
-        Ok(Some(Seen {
+        Ok(Some(self.seen(candidate, asked_at, update)))
+    }
+
+    fn seen(
+        &self,
+        candidate: &Candidate,
+        asked_at: Timestamp,
+        update: Map<String, serde_json::Value>,
+    ) -> Seen {
+        Seen {
             kind: Kind::Prospect,
             x_id: candidate.x_id.clone(),
             asked_at,
             update,
             add: Vec::new(),
             create: None,
-        }))
+            is_gone: false,
+        }
     }
 
     /// Whether a question that brought nothing is to be put again, once the time for that has come. If not, it is noted why.
     async fn again(&mut self, tries: u32, why: &NotTold) -> Result<bool, Stop> {
         if why.is_gone {
-            self.tally.missing += 1;
             return Ok(false);
         }
         let retry_after_ms = why.retry_after_ms.unwrap_or(0);
@@ -346,6 +366,7 @@ impl Run {
         self.tally.seen += done.seen;
         self.tally.created += done.created;
         self.tally.changed += done.changed;
+        self.tally.missing += done.missing;
         Ok(())
     }
 

@@ -184,23 +184,25 @@ async fn told(app: &App, vendor: Vendor, question: &Checked) -> Result<Availabil
         .availability_fetch(&target, &question.community.x_id, question.appointment_type)
         .await
         .map(|times| Availability::of(times, &question.community, asked_at));
-    let kept_ms = if answer.is_ok() {
-        KEPT_MS
-    } else {
-        TROUBLE_KEPT_MS
+    let kept_ms = match &answer {
+        Ok(_) => KEPT_MS,
+        Err(why) => i64::from(retry_after_s(why)) * 1_000,
     };
     *kept = Some((app.clock.now().plus_millis(kept_ms), answer.clone()));
     answer.map_err(|why| trouble(&why))
 }
 
+/// When the vendor may be asked again: when it said so, within bounds.
+fn retry_after_s(why: &NotTold) -> u32 {
+    let asked_ms = why.retry_after_ms.unwrap_or(0).max(TROUBLE_KEPT_MS as u64);
+    u32::try_from(asked_ms.div_ceil(1_000)).map_or(RETRY_AFTER_MAX_S, |seconds| {
+        seconds.clamp(1, RETRY_AFTER_MAX_S)
+    })
+}
+
 fn trouble(why: &NotTold) -> Error {
-    let retry_after_s = why
-        .retry_after_ms
-        .and_then(|ms| u32::try_from(ms.div_ceil(1_000)).ok())
-        .map(|seconds| seconds.clamp(1, RETRY_AFTER_MAX_S));
-    let error = Error::unavailable(format!("{}. Ask again in a moment", why.error));
     Error {
-        retry_after_s: retry_after_s.or(error.retry_after_s),
-        ..error
+        retry_after_s: Some(retry_after_s(why)),
+        ..Error::unavailable(format!("{}. Ask again in a moment", why.error))
     }
 }

@@ -376,6 +376,12 @@ fn issue(kind: &ValidationErrorKind, instance: &Value, mut path: Vec<Step>) -> I
             format!("String must contain at most {limit} character(s)"),
             json!({ "maximum": limit, "type": "string", "inclusive": true, "exact": false }),
         ),
+        ValidationErrorKind::MaxItems { limit } => Issue::new(
+            "too_big",
+            path,
+            format!("Array must contain at most {limit} element(s)"),
+            json!({ "maximum": limit, "type": "array", "inclusive": true, "exact": false }),
+        ),
         ValidationErrorKind::Enum { options } => {
             let options: Vec<&Value> = options
                 .as_array()

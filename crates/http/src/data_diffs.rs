@@ -82,9 +82,9 @@ pub async fn data_diffs_list(
     let mut given = Parameters::of(&uri);
     let models: Vec<(&str, Kind)> = Kind::ALL.iter().map(|kind| (kind.model(), *kind)).collect();
     let query = DiffQuery {
-        offset: given.number("offset", i64::MAX as u64).unwrap_or(0),
+        offset: given.number("offset", 0..=i64::MAX as u64).unwrap_or(0),
         limit: given
-            .number("limit", DIFF_LIMIT_MAX)
+            .number("limit", 0..=DIFF_LIMIT_MAX)
             .unwrap_or(DIFF_LIMIT_DEFAULT),
         integration_id: given.text("integration_id").as_deref().map(of_integration),
         record_id: given.text("record_id"),

@@ -196,10 +196,10 @@ async fn asked(app: &App, scope: &Scope, kind: Kind, uri: &Uri) -> Result<Query,
     let directory = app.live.get();
     let mut given = Parameters::of(uri);
     let mut query = Query::new(kind, LIMIT_DEFAULT);
-    if let Some(limit) = given.number("limit", LIMIT_MAX) {
+    if let Some(limit) = given.number("limit", 0..=LIMIT_MAX) {
         query.limit = limit;
     }
-    let offset = given.number("offset", i64::MAX as u64);
+    let offset = given.number("offset", 0..=i64::MAX as u64);
     if let Some(text) = given.text("order-by") {
         match order(kind, &text) {
             Ok(order) => query.order = order,

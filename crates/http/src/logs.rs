@@ -85,14 +85,8 @@ pub struct LogLine {
 
 fn log_query(uri: &Uri, now: Timestamp) -> Result<LogQuery, Error> {
     let mut given = Parameters::of(uri);
-    let offset = given.number("offset", i64::MAX as u64).unwrap_or(0);
-    let limit = given.number("limit", LOG_LIMIT_MAX);
-    if limit == Some(0) {
-        given.refuse(
-            "limit",
-            format!("limit is a whole number from 1 to {LOG_LIMIT_MAX}"),
-        );
-    }
+    let offset = given.number("offset", 0..=i64::MAX as u64).unwrap_or(0);
+    let limit = given.number("limit", 1..=LOG_LIMIT_MAX);
     let range = given.word("time_range", &TIME_RANGES);
     let integration = given.text("integration_id");
     let statuses: Vec<(&str, WriteStatus)> = WriteStatus::ALL

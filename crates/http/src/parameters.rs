@@ -2,7 +2,7 @@
 //!
 //! Guarantee: every wrong parameter is reported in one answer, each with what would be right; none is passed over.
 
-use std::{collections::BTreeMap, fmt::Display, str::FromStr};
+use std::{collections::BTreeMap, fmt::Display, ops::RangeInclusive, str::FromStr};
 
 use axum::http::Uri;
 use model::{Issue, Timestamp, issue::cut};
@@ -58,12 +58,16 @@ impl Parameters {
         Some(value)
     }
 
-    /// A whole number from 0 to `most`.
-    pub fn number(&mut self, name: &str, most: u64) -> Option<u64> {
+    /// A whole number within bounds.
+    pub fn number(&mut self, name: &str, within: RangeInclusive<u64>) -> Option<u64> {
         let text = self.text(name)?;
-        let number = text.parse().ok().filter(|number| *number <= most);
+        let number = text.parse().ok().filter(|number| within.contains(number));
         if number.is_none() {
-            self.refuse(name, format!("{name} is a whole number from 0 to {most}"));
+            let (least, most) = (within.start(), within.end());
+            self.refuse(
+                name,
+                format!("{name} is a whole number from {least} to {most}"),
+            );
         }
         number
     }

@@ -130,9 +130,29 @@ pub(crate) async fn prepare_update(
 }
 
 /// A prospect that the vendor has confirmed, as writes about it need it.
+///
+/// # Errors
+/// 409 when the vendor does not have it any more, and as the store's.
 pub(crate) async fn known(app: &App, scope: &Scope, id: &str) -> Result<Option<Known>, Error> {
-    let found = app.store.record_find(scope, Kind::Prospect, id).await?;
-    Ok(found.as_ref().and_then(Known::of))
+    let Some(found) = app.store.record_find(scope, Kind::Prospect, id).await? else {
+        return Ok(None);
+    };
+    if let Some(vanished_at) = found.body["vanished_at"].as_str() {
+        return Err(Error::conflict(format!(
+            "The vendor no longer has the guest card of this prospect; that was seen at {vanished_at}. Create the prospect again, or have the integration synchronised if the card is back"
+        )));
+    }
+    if found.body["is_deleted"] == true {
+        return Err(Error::conflict(
+            "The vendor has shown the guest card of this prospect as merged or deleted. Write to the prospect that it was merged into (GET /crm/v1/prospects?email_1=...), or have the integration synchronised if the card is back",
+        ));
+    }
+    Ok(Known::of(&found))
+}
+
+/// Whether the vendor would find a record's card.
+fn is_there(record: &Record) -> bool {
+    record.body["vanished_at"].is_null() && record.body["is_deleted"] != true
 }
 
 /// Why there is no prospect under `id`: most often since somebody sent the id of the write that is to make it.
@@ -197,7 +217,8 @@ async fn leave_no_doubt(app: &App, scope: &Scope, change: &mut CheckedUpdate) ->
     let mut shared = Vec::new();
     for (name, value, changes) in email.into_iter().chain(phone) {
         let all = having(app, scope, &change.community, (name, &value)).await?;
-        let Some(other) = all.into_iter().find(|row| row.id != change.known.id) else {
+        let mut others = all.into_iter().filter(is_there);
+        let Some(other) = others.find(|row| row.id != change.known.id) else {
             continue;
         };
         if changes {

@@ -169,6 +169,8 @@ const PROSPECT_FILTERS: &[Filter] = &[
     PHONE,
     STATUS,
     Filter::of_vendor("x_agent_id"),
+    Filter::wide("is_deleted"),
+    Filter::wide("not_prospect"),
 ];
 const EVENT_FILTERS: &[Filter] = &[
     COMMUNITY,
@@ -236,7 +238,11 @@ impl Filter {
 
     /// The values that `body` has for it, in their normal form.
     pub fn values(&self, body: &Value) -> Vec<String> {
-        let one = |value: &Value| value.as_str().map(|text| self.normal(text));
+        let one = |value: &Value| match value {
+            Value::String(text) => Some(self.normal(text)),
+            Value::Bool(flag) => Some(flag.to_string()),
+            _ => None,
+        };
         match &body[self.member] {
             Value::Array(many) => many.iter().filter_map(one).collect(),
             value => one(value).into_iter().collect(),

@@ -124,6 +124,19 @@ fn a_time_that_cannot_be_is_refused_here_or_by_the_vendor() {
         assert_eq!(issues.len(), 1, "{issues:?}");
         assert_eq!(issues[0]["path"], json!(["appointment_date"]));
     }
+    for (date, time) in [
+        ("9999-12-31", "14:00:00"),
+        ("9999-12-30", "23:59:59"),
+        ("2027-02-30", "14:00:00"),
+    ] {
+        let beyond = with(
+            &past,
+            json!({ "appointment_date": date, "appointment_time": time }),
+        );
+        let issues = caller.send("POST", BOOK, &beyond).issues();
+        assert_eq!(issues.len(), 1, "{issues:?}");
+        assert_eq!(issues[0]["path"], json!(["appointment_date"]));
+    }
     let day = now.as_micros() / 1_000 / DAY_MS + 10;
     let at_night = midnight(day).plus_millis((3 + PHOENIX_H) * HOUR_MS);
     let at_night = tour(&stage, "Saguaro Flats", at_night, "night@mail.example.com");

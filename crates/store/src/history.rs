@@ -107,6 +107,8 @@ pub struct Seen {
     pub add: Vec<(String, String)>,
     /// Id and body of the record should it be new; without them, one that is not known is passed over.
     pub create: Option<(String, Value)>,
+    /// Whether the vendor has no such thing any more: the record then stays as it was last seen, and is marked.
+    pub is_gone: bool,
 }
 
 /// A record to be looked at again.

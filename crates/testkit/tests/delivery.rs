@@ -188,3 +188,32 @@ async fn a_row_that_cannot_be_read_ends_and_stops_nothing_behind_it() -> Outcome
     );
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_absurd_wait_that_the_vendor_asks_for_holds_up_one_write_and_not_all() -> Outcome {
+    let app = TestApp::start(1).await?;
+    app.vendors[0].sandbox.add_fault(Fault {
+        status: Some(429),
+        retry_after_s: Some(86_400),
+        times: Some(1),
+        matches: connectors::knock::sandbox::FaultMatch {
+            path: Some("/prospect".to_owned()),
+            ..Default::default()
+        },
+        ..Fault::new(FaultKind::Status)
+    });
+    let first = app.prospect_create(0, "first@example.com").await?;
+    app.until("the first was tried", async || {
+        Ok((app.write_status(&first).await?["attempts"] == 1).then_some(()))
+    })
+    .await?;
+    let others = app.prospect_create(0, "other@example.com").await?;
+    check(
+        &app.ended_within(&others, MINUTE_MS, 10).await?,
+        "SUCCESS",
+        "",
+    );
+    assert_eq!(app.write_status(&first).await?["write_status"], "PENDING");
+    check(&app.ended_within(&first, HOUR_MS, 30).await?, "SUCCESS", "");
+    Ok(())
+}

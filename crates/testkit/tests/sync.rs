@@ -284,3 +284,48 @@ async fn a_run_that_was_broken_off_is_told_and_made_up_for() -> Outcome {
     );
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_card_that_is_gone_takes_no_writes_and_stands_in_nobodys_way() -> Outcome {
+    let app = TestApp::start(1).await?;
+    ended(&app, 1).await?;
+    let id = |one: &Value| one["id"].as_str().unwrap_or_default().to_owned();
+    let path = |one: &Value| format!("/crm/v1/prospects/knock/{}", id(one));
+    let change = || Some(json!({ "last_name": "King" }));
+    let mut runs = 1;
+    for (method, body, words) in [
+        ("DELETE", Value::Null, "no longer has"),
+        (
+            "POST",
+            json!({ "isDeleted": true, "email": "elsewhere@example.com" }),
+            "merged or deleted",
+        ),
+    ] {
+        let email = format!("{}@example.com", method.to_lowercase());
+        let old = prospect(&app, &email).await?;
+        let card = format!("/prospects/{}", old["x_id"].as_str().unwrap_or_default());
+        at_the_vendor(&app, method, &card, body).await?;
+        app.clock.advance_ms(MINUTE_MS);
+        ask_for_one(&app).await?;
+        runs += 1;
+        ended(&app, runs).await?;
+        let (status, answer) = app.send("PUT", &path(&old), change()).await?;
+        assert_eq!(status, 409, "{answer}");
+        assert!(
+            answer["error"]["message"]
+                .as_str()
+                .is_some_and(|why| why.contains(words)),
+            "{answer}"
+        );
+        // The person comes again: a new card, which can be changed.
+        let new = prospect(&app, &email).await?;
+        assert_ne!(id(&new), id(&old));
+        let (status, answer) = app.send("PUT", &path(&new), change()).await?;
+        assert_eq!(status, 200, "{answer}");
+        let job_id = answer["meta"]["job_id"].as_str().unwrap_or_default();
+        assert_eq!(app.ended(job_id).await?["outcome"], "UPDATED");
+    }
+    let deleted = get(&app, "/crm/v1/prospects?is_deleted=true").await?;
+    assert_eq!(deleted.as_array().map(Vec::len), Some(1));
+    Ok(())
+}

@@ -250,3 +250,46 @@ pub async fn a_write_about_something_else_reaches_the_prospect_that_it_touches<B
     assert_eq!(tour.body["prospect_id"], second.id.as_str());
     Ok(())
 }
+
+pub async fn an_odd_answer_is_told_and_harms_no_other_record<B: Backend>(backend: B) -> Verdicts {
+    let world = World::new(backend).await?;
+    let create = |seconds: i64, community: &str, name: &str| {
+        let mut write = world.write(world.here, at(seconds), &[]);
+        let body = json!({ "community_id": community, "first_name": name });
+        write.confirmed.create = body.clone();
+        write.confirmed.update = body;
+        write
+    };
+    let (_, id) = confirm(&world, create(0, "c1", "Ada"), Some("x1"), at(0)).await?;
+    let (job_id, _) = confirm(&world, create(1, "c2", "Eve"), Some("x1"), at(1)).await?;
+    let found = world.find(job_id).await?;
+    assert_eq!(found.status, WriteStatus::PartialSuccess);
+    assert!(found.errors[0].contains("another community") && found.errors[0].contains(&id));
+    assert_eq!(
+        world.prospect(&id).await?.first_name.as_deref(),
+        Some("Ada")
+    );
+
+    let merged = crate::history::Seen {
+        kind: Kind::Prospect,
+        x_id: "x1".to_owned(),
+        asked_at: at(9),
+        update: serde_json::Map::from_iter([("is_deleted".to_owned(), json!(true))]),
+        add: Vec::new(),
+        create: None,
+        is_gone: false,
+    };
+    world
+        .store
+        .sync_record(world.here, job_id, vec![merged], at(2))
+        .await?;
+    let (job_id, _) = confirm(&world, create(3, "c1", "Ada"), Some("x1"), at(3)).await?;
+    let found = world.find(job_id).await?;
+    assert_eq!(found.status, WriteStatus::PartialSuccess);
+    assert!(
+        found.errors[0].contains("merged or deleted"),
+        "{:?}",
+        found.errors
+    );
+    Ok(())
+}

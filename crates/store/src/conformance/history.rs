@@ -23,6 +23,7 @@ fn seen(x_id: &str, update: Value, create: Option<(String, Value)>) -> Seen {
         },
         add: Vec::new(),
         create,
+        is_gone: false,
     }
 }
 
@@ -155,6 +156,42 @@ pub async fn what_was_seen_is_stored_with_its_diff<B: Backend>(backend: B) -> Ve
         page.rows[0].body["community_ids"],
         json!(["com_a", "com_b"])
     );
+    Ok(())
+}
+
+pub async fn what_is_gone_at_the_vendor_is_marked_and_stays<B: Backend>(backend: B) -> Verdicts {
+    let world = World::new(backend).await?;
+    let (store, job_id) = (&world.store, JobId::new(at(0), &*world.entropy));
+    let id = Kind::Prospect.new_id(at(0), &*world.entropy);
+    let new = (id.clone(), json!({ "status": "New" }));
+    let first = vec![seen("x1", json!({}), Some(new))];
+    store.sync_record(world.here, job_id, first, at(1)).await?;
+    let mut gone = seen("x1", json!({}), None);
+    gone.is_gone = true;
+    for n in 2..4 {
+        let tally = store
+            .sync_record(world.here, job_id, vec![gone.clone()], at(n))
+            .await?;
+        assert_eq!((tally.missing, tally.seen, tally.changed), (1, 0, 0));
+    }
+    let marked = world.prospect(&id).await?;
+    assert_eq!(
+        marked.vanished_at,
+        Some(at(2).to_string()),
+        "when it was first missed"
+    );
+    assert_eq!(
+        (marked.status.as_deref(), marked.last_seen),
+        (Some("New"), at(1).to_string())
+    );
+    let back = vec![seen("x1", json!({ "status": "New" }), None)];
+    store.sync_record(world.here, job_id, back, at(5)).await?;
+    let back = world.prospect(&id).await?;
+    assert_eq!(
+        (back.vanished_at, back.last_seen),
+        (None, at(5).to_string())
+    );
+    assert_eq!(store.diffs_list(&world.all, &ALL).await?.total, Some(2));
     Ok(())
 }
 

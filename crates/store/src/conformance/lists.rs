@@ -37,6 +37,7 @@ impl<B: Backend> World<B> {
             },
             add: Vec::new(),
             create: Some((kind.new_id(at(0), &*self.entropy), body)),
+            is_gone: false,
         }
     }
 

@@ -104,7 +104,9 @@ macro_rules! conformance_tests {
             confirmation::a_write_about_something_else_reaches_the_prospect_that_it_touches
             history::what_was_seen_is_stored_with_its_diff
             history::a_record_that_changed_after_the_vendor_was_asked_stays
+            history::what_is_gone_at_the_vendor_is_marked_and_stays
             history::a_run_is_due_begun_and_ended
+            confirmation::an_odd_answer_is_told_and_harms_no_other_record
             history::a_run_that_was_cut_off_is_ended_and_due_again
             history::candidates_are_the_newest_and_the_stalest
             history::the_log_of_writes_is_filtered_by_all_that_it_offers

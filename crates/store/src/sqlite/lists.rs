@@ -23,14 +23,12 @@ pub(super) fn list(
     };
     let mut rows = plan.rows(connection)?;
     let asked = usize::try_from(query.limit).unwrap_or(usize::MAX);
-    let one_more = rows.len() > asked;
+    let has_more = rows.len() > asked;
     rows.truncate(asked);
     let total = match query.from {
         From::Offset(_) => Some(plan.total(connection)?),
         From::Row(_) => None,
     };
-    // A page of no rows has nothing to go on from.
-    let has_more = one_more && asked > 0;
     Ok(Page {
         rows,
         total,
@@ -136,6 +134,7 @@ mod tests {
                 asked_at: START,
                 update: serde_json::Map::new(),
                 add: Vec::new(),
+                is_gone: false,
                 create: Some((
                     Kind::Prospect.new_id(START, &*entropy),
                     json!({

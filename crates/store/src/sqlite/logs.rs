@@ -276,7 +276,7 @@ pub(super) fn diffs(
             })
         })
         .collect::<Result<_, Error>>()?;
-    let has_more = !rows.is_empty() && query.offset.saturating_add(rows.len() as u64) < total;
+    let has_more = query.offset.saturating_add(rows.len() as u64) < total;
     Ok(Page {
         rows,
         total: Some(total),

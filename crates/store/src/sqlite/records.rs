@@ -183,10 +183,7 @@ pub(super) fn change(
             .map_err(database)?;
         return Ok(false);
     }
-    let mut body = stored.body.clone();
-    if let Value::Object(body) = &mut body {
-        body.extend(new.clone());
-    }
+    let body = laid_over(&stored.body, &new);
     connection
         .prepare_cached(
             "UPDATE records SET body = ?2, updated_at = ?3, last_seen = ?3 WHERE seq = ?1",
@@ -194,13 +191,54 @@ pub(super) fn change(
         .and_then(|mut sql| sql.execute(params![stored.seq, body.to_string(), at.as_micros()]))
         .map_err(database)?;
     terms::follow(connection, subject_of(stored), &stored.body, &body)?;
+    keep_diff(connection, stored, &new, &previous, job_id, at)?;
+    Ok(true)
+}
+
+fn laid_over(body: &Value, update: &Map<String, Value>) -> Value {
+    let mut body = body.clone();
+    if let Value::Object(body) = &mut body {
+        body.extend(update.clone());
+    }
+    body
+}
+
+fn keep_diff(
+    connection: &Connection,
+    stored: &Stored,
+    new: &Map<String, Value>,
+    previous: &Map<String, Value>,
+    job_id: &str,
+    at: Timestamp,
+) -> Result<(), Error> {
     connection
         .prepare_cached("INSERT INTO diffs (at, lane, kind, record_id, job_id, diff) VALUES (?1, ?2, ?3, ?4, ?5, ?6)")
         .and_then(|mut sql| {
             let diff = json!({ "new": new, "previous": previous }).to_string();
             sql.execute(params![at.as_micros(), stored.lane, stored.kind.word(), stored.id, job_id, diff])
         })
+        .map(drop)
+        .map_err(database)
+}
+
+/// Marks a record that the vendor does not have any more; it stays as it was last seen. `true` when that is news.
+pub(super) fn vanish(
+    connection: &Connection,
+    stored: &Stored,
+    job_id: &str,
+    at: Timestamp,
+) -> Result<bool, Error> {
+    if !stored.body["vanished_at"].is_null() {
+        return Ok(false);
+    }
+    let new = as_object(json!({ "vanished_at": at }));
+    let body = laid_over(&stored.body, &new);
+    connection
+        .prepare_cached("UPDATE records SET body = ?2, updated_at = ?3 WHERE seq = ?1")
+        .and_then(|mut sql| sql.execute(params![stored.seq, body.to_string(), at.as_micros()]))
         .map_err(database)?;
+    let previous = as_object(json!({ "vanished_at": null }));
+    keep_diff(connection, stored, &new, &previous, job_id, at)?;
     Ok(true)
 }
 
@@ -267,9 +305,17 @@ pub(super) fn confirm(
             }
         }
     }
+    let mut errors = Vec::new();
+    if let Some(known) = &known {
+        errors.extend(odd(asked.operation, known, &confirmed.create));
+    }
     let (id, is_new, is_changed) = match known {
+        Some(known) if is_elsewhere(&known, &confirmed.create) => (known.id, false, false),
         Some(known) => {
-            let update = as_object(confirmed.update);
+            let mut update = as_object(confirmed.update);
+            if !known.body["vanished_at"].is_null() {
+                update.insert("vanished_at".to_owned(), Value::Null);
+            }
             let is_changed = change(connection, &known, &update, &asked.job_id, at)?;
             (known.id, false, is_changed)
         }
@@ -291,7 +337,6 @@ pub(super) fn confirm(
     } else {
         Outcome::Matched
     };
-    let mut errors = Vec::new();
     let outcome = match asked.operation {
         Operation::ProspectCreate | Operation::EventCreate => plain,
         Operation::ListingCreate if is_new => plain,
@@ -328,6 +373,26 @@ pub(super) fn confirm(
     })
 }
 
+/// Whether a record is of another community than what was confirmed.
+fn is_elsewhere(known: &Stored, confirmed: &Value) -> bool {
+    let (held, sent) = (&known.body["community_id"], &confirmed["community_id"]);
+    !held.is_null() && !sent.is_null() && held != sent
+}
+
+/// What is odd about the record that the vendor answered with.
+fn odd(operation: Operation, known: &Stored, confirmed: &Value) -> Option<String> {
+    let id = &known.id;
+    if is_elsewhere(known, confirmed) {
+        return Some(format!(
+            "The vendor answered with the id of a record of another community, {id}, which was left as it is. Look it up at the vendor"
+        ));
+    }
+    let is_dead = operation.kind() == Kind::Prospect && known.body["is_deleted"] == true;
+    is_dead.then(|| {
+        format!("The vendor put it on a record that it has shown as merged or deleted: {id}. Look it up at the vendor")
+    })
+}
+
 /// Marks the upcoming appointments that appointment `id` took the place of. `true` when there are any.
 fn give_way(
     connection: &Connection,
@@ -345,7 +410,10 @@ fn give_way(
                 .as_str()
                 .and_then(|text| Timestamp::parse(text).ok());
             let is_upcoming = starts_at.is_some_and(|starts_at| starts_at > at);
-            if is_upcoming && earlier.body["status"] == create["status"] {
+            // Two prospects that are known may share a contact; their tours are two.
+            let (theirs, ours) = (&earlier.body["prospect_id"], &create["prospect_id"]);
+            let is_anothers = !theirs.is_null() && !ours.is_null() && theirs != ours;
+            if is_upcoming && !is_anothers && earlier.body["status"] == create["status"] {
                 let update = as_object(json!({ "status": "REPLACED", "replaced_by": id }));
                 any |= change(connection, earlier, &update, job_id, at)?;
             }

@@ -148,8 +148,15 @@ pub(super) fn record(
         let at = stamp::next(connection, now)?;
         let known = records::by_x_id(connection, lane, one.kind, &one.x_id)?;
         let is_news = match (&known, &one.create) {
+            (Some(stored), _) if one.is_gone => {
+                tally.missing += 1;
+                records::vanish(connection, stored, &job_id, at)?
+            }
             (Some(stored), _) => {
                 let mut update = one.update.clone();
+                if !stored.body["vanished_at"].is_null() {
+                    update.insert("vanished_at".to_owned(), Value::Null);
+                }
                 for (member, value) in &one.add {
                     let mut list = match &stored.body[member] {
                         Value::Array(list) => list.clone(),

@@ -1,6 +1,6 @@
 //! Our resources in Knock's words, a file a resource.
 //!
-//! [`profile`] is what a guest card and a tour say of a person alike, [`body`] how a body is put together, [`order`] what must not overtake what.
+//! `profile` is what a guest card and a tour say of a person alike, `body` how a body is put together, `order` what must not overtake what.
 
 pub mod appointment;
 pub(super) mod body;

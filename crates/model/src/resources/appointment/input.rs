@@ -57,11 +57,11 @@ pub struct AppointmentCreate {
     #[schema(pattern = r"^\+?\d{1,50}$", example = "+12065550155")]
     pub phone_1: Option<String>,
     /// The first name.
-    #[schema(example = "Ada")]
+    #[schema(example = "Ada", max_length = 500)]
     pub first_name: Option<String>,
     /// The last name.
     #[serde(default)]
-    #[schema(required, min_length = 1, example = "Byron")]
+    #[schema(required, min_length = 1, example = "Byron", max_length = 500)]
     pub last_name: String,
     /// The move-in date: `YYYY-MM-DD`, or an ISO 8601 date-time, of which the calendar date counts, in the offset it is written in.
     #[schema(pattern = r"^\d{4}-\d{2}-\d{2}([Tt ]\S+)?$", example = "2027-03-01")]
@@ -87,10 +87,10 @@ pub struct AppointmentCreate {
     pub notes: Option<String>,
     /// The numbers of bedrooms wanted: 0 is a studio, 3 is three or more.
     #[serde(default, deserialize_with = "integer::list")]
-    #[schema(value_type = Option<Vec<Bedrooms>>, example = json!([1, 2]))]
+    #[schema(value_type = Option<Vec<Bedrooms>>, max_items = 100, example = json!([1, 2]))]
     pub desired_num_bedrooms: Option<Vec<i64>>,
     /// The pets that will live in the unit.
-    #[schema(example = json!(["CAT"]))]
+    #[schema(max_items = 100, example = json!(["CAT"]))]
     pub pets: Option<Vec<String>>,
     /// How the prospect first got in touch.
     #[schema(example = "INTERNET")]

@@ -143,11 +143,14 @@ fn starts_at(
         return None;
     }
     let time = input.appointment_time.parse::<Time>().ok()?;
-    let starts_at = date
-        .to_datetime(time)
-        .to_zoned_datetime(TimeZone::UTC)
-        .ok()
-        .map(|at| Timestamp::from_micros(at.timestamp().as_microsecond()))?;
+    let Ok(starts_at) = date.to_datetime(time).to_zoned_datetime(TimeZone::UTC) else {
+        checks.refuse(
+            "appointment_date",
+            "The tour would begin beyond the end of the calendar",
+        );
+        return None;
+    };
+    let starts_at = Timestamp::from_micros(starts_at.timestamp().as_microsecond());
     if starts_at <= now {
         checks.refuse(
             "appointment_date",

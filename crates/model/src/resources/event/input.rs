@@ -80,13 +80,13 @@ pub struct EventCreate {
     #[schema(format = DateTime, example = "2027-03-01T14:30:00Z")]
     pub event_datetime: Option<String>,
     /// What was said or noted. Required for SMS, CHAT and ACTIVITY.
-    #[schema(example = "Asked for a floor plan")]
+    #[schema(example = "Asked for a floor plan", max_length = 10000)]
     pub notes: Option<String>,
     /// The email's subject. Required for EMAIL.
-    #[schema(example = "Your tour")]
+    #[schema(example = "Your tour", max_length = 1000)]
     pub email_subject: Option<String>,
     /// The email's text. Required for EMAIL.
-    #[schema(example = "We look forward to seeing you.")]
+    #[schema(example = "We look forward to seeing you.", max_length = 100000)]
     pub email_body: Option<String>,
     /// How the call ended. Required for CALL.
     #[schema(example = "ANSWERED")]

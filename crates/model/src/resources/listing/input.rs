@@ -30,7 +30,12 @@ pub struct ListingCreate {
     pub community_id: String,
     /// Its title.
     #[serde(default)]
-    #[schema(required, min_length = 1, example = "Two bedrooms by the harbor")]
+    #[schema(
+        required,
+        min_length = 1,
+        max_length = 500,
+        example = "Two bedrooms by the harbor"
+    )]
     pub title: String,
     /// Where it is: a Craigslist listing, whose address ends with `.html`.
     #[serde(default)]

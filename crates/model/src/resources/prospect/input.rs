@@ -65,22 +65,22 @@ pub struct ProspectCreate {
     #[schema(example = "(206) 555-0155")]
     pub phone_1: Option<String>,
     /// The first name.
-    #[schema(example = "Ada")]
+    #[schema(example = "Ada", max_length = 500)]
     pub first_name: Option<String>,
     /// The last name.
-    #[schema(example = "Byron")]
+    #[schema(example = "Byron", max_length = 500)]
     pub last_name: Option<String>,
     /// The first address line.
-    #[schema(example = "12 St James Square")]
+    #[schema(example = "12 St James Square", max_length = 500)]
     pub address_1: Option<String>,
     /// The city.
-    #[schema(example = "Seattle")]
+    #[schema(example = "Seattle", max_length = 500)]
     pub city: Option<String>,
     /// The state.
     #[schema(example = "WA")]
     pub state: Option<String>,
     /// The zip code.
-    #[schema(example = "98101")]
+    #[schema(example = "98101", max_length = 100)]
     pub zip: Option<String>,
     /// The move-in date: `YYYY-MM-DD`, or an ISO 8601 date-time, of which the calendar date counts, in the offset it is written in.
     #[schema(pattern = r"^\d{4}-\d{2}-\d{2}([Tt ]\S+)?$", example = "2027-03-01")]
@@ -109,10 +109,10 @@ pub struct ProspectCreate {
     pub notes: Option<String>,
     /// The numbers of bedrooms wanted: 0 is a studio, 3 is three or more.
     #[serde(default, deserialize_with = "integer::list")]
-    #[schema(value_type = Option<Vec<Bedrooms>>, example = json!([1, 2]))]
+    #[schema(value_type = Option<Vec<Bedrooms>>, max_items = 100, example = json!([1, 2]))]
     pub desired_num_bedrooms: Option<Vec<i64>>,
     /// The pets that will live in the unit.
-    #[schema(example = json!(["CAT"]))]
+    #[schema(max_items = 100, example = json!(["CAT"]))]
     pub pets: Option<Vec<String>>,
     /// Whether Knock's automated messages may go to the prospect. You must hold the person's consent.
     #[schema(default = true, example = true)]

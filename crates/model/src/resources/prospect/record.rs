@@ -64,6 +64,9 @@ resource! {
         status: Option<String>,
         /// Whether the vendor has deleted or merged it; `null` until the vendor has said.
         is_deleted: Option<bool>,
+        /// When the vendor was first found not to have it any more; `null` while it has it.
+        #[schema(format = DateTime)]
+        vanished_at: Option<String>,
         /// Whether the vendor says it is no prospect; `null` until the vendor has said.
         not_prospect: Option<bool>,
         /// Whether the person agreed to text messages; `null` until the vendor has said.

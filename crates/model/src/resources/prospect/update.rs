@@ -27,10 +27,10 @@ pub struct ProspectUpdate {
     #[schema(example = "(206) 555-0155")]
     pub phone_1: Option<String>,
     /// The first name.
-    #[schema(example = "Ada")]
+    #[schema(example = "Ada", max_length = 500)]
     pub first_name: Option<String>,
     /// The last name.
-    #[schema(example = "Byron")]
+    #[schema(example = "Byron", max_length = 500)]
     pub last_name: Option<String>,
     /// The move-in date: `YYYY-MM-DD`, or an ISO 8601 date-time, of which the calendar date counts, in the offset it is written in.
     #[schema(pattern = r"^\d{4}-\d{2}-\d{2}([Tt ]\S+)?$", example = "2027-03-01")]
@@ -53,6 +53,6 @@ pub struct ProspectUpdate {
     pub rent_maximum_in_cents: Option<i64>,
     /// The numbers of bedrooms wanted: 0 is a studio, 3 is three or more.
     #[serde(default, deserialize_with = "integer::list")]
-    #[schema(value_type = Option<Vec<Bedrooms>>, example = json!([1, 2]))]
+    #[schema(value_type = Option<Vec<Bedrooms>>, max_items = 100, example = json!([1, 2]))]
     pub desired_num_bedrooms: Option<Vec<i64>>,
 }

@@ -171,6 +171,7 @@ fn shown(number: u64, update: Map<String, Value>) -> Seen {
         update,
         add: Vec::new(),
         create: None,
+        is_gone: false,
     }
 }
 
