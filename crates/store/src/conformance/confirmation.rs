@@ -209,16 +209,17 @@ pub async fn a_write_about_something_else_reaches_the_prospect_that_it_touches<B
     backend: B,
 ) -> Verdicts {
     let world = World::new(backend).await?;
-    for (n, x_id, email, phone) in [
-        (0, "x1", "a@example.com", "+12065550111"),
-        (1, "x2", "b@example.com", "+12065550122"),
+    for (n, x_id, email, phone, is_deleted) in [
+        (0, "x0", "b@example.com", "+12065550100", true),
+        (0, "x1", "a@example.com", "+12065550111", false),
+        (1, "x2", "b@example.com", "+12065550122", false),
     ] {
         let mut write = world.write(world.here, at(n), &[]);
-        let body = json!({ "community_id": "c1", "email_1": email, "phone_1": phone });
+        let body = json!({ "community_id": "c1", "email_1": email, "phone_1": phone, "is_deleted": is_deleted });
         write.confirmed.create = body;
         confirm(&world, write, Some(x_id), at(n)).await?;
     }
-    // The first of the contacts that anybody has decides: the email is the second's, the phone the first's.
+    // The first of the contacts that anybody has decides: the email is the last one's, the phone another's. Who was merged is not met.
     let mut write = world.write(world.here, at(2), &[]);
     write.operation = Operation::AppointmentCreate;
     write.confirmed.create = json!({ "community_id": "c1", "status": "CONFIRMED" });
@@ -234,9 +235,10 @@ pub async fn a_write_about_something_else_reaches_the_prospect_that_it_touches<B
         .store
         .records_list(&world.all, &listed(Kind::Prospect, 0, 10))
         .await?;
-    let [second, first] = &page.rows[..] else {
-        return Err("two prospects".into());
+    let [second, first, merged] = &page.rows[..] else {
+        return Err("three prospects".into());
     };
+    assert_eq!(merged.body["phone_1"], "+12065550100");
     assert_eq!(second.body["phone_1"], "+12065550111");
     assert!(
         first.updated_at < second.updated_at,

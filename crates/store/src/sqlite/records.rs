@@ -464,7 +464,10 @@ fn touch(
 ) -> Result<Option<String>, Error> {
     for by in &touched.by {
         let found = having(connection, Kind::Prospect, by, community_id)?;
-        if let Some(prospect) = found.into_iter().next() {
+        // What is gone at the vendor, or merged there, is not what it met.
+        let is_there =
+            |one: &Stored| one.body["vanished_at"].is_null() && one.body["is_deleted"] != true;
+        if let Some(prospect) = found.into_iter().find(is_there) {
             let update = as_object(touched.update.clone());
             change(connection, &prospect, &update, job_id, at)?;
             return Ok(Some(prospect.id));
