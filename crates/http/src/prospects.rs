@@ -4,7 +4,9 @@ use model::{
     JobId, Scope,
     directory::{Community, Vendor},
     record::{Kind, Record},
-    resources::prospect::{CheckedUpdate, Known, Prospect, ProspectCreate, ProspectUpdate, rules},
+    resources::prospect::{
+        CheckedUpdate, Known, Prospect, ProspectCreate, ProspectUpdate, is_there, rules,
+    },
     write::{NewWrite, Operation, WriteStatus},
 };
 use store::{Query, query::Equal};
@@ -150,11 +152,6 @@ pub(crate) async fn known(app: &App, scope: &Scope, id: &str) -> Result<Option<K
     Ok(Known::of(&found))
 }
 
-/// Whether the vendor would find a record's card.
-fn is_there(record: &Record) -> bool {
-    record.body["vanished_at"].is_null() && record.body["is_deleted"] != true
-}
-
 /// Why there is no prospect under `id`: most often since somebody sent the id of the write that is to make it.
 async fn none(app: &App, scope: &Scope, id: &str) -> Result<Error, Error> {
     let Ok(job_id) = id.parse::<JobId>() else {
@@ -217,7 +214,7 @@ async fn leave_no_doubt(app: &App, scope: &Scope, change: &mut CheckedUpdate) ->
     let mut shared = Vec::new();
     for (name, value, changes) in email.into_iter().chain(phone) {
         let all = having(app, scope, &change.community, (name, &value)).await?;
-        let mut others = all.into_iter().filter(is_there);
+        let mut others = all.into_iter().filter(|row| is_there(&row.body));
         let Some(other) = others.find(|row| row.id != change.known.id) else {
             continue;
         };

@@ -319,7 +319,7 @@ mod tests {
     use super::*;
 
     fn check(kind: Kind, name: &str, body: &Value, expect: &[&str]) {
-        let filter = kind.filters().iter().find(|one| one.name == name);
+        let filter = kind.filter(name);
         assert_eq!(
             filter.map(|one| one.values(body)).unwrap_or_default(),
             expect

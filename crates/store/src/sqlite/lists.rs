@@ -178,9 +178,8 @@ mod tests {
     }
 
     fn of(name: &str, value: &str) -> Equal {
-        let filter = Kind::Prospect.filters().iter().find(|one| one.name == name);
         Equal {
-            filter: *filter.unwrap(),
+            filter: *Kind::Prospect.filter(name).unwrap(),
             integration_id: None,
             value: value.to_owned(),
         }

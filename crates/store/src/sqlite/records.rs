@@ -5,6 +5,7 @@
 use model::{
     Scope, Timestamp,
     record::{Kind, Record},
+    resources::prospect::is_there,
     write::{Confirmed, Operation, Outcome, Touched},
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -103,14 +104,7 @@ pub(super) fn insert(connection: &Connection, new: &New<'_>, at: Timestamp) -> R
     connection
         .prepare_cached("INSERT INTO records (id, kind, lane, x_id, body, created_at, updated_at, last_seen) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, ?6)")
         .and_then(|mut sql| sql.execute(params![new.id, new.kind.word(), new.lane, new.x_id, new.body.to_string(), at.as_micros()]))
-        .map_err(|why| match why {
-            rusqlite::Error::SqliteFailure(why, _)
-                if why.extended_code == rusqlite::ffi::SQLITE_CONSTRAINT_UNIQUE =>
-            {
-                taken(new)
-            }
-            why => database(why),
-        })?;
+        .map_err(|why| refused(new, why))?;
     let subject = terms::Subject {
         seq: connection.last_insert_rowid(),
         kind: new.kind,
@@ -119,12 +113,20 @@ pub(super) fn insert(connection: &Connection, new: &New<'_>, at: Timestamp) -> R
     terms::enter(connection, subject, new.body)
 }
 
-fn taken(new: &New<'_>) -> Error {
-    let (kind, id) = (new.kind.word(), new.id);
-    let x_id = model::issue::cut(new.x_id.unwrap_or_default());
-    Error::Conflict(format!(
-        "the {kind} {id} has the vendor's id of another {kind}, {x_id}"
-    ))
+/// Why a record was not stored: in words for the caller, when the vendor's id is another record's.
+fn refused(new: &New<'_>, why: rusqlite::Error) -> Error {
+    match why {
+        rusqlite::Error::SqliteFailure(why, _)
+            if why.extended_code == rusqlite::ffi::SQLITE_CONSTRAINT_UNIQUE =>
+        {
+            let (kind, id) = (new.kind.word(), new.id);
+            let x_id = model::issue::cut(new.x_id.unwrap_or_default());
+            Error::Conflict(format!(
+                "the {kind} {id} has the vendor's id of another {kind}, {x_id}"
+            ))
+        }
+        why => database(why),
+    }
 }
 
 /// Puts another body, and perhaps another vendor's id, in the place of a record's own.
@@ -141,14 +143,7 @@ pub(super) fn replace(
         .and_then(|mut sql| {
             sql.execute(params![old.seq, new.x_id, new.body.to_string(), at.as_micros()])
         })
-        .map_err(|why| match why {
-            rusqlite::Error::SqliteFailure(why, _)
-                if why.extended_code == rusqlite::ffi::SQLITE_CONSTRAINT_UNIQUE =>
-            {
-                taken(new)
-            }
-            why => database(why),
-        })?;
+        .map_err(|why| refused(new, why))?;
     terms::follow(connection, subject_of(old), &old.body, new.body)
 }
 
@@ -465,9 +460,7 @@ fn touch(
     for by in &touched.by {
         let found = having(connection, Kind::Prospect, by, community_id)?;
         // What is gone at the vendor, or merged there, is not what it met.
-        let is_there =
-            |one: &Stored| one.body["vanished_at"].is_null() && one.body["is_deleted"] != true;
-        if let Some(prospect) = found.into_iter().find(is_there) {
+        if let Some(prospect) = found.into_iter().find(|one| is_there(&one.body)) {
             let update = as_object(touched.update.clone());
             change(connection, &prospect, &update, job_id, at)?;
             return Ok(Some(prospect.id));

@@ -10,5 +10,5 @@ pub mod update;
 
 pub use input::ProspectCreate;
 pub use record::Prospect;
-pub use rules::{Checked, CheckedUpdate, Known};
+pub use rules::{Checked, CheckedUpdate, Known, is_there};
 pub use update::ProspectUpdate;

@@ -108,6 +108,11 @@ pub struct Known {
     pub phone: Option<Phone>,
 }
 
+/// Whether the vendor would find the card of a prospect whose record has this body: whether it was not seen to be gone, or merged into another.
+pub fn is_there(body: &Value) -> bool {
+    body["vanished_at"].is_null() && body["is_deleted"] != true
+}
+
 impl Known {
     /// Reads it off a stored record; `None` when that lacks what a write needs.
     pub fn of(record: &Record) -> Option<Self> {
