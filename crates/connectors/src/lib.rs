@@ -2,7 +2,9 @@
 //!
 //! Guarantee: a connector makes one call and says how it ended. It never sleeps, repeats, or logs a body; what to do next is `delivery`'s.
 
+pub mod access;
 pub mod knock;
+pub mod reach;
 pub mod vendor_client;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -11,11 +13,14 @@ use async_trait::async_trait;
 use model::{
     Issue, Secret, Timestamp,
     directory::{Integration, Vendor},
+    key::System,
     resources::{appointment, event, listing, prospect},
     vocabulary::{Overrides, Vocabulary},
     write::{Block, Call, Class, Confirmed, Reply},
 };
 use serde_json::{Map, Value};
+
+use crate::reach::Reach;
 
 /// How one call ended.
 #[derive(Clone, Debug, PartialEq)]
@@ -85,6 +90,9 @@ pub trait Connector: Send + Sync + 'static {
     /// Which.
     fn vendor(&self) -> Vendor;
 
+    /// Where it is, unless an integration says otherwise.
+    fn base_url(&self, system: System) -> &'static str;
+
     /// Our words for its words, as in force.
     fn vocabulary(&self) -> &Vocabulary;
 
@@ -150,20 +158,24 @@ pub trait Connector: Send + Sync + 'static {
 #[derive(Clone)]
 pub struct Registry {
     connectors: BTreeMap<Vendor, Arc<dyn Connector>>,
+    reach: Reach,
 }
 
 impl Registry {
-    /// Every vendor, with an operator's changes to the vocabularies: a TOML text with a table a vendor, `[knock.pets]`.
+    /// Every vendor, with an operator's changes to the vocabularies: a TOML text with a table a vendor, `[knock.pets]`. They are called only within `reach`, or
+    /// where they are known to be themselves.
     ///
     /// # Errors
     /// In words, when the text is not TOML, names an unknown vendor or field, or the HTTP client cannot be made.
-    pub fn new(overrides: Option<&str>) -> Result<Self, String> {
+    pub fn new(overrides: Option<&str>, reach: &[String]) -> Result<Self, String> {
         let mut overrides: BTreeMap<String, Overrides> = match overrides {
             None => BTreeMap::new(),
             Some(text) => toml::from_str(text)
                 .map_err(|why| format!("the vocabulary file is not readable: {why}"))?,
         };
-        let client = vendor_client::VendorClient::new()?;
+        let own = knock::BASE_URLS.map(str::to_owned);
+        let reach = Reach::new(own.iter().chain(reach))?;
+        let client = vendor_client::VendorClient::new(reach.clone())?;
         let knock = knock::Knock::new(client, overrides.remove("knock"))?;
         if let Some(unknown) = overrides.keys().next() {
             return Err(format!(
@@ -173,7 +185,13 @@ impl Registry {
         let all: [Arc<dyn Connector>; 1] = [Arc::new(knock)];
         Ok(Self {
             connectors: all.into_iter().map(|one| (one.vendor(), one)).collect(),
+            reach,
         })
+    }
+
+    /// Where vendors may be.
+    pub const fn reach(&self) -> &Reach {
+        &self.reach
     }
 
     /// The connector of `vendor`.

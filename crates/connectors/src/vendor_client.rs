@@ -13,7 +13,7 @@ use reqwest::{
 };
 use tokio::time::{Instant, timeout_at};
 
-use crate::Target;
+use crate::{Target, reach::Reach};
 
 /// How long a connection may take to stand.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -70,14 +70,15 @@ pub enum Failure {
 #[derive(Clone)]
 pub struct VendorClient {
     client: Client,
+    reach: Reach,
 }
 
 impl VendorClient {
-    /// Makes it.
+    /// Makes it. It calls nobody outside of `reach`.
     ///
     /// # Errors
     /// In words, when TLS cannot be set up.
-    pub fn new() -> Result<Self, String> {
+    pub fn new(reach: Reach) -> Result<Self, String> {
         // Another part of the process may have chosen ring before: it is the only provider compiled in.
         let _ = rustls::crypto::ring::default_provider().install_default();
         #[expect(clippy::disallowed_methods, reason = "this is the one place")]
@@ -90,7 +91,7 @@ impl VendorClient {
             .pool_max_idle_per_host(IDLE_PER_HOST)
             .build()
             .map_err(|why| format!("the vendor client cannot be made: {}", plain(&why)))?;
-        Ok(Self { client })
+        Ok(Self { client, reach })
     }
 
     /// Makes one call.
@@ -98,7 +99,11 @@ impl VendorClient {
     /// # Errors
     /// When nothing usable came back; whether the vendor may have the call is in the kind.
     pub async fn call(&self, target: &Target, call: &Call) -> Result<Got, Failure> {
-        let url = format!("{}{}", target.settings.base_url, call.path);
+        let base_url = self
+            .reach
+            .allow(&target.settings.base_url)
+            .map_err(Failure::NotSent)?;
+        let url = format!("{base_url}{}", call.path);
         let method = Method::from_bytes(call.method.as_bytes())
             .map_err(|_| Failure::NotSent("the method is not one of HTTP's".to_owned()))?;
         let mut request = self

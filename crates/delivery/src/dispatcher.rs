@@ -121,13 +121,13 @@ fn asks(
     let mut room = parts.settings.in_flight_max.saturating_sub(held);
     let mut asks = Vec::new();
     for (id, lane) in lanes {
-        let Some(integration) = directory.integration(*id).filter(|one| one.active) else {
+        let Some(integration) = directory.integration(*id).filter(|one| one.calls()) else {
             continue;
         };
         match lane.turn(
             now,
             integration.settings.max_job_concurrency,
-            integration.settings.max_requests_per_minute,
+            integration.settings.call_gap_micros(),
         ) {
             Turn::Claim(count) => asks.push((*id, count)),
             Turn::At(at) => *wake_at = (*wake_at).min(at),
@@ -204,7 +204,7 @@ async fn claim(
         };
         lane.began(
             now,
-            integration.settings.max_requests_per_minute,
+            integration.settings.call_gap_micros(),
             u32::try_from(got.writes.len()).unwrap_or(u32::MAX),
         );
         for write in got.writes {

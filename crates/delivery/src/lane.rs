@@ -58,7 +58,7 @@ pub(crate) enum Turn {
 }
 
 impl Lane {
-    pub(crate) fn turn(&self, now: Timestamp, concurrency: u32, per_minute: Option<u32>) -> Turn {
+    pub(crate) fn turn(&self, now: Timestamp, concurrency: u32, gap_micros: Option<i64>) -> Turn {
         let Some(due_at) = self.due_at else {
             return Turn::Idle;
         };
@@ -76,26 +76,26 @@ impl Lane {
         if wanted == 0 {
             return Turn::Idle;
         }
-        match self.pace.room(now, per_minute, wanted) {
+        match self.pace.room(now, gap_micros, wanted) {
             Ok(room) => Turn::Claim(room),
             Err(next) => Turn::At(next),
         }
     }
 
-    pub(crate) fn began(&mut self, now: Timestamp, per_minute: Option<u32>, count: u32) {
+    pub(crate) fn began(&mut self, now: Timestamp, gap_micros: Option<i64>, count: u32) {
         if count > 0 && self.breaker.allows(now) == Allows::Probe {
             self.breaker.probe_sent();
         }
         self.in_flight += count;
-        self.pace.began(now, per_minute, count);
-        self.sync_pace.began(now, per_minute, count);
+        self.pace.began(now, gap_micros, count);
+        self.sync_pace.began(now, gap_micros, count);
     }
 
     /// Whether synchronisation may make one call now, which then counts as begun; else when to ask again.
     pub(crate) fn sync_turn(
         &mut self,
         now: Timestamp,
-        per_minute: Option<u32>,
+        gap_micros: Option<i64>,
     ) -> Result<(), Timestamp> {
         let later = now.plus_millis(SYNC_YIELD_MS);
         if self.due_at.is_some_and(|due_at| due_at <= now) {
@@ -110,8 +110,8 @@ impl Lane {
             // A write finds out whether the vendor is back.
             Allows::Probe | Allows::NothingYet => return Err(later),
         }
-        self.sync_pace.room(now, per_minute, 1)?;
-        self.sync_pace.began(now, per_minute, 1);
+        self.sync_pace.room(now, gap_micros, 1)?;
+        self.sync_pace.began(now, gap_micros, 1);
         Ok(())
     }
 
@@ -154,7 +154,7 @@ mod tests {
     #[test]
     fn synchronisation_takes_what_writes_leave_and_nothing_of_theirs() {
         let mut lane = Lane::default();
-        let limit = Some(60);
+        let limit = Some(1_000_000);
         assert_eq!(lane.sync_turn(START, limit), Ok(()));
         let next = START.plus_millis(1_000);
         assert_eq!(lane.sync_turn(START, limit), Err(next), "its own pace");

@@ -1,10 +1,10 @@
-//! How many calls a minute an integration may begin.
+//! How many calls an integration may begin in a time.
 //!
-//! A bucket that fills evenly and holds a second's worth (at least one). Guarantee: over any minute no more than the limit and one bucket.
+//! A bucket that fills evenly and holds a second's worth (at least one). Guarantee: over any time no more than the limit and one bucket.
 
 use model::Timestamp;
 
-const MINUTE_MICROS: i64 = 60_000_000;
+const SECOND_MICROS: i64 = 1_000_000;
 
 /// The pace of one integration: when the bucket would next be empty, in the manner of the generic cell rate algorithm.
 #[derive(Clone, Debug, Default)]
@@ -13,18 +13,17 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// How many calls may begin at `now`, at most `wanted`; and when the next may, if it is none.
+    /// How many calls may begin at `now`, at most `wanted`; and when the next may, if it is none. `gap_micros` is from one call to the next.
     pub fn room(
         &self,
         now: Timestamp,
-        per_minute: Option<u32>,
+        gap_micros: Option<i64>,
         wanted: u32,
     ) -> Result<u32, Timestamp> {
-        let Some(per_minute) = per_minute else {
+        let Some(gap) = gap_micros else {
             return Ok(wanted);
         };
-        let gap = MINUTE_MICROS / i64::from(per_minute.max(1));
-        let bucket = i64::from((per_minute / 60).max(1)) * gap;
+        let bucket = (SECOND_MICROS / gap).max(1) * gap;
         let spent = (self.full_at_micros - now.as_micros()).max(0);
         let room = (bucket - spent) / gap;
         if room > 0 {
@@ -35,9 +34,8 @@ impl Pace {
     }
 
     /// `count` calls began at `now`.
-    pub fn began(&mut self, now: Timestamp, per_minute: Option<u32>, count: u32) {
-        if let Some(per_minute) = per_minute {
-            let gap = MINUTE_MICROS / i64::from(per_minute.max(1));
+    pub fn began(&mut self, now: Timestamp, gap_micros: Option<i64>, count: u32) {
+        if let Some(gap) = gap_micros {
             self.full_at_micros = self.full_at_micros.max(now.as_micros()) + gap * i64::from(count);
         }
     }
@@ -49,15 +47,18 @@ mod tests {
 
     use super::*;
 
+    const MINUTE_MICROS: i64 = 60 * SECOND_MICROS;
+
     proptest! {
         #[test]
         fn a_minute_holds_the_limit_and_one_bucket(per_minute in 1..10_000_u32, wanted in 1..100_u32) {
             let mut pace = Pace::default();
+            let gap = Some(MINUTE_MICROS / i64::from(per_minute));
             let (mut now, mut begun) = (Timestamp::from_micros(1), 0_u64);
             while now.as_micros() < MINUTE_MICROS {
-                match pace.room(now, Some(per_minute), wanted) {
+                match pace.room(now, gap, wanted) {
                     Ok(room) => {
-                        pace.began(now, Some(per_minute), room);
+                        pace.began(now, gap, room);
                         begun += u64::from(room);
                     }
                     Err(next) => {
@@ -69,6 +70,17 @@ mod tests {
             prop_assert!(begun <= u64::from(per_minute) + u64::from((per_minute / 60).max(1)) + 1);
             prop_assert!(begun + 1 >= u64::from(per_minute));
         }
+    }
+
+    #[test]
+    fn a_few_calls_a_day_are_spread_over_it() {
+        let (mut pace, gap) = (Pace::default(), 8_640 * SECOND_MICROS);
+        assert_eq!(pace.room(Timestamp::ZERO, Some(gap), 7), Ok(1));
+        pace.began(Timestamp::ZERO, Some(gap), 1);
+        assert_eq!(
+            pace.room(Timestamp::ZERO, Some(gap), 7),
+            Err(Timestamp::from_micros(gap))
+        );
     }
 
     #[test]

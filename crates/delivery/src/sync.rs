@@ -136,7 +136,7 @@ async fn one(
 ) {
     let (id, now) = (integration.id, parts.timer.now());
     let job_id = JobId::new(now, &*parts.entropy);
-    let next_at = now.plus_millis(i64::from(integration.settings.sync_every_s) * 1_000);
+    let next_at = now.plus_millis(integration.settings.sync_every_ms());
     if let Err(why) = parts.store.sync_begin(id, job_id, now, next_at).await {
         tracing::error!(%why, integration_id = %id, "a synchronisation could not begin; trying again");
         parts
@@ -336,13 +336,13 @@ impl Run {
 
     /// Returns when a question may be put, which then counts.
     async fn turn(&mut self, tries: &mut u32) {
-        let per_minute = self.integration.settings.max_requests_per_minute;
+        let gap_micros = self.integration.settings.call_gap_micros();
         loop {
             let now = self.parts.timer.now();
             let turn = {
                 let mut lanes = self.lanes.lock();
                 let lane = lanes.entry(self.integration.id).or_default();
-                lane.sync_turn(now, per_minute)
+                lane.sync_turn(now, gap_micros)
             };
             match turn {
                 Ok(()) => break,

@@ -16,5 +16,6 @@ reads!(
     "/crm/v1/agents/{id}",
     agents_list,
     "List agents",
-    "/crm/v1/agents"
+    "/crm/v1/agents",
+    DirectoryRead "directory:read"
 );

@@ -29,7 +29,8 @@ reads!(
     "/crm/v1/appointments/{id}",
     appointments_list,
     "List appointments",
-    "/crm/v1/appointments"
+    "/crm/v1/appointments",
+    AppointmentsRead "appointments:read"
 );
 
 writes! {
@@ -37,14 +38,14 @@ writes! {
     ///
     /// Books a tour. Knock makes or finds the prospect by the contact. A second tour of the same person at the same community replaces the first: `outcome` in
     /// write-status is then `REPLACED`. A time that Knock does not offer ends as FAILURE, in Knock's words.
-    post "/crm/v1/appointments/knock", appointment_create_knock, "Appointments", Operation::AppointmentCreate, Route::Of(Vendor::Knock), AppointmentCreate => Accepted
+    post "/crm/v1/appointments/knock", appointment_create_knock, "Appointments", Operation::AppointmentCreate, Route::Of(Vendor::Knock), AppointmentsWrite "appointments:write", AppointmentCreate => Accepted
 }
 
 writes! {
     /// Create Appointment
     ///
     /// Finds the vendor from the integration and applies that vendor's rules.
-    post "/crm/v1/appointments", appointment_create, "Appointments", Operation::AppointmentCreate, Route::Generic, GenericAppointmentCreate => GenericAccepted
+    post "/crm/v1/appointments", appointment_create, "Appointments", Operation::AppointmentCreate, Route::Generic, AppointmentsWrite "appointments:write", GenericAppointmentCreate => GenericAccepted
 }
 
 /// Checks and maps an appointment.

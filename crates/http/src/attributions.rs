@@ -16,5 +16,6 @@ reads!(
     "/crm/v1/attributions/{id}",
     attributions_list,
     "List attributions",
-    "/crm/v1/attributions"
+    "/crm/v1/attributions",
+    DirectoryRead "directory:read"
 );

@@ -25,12 +25,15 @@ use model::{
     },
 };
 use serde_json::{Value, json};
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::timeout,
+};
 
 use crate::{
     App,
     body::JsonBody,
-    caller::{Caller, Read},
+    caller::{AppointmentsRead, Caller},
     error::Error,
     intake::{self, Route},
     openapi::{
@@ -75,6 +78,18 @@ impl Default for Desk {
     }
 }
 
+impl Desk {
+    /// A place for one question.
+    ///
+    /// # Errors
+    /// 503 when too many are under way.
+    pub fn place(&self) -> Result<SemaphorePermit<'_>, Error> {
+        self.room
+            .try_acquire()
+            .map_err(|_| Error::unavailable("Too many questions to vendors are under way"))
+    }
+}
+
 /// Query Realtime Appointment Availability: Knock
 ///
 /// Asks Knock when tours are possible. Answers are given again for ten seconds. When Knock is slow or fails, the answer is 503 within five seconds.
@@ -86,11 +101,11 @@ impl Default for Desk {
     params(WriteQuery),
     request_body = AvailabilityQuery,
     responses((status = 200, description = "When tours are possible", body = AvailabilityAnswer), QuestionProblems),
-    security(("bearer" = []))
+    security(("bearer" = ["appointments:read"]))
 )]
 pub async fn availability_get_knock(
     State(app): State<App>,
-    caller: Caller<Read>,
+    caller: Caller<AppointmentsRead>,
     uri: Uri,
     JsonBody(body): JsonBody,
 ) -> Result<Response, Error> {
@@ -108,11 +123,11 @@ pub async fn availability_get_knock(
     params(WriteQuery),
     request_body = GenericAvailabilityQuery,
     responses((status = 200, description = "When tours are possible", body = AvailabilityAnswer), QuestionProblems),
-    security(("bearer" = []))
+    security(("bearer" = ["appointments:read"]))
 )]
 pub async fn availability_get(
     State(app): State<App>,
-    caller: Caller<Read>,
+    caller: Caller<AppointmentsRead>,
     uri: Uri,
     JsonBody(body): JsonBody,
 ) -> Result<Response, Error> {
@@ -163,11 +178,7 @@ async fn told(app: &App, vendor: Vendor, question: &Checked) -> Result<Availabil
     {
         return answer.clone().map_err(|why| trouble(&why));
     }
-    let _place = app
-        .desk
-        .room
-        .try_acquire()
-        .map_err(|_| Error::unavailable("Too many questions to vendors are under way"))?;
+    let _place = app.desk.place()?;
     let asked_at = app.clock.now();
     // Should the caller lose patience in the middle, who asks next is not to wait as long for the same.
     let late = NotTold {

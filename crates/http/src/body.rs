@@ -27,6 +27,9 @@ use crate::{App, error::Error, openapi::Schema};
 /// Bytes that a body may have.
 pub const BODY_MAX_BYTES: usize = 256 * 1_024;
 
+/// Bytes that a body with many things in it may have: a thousand of some hundreds each.
+pub const BULK_MAX_BYTES: usize = 1_024 * 1_024;
+
 /// How long a body may take to arrive. A caller that sends 256 KiB over a slow mobile line is done in half of it.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -45,10 +48,10 @@ impl Default for Room {
 /// Issues that one answer lists: enough to mend any honest body, and an answer that a hostile one cannot blow up.
 const ISSUES_MAX: usize = 100;
 
-/// A parsed body: any JSON.
-pub struct JsonBody(pub Value);
+/// A parsed body: any JSON, of so many bytes at most.
+pub struct JsonBody<const MAX_BYTES: usize = BODY_MAX_BYTES>(pub Value);
 
-impl FromRequest<App> for JsonBody {
+impl<const MAX_BYTES: usize> FromRequest<App> for JsonBody<MAX_BYTES> {
     type Rejection = Error;
 
     async fn from_request(request: Request, app: &App) -> Result<Self, Error> {
@@ -80,11 +83,11 @@ impl FromRequest<App> for JsonBody {
             .headers()
             .get(header::CONTENT_LENGTH)
             .and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-        if announced.is_some_and(|bytes| bytes > BODY_MAX_BYTES) {
-            return Err(Error::payload_too_large(BODY_MAX_BYTES));
+        if announced.is_some_and(|bytes| bytes > MAX_BYTES) {
+            return Err(Error::payload_too_large(MAX_BYTES));
         }
         // What a body may hold is set aside before any of it is read.
-        let kib = announced.unwrap_or(BODY_MAX_BYTES) / 1_024 + 1;
+        let kib = announced.unwrap_or(MAX_BYTES) / 1_024 + 1;
         let until = Instant::now() + BODY_TIMEOUT;
         let _place = timeout_at(
             until,
@@ -96,14 +99,14 @@ impl FromRequest<App> for JsonBody {
         .ok()
         .and_then(Result::ok)
         .ok_or_else(|| Error::unavailable("Too many requests are under way"))?;
-        let bytes = timeout_at(until, to_bytes(request.into_body(), BODY_MAX_BYTES))
+        let bytes = timeout_at(until, to_bytes(request.into_body(), MAX_BYTES))
             .await
             .map_err(|_| Error::request_timeout(BODY_TIMEOUT.as_secs()))?
             .map_err(|why| {
                 if std::error::Error::source(&why)
                     .is_some_and(|inner| inner.to_string().contains("length limit"))
                 {
-                    Error::payload_too_large(BODY_MAX_BYTES)
+                    Error::payload_too_large(MAX_BYTES)
                 } else {
                     Error::invalid(&[problem(
                         "The body broke off before its end. Send the same request again",

@@ -1,16 +1,20 @@
 //! Who is asking.
 //!
 //! Guarantee: a handler can see a caller's scope only through [`Caller`], which names the permission it takes; so no handler can be written without choosing one.
+//! A request is counted against its key's limit before anything else is looked at, and one without a valid key against its address.
 
-use std::marker::PhantomData;
+use std::{marker::PhantomData, net::IpAddr};
 
 use axum::{
     extract::FromRequestParts,
     http::{header, request::Parts},
 };
-use model::{Scope, key::Permission};
+use model::{
+    Actor, Permission, Scope,
+    permission::{Group, Level},
+};
 
-use crate::{App, error::Error};
+use crate::{App, envelope::RequestId, error::Error, limits::Noted, peer::ClientAddress};
 
 /// A permission as a type.
 pub trait Needs: Send + Sync + 'static {
@@ -19,29 +23,52 @@ pub trait Needs: Send + Sync + 'static {
 }
 
 macro_rules! needs {
-    ($($(#[$doc:meta])* $name:ident;)+) => {$(
-        $(#[$doc])*
+    ($($name:ident = $group:ident $level:ident;)+) => {$(
+        #[doc = concat!("Takes [`Level::", stringify!($level), "`] of [`Group::", stringify!($group), "`].")]
         pub struct $name;
         impl Needs for $name {
-            const PERMISSION: Permission = Permission::$name;
+            const PERMISSION: Permission = Permission::of(Group::$group, Level::$level);
         }
     )+};
 }
 
 needs! {
-    /// Takes [`Permission::Read`].
-    Read;
-    /// Takes [`Permission::Write`].
-    Write;
-    /// Takes [`Permission::Admin`].
-    Admin;
+    ProspectsRead = Prospects Read;
+    ProspectsWrite = Prospects Write;
+    ProspectsAdmin = Prospects Admin;
+    EventsRead = Events Read;
+    EventsWrite = Events Write;
+    AppointmentsRead = Appointments Read;
+    AppointmentsWrite = Appointments Write;
+    ListingsRead = Listings Read;
+    ListingsWrite = Listings Write;
+    DirectoryRead = Directory Read;
+    WritesRead = Writes Read;
+    WritesAdmin = Writes Admin;
+    IntegrationsRead = Integrations Read;
+    IntegrationsAdmin = Integrations Admin;
+    KeysAdmin = Keys Admin;
+    AuditAdmin = Audit Admin;
 }
 
 /// An authenticated caller that may do `P`.
 pub struct Caller<P> {
     /// What it may see.
     pub scope: Scope,
+    address: IpAddr,
+    request_id: Option<String>,
     needs: PhantomData<P>,
+}
+
+impl<P> Caller<P> {
+    /// Who asks, as the audit log tells it.
+    pub fn actor(&self) -> Actor {
+        Actor {
+            scope: self.scope.clone(),
+            address: Some(self.address),
+            request_id: self.request_id.clone(),
+        }
+    }
 }
 
 impl<P: Needs> FromRequestParts<App> for Caller<P> {
@@ -53,14 +80,33 @@ impl<P: Needs> FromRequestParts<App> for Caller<P> {
             (Some(value), None) => value.to_str().ok().and_then(bearer),
             _ => None,
         };
-        let scope = token
-            .and_then(|token| app.live.get().authenticate(token))
-            .ok_or_else(Error::unauthorized)?;
+        let address = ClientAddress::of(&parts.extensions).0;
+        let now = app.clock.now();
+        let scope = token.and_then(|token| app.live.get().authenticate(token, now));
+        let Some(scope) = scope else {
+            return Err(match app.limits.failed(address) {
+                Ok(()) => Error::unauthorized(),
+                Err(wait) => Error::too_many_failures(wait),
+            });
+        };
+        if let Some(key) = scope.key() {
+            app.uses.note(key, now);
+            let standing = app.limits.take(key, scope.rate_limit());
+            if let Some(noted) = parts.extensions.get::<Noted>() {
+                noted.note(standing);
+            }
+            if let Some(wait) = standing.wait {
+                return Err(Error::rate_limited(standing.limit, wait));
+            }
+        }
         if !scope.may(P::PERMISSION) {
             return Err(Error::forbidden(P::PERMISSION));
         }
+        let request_id = parts.extensions.get::<RequestId>();
         Ok(Self {
             scope,
+            address,
+            request_id: request_id.map(|id| id.0.clone()),
             needs: PhantomData,
         })
     }

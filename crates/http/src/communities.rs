@@ -16,5 +16,6 @@ reads!(
     "/crm/v1/communities/{id}",
     communities_list,
     "List communities",
-    "/crm/v1/communities"
+    "/crm/v1/communities",
+    DirectoryRead "directory:read"
 );

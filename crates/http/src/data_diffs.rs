@@ -2,12 +2,7 @@
 //!
 //! Source: the public contract, section 5.
 
-use axum::{
-    Json,
-    extract::State,
-    http::Uri,
-    response::{IntoResponse, Response},
-};
+use axum::{extract::State, http::Uri, response::Response};
 use model::record::Kind;
 use serde::Serialize;
 use serde_json::Value;
@@ -16,16 +11,13 @@ use utoipa::ToSchema;
 
 use crate::{
     App,
-    caller::{Admin, Caller},
+    caller::{Caller, IntegrationsAdmin},
     error::Error,
+    lists::page_answer,
     logs::of_integration,
-    openapi::{DiffParameters, ListMeta, ListProblems, Order, PageAnswer},
+    openapi::{DiffParameters, ListProblems, PageAnswer},
     parameters::Parameters,
 };
-
-/// Diffs of a page unless the caller says otherwise, and at most.
-const DIFF_LIMIT_DEFAULT: u64 = 100;
-const DIFF_LIMIT_MAX: u64 = 250;
 
 /// What changed in a record at one time.
 #[derive(Serialize, ToSchema)]
@@ -72,20 +64,19 @@ pub struct Diff {
     tag = "Administration",
     params(DiffParameters),
     responses((status = 200, description = "A page of diffs", body = PageAnswer<DataDiff>), ListProblems),
-    security(("bearer" = []))
+    security(("bearer" = ["integrations:admin"]))
 )]
 pub async fn data_diffs_list(
     State(app): State<App>,
-    caller: Caller<Admin>,
+    caller: Caller<IntegrationsAdmin>,
     uri: Uri,
 ) -> Result<Response, Error> {
     let mut given = Parameters::of(&uri);
     let models: Vec<(&str, Kind)> = Kind::ALL.iter().map(|kind| (kind.model(), *kind)).collect();
+    let (offset, limit) = given.page();
     let query = DiffQuery {
-        offset: given.number("offset", 0..=i64::MAX as u64).unwrap_or(0),
-        limit: given
-            .number("limit", 0..=DIFF_LIMIT_MAX)
-            .unwrap_or(DIFF_LIMIT_DEFAULT),
+        offset,
+        limit,
         integration_id: given.text("integration_id").as_deref().map(of_integration),
         record_id: given.text("record_id"),
         kind: given.word("model", &models),
@@ -106,19 +97,11 @@ pub async fn data_diffs_list(
             previous: diff.diff["previous"].take(),
         },
     });
-    let answer = PageAnswer {
-        results: results.collect(),
-        meta: ListMeta {
-            offset: query.offset,
-            limit: query.limit,
-            order_by: vec![Order {
-                field: "created_at".to_owned(),
-                direction: "desc".to_owned(),
-            }],
-            has_more: page.has_more,
-            total: page.total,
-            next_cursor: None,
-        },
-    };
-    Ok(Json(answer).into_response())
+    Ok(page_answer(
+        (offset, limit),
+        "desc",
+        page.has_more,
+        page.total,
+        results.collect(),
+    ))
 }

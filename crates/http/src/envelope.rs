@@ -6,14 +6,18 @@ use std::time::Instant;
 
 use axum::{
     extract::{MatchedPath, Request, State},
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
 use serde_json::json;
 use tracing::Instrument;
 
-use crate::{App, error::Error};
+use crate::{
+    App,
+    error::Error,
+    limits::{Noted, Standing},
+};
 
 /// The header that carries it.
 pub const REQUEST_ID: &str = "x-request-id";
@@ -28,8 +32,12 @@ fn is_sane(id: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte))
 }
 
+/// The id of a request, among its extensions.
+#[derive(Clone)]
+pub struct RequestId(pub String);
+
 /// Wraps every request.
-pub async fn wrap(State(app): State<App>, request: Request, next: Next) -> Response {
+pub async fn wrap(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let given = request
         .headers()
         .get(REQUEST_ID)
@@ -46,6 +54,9 @@ pub async fn wrap(State(app): State<App>, request: Request, next: Next) -> Respo
         .map_or("-", MatchedPath::as_str);
     let span = tracing::info_span!("request", request_id = %id, method = %request.method(), route);
     let begun = Instant::now();
+    let noted = Noted::default();
+    request.extensions_mut().insert(noted.clone());
+    request.extensions_mut().insert(RequestId(id.clone()));
     let mut response = next.run(request).instrument(span.clone()).await;
     let status = response.status().as_u16();
     span.in_scope(|| {
@@ -58,10 +69,34 @@ pub async fn wrap(State(app): State<App>, request: Request, next: Next) -> Respo
     if let Some(error) = error_in(&mut response) {
         response = render(error, &response, &id);
     }
+    if let Some(standing) = noted.get() {
+        tell(&standing, response.headers_mut());
+    }
     if let Ok(value) = HeaderValue::try_from(id) {
         response.headers_mut().insert(REQUEST_ID, value);
     }
     response
+}
+
+/// Tells a caller where its key stands with its limit: as the contract does, and as the IETF's draft on `RateLimit` header fields does.
+fn tell(standing: &Standing, headers: &mut HeaderMap) {
+    let Standing {
+        limit,
+        remaining,
+        reset_s,
+        ..
+    } = standing;
+    headers.insert("x-ratelimit-limit", limit.requests_per_minute.into());
+    headers.insert("x-ratelimit-remaining", (*remaining).into());
+    let policy = format!("\"key\";q={};w=60", limit.requests_per_minute);
+    for (name, value) in [
+        ("ratelimit-policy", policy),
+        ("ratelimit", format!("\"key\";r={remaining};t={reset_s}")),
+    ] {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            headers.insert(name, value);
+        }
+    }
 }
 
 /// The error that an answer is: ours, or one that a library answered in a shape of its own.

@@ -3,11 +3,13 @@
 //! Guarantee: whatever failed, wherever, the body is `{"error":{"code","message","details"?}}`; what an operator should know goes to the log, not
 //! to the caller. The body is rendered in one place, [`crate::envelope`], which knows the request's id.
 
+use std::time::Duration;
+
 use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
-use model::Issue;
+use model::{Issue, issue::Step};
 use serde_json::{Value, json};
 
 /// Seconds after which a caller may try again when the store was busy.
@@ -26,6 +28,8 @@ pub struct Error {
     pub details: Option<Value>,
     /// Seconds after which to try again.
     pub retry_after_s: Option<u32>,
+    /// What was wrong with the request, where that is why.
+    pub issues: Vec<Issue>,
 }
 
 impl Error {
@@ -36,6 +40,7 @@ impl Error {
             message: message.into(),
             details: None,
             retry_after_s: None,
+            issues: Vec::new(),
         }
     }
 
@@ -48,6 +53,7 @@ impl Error {
         };
         Self {
             details: Some(json!({ "name": "ZodError", "issues": issues })),
+            issues: issues.to_vec(),
             ..Self::new(StatusCode::BAD_REQUEST, "invalid_request", message)
         }
     }
@@ -67,12 +73,63 @@ impl Error {
     }
 
     /// 403: the key may not do this.
-    pub fn forbidden(permission: model::key::Permission) -> Self {
+    pub fn forbidden(permission: model::Permission) -> Self {
         Self::new(
             StatusCode::FORBIDDEN,
             "forbidden",
             format!("This API key lacks the permission `{permission}`. Use a key that has it"),
         )
+    }
+
+    /// 403: the key may do less than what is asked takes.
+    pub fn limited_key(why: &str) -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "forbidden",
+            format!("{why}. Use a key that may do more"),
+        )
+    }
+
+    /// The issues of a 400, as those of the item with this index.
+    ///
+    /// # Errors
+    /// Itself, when it is something else.
+    pub fn at(self, index: usize) -> Result<Vec<Issue>, Self> {
+        if self.issues.is_empty() {
+            return Err(self);
+        }
+        let moved = self.issues.into_iter().map(|mut issue| {
+            issue.path.insert(0, Step::Index(index));
+            issue
+        });
+        Ok(moved.collect())
+    }
+
+    /// 429: the key has sent more than it may.
+    pub fn rate_limited(limit: model::key::RateLimit, wait: Duration) -> Self {
+        let per_minute = limit.requests_per_minute;
+        Self {
+            retry_after_s: Some(seconds(wait)),
+            ..Self::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "rate_limited",
+                format!(
+                    "This API key may send {per_minute} requests a minute, and has sent them. Nothing was stored; send the same request again after Retry-After"
+                ),
+            )
+        }
+    }
+
+    /// 429: too many requests without a valid key came from one address.
+    pub fn too_many_failures(wait: Duration) -> Self {
+        Self {
+            retry_after_s: Some(seconds(wait)),
+            ..Self::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "rate_limited",
+                "Too many requests without a valid API key came from this address. Check the key, and wait as Retry-After says",
+            )
+        }
     }
 
     /// 404: there is no such thing, or it is not the caller's.
@@ -199,6 +256,11 @@ impl Error {
             ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message)
         }
     }
+}
+
+/// Whole seconds, and at least one.
+fn seconds(wait: Duration) -> u32 {
+    u32::try_from(wait.as_millis().div_ceil(1_000)).map_or(u32::MAX, |seconds| seconds.max(1))
 }
 
 /// Words as a sentence: with a capital in front.

@@ -26,7 +26,8 @@ reads!(
     "/crm/v1/events/{id}",
     events_list,
     "List events",
-    "/crm/v1/events"
+    "/crm/v1/events",
+    EventsRead "events:read"
 );
 
 writes! {
@@ -34,14 +35,14 @@ writes! {
     ///
     /// Records what happened between a prospect and a community on the prospect's guest card. Knock records it and sends nothing. Should an answer of Knock's
     /// be lost, the event is sent again and may stand on the card twice: Knock has no way to tell a repeat.
-    post "/crm/v1/events/knock", event_create_knock, "Events", Operation::EventCreate, Route::Of(Vendor::Knock), EventCreate => Accepted
+    post "/crm/v1/events/knock", event_create_knock, "Events", Operation::EventCreate, Route::Of(Vendor::Knock), EventsWrite "events:write", EventCreate => Accepted
 }
 
 writes! {
     /// Create Event
     ///
     /// Finds the vendor from the integration and applies that vendor's rules.
-    post "/crm/v1/events", event_create, "Events", Operation::EventCreate, Route::Generic, GenericEventCreate => GenericAccepted
+    post "/crm/v1/events", event_create, "Events", Operation::EventCreate, Route::Generic, EventsWrite "events:write", GenericEventCreate => GenericAccepted
 }
 
 /// Checks and maps an event.

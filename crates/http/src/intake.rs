@@ -29,7 +29,7 @@ use crate::{
 
 /// The handler of a write: `post` of a new thing, or `put` of a change of the record that the path names.
 macro_rules! writes {
-    ($(#[$doc:meta])* post $path:literal, $name:ident, $tag:literal, $operation:expr, $route:expr, $body:ty => $answer:ty) => {
+    ($(#[$doc:meta])* post $path:literal, $name:ident, $tag:literal, $operation:expr, $route:expr, $needs:ident $permission:literal, $body:ty => $answer:ty) => {
         $(#[$doc])*
         #[utoipa::path(
             post,
@@ -42,11 +42,11 @@ macro_rules! writes {
                 (status = 200, description = "Accepted and durable", body = $answer),
                 crate::openapi::WriteProblems
             ),
-            security(("bearer" = []))
+            security(("bearer" = [$permission]))
         )]
         pub async fn $name(
             axum::extract::State(app): axum::extract::State<crate::App>,
-            caller: crate::caller::Caller<crate::caller::Write>,
+            caller: crate::caller::Caller<crate::caller::$needs>,
             uri: axum::http::Uri,
             headers: axum::http::HeaderMap,
             crate::body::JsonBody(body): crate::body::JsonBody,
@@ -62,7 +62,7 @@ macro_rules! writes {
             crate::intake::take(&app, asked, body).await
         }
     };
-    ($(#[$doc:meta])* put $path:literal by $id:literal, $name:ident, $tag:literal, $operation:expr, $route:expr, $body:ty => $answer:ty) => {
+    ($(#[$doc:meta])* put $path:literal by $id:literal, $name:ident, $tag:literal, $operation:expr, $route:expr, $needs:ident $permission:literal, $body:ty => $answer:ty) => {
         $(#[$doc])*
         #[utoipa::path(
             put,
@@ -79,11 +79,11 @@ macro_rules! writes {
                 (status = 200, description = "Accepted and durable", body = $answer),
                 crate::openapi::WriteProblems
             ),
-            security(("bearer" = []))
+            security(("bearer" = [$permission]))
         )]
         pub async fn $name(
             axum::extract::State(app): axum::extract::State<crate::App>,
-            caller: crate::caller::Caller<crate::caller::Write>,
+            caller: crate::caller::Caller<crate::caller::$needs>,
             axum::extract::Path(id): axum::extract::Path<String>,
             uri: axum::http::Uri,
             headers: axum::http::HeaderMap,

@@ -5,6 +5,7 @@
 pub mod agents;
 pub mod appointments;
 pub mod attributions;
+pub mod audit;
 pub mod availability;
 pub mod body;
 pub mod caller;
@@ -17,9 +18,12 @@ pub mod events;
 pub mod health;
 pub mod intake;
 pub mod integrations;
+pub mod keys;
+pub mod limits;
 pub mod listings;
 pub mod lists;
 pub mod logs;
+pub mod members;
 pub mod metrics;
 pub mod normalization;
 pub mod openapi;
@@ -29,6 +33,7 @@ pub mod preferences;
 pub mod prospects;
 pub mod serve;
 pub mod tls;
+pub mod uses;
 pub mod writes;
 
 use std::sync::Arc;
@@ -65,6 +70,10 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
     /// Closed when the worker has ended; `None` when this process has none, which is ready without.
     pub worker_alive: Option<watch::Receiver<bool>>,
+    /// How often callers may ask.
+    pub limits: limits::Limits,
+    /// When keys were last used.
+    pub uses: uses::Uses,
     /// Memory for bodies under way.
     pub body_room: body::Room,
     /// Questions to vendors.
@@ -115,7 +124,32 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(logs::jobs_list))
         .routes(routes!(data_diffs::data_diffs_list))
         .routes(routes!(normalization::normalization_get))
+        .routes(routes!(
+            integrations::integrations_list,
+            integrations::integration_create
+        ))
+        .routes(routes!(
+            integrations::integration_get,
+            integrations::integration_update,
+            integrations::integration_archive
+        ))
+        .routes(routes!(integrations::integration_pause))
+        .routes(routes!(integrations::integration_resume))
         .routes(routes!(integrations::integration_sync))
+        .routes(routes!(
+            integrations::data_access_get,
+            integrations::data_access_check
+        ))
+        .routes(routes!(members::community_register))
+        .routes(routes!(members::communities_register))
+        .routes(routes!(members::attribution_register))
+        .routes(routes!(members::attributions_register))
+        .routes(routes!(members::agent_register))
+        .routes(routes!(members::agents_register))
+        .routes(routes!(keys::keys_list, keys::key_create))
+        .routes(routes!(keys::key_get, keys::key_revoke))
+        .routes(routes!(keys::key_rotate))
+        .routes(routes!(audit::audit_list))
         .routes(routes!(health::health_get))
         .routes(routes!(health::readiness_get))
         .routes(routes!(health::metrics_get))

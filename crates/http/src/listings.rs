@@ -25,21 +25,22 @@ reads!(
     "/crm/v1/listings/{id}",
     listings_list,
     "List listings",
-    "/crm/v1/listings"
+    "/crm/v1/listings",
+    ListingsRead "listings:read"
 );
 
 writes! {
     /// Create Listing: Knock
     ///
     /// Makes a Craigslist listing of a community known to Knock. The same address again changes the listing.
-    post "/crm/v1/listings/knock", listing_create_knock, "Listings", Operation::ListingCreate, Route::Of(Vendor::Knock), ListingCreate => Accepted
+    post "/crm/v1/listings/knock", listing_create_knock, "Listings", Operation::ListingCreate, Route::Of(Vendor::Knock), ListingsWrite "listings:write", ListingCreate => Accepted
 }
 
 writes! {
     /// Create Listing
     ///
     /// Finds the vendor from the integration and applies that vendor's rules.
-    post "/crm/v1/listings", listing_create, "Listings", Operation::ListingCreate, Route::Generic, GenericListingCreate => GenericAccepted
+    post "/crm/v1/listings", listing_create, "Listings", Operation::ListingCreate, Route::Generic, ListingsWrite "listings:write", GenericListingCreate => GenericAccepted
 }
 
 /// Checks and maps a listing.

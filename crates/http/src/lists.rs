@@ -28,9 +28,10 @@ use crate::{
     parameters::Parameters,
 };
 
-/// Rows of a page unless the caller says otherwise, and at most.
-const LIMIT_DEFAULT: u64 = 100;
-const LIMIT_MAX: u64 = 250;
+/// Rows of a page unless the caller says otherwise.
+pub const LIMIT_DEFAULT: u64 = 100;
+/// Rows of a page at most.
+pub const LIMIT_MAX: u64 = 250;
 
 /// Fields of an order: more say nothing, since no two records share a time of creation.
 const ORDER_MAX_FIELDS: usize = 8;
@@ -38,7 +39,7 @@ const ORDER_MAX_FIELDS: usize = 8;
 /// The handlers of a resource that can be listed and read by its id. Where it stands, `Answer` and `PageAnswer` are in scope: the document names generic types
 /// by their last name.
 macro_rules! reads {
-    ($resource:ty, $kind:expr, $tag:literal, $get:ident, $get_words:literal, $one:literal, $list:ident, $list_words:literal, $many:literal) => {
+    ($resource:ty, $kind:expr, $tag:literal, $get:ident, $get_words:literal, $one:literal, $list:ident, $list_words:literal, $many:literal, $needs:ident $permission:literal) => {
         #[doc = $get_words]
         #[utoipa::path(
             get,
@@ -50,11 +51,11 @@ macro_rules! reads {
                 (status = 200, description = "The record", body = Answer<$resource>),
                 crate::openapi::GetProblems
             ),
-            security(("bearer" = []))
+            security(("bearer" = [$permission]))
         )]
         pub async fn $get(
             axum::extract::State(app): axum::extract::State<crate::App>,
-            caller: crate::caller::Caller<crate::caller::Read>,
+            caller: crate::caller::Caller<crate::caller::$needs>,
             axum::extract::Path(id): axum::extract::Path<String>,
         ) -> Result<axum::response::Response, crate::error::Error> {
             crate::lists::one::<$resource>(&app, &caller.scope, $kind, &id).await
@@ -70,11 +71,11 @@ macro_rules! reads {
                 (status = 200, description = "A page of records", body = PageAnswer<$resource>),
                 crate::openapi::ListProblems
             ),
-            security(("bearer" = []))
+            security(("bearer" = [$permission]))
         )]
         pub async fn $list(
             axum::extract::State(app): axum::extract::State<crate::App>,
-            caller: crate::caller::Caller<crate::caller::Read>,
+            caller: crate::caller::Caller<crate::caller::$needs>,
             uri: axum::http::Uri,
         ) -> Result<axum::response::Response, crate::error::Error> {
             crate::lists::page::<$resource>(&app, &caller.scope, $kind, &uri).await
@@ -435,6 +436,56 @@ pub async fn page<T: DeserializeOwned + Serialize>(
     Ok(Json(answer).into_response())
 }
 
+/// Answers a page of something that is in the order of its creation, `asc` or `desc`.
+pub fn page_answer<T: Serialize>(
+    (offset, limit): (u64, u64),
+    direction: &str,
+    has_more: bool,
+    total: Option<u64>,
+    results: Vec<T>,
+) -> Response {
+    let meta = ListMeta {
+        offset,
+        limit,
+        order_by: vec![Order {
+            field: SortField::CreatedAt.word().to_owned(),
+            direction: direction.to_owned(),
+        }],
+        has_more,
+        total,
+        next_cursor: None,
+    };
+    Json(PageAnswer { meta, results }).into_response()
+}
+
+/// Answers a page of `all`, which is in the order of its creation.
+pub fn plain_page<T, R: Serialize>(
+    (offset, limit): (u64, u64),
+    all: &[T],
+    shown: impl Fn(&T) -> R,
+) -> Response {
+    let place = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
+    let rest = all.get(place(offset)..).unwrap_or_default();
+    let results: Vec<R> = rest.iter().take(place(limit)).map(shown).collect();
+    let has_more = rest.len() > results.len();
+    let total = Some(all.len() as u64);
+    page_answer((offset, limit), "asc", has_more, total, results)
+}
+
+/// The record of `kind` with this id, as its resource.
+///
+/// # Errors
+/// When the caller may know of none, and as the store's.
+pub async fn resource<T: DeserializeOwned>(
+    app: &App,
+    scope: &Scope,
+    kind: Kind,
+    id: &str,
+) -> Result<T, Error> {
+    let found = app.store.record_find(scope, kind, id).await?;
+    read(found.ok_or_else(|| Error::not_found(kind.word()))?)
+}
+
 /// Answers the record of `kind` with this id.
 ///
 /// # Errors
@@ -445,8 +496,7 @@ pub async fn one<T: DeserializeOwned + Serialize>(
     kind: Kind,
     id: &str,
 ) -> Result<Response, Error> {
-    let found = app.store.record_find(scope, kind, id).await?;
-    let record = found.ok_or_else(|| Error::not_found(kind.word()))?;
+    let results = resource(app, scope, kind, id).await?;
     let answer = Answer::<T> {
         meta: ListMeta {
             offset: 0,
@@ -456,7 +506,7 @@ pub async fn one<T: DeserializeOwned + Serialize>(
             total: Some(1),
             next_cursor: None,
         },
-        results: read(record)?,
+        results,
     };
     Ok(Json(answer).into_response())
 }

@@ -16,7 +16,7 @@ use utoipa::ToSchema;
 
 use crate::{
     App,
-    caller::{Admin, Caller},
+    caller::{Caller, IntegrationsAdmin, WritesAdmin},
     error::Error,
     openapi::{ListProblems, LogParameters},
     parameters::Parameters,
@@ -123,11 +123,11 @@ fn joined(errors: &[String]) -> Option<String> {
     tag = "Administration",
     params(LogParameters),
     responses((status = 200, description = "The log", body = LogAnswer), ListProblems),
-    security(("bearer" = []))
+    security(("bearer" = ["writes:admin"]))
 )]
 pub async fn writes_list(
     State(app): State<App>,
-    caller: Caller<Admin>,
+    caller: Caller<WritesAdmin>,
     uri: Uri,
 ) -> Result<Response, Error> {
     let query = log_query(&uri, app.clock.now())?;
@@ -162,11 +162,11 @@ pub async fn writes_list(
     tag = "Administration",
     params(LogParameters),
     responses((status = 200, description = "The log", body = LogAnswer), ListProblems),
-    security(("bearer" = []))
+    security(("bearer" = ["integrations:admin"]))
 )]
 pub async fn jobs_list(
     State(app): State<App>,
-    caller: Caller<Admin>,
+    caller: Caller<IntegrationsAdmin>,
     uri: Uri,
 ) -> Result<Response, Error> {
     let query = log_query(&uri, app.clock.now())?;

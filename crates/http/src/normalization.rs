@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 
 use crate::{
     App,
-    caller::{Caller, Read},
+    caller::{Caller, DirectoryRead},
     error::Error,
     openapi::GetProblems,
 };
@@ -62,11 +62,11 @@ const fn fields(kind: Kind) -> &'static [&'static str] {
         ("field" = String, Path, description = "Such as `pets`"),
     ),
     responses((status = 200, description = "The vocabulary", body = NormalizationAnswer), GetProblems),
-    security(("bearer" = []))
+    security(("bearer" = ["directory:read"]))
 )]
 pub async fn normalization_get(
     State(app): State<App>,
-    _caller: Caller<Read>,
+    _caller: Caller<DirectoryRead>,
     Path((model, field)): Path<(String, String)>,
 ) -> Result<Response, Error> {
     let with_fields = || {

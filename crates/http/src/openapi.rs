@@ -32,6 +32,8 @@ use utoipa::{
         (name = "Attributions", description = "Where a prospect heard of a community"),
         (name = "Agents", description = "People who let apartments"),
         (name = "Writes", description = "What became of a write"),
+        (name = "Integrations", description = "Vendor accounts, and what is registered with them"),
+        (name = "Keys", description = "API keys"),
         (name = "Administration", description = "Synchronisation, vocabulary, and what changed"),
         (name = "Operations", description = "For those who run Portico"),
     )
@@ -329,6 +331,64 @@ pub struct LogParameters {
     status: Option<WriteStatus>,
 }
 
+/// What a query for integrations may say.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "the type stands for its documentation")]
+pub struct IntegrationParameters {
+    /// Integrations to skip
+    #[param(minimum = 0)]
+    offset: Option<i64>,
+    /// Integrations to answer
+    #[param(minimum = 0, maximum = 250)]
+    limit: Option<i64>,
+    /// `true` answers those that are archived, `false` those that are not; `false` when absent
+    #[param(required = false, value_type = String, pattern = "^(true|false)$")]
+    archived: Option<String>,
+}
+
+/// What a query for keys may say.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "the type stands for its documentation")]
+pub struct KeyParameters {
+    /// Keys to skip
+    #[param(minimum = 0)]
+    offset: Option<i64>,
+    /// Keys to answer
+    #[param(minimum = 0, maximum = 250)]
+    limit: Option<i64>,
+}
+
+/// What a rotation's query may say.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "the type stands for its documentation")]
+pub struct RotateParameters {
+    /// How long the tokens it had are still taken, in seconds; a day when absent, 0 ends them at once
+    #[param(minimum = 0, maximum = 2_592_000)]
+    overlap_s: Option<i64>,
+}
+
+/// What a query for the audit log may say.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "the type stands for its documentation")]
+pub struct AuditParameters {
+    /// Entries to skip
+    #[param(minimum = 0)]
+    offset: Option<i64>,
+    /// Entries to answer
+    #[param(minimum = 0, maximum = 250)]
+    limit: Option<i64>,
+    /// Of this integration
+    #[param(required = false, value_type = String, min_length = 1, pattern = r"\S")]
+    integration_id: Option<String>,
+    /// Made at this time or later
+    #[param(required = false, value_type = String, format = DateTime)]
+    created_at_gte: Option<String>,
+}
+
 /// What a query for diffs may say.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -428,6 +488,41 @@ pub enum QuestionProblems {
     Unavailable(ErrorBody),
 }
 
+/// How an administrator's change may be refused.
+#[derive(IntoResponses)]
+pub enum ChangeProblems {
+    /// Not valid: every problem is listed
+    #[response(status = 400)]
+    Invalid(ErrorBody),
+    /// No valid API key
+    #[response(status = 401)]
+    Unauthorized(ErrorBody),
+    /// The key may not administer this
+    #[response(status = 403)]
+    Forbidden(ErrorBody),
+    /// There is none
+    #[response(status = 404)]
+    NotFound(ErrorBody),
+    /// The body did not arrive in time
+    #[response(status = 408)]
+    Late(ErrorBody),
+    /// It does not fit how things stand
+    #[response(status = 409)]
+    Conflict(ErrorBody),
+    /// The body is too large
+    #[response(status = 413)]
+    TooLarge(ErrorBody),
+    /// The body is not announced as JSON
+    #[response(status = 415)]
+    NotJson(ErrorBody),
+    /// A fault of Portico
+    #[response(status = 500)]
+    Internal(ErrorBody),
+    /// Too busy, or stopping; nothing was stored
+    #[response(status = 503)]
+    Unavailable(ErrorBody),
+}
+
 /// How reading a record may fail.
 #[derive(IntoResponses)]
 pub enum GetProblems {
@@ -489,7 +584,27 @@ pub fn finish(document: &utoipa::openapi::OpenApi, registry: &Registry) -> Resul
     }
     generalise_update(&mut document["components"]["schemas"]);
     crate::lists::describe(&mut document);
+    limit(&mut document);
     Ok(document)
+}
+
+/// Says of every operation that takes a key that its key may have sent too much.
+fn limit(document: &mut Value) {
+    let operations = document["paths"]
+        .as_object_mut()
+        .into_iter()
+        .flat_map(Map::values_mut)
+        .filter_map(Value::as_object_mut)
+        .flat_map(Map::values_mut);
+    for operation in operations {
+        if operation.get("security").is_some() {
+            let body = json!({ "$ref": "#/components/schemas/ErrorBody" });
+            operation["responses"]["429"] = json!({
+                "description": "The key, or the address, has sent too many requests; Retry-After says when to go on",
+                "content": { "application/json": { "schema": body } },
+            });
+        }
+    }
 }
 
 /// Says which values a property takes.
@@ -606,8 +721,21 @@ pub struct Schema {
     pub fields: Vec<String>,
 }
 
+/// The bodies of administration, by the names of their schemas.
+const ADMINISTRATION: [&str; 6] = [
+    "IntegrationCreate",
+    "IntegrationUpdate",
+    "CommunityRegister",
+    "AttributionRegister",
+    "AgentRegister",
+    "KeyCreate",
+];
+
 /// The compiled schemas of request bodies.
-pub struct Schemas(BTreeMap<(Option<Vendor>, BodyKind), Schema>);
+pub struct Schemas {
+    writes: BTreeMap<(Option<Vendor>, BodyKind), Schema>,
+    named: BTreeMap<&'static str, Schema>,
+}
 
 impl Schemas {
     /// Compiles them out of the document.
@@ -615,27 +743,37 @@ impl Schemas {
     /// # Errors
     /// In words, when the document's schemas are not valid.
     pub fn compile(document: &Value) -> Result<Self, String> {
-        let mut all = BTreeMap::new();
+        let one = |name: &str| -> Result<Schema, String> {
+            let properties = &document["components"]["schemas"][name]["properties"];
+            let fields = properties
+                .as_object()
+                .map(|fields| fields.keys().cloned().collect());
+            Ok(Schema {
+                validator: compile(document, name)?,
+                fields: fields.ok_or_else(|| format!("the schema {name} has no fields"))?,
+            })
+        };
+        let mut writes = BTreeMap::new();
         for vendor in Vendor::ALL.map(Some).into_iter().chain([None]) {
             for subject in BODIES {
-                let name = schema_name(subject, vendor);
-                let properties = &document["components"]["schemas"][name]["properties"];
-                let fields = properties
-                    .as_object()
-                    .map(|fields| fields.keys().cloned().collect());
-                let schema = Schema {
-                    validator: compile(document, name)?,
-                    fields: fields.ok_or_else(|| format!("the schema {name} has no fields"))?,
-                };
-                all.insert((vendor, subject), schema);
+                writes.insert((vendor, subject), one(schema_name(subject, vendor))?);
             }
         }
-        Ok(Self(all))
+        let mut named = BTreeMap::new();
+        for name in ADMINISTRATION {
+            named.insert(name, one(name)?);
+        }
+        Ok(Self { writes, named })
     }
 
-    /// The schema of a body: a vendor's own, or without one the generic.
+    /// The schema of a write's body: a vendor's own, or without one the generic.
     pub fn get(&self, vendor: Option<Vendor>, subject: BodyKind) -> Option<&Schema> {
-        self.0.get(&(vendor, subject))
+        self.writes.get(&(vendor, subject))
+    }
+
+    /// The schema of a body of administration.
+    pub fn named(&self, name: &str) -> Option<&Schema> {
+        self.named.get(name)
     }
 }
 

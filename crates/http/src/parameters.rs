@@ -7,7 +7,10 @@ use std::{collections::BTreeMap, fmt::Display, ops::RangeInclusive, str::FromStr
 use axum::http::Uri;
 use model::{Issue, Timestamp, issue::cut};
 
-use crate::error::Error;
+use crate::{
+    error::Error,
+    lists::{LIMIT_DEFAULT, LIMIT_MAX},
+};
 
 /// Parameters that one query may have: more than there are names.
 const PARAMETERS_MAX: usize = 64;
@@ -70,6 +73,13 @@ impl Parameters {
             );
         }
         number
+    }
+
+    /// Where a page begins, and how many rows it has.
+    pub fn page(&mut self) -> (u64, u64) {
+        let offset = self.number("offset", 0..=i64::MAX as u64);
+        let limit = self.number("limit", 0..=LIMIT_MAX);
+        (offset.unwrap_or(0), limit.unwrap_or(LIMIT_DEFAULT))
     }
 
     /// An instant.

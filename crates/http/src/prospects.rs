@@ -36,21 +36,22 @@ A prospect exists once its vendor has confirmed it.",
     "/crm/v1/prospects/{id}",
     prospects_list,
     "List prospects",
-    "/crm/v1/prospects"
+    "/crm/v1/prospects",
+    ProspectsRead "prospects:read"
 );
 
 writes! {
     /// Create Prospect: Knock
     ///
     /// Takes a prospect into custody, answers once it is on stable storage, then writes it to Knock and keeps at it until the outcome is known.
-    post "/crm/v1/prospects/knock", prospect_create_knock, "Prospects", Operation::ProspectCreate, Route::Of(Vendor::Knock), ProspectCreate => Accepted
+    post "/crm/v1/prospects/knock", prospect_create_knock, "Prospects", Operation::ProspectCreate, Route::Of(Vendor::Knock), ProspectsWrite "prospects:write", ProspectCreate => Accepted
 }
 
 writes! {
     /// Create Prospect
     ///
     /// Finds the vendor from the integration and applies that vendor's rules.
-    post "/crm/v1/prospects", prospect_create, "Prospects", Operation::ProspectCreate, Route::Generic, GenericProspectCreate => GenericAccepted
+    post "/crm/v1/prospects", prospect_create, "Prospects", Operation::ProspectCreate, Route::Generic, ProspectsWrite "prospects:write", GenericProspectCreate => GenericAccepted
 }
 
 writes! {
@@ -58,14 +59,14 @@ writes! {
     ///
     /// Changes what Knock changes on a guest card that exists. Updates of one prospect arrive in the order accepted. While a write is open that may give the
     /// card other contacts, an update is refused with 409: send it again once that write has ended.
-    put "/crm/v1/prospects/knock/{prospect_id}" by "prospect_id", prospect_update_knock, "Prospects", Operation::ProspectUpdate, Route::Of(Vendor::Knock), ProspectUpdate => Accepted
+    put "/crm/v1/prospects/knock/{prospect_id}" by "prospect_id", prospect_update_knock, "Prospects", Operation::ProspectUpdate, Route::Of(Vendor::Knock), ProspectsWrite "prospects:write", ProspectUpdate => Accepted
 }
 
 writes! {
     /// Update Prospect
     ///
     /// Finds the vendor from the prospect and applies that vendor's rules.
-    put "/crm/v1/prospects/{id}" by "id", prospect_update, "Prospects", Operation::ProspectUpdate, Route::Generic, GenericProspectUpdate => GenericAccepted
+    put "/crm/v1/prospects/{id}" by "id", prospect_update, "Prospects", Operation::ProspectUpdate, Route::Generic, ProspectsWrite "prospects:write", GenericProspectUpdate => GenericAccepted
 }
 
 /// Checks and maps a prospect to be made.

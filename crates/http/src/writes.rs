@@ -12,7 +12,7 @@ use store::Acceptance;
 
 use crate::{
     App,
-    caller::{Admin, Caller, Read},
+    caller::{Caller, WritesAdmin, WritesRead},
     error::Error,
     intake::{self, Draft, Route},
     openapi::{AttemptsAnswer, ErrorBody, Retried, WriteState},
@@ -46,11 +46,11 @@ fn job_id(text: &str) -> Result<JobId, Error> {
         (status = 404, description = "There is none", body = ErrorBody),
         (status = 503, description = "The database is in trouble", body = ErrorBody),
     ),
-    security(("bearer" = []))
+    security(("bearer" = ["writes:read"]))
 )]
 pub async fn write_status_get(
     State(app): State<App>,
-    caller: Caller<Read>,
+    caller: Caller<WritesRead>,
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Error> {
@@ -93,11 +93,11 @@ pub async fn write_status_get(
         (status = 422, description = "The Idempotency-Key was used with another request", body = ErrorBody),
         (status = 503, description = "Too busy, or stopping; nothing was stored", body = ErrorBody),
     ),
-    security(("bearer" = []))
+    security(("bearer" = ["writes:admin"]))
 )]
 pub async fn write_retry(
     State(app): State<App>,
-    caller: Caller<Admin>,
+    caller: Caller<WritesAdmin>,
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Error> {
@@ -181,11 +181,11 @@ fn retried(acceptance: &Acceptance, fresh: JobId) -> Result<Response, Error> {
         (status = 404, description = "There is none", body = ErrorBody),
         (status = 503, description = "The database is in trouble", body = ErrorBody),
     ),
-    security(("bearer" = []))
+    security(("bearer" = ["writes:admin"]))
 )]
 pub async fn write_attempts_list(
     State(app): State<App>,
-    caller: Caller<Admin>,
+    caller: Caller<WritesAdmin>,
     Path(id): Path<String>,
 ) -> Result<Response, Error> {
     let job_id = job_id(&id)?;

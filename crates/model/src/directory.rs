@@ -3,13 +3,15 @@
 //! Guarantee: one immutable snapshot answers every question of one request, so a request never sees half a
 //! change. What belongs to an integration that the caller may not see is as unknown as what does not exist.
 
-use std::{collections::HashMap, fmt, str::FromStr, sync::Arc};
+use std::{fmt, str::FromStr, sync::Arc};
 
+use rpds::HashTrieMapSync;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::{
     clock::Timestamp,
-    id::{AgentId, AttributionId, CommunityId, IntegrationId},
+    id::{AgentId, AttributionId, CommunityId, IntegrationId, KeyId},
     key::{self, Key, System},
     record::Kind,
     scope::Scope,
@@ -52,6 +54,32 @@ impl FromStr for Vendor {
     }
 }
 
+/// A unit of time that settings count in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Cadence {
+    /// A second.
+    Second,
+    /// A minute.
+    Minute,
+    /// An hour.
+    Hour,
+    /// A day of 24 hours.
+    Day,
+}
+
+impl Cadence {
+    /// Its length in seconds.
+    pub const fn seconds(self) -> u32 {
+        match self {
+            Self::Second => 1,
+            Self::Minute => 60,
+            Self::Hour => 3_600,
+            Self::Day => 86_400,
+        }
+    }
+}
+
 /// How an integration's vendor is reached and how fast. All of it can be changed while running.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
@@ -64,30 +92,48 @@ pub struct Settings {
     pub extra_headers: Vec<(String, String)>,
     /// Calls under way at once, 1 to 100.
     pub max_job_concurrency: u32,
-    /// Calls begun a minute at most; no limit when absent.
+    /// Calls begun at most in each [`Settings::max_request_cadence`]; no limit when absent.
     #[serde(default)]
-    pub max_requests_per_minute: Option<u32>,
-    /// Seconds from one synchronisation to the next.
-    #[serde(default = "sync_every_s")]
-    pub sync_every_s: u32,
-}
-
-/// Twelve hours, as the contract has it (section 5).
-const fn sync_every_s() -> u32 {
-    12 * 3_600
+    pub max_request_frequency: Option<u32>,
+    /// The time that `max_request_frequency` counts in.
+    pub max_request_cadence: Cadence,
+    /// A synchronisation begins every so many [`Settings::sync_cadence`].
+    pub sync_frequency: u32,
+    /// The time that `sync_frequency` counts in.
+    pub sync_cadence: Cadence,
+    /// Whether communities that are registered without saying so take writes.
+    pub new_properties_are_enabled: bool,
+    /// Whether a write must say itself whether the prospect subscribes.
+    #[serde(default)]
+    pub require_explicit_consent: bool,
 }
 
 impl Settings {
-    /// The settings of an integration of which only the base url is known.
+    /// The settings of an integration of which only the base url is known, with the defaults of the public contract, section 5.
     pub fn new(base_url: impl Into<String>) -> Self {
         Self {
             base_url: base_url.into(),
             key_header_name: "x-api-key".to_owned(),
             extra_headers: Vec::new(),
             max_job_concurrency: 1,
-            max_requests_per_minute: None,
-            sync_every_s: sync_every_s(),
+            max_request_frequency: None,
+            max_request_cadence: Cadence::Minute,
+            sync_frequency: 12,
+            sync_cadence: Cadence::Hour,
+            new_properties_are_enabled: true,
+            require_explicit_consent: false,
         }
+    }
+
+    /// From the beginning of one call to that of the next at least, in microseconds; no limit when absent.
+    pub fn call_gap_micros(&self) -> Option<i64> {
+        let calls = i64::from(self.max_request_frequency?.max(1));
+        Some((i64::from(self.max_request_cadence.seconds()) * 1_000_000 / calls).max(1))
+    }
+
+    /// From one synchronisation to the next, in milliseconds.
+    pub fn sync_every_ms(&self) -> i64 {
+        i64::from(self.sync_frequency.max(1)) * i64::from(self.sync_cadence.seconds()) * 1_000
     }
 }
 
@@ -108,6 +154,48 @@ pub struct Integration {
     pub settings: Settings,
     /// The vendor's credential.
     pub credential: Secret,
+    /// Since when what it takes waits instead of being delivered; `None` when it does not.
+    pub paused_at: Option<Timestamp>,
+    /// Since when it is put away for good.
+    pub archived_at: Option<Timestamp>,
+    /// What the credential allowed when that was last tried, as it was answered.
+    pub access: Option<Value>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was last changed.
+    pub updated_at: Timestamp,
+}
+
+impl Integration {
+    /// An active integration. When it was made, the store says.
+    pub const fn new(
+        id: IntegrationId,
+        name: String,
+        vendor: Vendor,
+        system: System,
+        settings: Settings,
+        credential: Secret,
+    ) -> Self {
+        Self {
+            id,
+            name,
+            vendor,
+            system,
+            active: true,
+            settings,
+            credential,
+            paused_at: None,
+            archived_at: None,
+            access: None,
+            created_at: Timestamp::ZERO,
+            updated_at: Timestamp::ZERO,
+        }
+    }
+
+    /// Whether its vendor may be called: what was accepted before it was deactivated is still delivered.
+    pub const fn calls(&self) -> bool {
+        self.paused_at.is_none() && self.archived_at.is_none()
+    }
 }
 
 /// An apartment community.
@@ -164,114 +252,159 @@ pub struct Agent {
     pub active: bool,
 }
 
-/// Everything a directory is made of.
-#[derive(Clone, Default)]
-pub struct Contents {
-    /// Every key, revoked ones too.
-    pub keys: Vec<Key>,
-    /// Every integration.
-    pub integrations: Vec<Integration>,
-    /// Every community.
+/// An integration with all that belongs to it.
+#[derive(Clone)]
+pub struct Branch {
+    /// The integration.
+    pub integration: Integration,
+    /// Its communities.
     pub communities: Vec<Community>,
-    /// Every attribution.
+    /// Its attributions.
     pub attributions: Vec<Attribution>,
-    /// Every agent.
+    /// Its agents.
     pub agents: Vec<Agent>,
 }
 
-/// A snapshot of what requests refer to.
-#[derive(Default)]
+/// What a directory is made of, or what changed in it.
+#[derive(Clone, Default)]
+pub struct Contents {
+    /// A number that grows with each change.
+    pub revision: i64,
+    /// Keys, revoked ones too.
+    pub keys: Vec<Key>,
+    /// Integrations.
+    pub branches: Vec<Branch>,
+}
+
+/// A key, and the scope that it gives.
+struct Held {
+    key: Key,
+    scope: Scope,
+}
+
+/// An integration and its members.
+struct Members {
+    integration: Arc<Integration>,
+    communities: Vec<Arc<Community>>,
+    attributions: Vec<Arc<Attribution>>,
+    agents: Vec<Arc<Agent>>,
+}
+
+/// A snapshot of what requests refer to. A change makes another that shares with it what has not changed.
+#[derive(Clone, Default)]
 pub struct Directory {
-    scopes: HashMap<String, Scope>,
-    integrations: HashMap<IntegrationId, Arc<Integration>>,
-    communities: HashMap<CommunityId, Arc<Community>>,
-    attributions: HashMap<AttributionId, Arc<Attribution>>,
-    agents: HashMap<AgentId, Arc<Agent>>,
+    revision: i64,
+    keys: HashTrieMapSync<KeyId, Arc<Held>>,
+    tokens: HashTrieMapSync<String, KeyId>,
+    branches: HashTrieMapSync<IntegrationId, Arc<Members>>,
+    communities: HashTrieMapSync<CommunityId, Arc<Community>>,
+    attributions: HashTrieMapSync<AttributionId, Arc<Attribution>>,
+    agents: HashTrieMapSync<AgentId, Arc<Agent>>,
+}
+
+fn shared<T>(members: Vec<T>) -> Vec<Arc<T>> {
+    members.into_iter().map(Arc::new).collect()
 }
 
 impl Directory {
-    /// Indexes `contents` as they are in force at `now`: a key revoked by then is left out.
-    pub fn new(contents: Contents, now: Timestamp) -> Self {
-        let live = |key: &&Key| key.revoked_at.is_none_or(|at| at > now);
-        Self {
-            scopes: contents
-                .keys
-                .iter()
-                .filter(live)
-                .map(|key| (key.token_hash.clone(), Scope::of(key)))
-                .collect(),
-            integrations: contents
-                .integrations
-                .into_iter()
-                .map(|one| (one.id, Arc::new(one)))
-                .collect(),
-            communities: contents
-                .communities
-                .into_iter()
-                .map(|one| (one.id, Arc::new(one)))
-                .collect(),
-            attributions: contents
-                .attributions
-                .into_iter()
-                .map(|one| (one.id, Arc::new(one)))
-                .collect(),
-            agents: contents
-                .agents
-                .into_iter()
-                .map(|one| (one.id, Arc::new(one)))
-                .collect(),
-        }
+    /// The directory of `contents` alone.
+    pub fn new(contents: Contents) -> Self {
+        Self::default().with(contents)
     }
 
-    /// The scope of the key whose token this is; `None` for anything else.
+    /// This directory with what changed since laid over it. Costs as much as changed.
+    #[must_use]
+    pub fn with(&self, changes: Contents) -> Self {
+        let mut next = self.clone();
+        next.revision = changes.revision;
+        for key in changes.keys {
+            for token in &key.tokens {
+                next.tokens.insert_mut(token.hash.clone(), key.id);
+            }
+            let scope = Scope::of(&key);
+            next.keys.insert_mut(key.id, Arc::new(Held { key, scope }));
+        }
+        for branch in changes.branches {
+            let members = Members {
+                integration: Arc::new(branch.integration),
+                communities: shared(branch.communities),
+                attributions: shared(branch.attributions),
+                agents: shared(branch.agents),
+            };
+            for one in &members.communities {
+                next.communities.insert_mut(one.id, one.clone());
+            }
+            for one in &members.attributions {
+                next.attributions.insert_mut(one.id, one.clone());
+            }
+            for one in &members.agents {
+                next.agents.insert_mut(one.id, one.clone());
+            }
+            next.branches
+                .insert_mut(members.integration.id, Arc::new(members));
+        }
+        next
+    }
+
+    /// Up to which change it goes.
+    pub const fn revision(&self) -> i64 {
+        self.revision
+    }
+
+    /// The scope of the key whose token this is, if that is in force at `now`; `None` for anything else.
     ///
     /// The look-up goes by the token's hash, so its timing tells nothing about other tokens.
-    pub fn authenticate(&self, token: &str) -> Option<Scope> {
-        let hash = key::token_hash(token)?;
-        self.scopes.get(&key::hex(&hash)).cloned()
+    pub fn authenticate(&self, token: &str, now: Timestamp) -> Option<Scope> {
+        let hash = key::hex(&key::token_hash(token)?);
+        let held = self.keys.get(self.tokens.get(&hash)?)?;
+        held.key.is_in_force(&hash, now).then(|| held.scope.clone())
+    }
+
+    /// Every key, in no order.
+    pub fn keys(&self) -> impl Iterator<Item = &Key> {
+        self.keys.values().map(|held| &held.key)
     }
 
     /// An integration by id, whoever asks: for the worker.
     pub fn integration(&self, id: IntegrationId) -> Option<&Arc<Integration>> {
-        self.integrations.get(&id)
+        self.branches.get(&id).map(|branch| &branch.integration)
     }
 
-    /// Every integration.
+    /// Every integration, in no order.
     pub fn integrations(&self) -> impl Iterator<Item = &Arc<Integration>> {
-        self.integrations.values()
+        self.branches.values().map(|branch| &branch.integration)
     }
 
     /// An integration as the caller may know it.
     pub fn find_integration(&self, scope: &Scope, id: &str) -> Option<&Arc<Integration>> {
-        self.integrations
-            .get(&id.parse().ok()?)
+        self.integration(id.parse().ok()?)
             .filter(|one| scope.sees(one.id))
     }
 
     /// The vendor's communities of an integration.
     pub fn communities(&self, integration: IntegrationId) -> impl Iterator<Item = &Arc<Community>> {
-        self.communities
-            .values()
-            .filter(move |one| one.integration_id == integration)
+        self.branches
+            .get(&integration)
+            .into_iter()
+            .flat_map(|branch| &branch.communities)
     }
 
     /// Our id for a vendor's id of what the directory holds of an integration: a community, an attribution or an agent.
     pub fn id_of(&self, kind: Kind, integration: IntegrationId, x_id: &str) -> Option<String> {
+        let branch = self.branches.get(&integration)?;
         match kind {
-            Kind::Community => self
-                .communities(integration)
-                .find(|one| one.x_id == x_id)
-                .map(|one| one.id.to_string()),
-            Kind::Attribution => self
-                .attributions
-                .values()
-                .find(|one| one.integration_id == integration && one.x_id == x_id)
-                .map(|one| one.id.to_string()),
-            Kind::Agent => self
-                .agents
-                .values()
-                .find(|one| one.integration_id == integration && one.x_id == x_id)
-                .map(|one| one.id.to_string()),
+            Kind::Community => {
+                let found = branch.communities.iter().find(|one| one.x_id == x_id)?;
+                Some(found.id.to_string())
+            }
+            Kind::Attribution => {
+                let found = branch.attributions.iter().find(|one| one.x_id == x_id)?;
+                Some(found.id.to_string())
+            }
+            Kind::Agent => {
+                let found = branch.agents.iter().find(|one| one.x_id == x_id)?;
+                Some(found.id.to_string())
+            }
             Kind::Prospect | Kind::Event | Kind::Appointment | Kind::Listing => None,
         }
     }

@@ -4,14 +4,13 @@
 //! scanner can find one with a pattern and tell it from noise without asking us.
 //! Guarantee: only the SHA-256 hash of a token is kept; a token with a wrong checksum is refused before any look-up.
 
-use std::{fmt, str::FromStr};
-
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::{
     clock::{Entropy, Timestamp},
     id::{IntegrationId, KeyId},
+    permission::Permission,
     secret::Secret,
 };
 
@@ -23,50 +22,11 @@ const RANDOM_DIGITS: usize = 43;
 /// Base-62 digits that a CRC-32 takes.
 const CHECK_DIGITS: usize = 6;
 
-/// What a key may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Permission {
-    /// See records and outcomes.
-    Read,
-    /// Send writes.
-    Write,
-    /// Administer: see attempts and retry writes.
-    Admin,
-}
-
-impl Permission {
-    /// Every permission.
-    pub const ALL: [Self; 3] = [Self::Read, Self::Write, Self::Admin];
-
-    /// Its name in requests and answers.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Read => "read",
-            Self::Write => "write",
-            Self::Admin => "admin",
-        }
-    }
-}
-
-impl fmt::Display for Permission {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl FromStr for Permission {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL
-            .into_iter()
-            .find(|p| p.name() == text)
-            .ok_or_else(|| "a permission is one of read, write, admin".to_owned())
-    }
-}
+/// Characters of a token that are shown after it was made.
+const TOKEN_END_CHARS: usize = 4;
 
 /// Whether a key or an integration concerns real people or play.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum System {
     /// Real prospects at a real vendor.
@@ -84,27 +44,117 @@ impl System {
     }
 }
 
-/// A stored key: everything about it but its token.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// How many requests a key may send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RateLimit {
+    /// Over any minute, on the long run: 1 to [`RateLimit::MAX`].
+    pub requests_per_minute: u32,
+    /// At once, after a pause: 1 to [`RateLimit::MAX`].
+    pub burst: u32,
+}
+
+impl RateLimit {
+    /// The most that either may be: a request a microsecond.
+    pub const MAX: u32 = 60_000_000;
+
+    /// No limit that anyone could reach.
+    pub const NONE: Self = Self {
+        requests_per_minute: Self::MAX,
+        burst: Self::MAX,
+    };
+}
+
+/// A token of a key as it is kept: it can be recognised, and not be shown.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Token {
+    /// SHA-256 of it, 64 hexadecimal digits.
+    pub hash: String,
+    /// Its last four characters, to tell tokens apart in a list.
+    pub end: String,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// From when on it is not taken any more, though its key may be: it was rotated.
+    #[serde(default)]
+    pub expires_at: Option<Timestamp>,
+}
+
+/// A stored key.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Key {
     /// Its id.
     pub id: KeyId,
     /// What its owner calls it.
     pub name: String,
-    /// Whether its token begins `ptk_live_` or `ptk_test_`.
+    /// Whether its tokens begin `ptk_live_` or `ptk_test_`: for people and for secret scanners; it limits nothing.
     pub system: System,
     /// What it may do.
     pub permissions: Vec<Permission>,
     /// The integrations it is limited to; all when absent.
     pub integrations: Option<Vec<IntegrationId>>,
-    /// SHA-256 of the token, 64 hexadecimal digits.
-    pub token_hash: String,
-    /// The token's last four characters, to tell keys apart in a list.
-    pub token_end: String,
+    /// How many requests it may send; what the server has set for all when absent.
+    #[serde(default)]
+    pub rate_limit: Option<RateLimit>,
+    /// Its tokens, the newest last: one, or more for a while after it was rotated.
+    pub tokens: Vec<Token>,
     /// When it was made.
     pub created_at: Timestamp,
+    /// From when on it is not taken any more.
+    #[serde(default)]
+    pub expires_at: Option<Timestamp>,
     /// When it was revoked, if it was.
+    #[serde(default)]
     pub revoked_at: Option<Timestamp>,
+    /// When a request was last made with it, within a minute.
+    #[serde(default)]
+    pub last_used_at: Option<Timestamp>,
+}
+
+impl Key {
+    /// A key that does not expire, with its first token.
+    pub fn new(
+        id: KeyId,
+        name: impl Into<String>,
+        system: System,
+        permissions: &[Permission],
+        integrations: Option<Vec<IntegrationId>>,
+        token: Token,
+    ) -> Self {
+        Self {
+            id,
+            name: name.into(),
+            system,
+            permissions: permissions.to_vec(),
+            integrations,
+            rate_limit: None,
+            created_at: token.created_at,
+            tokens: vec![token],
+            expires_at: None,
+            revoked_at: None,
+            last_used_at: None,
+        }
+    }
+
+    /// Whether the token whose hash this is opens anything at `now`.
+    pub fn is_in_force(&self, token_hash: &str, now: Timestamp) -> bool {
+        let not_over = |at: Option<Timestamp>| at.is_none_or(|at| at > now);
+        not_over(self.revoked_at)
+            && not_over(self.expires_at)
+            && self
+                .tokens
+                .iter()
+                .any(|token| token.hash == token_hash && not_over(token.expires_at))
+    }
+
+    /// Gives it a new token; those it had are taken until `old_until` at the latest. Tokens that are over by `now` are forgotten.
+    pub fn rotate(&mut self, token: Token, old_until: Timestamp, now: Timestamp) {
+        for old in &mut self.tokens {
+            old.expires_at = Some(old.expires_at.map_or(old_until, |at| at.min(old_until)));
+        }
+        self.tokens
+            .retain(|old| old.expires_at.is_none_or(|at| at > now));
+        self.tokens.push(token);
+    }
 }
 
 fn base62(mut number: Vec<u8>, digits: usize) -> String {
@@ -134,6 +184,27 @@ pub fn token_new(system: System, entropy: &dyn Entropy) -> Secret {
     let body = format!("{}{}", system.token_prefix(), base62(random, RANDOM_DIGITS));
     let check = checksum(&body);
     Secret::new(body + &check)
+}
+
+/// A new token for `system`, and what is kept of it.
+///
+/// # Errors
+/// In words, when what was made is not a token: a fault of Portico.
+pub fn token_make(
+    system: System,
+    entropy: &dyn Entropy,
+    now: Timestamp,
+) -> Result<(Secret, Token), String> {
+    let secret = token_new(system, entropy);
+    let hash = token_hash(secret.expose()).ok_or("the token just made is not one")?;
+    let end = &secret.expose()[secret.expose().len() - TOKEN_END_CHARS..];
+    let token = Token {
+        hash: hex(&hash),
+        end: end.to_owned(),
+        created_at: now,
+        expires_at: None,
+    };
+    Ok((secret, token))
 }
 
 /// The hash under which a token is kept, or `None` when the text cannot be one of our tokens

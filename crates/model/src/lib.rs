@@ -3,12 +3,14 @@
 //! Guarantee: pure. Nothing here does I/O, waits, reads a clock or draws a random number; what it needs
 //! of those comes in as a parameter (`clippy.toml` forbids the rest).
 
+pub mod audit;
 pub mod clock;
 pub mod contact;
 pub mod directory;
 pub mod id;
 pub mod issue;
 pub mod key;
+pub mod permission;
 pub mod record;
 pub mod resources;
 pub mod scope;
@@ -16,6 +18,7 @@ pub mod secret;
 pub mod vocabulary;
 pub mod write;
 
+pub use audit::Actor;
 pub use clock::{Clock, Entropy, Timestamp};
 pub use directory::Directory;
 pub use id::{
@@ -23,5 +26,6 @@ pub use id::{
     ListingId, ProspectEventId, ProspectId,
 };
 pub use issue::Issue;
+pub use permission::Permission;
 pub use scope::Scope;
 pub use secret::Secret;

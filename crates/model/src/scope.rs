@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use crate::{
     id::{IntegrationId, KeyId},
-    key::{Key, Permission},
+    key::{Key, RateLimit},
+    permission::Permission,
 };
 
 /// What an authenticated caller may see and do.
@@ -17,6 +18,7 @@ pub struct Scope {
     key: Option<KeyId>,
     permissions: Arc<[Permission]>,
     integrations: Option<Arc<[IntegrationId]>>,
+    rate_limit: Option<RateLimit>,
 }
 
 impl Scope {
@@ -25,6 +27,7 @@ impl Scope {
             key: Some(key.id),
             permissions: key.permissions.clone().into(),
             integrations: key.integrations.clone().map(Into::into),
+            rate_limit: key.rate_limit,
         }
     }
 
@@ -34,6 +37,7 @@ impl Scope {
             key: None,
             permissions: Permission::ALL.into(),
             integrations: None,
+            rate_limit: None,
         }
     }
 
@@ -42,9 +46,14 @@ impl Scope {
         self.key
     }
 
-    /// Whether the caller may do `permission`.
+    /// Whether the caller may do what needs `permission`.
     pub fn may(&self, permission: Permission) -> bool {
-        self.permissions.contains(&permission)
+        self.permissions.iter().any(|one| one.covers(permission))
+    }
+
+    /// How many requests the caller may send, if its key says so.
+    pub const fn rate_limit(&self) -> Option<RateLimit> {
+        self.rate_limit
     }
 
     /// The integrations the caller is limited to; `None` when it sees all.

@@ -30,8 +30,10 @@ enum Command {
     Serve(commands::serve::Arguments),
     /// Runs the Knock sandbox alone.
     Sandbox(commands::sandbox::Arguments),
-    /// Makes, lists and revokes API keys.
+    /// Makes, lists, rotates and revokes API keys.
     Keys(commands::keys::Arguments),
+    /// Checks the audit log.
+    Audit(commands::audit::Arguments),
     /// Measures the server on this machine, over loopback.
     Bench(commands::bench::Arguments),
     /// Prints the OpenAPI document.
@@ -56,6 +58,7 @@ fn main() -> std::process::ExitCode {
             Command::Serve(arguments) => commands::serve::run(arguments).await,
             Command::Sandbox(arguments) => commands::sandbox::run(arguments).await,
             Command::Keys(arguments) => commands::keys::run(arguments).await,
+            Command::Audit(arguments) => commands::audit::run(arguments).await,
             Command::Bench(arguments) => commands::bench::run(arguments).await,
             Command::Openapi(arguments) => commands::openapi::run(&arguments),
         }

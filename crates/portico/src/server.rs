@@ -12,8 +12,15 @@ use std::{
 use anyhow::{Context, anyhow, bail};
 use connectors::Registry;
 use delivery::Worker;
-use model::{Clock, Entropy, Secret};
-use portico_http::{Parts, metrics::Metrics, openapi::Schemas, serve::Settings as Transport};
+use model::{Actor, Clock, Entropy, Scope, Secret, key::RateLimit};
+use portico_http::{
+    App, Parts,
+    limits::Limits,
+    metrics::Metrics,
+    openapi::Schemas,
+    serve::Settings as Transport,
+    uses::{self, Uses},
+};
 use store::{Lapse, Live, Observer, Sealer, Store, sqlite::Sqlite};
 use tokio::net::TcpListener;
 
@@ -58,6 +65,29 @@ pub(crate) fn holds_data(data_dir: &Path) -> bool {
     data_dir.join(DATABASE).exists()
 }
 
+/// Refuses to go on without data.
+///
+/// # Errors
+/// When there is none in `data_dir`.
+pub(crate) fn must_hold_data(data_dir: &Path) -> anyhow::Result<()> {
+    if !holds_data(data_dir) {
+        bail!(
+            "there is no Portico data in {}; name the server's directory with --data-dir or PORTICO_DATA_DIR",
+            data_dir.display()
+        );
+    }
+    Ok(())
+}
+
+/// Whoever works at the machine itself.
+pub(crate) fn operator() -> Actor {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the process's own command line acts without a key"
+    )]
+    Actor::local(Scope::operator())
+}
+
 /// Makes the data directory when there is none, closed to other users: prospects' contacts are in it.
 fn make_data_dir(data_dir: &Path) -> anyhow::Result<()> {
     std::fs::DirBuilder::new()
@@ -89,18 +119,21 @@ pub(crate) fn own(data_dir: &Path) -> anyhow::Result<Owned> {
     }
 }
 
-/// The vendors, with the operator's vocabulary file if there is one.
+/// The vendors, with the operator's vocabulary file if there is one. They may be at `vendor_urls` besides where they are known to be.
 ///
 /// # Errors
 /// When the file cannot be read or does not fit.
-pub(crate) fn registry(vocabulary: Option<&PathBuf>) -> anyhow::Result<Registry> {
+pub(crate) fn registry(
+    vocabulary: Option<&PathBuf>,
+    vendor_urls: &[String],
+) -> anyhow::Result<Registry> {
     let text = vocabulary
         .map(|path| {
             std::fs::read_to_string(path)
                 .with_context(|| format!("the vocabulary file {} cannot be read", path.display()))
         })
         .transpose()?;
-    Registry::new(text.as_deref()).map_err(|why| anyhow!(why))
+    Registry::new(text.as_deref(), vendor_urls).map_err(|why| anyhow!(why))
 }
 
 /// What a server is made of.
@@ -113,6 +146,8 @@ pub(crate) struct Setup {
     pub(crate) registry: Registry,
     /// Metrics.
     pub(crate) metrics: Arc<Metrics>,
+    /// How many requests a key may send that has no limit of its own.
+    pub(crate) rate_limit: RateLimit,
     /// Whether the worker runs; without it, what is accepted waits in the store.
     pub(crate) delivers: bool,
     /// How connections are taken.
@@ -134,6 +169,7 @@ pub(crate) async fn run(
         store,
         registry,
         metrics,
+        rate_limit,
         delivers,
         transport,
     } = setup;
@@ -142,8 +178,8 @@ pub(crate) async fn run(
     // The lock proves that whoever held these leases is gone.
     while store.leases_lapse(Lapse::All, clock.now()).await? > 0 {}
     store.syncs_void(clock.now()).await?;
-    let live = Live::load(&*store, &*clock).await?;
-    let follower = tokio::spawn(live.clone().follow(store.clone(), clock.clone()));
+    let live = Live::load(&*store).await?;
+    let follower = tokio::spawn(live.clone().follow(store.clone()));
     let sweeper = tokio::spawn(sweep(store.clone()));
     let worker = delivers.then(|| {
         Worker::start(delivery::Parts {
@@ -166,12 +202,15 @@ pub(crate) async fn run(
         entropy,
         metrics,
         worker_alive: worker.as_ref().map(Worker::alive),
+        limits: Limits::new(rate_limit),
+        uses: Uses::default(),
         body_room: portico_http::body::Room::default(),
         desk: portico_http::availability::Desk::default(),
         openapi,
         schemas,
     });
-    let router = portico_http::router(app);
+    let uses = tokio::spawn(keep_uses(app.clone()));
+    let router = portico_http::router(app.clone());
     ready()?;
     portico_http::serve::serve(listener, router, transport, stop, DRAIN)
         .await
@@ -179,11 +218,27 @@ pub(crate) async fn run(
     if let Some(worker) = worker {
         worker.stop().await;
     }
+    uses.abort();
     sweeper.abort();
     follower.abort();
+    if let Err(why) = app.uses.store(&*store).await {
+        tracing::warn!(%why, "when keys were last used could not be stored");
+    }
     store.close().await;
     tracing::info!("stopped; all that was accepted is stored");
     Ok(())
+}
+
+/// Stores now and then when keys were last used.
+async fn keep_uses(app: App) {
+    loop {
+        tokio::time::sleep(uses::STORE_EVERY).await;
+        match app.uses.store(&*app.store).await {
+            Ok(()) => {}
+            Err(store::Error::Closed) => return,
+            Err(why) => tracing::warn!(%why, "when keys were last used could not be stored"),
+        }
+    }
 }
 
 async fn sweep(store: Arc<dyn Store>) {

@@ -1,7 +1,6 @@
 //! The public contract, as a caller meets it.
 //!
-//! Goal: every status has the one error shape and words that help; no route forgets its key, its permission or its body. Method: the OpenAPI
-//! document lists the routes, a table here says what each takes, and the test fails when a route has no row.
+//! Goal: every status has the one error shape and words that help. That no route forgets its key or its permission is shown in access.rs.
 #![expect(
     clippy::expect_used,
     clippy::panic,
@@ -18,74 +17,6 @@ use std::{
 
 use serde_json::{Value, json};
 use support::{Answer, Caller, PATIENCE, Stage, leads};
-
-/// What a route takes.
-struct Row {
-    operation: &'static str,
-    permission: Option<&'static str>,
-    takes_body: bool,
-}
-
-const fn open(operation: &'static str) -> Row {
-    Row {
-        operation,
-        permission: None,
-        takes_body: false,
-    }
-}
-
-const fn keyed(operation: &'static str, permission: &'static str, takes_body: bool) -> Row {
-    Row {
-        operation,
-        permission: Some(permission),
-        takes_body,
-    }
-}
-
-const ROWS: [Row; 38] = [
-    keyed("POST /crm/v1/prospects/knock", "write", true),
-    keyed("PUT /crm/v1/prospects/knock/{prospect_id}", "write", true),
-    keyed("POST /crm/v1/prospects", "write", true),
-    keyed("PUT /crm/v1/prospects/{id}", "write", true),
-    keyed("GET /crm/v1/prospects", "read", false),
-    keyed("GET /crm/v1/prospects/{id}", "read", false),
-    keyed("POST /crm/v1/events/knock", "write", true),
-    keyed("POST /crm/v1/events", "write", true),
-    keyed("GET /crm/v1/events", "read", false),
-    keyed("GET /crm/v1/events/{id}", "read", false),
-    keyed("POST /crm/v1/appointments/knock", "write", true),
-    keyed("POST /crm/v1/appointments", "write", true),
-    keyed("GET /crm/v1/appointments", "read", false),
-    keyed("GET /crm/v1/appointments/{id}", "read", false),
-    keyed("POST /crm/v1/appointment-availability/knock", "read", true),
-    keyed("POST /crm/v1/appointment-availability", "read", true),
-    keyed("POST /crm/v1/listings/knock", "write", true),
-    keyed("POST /crm/v1/listings", "write", true),
-    keyed("GET /crm/v1/listings", "read", false),
-    keyed("GET /crm/v1/listings/{id}", "read", false),
-    keyed("GET /crm/v1/communities", "read", false),
-    keyed("GET /crm/v1/communities/{id}", "read", false),
-    keyed("GET /crm/v1/attributions", "read", false),
-    keyed("GET /crm/v1/attributions/{id}", "read", false),
-    keyed("GET /crm/v1/agents", "read", false),
-    keyed("GET /crm/v1/agents/{id}", "read", false),
-    keyed("GET /v1/admin/write-status/{root_job_id}", "read", false),
-    keyed("POST /v1/admin/retry-write/{root_job_id}", "admin", false),
-    keyed("GET /v1/admin/writes/{job_id}/attempts", "admin", false),
-    keyed("GET /v1/admin/logs/writes", "admin", false),
-    keyed("GET /v1/admin/logs/jobs", "admin", false),
-    keyed("GET /v1/admin/data-diffs", "admin", false),
-    keyed("GET /v1/admin/normalization/{model}/{field}", "read", false),
-    keyed(
-        "POST /v1/admin/integrations/{id}/manual-sync",
-        "admin",
-        false,
-    ),
-    open("GET /healthz"),
-    open("GET /readyz"),
-    open("GET /metrics"),
-    open("GET /openapi.json"),
-];
 
 fn portico(arguments: &[&str]) -> String {
     let out = Command::new(env!("CARGO_BIN_EXE_portico"))
@@ -153,77 +84,6 @@ fn error_of(answer: &Answer, status: u16, code: &str) -> Value {
     );
     assert!(answer.head.contains("x-request-id: "), "{}", answer.head);
     body
-}
-
-#[test]
-fn every_route_wants_its_key_its_permission_and_its_body() {
-    let stage = Stage::set();
-    let caller = stage.caller();
-    let document = caller.get("/openapi.json");
-    let mut operations = Vec::new();
-    for (path, item) in document["paths"].as_object().expect("paths") {
-        operations.extend(
-            item.as_object()
-                .expect("methods")
-                .keys()
-                .map(|method| format!("{} {path}", method.to_uppercase())),
-        );
-    }
-    for operation in &operations {
-        assert!(
-            ROWS.iter().any(|row| row.operation == operation),
-            "{operation} has no row in this test's table"
-        );
-    }
-    assert_eq!(
-        operations.len(),
-        ROWS.len(),
-        "a row is of a route that is gone"
-    );
-
-    let body = leads(&stage.server, 1).remove(0);
-    let accepted = caller.post_until_answered(&body, "one").json();
-    let end = caller.end_of(accepted["meta"]["job_id"].as_str().expect("a job id"));
-    let prospect = end["created_record_id"].as_str().expect("an id").to_owned();
-    let nobody = caller.with_token("");
-    let mistyped = caller.with_token("ptk_test_nonsense");
-    for Row {
-        operation,
-        permission,
-        takes_body,
-    } in ROWS
-    {
-        let (method, path) = operation.split_once(' ').expect("a method and a path");
-        let path = path
-            .replace("prospects/{id}", &format!("prospects/{prospect}"))
-            .replace("{prospect_id}", &prospect)
-            .replace("{id}", "pro_0")
-            .replace("{model}", "crm_prospects")
-            .replace("{field}", "pets")
-            .replace("{root_job_id}", "job_0")
-            .replace("{job_id}", "job_0");
-        let call =
-            |caller: &Caller, body: &str| caller.call(method, &path, &[], body).expect("an answer");
-        let Some(permission) = permission else {
-            assert_eq!(call(&nobody, "").status, 200, "{operation}");
-            continue;
-        };
-        error_of(&call(&nobody, "{}"), 401, "unauthorized");
-        error_of(&call(&mistyped, "{}"), 401, "unauthorized");
-        let others: Vec<&str> = ["read", "write", "admin"]
-            .into_iter()
-            .filter(|one| *one != permission)
-            .collect();
-        let (wrong, key_id) = with_key(&stage, &others.join(","));
-        error_of(&call(&wrong, "{}"), 403, "forbidden");
-        keys(&stage, &["revoke", &key_id]);
-        if takes_body {
-            error_of(&call(&caller, "{}"), 400, "invalid_request");
-            error_of(&call(&caller, "[1]"), 400, "invalid_request");
-            error_of(&call(&caller, "{\"a\":"), 400, "invalid_request");
-            error_of(&call(&caller, ""), 400, "invalid_request");
-        }
-    }
 }
 
 #[test]

@@ -13,9 +13,7 @@ mod support;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
-use support::{
-    Answer, Caller, DAY_MS, HOUR_MS, Stage, date_and_time, instant, text, with, without,
-};
+use support::{Answer, Caller, HOUR_MS, Stage, date_and_time, instant, text, with, without};
 
 /// A body, and what it is of.
 type Sample = (&'static str, Value);
@@ -233,12 +231,8 @@ impl World {
         let document = caller.get("/openapi.json");
         let person = json!({ "email_1": "known@mail.example.com", "phone_1": "2065550142" });
         let prospect = caller.prospect(&with(&references, person));
-        let today = instant(&json!(format!(
-            "{}T18:00:00Z",
-            date_and_time(stage.set_at()).0
-        )));
         Self {
-            tour: date_and_time(today.plus_millis(30 * DAY_MS)),
+            tour: stage.tour(),
             stage,
             caller,
             document,
@@ -339,7 +333,8 @@ fn every_operation_with_a_body_has_a_row() {
     let mut operations = BTreeSet::new();
     for (path, item) in world.document["paths"].as_object().expect("paths") {
         for (method, operation) in item.as_object().expect("methods") {
-            if !operation["requestBody"].is_null() {
+            // Those of administration are tried in administration.rs.
+            if path.starts_with("/crm/") && !operation["requestBody"].is_null() {
                 operations.insert(format!("{} {path}", method.to_uppercase()));
             }
         }

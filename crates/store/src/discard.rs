@@ -6,17 +6,19 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use model::{
-    IntegrationId, JobId, KeyId, Scope, Timestamp,
-    directory::Contents,
-    key::Key,
+    Actor, IntegrationId, JobId, KeyId, Scope, Timestamp,
+    audit::{Chain, Entry},
+    directory::{Contents, Integration},
+    key::{Key, Token},
     record::{Kind, Record},
+    resources::integration::{Change, Member},
     write::{Attempt, NewWrite, Write, WriteStatus},
 };
 
 use crate::{
-    Acceptance, Claim, Depth, Error, Finish, Lane, Lapse, Once, Page, Query, Registration, Signals,
-    Store, Ticket,
-    history::{Candidate, Diff, DiffQuery, Job, LogQuery, Seen, Tally},
+    Acceptance, Claim, Depth, Error, Finish, Lane, Lapse, Once, Page, Query, Registered,
+    Registration, Signals, Store, Ticket,
+    history::{AuditQuery, Candidate, Diff, DiffQuery, Job, LogQuery, Seen, Tally},
 };
 
 /// A store that answers [`Acceptance::Accepted`] at once and keeps nothing; the rest it leaves to the one inside.
@@ -72,11 +74,11 @@ impl Store for Discard {
 
     async fn sync_request(
         &self,
-        scope: &Scope,
+        by: &Actor,
         id: IntegrationId,
         now: Timestamp,
     ) -> Result<bool, Error> {
-        self.0.sync_request(scope, id, now).await
+        self.0.sync_request(by, id, now).await
     }
 
     async fn syncs_due(&self) -> Result<Vec<(IntegrationId, Timestamp)>, Error> {
@@ -155,28 +157,87 @@ impl Store for Discard {
         self.0.directory_revision().await
     }
 
-    async fn directory_contents(&self) -> Result<Contents, Error> {
-        self.0.directory_contents().await
+    async fn directory_contents(&self, since: i64) -> Result<Contents, Error> {
+        self.0.directory_contents(since).await
     }
 
     async fn integration_register(
         &self,
+        by: &Actor,
         registration: Registration,
         now: Timestamp,
     ) -> Result<(), Error> {
-        self.0.integration_register(registration, now).await
+        self.0.integration_register(by, registration, now).await
     }
 
-    async fn key_create(&self, key: Key) -> Result<(), Error> {
-        self.0.key_create(key).await
+    async fn integration_change(
+        &self,
+        by: &Actor,
+        id: IntegrationId,
+        action: &'static str,
+        change: Change,
+        now: Timestamp,
+    ) -> Result<Option<Integration>, Error> {
+        self.0.integration_change(by, id, action, change, now).await
+    }
+
+    async fn members_register(
+        &self,
+        by: &Actor,
+        id: IntegrationId,
+        action: &'static str,
+        members: Vec<Member>,
+        now: Timestamp,
+    ) -> Result<Option<Vec<Registered>>, Error> {
+        self.0.members_register(by, id, action, members, now).await
+    }
+
+    async fn key_create(&self, by: &Actor, key: Key) -> Result<(), Error> {
+        self.0.key_create(by, key).await
     }
 
     async fn keys_list(&self) -> Result<Vec<Key>, Error> {
         self.0.keys_list().await
     }
 
-    async fn key_revoke(&self, id: KeyId, now: Timestamp) -> Result<bool, Error> {
-        self.0.key_revoke(id, now).await
+    async fn key_revoke(
+        &self,
+        by: &Actor,
+        id: KeyId,
+        now: Timestamp,
+    ) -> Result<Option<Key>, Error> {
+        self.0.key_revoke(by, id, now).await
+    }
+
+    async fn key_rotate(
+        &self,
+        by: &Actor,
+        id: KeyId,
+        token: Token,
+        old_until: Timestamp,
+        now: Timestamp,
+    ) -> Result<Option<Key>, Error> {
+        self.0.key_rotate(by, id, token, old_until, now).await
+    }
+
+    async fn keys_used(&self, uses: Vec<(KeyId, Timestamp)>) -> Result<(), Error> {
+        self.0.keys_used(uses).await
+    }
+
+    async fn audit_list(
+        &self,
+        scope: &Scope,
+        query: &AuditQuery,
+    ) -> Result<Page<(Entry, Vec<u8>)>, Error> {
+        self.0.audit_list(scope, query).await
+    }
+
+    async fn audit_follow(
+        &self,
+        chain: Chain,
+        limit: u32,
+    ) -> Result<(Chain, Option<String>), Error> {
+        self.0.audit_follow(chain, limit).await
     }
 
     async fn idempotency_sweep(&self, now: Timestamp, limit: u32) -> Result<u64, Error> {

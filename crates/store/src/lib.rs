@@ -20,15 +20,17 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use model::{
-    Directory, IntegrationId, JobId, KeyId, Scope, Timestamp,
+    Actor, Directory, IntegrationId, JobId, KeyId, Scope, Timestamp,
+    audit::{Chain, Entry},
     directory::{Agent, Attribution, Community, Contents, Integration},
     id::EventId,
-    key::Key,
+    key::{Key, Token},
     record::{Kind, Record},
+    resources::integration::{Change, Member},
     write::{Attempt, Call, Confirmed, NewWrite, Operation, Write, WriteStatus},
 };
 
-use crate::history::{Candidate, Diff, DiffQuery, Job, LogQuery, Seen, Tally};
+use crate::history::{AuditQuery, Candidate, Diff, DiffQuery, Job, LogQuery, Seen, Tally};
 pub use crate::{
     live::Live,
     query::{Page, Query},
@@ -197,6 +199,15 @@ pub struct Registration {
     pub agents: Vec<Agent>,
 }
 
+/// What became of a member that was registered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Registered {
+    /// Its id.
+    pub id: String,
+    /// Whether it was not known before.
+    pub is_new: bool,
+}
+
 /// How much is waiting.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Depth {
@@ -265,7 +276,7 @@ pub trait Store: Send + Sync + 'static {
     /// Makes an integration due to be synchronised now; `false` when there is none that the caller may know of.
     async fn sync_request(
         &self,
-        scope: &Scope,
+        by: &Actor,
         id: IntegrationId,
         now: Timestamp,
     ) -> Result<bool, Error>;
@@ -331,27 +342,86 @@ pub trait Store: Send + Sync + 'static {
     /// Returns the write's status afterwards.
     async fn attempt_finish(&self, finish: &Finish) -> Result<WriteStatus, Error>;
 
-    /// A number that changes whenever the directory does.
+    /// A number that grows with each change of the directory.
     async fn directory_revision(&self) -> Result<i64, Error>;
 
-    /// Everything a [`Directory`] is made of, credentials unsealed.
-    async fn directory_contents(&self) -> Result<Contents, Error>;
+    /// What changed in the [`Directory`] after `since`, credentials unsealed; all of it for 0.
+    async fn directory_contents(&self, since: i64) -> Result<Contents, Error>;
 
     /// Registers an integration with all that belongs to it, or replaces what is registered under the same ids.
     async fn integration_register(
         &self,
+        by: &Actor,
         registration: Registration,
         now: Timestamp,
     ) -> Result<(), Error>;
 
+    /// Changes an integration; `action` is what the audit log calls that. `None` when there is none that the caller may know of.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] when it is archived, or is to be while writes to it are open.
+    async fn integration_change(
+        &self,
+        by: &Actor,
+        id: IntegrationId,
+        action: &'static str,
+        change: Change,
+        now: Timestamp,
+    ) -> Result<Option<Integration>, Error>;
+
+    /// Registers communities, attributions or agents with an integration, all or none; each that is known by the vendor's id of it is changed instead.
+    /// `None` when there is no such integration that the caller may know of.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] when the integration is archived.
+    async fn members_register(
+        &self,
+        by: &Actor,
+        id: IntegrationId,
+        action: &'static str,
+        members: Vec<Member>,
+        now: Timestamp,
+    ) -> Result<Option<Vec<Registered>>, Error>;
+
     /// Stores a key.
-    async fn key_create(&self, key: Key) -> Result<(), Error>;
+    async fn key_create(&self, by: &Actor, key: Key) -> Result<(), Error>;
 
     /// Every key, oldest first.
     async fn keys_list(&self) -> Result<Vec<Key>, Error>;
 
-    /// Revokes a key; `false` when there is none with this id. Revoking twice changes nothing.
-    async fn key_revoke(&self, id: KeyId, now: Timestamp) -> Result<bool, Error>;
+    /// Revokes a key; `None` when there is none with this id. Revoking twice changes nothing.
+    async fn key_revoke(&self, by: &Actor, id: KeyId, now: Timestamp)
+    -> Result<Option<Key>, Error>;
+
+    /// Gives a key another token; those it had are taken until `old_until`. `None` when there is none with this id.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] when it is revoked or has expired.
+    async fn key_rotate(
+        &self,
+        by: &Actor,
+        id: KeyId,
+        token: Token,
+        old_until: Timestamp,
+        now: Timestamp,
+    ) -> Result<Option<Key>, Error>;
+
+    /// Notes when keys were last used.
+    async fn keys_used(&self, uses: Vec<(KeyId, Timestamp)>) -> Result<(), Error>;
+
+    /// The audit log, newest first, with the hash of each entry.
+    async fn audit_list(
+        &self,
+        scope: &Scope,
+        query: &AuditQuery,
+    ) -> Result<Page<(Entry, Vec<u8>)>, Error>;
+
+    /// Follows the audit log's chain for up to `limit` entries; with it, why it breaks there, in words.
+    async fn audit_follow(
+        &self,
+        chain: Chain,
+        limit: u32,
+    ) -> Result<(Chain, Option<String>), Error>;
 
     /// Removes up to `limit` idempotency keys that have expired. Returns how many.
     async fn idempotency_sweep(&self, now: Timestamp, limit: u32) -> Result<u64, Error>;
@@ -373,6 +443,6 @@ pub trait Store: Send + Sync + 'static {
 ///
 /// # Errors
 /// As the store's.
-pub async fn directory_load(store: &dyn Store, now: Timestamp) -> Result<Directory, Error> {
-    Ok(Directory::new(store.directory_contents().await?, now))
+pub async fn directory_load(store: &dyn Store) -> Result<Directory, Error> {
+    Ok(Directory::new(store.directory_contents(0).await?))
 }

@@ -8,7 +8,8 @@ use std::{
     time::Duration,
 };
 
-use model::{Clock, Directory};
+use model::Directory;
+use tokio::sync::Mutex as AsyncMutex;
 
 use crate::{Error, Store, directory_load};
 
@@ -19,6 +20,8 @@ pub const POLL_MS: u64 = 250;
 #[derive(Clone)]
 pub struct Live {
     current: Arc<Mutex<Arc<Directory>>>,
+    /// Held while it is brought up to date: who comes meanwhile finds it done.
+    refreshing: Arc<AsyncMutex<()>>,
 }
 
 impl Live {
@@ -26,10 +29,11 @@ impl Live {
     ///
     /// # Errors
     /// As the store's.
-    pub async fn load(store: &dyn Store, clock: &dyn Clock) -> Result<Self, Error> {
-        let directory = directory_load(store, clock.now()).await?;
+    pub async fn load(store: &dyn Store) -> Result<Self, Error> {
+        let directory = directory_load(store).await?;
         Ok(Self {
             current: Arc::new(Mutex::new(Arc::new(directory))),
+            refreshing: Arc::default(),
         })
     }
 
@@ -41,28 +45,31 @@ impl Live {
             .clone()
     }
 
-    /// Loads the directory anew.
+    /// Brings the directory up to date: what was changed before is in force afterwards.
     ///
     /// # Errors
     /// As the store's; the old one stays in force.
-    pub async fn refresh(&self, store: &dyn Store, clock: &dyn Clock) -> Result<(), Error> {
-        let directory = Arc::new(directory_load(store, clock.now()).await?);
-        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = directory;
+    pub async fn refresh(&self, store: &dyn Store) -> Result<(), Error> {
+        let _alone = self.refreshing.lock().await;
+        let known = self.get();
+        let changes = store.directory_contents(known.revision()).await?;
+        if changes.revision != known.revision() {
+            let directory = Arc::new(known.with(changes));
+            *self.current.lock().unwrap_or_else(PoisonError::into_inner) = directory;
+        }
         Ok(())
     }
 
     /// Keeps the directory right until the store is closed.
-    pub async fn follow(self, store: Arc<dyn Store>, clock: Arc<dyn Clock>) {
-        let mut known = None;
+    pub async fn follow(self, store: Arc<dyn Store>) {
         loop {
             match store.directory_revision().await {
-                Ok(revision) if known == Some(revision) => {}
-                Ok(revision) => match self.refresh(&*store, &*clock).await {
-                    Ok(()) => known = Some(revision),
-                    Err(why) => {
+                Ok(revision) if self.get().revision() == revision => {}
+                Ok(_) => {
+                    if let Err(why) = self.refresh(&*store).await {
                         tracing::error!(%why, "the directory could not be read; the last good one stays in force");
                     }
-                },
+                }
                 Err(Error::Closed) => return,
                 Err(why) => tracing::error!(%why, "the directory's revision could not be read"),
             }

@@ -15,11 +15,16 @@ use connectors::{
 use delivery::Worker;
 use http_body_util::BodyExt;
 use model::{
-    AttributionId, Clock, CommunityId, IntegrationId, KeyId, Secret,
+    Actor, AttributionId, Clock, CommunityId, IntegrationId, KeyId, Permission, Scope, Secret,
     directory::{Attribution, Community, Integration, Settings, Vendor},
-    key::{self, Key, Permission, System},
+    key::{self, Key, System},
 };
-use portico_http::{metrics::Metrics, openapi::Schemas};
+use portico_http::{
+    limits::{Limits, RATE_LIMIT_DEFAULT},
+    metrics::Metrics,
+    openapi::Schemas,
+    uses::Uses,
+};
 use serde_json::{Value, json};
 use store::{Lapse, Live, Registration, Sealer, Store, sqlite::Sqlite};
 use tempfile::TempDir;
@@ -40,6 +45,12 @@ pub type Outcome<T = ()> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 /// An error in words.
 pub fn wrong(why: impl Display) -> Box<dyn std::error::Error + Send + Sync> {
     why.to_string().into()
+}
+
+/// Whoever works at the machine itself.
+pub fn operator() -> Actor {
+    #[expect(clippy::disallowed_methods, reason = "a test may act as the operator")]
+    Actor::local(Scope::operator())
 }
 
 /// A vendor: an integration of its own, and the sandbox it writes to.
@@ -123,7 +134,7 @@ impl TestApp {
     pub async fn start(vendors: usize) -> Outcome<Self> {
         let clock = Arc::new(MockClock::default());
         let entropy = Arc::new(Seeded::default());
-        let token = key::token_new(System::Sandbox, &*entropy);
+        let (token, kept) = key::token_make(System::Sandbox, &*entropy, clock.now())?;
         let mut app = Self {
             clock,
             vendors: Vec::new(),
@@ -133,7 +144,9 @@ impl TestApp {
             running: None,
         };
         let store = app.open()?;
-        store.key_create(app.key()?).await?;
+        let id = KeyId::new(app.clock.now(), &*app.entropy);
+        let key = Key::new(id, "test", System::Sandbox, &Permission::ALL, None, kept);
+        store.key_create(&operator(), key).await?;
         for _ in 0..vendors {
             let vendor = app.vendor(&*store).await?;
             app.vendors.push(vendor);
@@ -153,22 +166,6 @@ impl TestApp {
         let observer = Arc::new(Metrics::default());
         let store = Sqlite::open(&self.database(), sealer, observer, self.clock.now())?;
         Ok(Arc::new(store))
-    }
-
-    fn key(&self) -> Outcome<Key> {
-        let hash = key::token_hash(self.token.expose()).ok_or("a new token has a hash")?;
-        let now = self.clock.now();
-        Ok(Key {
-            id: KeyId::new(now, &*self.entropy),
-            name: "test".to_owned(),
-            system: System::Sandbox,
-            permissions: Permission::ALL.to_vec(),
-            integrations: None,
-            token_hash: key::hex(&hash),
-            token_end: self.token.expose().chars().skip(54).collect(),
-            created_at: now,
-            revoked_at: None,
-        })
     }
 
     async fn vendor(&self, store: &dyn Store) -> Outcome<TestVendor> {
@@ -197,18 +194,17 @@ impl TestApp {
         let community_id = CommunityId::new(now, entropy);
         let attribution_id = AttributionId::new(now, entropy);
         let registration = Registration {
-            integration: Integration {
-                id: integration_id,
-                name: "a vendor".to_owned(),
-                vendor: Vendor::Knock,
-                system: System::Sandbox,
-                active: true,
-                settings: Settings {
+            integration: Integration::new(
+                integration_id,
+                "a vendor".to_owned(),
+                Vendor::Knock,
+                System::Sandbox,
+                Settings {
                     max_job_concurrency: 8,
                     ..Settings::new(base_url)
                 },
-                credential: Secret::new("syndication-prospect-TEST-KEY"),
-            },
+                Secret::new("syndication-prospect-TEST-KEY"),
+            ),
             communities: vec![Community {
                 id: community_id,
                 integration_id,
@@ -228,7 +224,9 @@ impl TestApp {
             }],
             agents: Vec::new(),
         };
-        store.integration_register(registration, now).await?;
+        store
+            .integration_register(&operator(), registration, now)
+            .await?;
         Ok(TestVendor {
             sandbox,
             integration_id,
@@ -247,9 +245,9 @@ impl TestApp {
         let store = self.open()?;
         while store.leases_lapse(Lapse::All, self.clock.now()).await? > 0 {}
         store.syncs_void(self.clock.now()).await?;
-        let live = Live::load(&*store, &*self.clock).await?;
-        let follower = tokio::spawn(live.clone().follow(store.clone(), self.clock.clone()));
-        let registry = Registry::new(None)?;
+        let live = Live::load(&*store).await?;
+        let follower = tokio::spawn(live.clone().follow(store.clone()));
+        let registry = Registry::new(None, &["http://127.0.0.1:*".to_owned()])?;
         let metrics = Arc::new(Metrics::default());
         let worker = Worker::start(delivery::Parts {
             store: store.clone(),
@@ -270,6 +268,8 @@ impl TestApp {
             entropy: self.entropy.clone(),
             metrics,
             worker_alive: Some(worker.alive()),
+            limits: Limits::new(RATE_LIMIT_DEFAULT),
+            uses: Uses::default(),
             body_room: portico_http::body::Room::default(),
             desk: portico_http::availability::Desk::default(),
             openapi,

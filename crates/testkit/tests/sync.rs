@@ -214,13 +214,14 @@ async fn a_write_does_not_wait_for_a_synchronisation_under_way() -> Outcome {
         prospect(&app, &format!("p{n}@example.com")).await?;
     }
     // A call a second, and one at a time: whatever synchronisation takes would be felt at once.
-    let contents = app.store()?.directory_contents().await?;
+    let contents = app.store()?.directory_contents(0).await?;
     let mut integration = contents
-        .integrations
+        .branches
         .into_iter()
         .next()
-        .ok_or("an integration")?;
-    integration.settings.max_requests_per_minute = Some(60);
+        .ok_or("an integration")?
+        .integration;
+    integration.settings.max_request_frequency = Some(60);
     integration.settings.max_job_concurrency = 1;
     let registration = Registration {
         integration,
@@ -229,7 +230,11 @@ async fn a_write_does_not_wait_for_a_synchronisation_under_way() -> Outcome {
         agents: Vec::new(),
     };
     app.store()?
-        .integration_register(registration, model::Clock::now(&*app.clock))
+        .integration_register(
+            &testkit::operator(),
+            registration,
+            model::Clock::now(&*app.clock),
+        )
         .await?;
     tokio::time::sleep(Duration::from_millis(600)).await;
     ask_for_one(&app).await?;

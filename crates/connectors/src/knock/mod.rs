@@ -13,6 +13,7 @@ use async_trait::async_trait;
 use model::{
     Issue, Timestamp,
     directory::Vendor,
+    key::System,
     resources::{
         appointment::{self, AppointmentType},
         event, listing, prospect,
@@ -23,6 +24,12 @@ use model::{
 use serde_json::{Map, Value};
 
 use crate::{Answer, Connector, Prepared, Target, Told, vendor_client::VendorClient};
+
+/// Where Knock is: for production, and for play.
+pub const BASE_URLS: [&str; 2] = [
+    "https://syndication.knockrentals.com",
+    "https://stage-syndication.knockrentals.com",
+];
 
 /// The connector.
 pub struct Knock {
@@ -48,6 +55,13 @@ impl Knock {
 impl Connector for Knock {
     fn vendor(&self) -> Vendor {
         Vendor::Knock
+    }
+
+    fn base_url(&self, system: System) -> &'static str {
+        match system {
+            System::Production => BASE_URLS[0],
+            System::Sandbox => BASE_URLS[1],
+        }
     }
 
     fn vocabulary(&self) -> &Vocabulary {

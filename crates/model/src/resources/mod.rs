@@ -51,5 +51,7 @@ pub mod checks;
 pub mod community;
 pub mod event;
 pub mod integer;
+pub mod integration;
+pub mod key;
 pub mod listing;
 pub mod prospect;

@@ -15,17 +15,17 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::Method;
 use model::{
-    AgentId, AttributionId, Clock, CommunityId, Entropy, IntegrationId, Secret,
+    AgentId, AttributionId, Clock, CommunityId, Entropy, IntegrationId, KeyId, Permission, Secret,
     directory::{Agent, Attribution, Community, Integration, Settings, Vendor},
-    key::{Permission, System, hex},
+    key::{Key, RateLimit, System, hex, token_make},
 };
-use portico_http::metrics::Metrics;
+use portico_http::{limits::RATE_LIMIT_DEFAULT, metrics::Metrics};
 use serde_json::{Value, json};
 use store::{Registration, Store, discard::Discard};
 use tokio::net::TcpListener;
 
 use crate::{
-    commands::{keys, sandbox},
+    commands::sandbox,
     connection::Connection,
     output, server,
     system::{SystemClock, SystemEntropy},
@@ -36,6 +36,9 @@ pub(crate) const MASTER_KEY: &str = "dev-master.key";
 
 /// The development token's name in the data directory.
 const TOKEN: &str = "dev-token";
+
+/// What the sandbox's integration is called, by which it is found again.
+const NAME: &str = "Knock sandbox";
 
 /// Calls under way at once to the sandbox.
 const CONCURRENCY: u32 = 100;
@@ -88,7 +91,6 @@ pub(crate) struct Arguments {
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let data_dir = &arguments.data_dir;
     let owned = server::own(data_dir)?;
-    let registry = server::registry(arguments.vocabulary.as_ref())?;
     let metrics = Arc::new(Metrics::default());
     let store = server::open_store(
         data_dir,
@@ -115,13 +117,17 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
             (url, Some(tokio::spawn(sandbox.serve(listener, stop))))
         }
     };
+    let registry = server::registry(
+        arguments.vocabulary.as_ref(),
+        std::slice::from_ref(&sandbox_url),
+    )?;
     let token = seed(&*store, data_dir, &sandbox_url).await?;
     let store: Arc<dyn Store> = if arguments.discard_accepts {
         Arc::new(Discard(store))
     } else {
         store
     };
-    let contents = store.directory_contents().await?;
+    let contents = store.directory_contents(0).await?;
     let base_url = format!("http://{}", listener.local_addr()?);
     let ready = || {
         let shown = describe(&contents, &base_url, &token, &sandbox_url, data_dir)?;
@@ -138,6 +144,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
             store,
             registry,
             metrics,
+            rate_limit: RATE_LIMIT_DEFAULT,
             delivers: !arguments.no_delivery,
             transport: portico_http::serve::Settings::default(),
         },
@@ -185,36 +192,58 @@ fn master_key() -> Secret {
 
 /// Makes integration, references and token on the first start; on a later one, points the integration at the sandbox of this start.
 async fn seed(store: &dyn Store, data_dir: &Path, sandbox_url: &str) -> anyhow::Result<Secret> {
-    let contents = store.directory_contents().await?;
-    let registration = match contents.integrations.into_iter().next() {
+    let contents = store.directory_contents(0).await?;
+    let sandbox = contents
+        .branches
+        .into_iter()
+        .map(|branch| branch.integration)
+        .find(|one| one.name == NAME && one.calls());
+    let registration = match sandbox {
+        Some(integration) if integration.settings.base_url == sandbox_url => None,
         Some(mut integration) => {
             sandbox_url.clone_into(&mut integration.settings.base_url);
-            Registration {
+            Some(Registration {
                 integration,
                 communities: Vec::new(),
                 attributions: Vec::new(),
                 agents: Vec::new(),
-            }
+            })
         }
-        None => registration(&sandbox_state(sandbox_url).await?, sandbox_url)?,
+        None => Some(registration(
+            &sandbox_state(sandbox_url).await?,
+            sandbox_url,
+        )?),
     };
-    store
-        .integration_register(registration, SystemClock.now())
-        .await?;
+    if let Some(registration) = registration {
+        store
+            .integration_register(&server::operator(), registration, SystemClock.now())
+            .await?;
+    }
     let path = data_dir.join(TOKEN);
-    let directory = store::directory_load(store, SystemClock.now()).await?;
+    let directory = store::directory_load(store).await?;
     if let Ok(token) = std::fs::read_to_string(&path)
-        && directory.authenticate(token.trim()).is_some()
+        && directory
+            .authenticate(token.trim(), SystemClock.now())
+            .is_some()
     {
         return Ok(Secret::new(token.trim()));
     }
-    let (key, token) = keys::make(
-        "dev".to_owned(),
-        System::Sandbox,
-        Permission::ALL.to_vec(),
-        None,
-    )?;
-    store.key_create(key).await?;
+    let now = SystemClock.now();
+    let (token, kept) =
+        token_make(System::Sandbox, &SystemEntropy, now).map_err(|why| anyhow!(why))?;
+    let key = Key {
+        // Whoever measures or tries things out is not to meet a limit.
+        rate_limit: Some(RateLimit::NONE),
+        ..Key::new(
+            KeyId::new(now, &SystemEntropy),
+            "dev",
+            System::Sandbox,
+            &Permission::ALL,
+            None,
+            kept,
+        )
+    };
+    store.key_create(&server::operator(), key).await?;
     keep(&path, &token)?;
     Ok(token)
 }
@@ -307,19 +336,18 @@ fn registration(state: &Value, sandbox_url: &str) -> anyhow::Result<Registration
             active: true,
         });
     }
-    let integration = Integration {
-        id: integration_id,
-        name: "Knock sandbox".to_owned(),
-        vendor: Vendor::Knock,
-        system: System::Sandbox,
-        active: true,
-        settings: Settings {
+    let integration = Integration::new(
+        integration_id,
+        NAME.to_owned(),
+        Vendor::Knock,
+        System::Sandbox,
+        Settings {
             max_job_concurrency: CONCURRENCY,
             ..Settings::new(sandbox_url)
         },
         // The key that Knock publishes for its stage: no secret.
-        credential: Secret::new("syndication-prospect-TEST-KEY"),
-    };
+        Secret::new("syndication-prospect-TEST-KEY"),
+    );
     Ok(Registration {
         integration,
         communities,
@@ -335,17 +363,18 @@ fn describe(
     sandbox_url: &str,
     data_dir: &Path,
 ) -> anyhow::Result<Value> {
-    let integration = contents
-        .integrations
-        .first()
+    let branch = contents
+        .branches
+        .iter()
+        .find(|branch| branch.integration.name == NAME && branch.integration.calls())
         .context("no integration was made")?;
     Ok(json!({
         "base_url": base_url,
         "token": token.expose(),
-        "integration_id": integration.id,
-        "communities": contents.communities.iter().map(|one| json!({ "id": one.id, "x_id": one.x_id, "name": one.name })).collect::<Vec<_>>(),
-        "attributions": contents.attributions.iter().map(|one| json!({ "id": one.id, "name": one.name, "community_ids": one.community_ids })).collect::<Vec<_>>(),
-        "agents": contents.agents.iter().map(|one| json!({ "id": one.id, "x_id": one.x_id, "community_ids": one.community_ids })).collect::<Vec<_>>(),
+        "integration_id": branch.integration.id,
+        "communities": branch.communities.iter().map(|one| json!({ "id": one.id, "x_id": one.x_id, "name": one.name })).collect::<Vec<_>>(),
+        "attributions": branch.attributions.iter().map(|one| json!({ "id": one.id, "name": one.name, "community_ids": one.community_ids })).collect::<Vec<_>>(),
+        "agents": branch.agents.iter().map(|one| json!({ "id": one.id, "x_id": one.x_id, "community_ids": one.community_ids })).collect::<Vec<_>>(),
         "sandbox_url": sandbox_url,
         "data_dir": data_dir,
         "pid": std::process::id(),

@@ -5,11 +5,15 @@ use std::{path::PathBuf, sync::Arc};
 use anyhow::bail;
 use clap::Subcommand;
 use model::{
-    Clock, IntegrationId, KeyId,
-    key::{Key, Permission, System, hex, token_hash, token_new},
+    Clock, KeyId, Permission, Secret, Timestamp,
+    key::{Key, RateLimit, System, Token, token_make},
+    resources::{
+        integration::one_line,
+        key::{KeyRecord, OVERLAP_DEFAULT_S, OVERLAP_MAX_S},
+    },
 };
 use serde_json::json;
-use store::Unobserved;
+use store::{Store, Unobserved};
 
 use crate::{
     commands::MasterKey,
@@ -17,7 +21,7 @@ use crate::{
     system::{SystemClock, SystemEntropy},
 };
 
-/// Makes, lists and revokes API keys. Works while a server runs: it notices within a quarter of a second.
+/// Makes, lists, rotates and revokes API keys. Works while a server runs: it notices within a quarter of a second.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// Where everything is kept.
@@ -43,9 +47,9 @@ enum Command {
     /// Makes a key and prints its token, once.
     Create {
         /// What to call it.
-        #[arg(long, value_parser = name)]
+        #[arg(long, value_parser = one_line)]
         name: String,
-        /// What it may do.
+        /// What it may do: read, write, admin, or one of these for a group, such as prospects:write.
         #[arg(long, value_delimiter = ',', default_value = "read,write")]
         permissions: Vec<Permission>,
         /// Limits it to an integration; may be given several times.
@@ -54,9 +58,23 @@ enum Command {
         /// A key for sandbox integrations: its token begins ptk_test_.
         #[arg(long)]
         sandbox: bool,
+        /// From when on it is not taken any more, such as 2027-03-01T00:00:00Z. [default: never]
+        #[arg(long, value_name = "TIME", value_parser = moment)]
+        expires_at: Option<Timestamp>,
+        /// How many requests a minute it may send. [default: what the server has set for all]
+        #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=i64::from(RateLimit::MAX)))]
+        requests_per_minute: Option<u32>,
     },
     /// Lists the keys, without tokens.
     List,
+    /// Gives a key another token and prints it, once. Those that it had are taken for a while.
+    Rotate {
+        /// The key's id.
+        id: String,
+        /// How long the tokens it had are still taken, in seconds; 0 ends them at once.
+        #[arg(long, value_name = "SECONDS", default_value_t = OVERLAP_DEFAULT_S, value_parser = clap::value_parser!(u32).range(0..=i64::from(OVERLAP_MAX_S)))]
+        overlap_s: u32,
+    },
     /// Revokes a key for good.
     Revoke {
         /// The key's id.
@@ -64,60 +82,24 @@ enum Command {
     },
 }
 
-/// A new key and its token.
-pub(crate) fn make(
-    name: String,
-    system: System,
-    permissions: Vec<Permission>,
-    integrations: Option<Vec<IntegrationId>>,
-) -> anyhow::Result<(Key, model::Secret)> {
-    let now = SystemClock.now();
-    let token = token_new(system, &SystemEntropy);
-    let Some(hash) = token_hash(token.expose()) else {
-        bail!("the token just made is not one")
-    };
-    let token_end = token
-        .expose()
-        .chars()
-        .skip(token.expose().len() - 4)
-        .collect();
-    let key = Key {
-        id: KeyId::new(now, &SystemEntropy),
-        name,
-        system,
-        permissions,
-        integrations,
-        token_hash: hex(&hash),
-        token_end,
-        created_at: now,
-        revoked_at: None,
-    };
-    Ok((key, token))
-}
-
-/// Characters of a key's name at most: a line of a list has room for it.
-const NAME_MAX_CHARS: usize = 100;
-
-fn name(text: &str) -> Result<String, String> {
-    let text = text.trim();
-    let is_fit =
-        (1..=NAME_MAX_CHARS).contains(&text.chars().count()) && !text.chars().any(char::is_control);
-    is_fit
-        .then(|| text.to_owned())
-        .ok_or_else(|| format!("a name is 1 to {NAME_MAX_CHARS} characters on one line"))
+fn moment(text: &str) -> Result<Timestamp, String> {
+    match Timestamp::parse(text) {
+        Ok(at) if at > SystemClock.now() => Ok(at),
+        Ok(_) => Err("this time is over".to_owned()),
+        Err(_) => Err("give a date-time with its offset, such as 2027-03-01T00:00:00Z".to_owned()),
+    }
 }
 
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
-    if !server::holds_data(&arguments.data_dir) {
-        let shown = arguments.data_dir.display();
-        if !matches!(arguments.command, Command::Create { .. }) {
-            bail!(
-                "there is no Portico data in {shown}; name the server's directory with --data-dir or PORTICO_DATA_DIR"
-            );
+    if matches!(arguments.command, Command::Create { .. }) {
+        if !server::holds_data(&arguments.data_dir) {
+            let shown = arguments.data_dir.display();
+            output::note(&format!(
+                "There was no Portico data in {shown}; it is made now."
+            ));
         }
-        output::note(&format!(
-            "There was no Portico data in {shown}; it is made now."
-        ));
+    } else {
+        server::must_hold_data(&arguments.data_dir)?;
     }
     let store = server::open_store(
         &arguments.data_dir,
@@ -125,17 +107,20 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Arc::new(Unobserved),
     )
     .await?;
+    let (by, now) = (server::operator(), SystemClock.now());
     match arguments.command {
         Command::Create {
             name,
             permissions,
             integrations,
             sandbox,
+            expires_at,
+            requests_per_minute,
         } => {
-            let known = store.directory_contents().await?.integrations;
+            let directory = store::directory_load(&*store).await?;
             let mut limited = Vec::new();
             for text in &integrations {
-                match known.iter().find(|one| one.id.to_string() == *text) {
+                match directory.find_integration(&by.scope, text) {
                     Some(one) => limited.push(one.id),
                     None => bail!("there is no integration {text}"),
                 }
@@ -145,56 +130,55 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
             } else {
                 System::Production
             };
-            let (key, token) = make(
-                name,
-                system,
-                permissions,
-                (!limited.is_empty()).then_some(limited),
-            )?;
+            let limited = (!limited.is_empty()).then_some(limited);
+            let (token, kept) = made(system, now)?;
+            let key = Key {
+                expires_at,
+                rate_limit: requests_per_minute.map(|count| RateLimit {
+                    requests_per_minute: count,
+                    burst: count,
+                }),
+                ..Key::new(
+                    KeyId::new(now, &SystemEntropy),
+                    name,
+                    system,
+                    &permissions,
+                    limited,
+                    kept,
+                )
+            };
             let id = key.id;
-            store.key_create(key).await?;
-            if arguments.json {
-                output::data(&json!({ "id": id, "token": token.expose() }).to_string());
-            } else {
-                output::note(&format!("Key {id}. Its token is shown once; keep it now:"));
-                output::data(token.expose());
-            }
+            store.key_create(&by, key).await?;
+            show_token(arguments.json, id, &token);
         }
         Command::List => {
             let keys = store.keys_list().await?;
             if arguments.json {
-                let rows: Vec<_> = keys.iter().map(row).collect();
-                output::data(&json!(rows).to_string());
+                let rows: Vec<_> = keys.iter().map(KeyRecord::from).collect();
+                output::data(&serde_json::to_string(&rows)?);
             } else {
-                output::data(&format!(
-                    "{:<30}  {:<20}  {:<16}  {:<6}  {:<27}  {}",
-                    "ID", "NAME", "PERMISSIONS", "ENDS", "CREATED", "REVOKED"
-                ));
-                for key in &keys {
-                    let permissions = key
-                        .permissions
-                        .iter()
-                        .map(|one| one.name())
-                        .collect::<Vec<_>>()
-                        .join(",");
-                    let revoked = key.revoked_at.map(|at| at.to_string()).unwrap_or_default();
-                    output::data(&format!(
-                        "{:<30}  {:<20}  {permissions:<16}  {:<6}  {}  {revoked}",
-                        key.id.to_string(),
-                        key.name,
-                        key.token_end,
-                        key.created_at
-                    ));
-                }
+                list(&keys, now);
             }
         }
-        Command::Revoke { id } => {
-            let parsed = id.parse().map_err(|_| {
-                anyhow::anyhow!("{id} is not a key's id; `portico keys list` shows them")
-            })?;
-            if !store.key_revoke(parsed, SystemClock.now()).await? {
+        Command::Rotate { id, overlap_s } => {
+            let key = find(&*store, &id).await?;
+            let (token, kept) = made(key.system, now)?;
+            let until = now.plus_millis(i64::from(overlap_s) * 1_000);
+            if store
+                .key_rotate(&by, key.id, kept, until, now)
+                .await?
+                .is_none()
+            {
                 bail!("there is no key {id}");
             }
+            output::note(&format!(
+                "The tokens that key {id} had are taken until {until}."
+            ));
+            show_token(arguments.json, key.id, &token);
+        }
+        Command::Revoke { id } => {
+            let key = find(&*store, &id).await?;
+            store.key_revoke(&by, key.id, now).await?;
             output::note(&format!("Key {id} is revoked"));
         }
     }
@@ -202,9 +186,55 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn row(key: &Key) -> serde_json::Value {
-    json!({
-        "id": key.id, "name": key.name, "system": key.system, "permissions": key.permissions, "integrations": key.integrations,
-        "token_end": key.token_end, "created_at": key.created_at, "revoked_at": key.revoked_at,
-    })
+fn made(system: System, now: Timestamp) -> anyhow::Result<(Secret, Token)> {
+    token_make(system, &SystemEntropy, now).map_err(|why| anyhow::anyhow!(why))
+}
+
+async fn find(store: &dyn Store, id: &str) -> anyhow::Result<Key> {
+    let keys = store.keys_list().await?;
+    match keys.into_iter().find(|key| key.id.to_string() == id) {
+        Some(key) => Ok(key),
+        None => bail!("there is no key {id}; `portico keys list` shows them"),
+    }
+}
+
+fn show_token(is_json: bool, id: KeyId, token: &Secret) {
+    if is_json {
+        output::data(&json!({ "id": id, "token": token.expose() }).to_string());
+    } else {
+        output::note(&format!("Key {id}. Its token is shown once; keep it now:"));
+        output::data(token.expose());
+    }
+}
+
+/// Whether a key is in force, in a few words.
+fn state(key: &Key, now: Timestamp) -> String {
+    match (key.revoked_at, key.expires_at) {
+        (Some(at), _) => format!("revoked {at}"),
+        (None, Some(at)) if at <= now => format!("expired {at}"),
+        (None, Some(at)) => format!("until {at}"),
+        (None, None) => "in force".to_owned(),
+    }
+}
+
+fn list(keys: &[Key], now: Timestamp) {
+    output::data(&format!(
+        "{:<30}  {:<20}  {:<24}  {:<6}  {:<27}  {:<27}  {}",
+        "ID", "NAME", "PERMISSIONS", "ENDS", "CREATED", "LAST USED", "STATE"
+    ));
+    for key in keys {
+        let joined = |texts: Vec<String>| texts.join(",");
+        let permissions = joined(key.permissions.iter().map(ToString::to_string).collect());
+        let ends = joined(key.tokens.iter().map(|token| token.end.clone()).collect());
+        let used = key
+            .last_used_at
+            .map_or_else(|| "never".to_owned(), |at| at.to_string());
+        output::data(&format!(
+            "{:<30}  {:<20}  {permissions:<24}  {ends:<6}  {}  {used:<27}  {}",
+            key.id.to_string(),
+            key.name,
+            key.created_at,
+            state(key, now)
+        ));
+    }
 }

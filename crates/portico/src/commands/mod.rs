@@ -1,5 +1,6 @@
 //! The command line, a file a command.
 
+pub(crate) mod audit;
 pub(crate) mod bench;
 pub(crate) mod dev;
 pub(crate) mod keys;

@@ -10,7 +10,9 @@ use std::{
 };
 
 use anyhow::{Context, anyhow, bail};
+use model::key::RateLimit;
 use portico_http::{
+    limits::RATE_LIMIT_DEFAULT,
     metrics::Metrics,
     peer::{Network, TrustedProxies},
     serve::Settings as Transport,
@@ -34,7 +36,7 @@ const CONFIG_MAX_BYTES: u64 = 64 * 1_024;
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// A TOML file with any of listen, data_dir, vocabulary, master_key_file, trusted_proxies,
-    /// tls_cert, tls_key. Flags and environment go before it; relative paths
+    /// vendor_urls, requests_per_minute, tls_cert, tls_key. Flags and environment go before it; relative paths
     /// in it start at its own directory.
     #[arg(long, env = "PORTICO_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
@@ -57,6 +59,17 @@ pub(crate) struct Arguments {
         value_delimiter = ','
     )]
     trusted_proxies: Option<Vec<Network>>,
+    /// Where vendors may be besides where they are known to be, such as https://crm.example.com: what an integration's base_url may begin with. [default: none]
+    #[arg(
+        long = "vendor-url",
+        env = "PORTICO_VENDOR_URLS",
+        value_name = "URL",
+        value_delimiter = ','
+    )]
+    vendor_urls: Option<Vec<String>>,
+    /// Requests a minute that an API key may send which has no limit of its own. [default: 15000]
+    #[arg(long, env = "PORTICO_REQUESTS_PER_MINUTE", value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=i64::from(RateLimit::MAX)))]
+    requests_per_minute: Option<u32>,
     /// A PEM file with the certificate to show, and those that lead to its issuer: then TLS is spoken. Read again when it changes.
     #[arg(long, env = "PORTICO_TLS_CERT", value_name = "FILE")]
     tls_cert: Option<PathBuf>,
@@ -74,6 +87,8 @@ struct File {
     vocabulary: Option<PathBuf>,
     master_key_file: Option<PathBuf>,
     trusted_proxies: Option<Vec<Network>>,
+    vendor_urls: Option<Vec<String>>,
+    requests_per_minute: Option<u32>,
     tls_cert: Option<PathBuf>,
     tls_key: Option<PathBuf>,
 }
@@ -150,7 +165,16 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     };
 
     let owned = server::own(&data_dir)?;
-    let registry = server::registry(vocabulary.as_ref())?;
+    let vendor_urls = arguments.vendor_urls.or(file.vendor_urls);
+    let registry = server::registry(vocabulary.as_ref(), &vendor_urls.unwrap_or_default())?;
+    let rate_limit = arguments
+        .requests_per_minute
+        .or(file.requests_per_minute)
+        .filter(|count| (1..=RateLimit::MAX).contains(count))
+        .map_or(RATE_LIMIT_DEFAULT, |count| RateLimit {
+            requests_per_minute: count,
+            burst: count,
+        });
     let metrics = Arc::new(Metrics::default());
     let store =
         server::open_store(&data_dir, &master_key.read(&data_dir)?, metrics.clone()).await?;
@@ -168,6 +192,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
             store,
             registry,
             metrics,
+            rate_limit,
             delivers: true,
             transport,
         },

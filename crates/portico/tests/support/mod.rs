@@ -203,6 +203,12 @@ impl Stage {
         instant(&self.caller().get("/crm/v1/communities")["results"][0]["created_at"])
     }
 
+    /// When a tour is possible, in the afternoon there, whatever the clocks do: a date and a time.
+    pub(crate) fn tour(&self) -> (String, String) {
+        let today = format!("{}T18:00:00Z", date_and_time(self.set_at()).0);
+        date_and_time(instant(&json!(today)).plus_millis(30 * DAY_MS))
+    }
+
     /// As `kill -9` of the server, and its next start on the same data and address.
     pub(crate) fn restart_server(&mut self) {
         let address = self.server.address("base_url");

@@ -4,14 +4,14 @@
 
 use model::{
     AgentId, AttributionId, CommunityId, IntegrationId, KeyId, Secret,
-    directory::{Agent, Attribution, Community, Integration},
+    directory::{Agent, Attribution, Branch, Community, Contents, Integration},
     key::{Key, System},
     record::Kind,
 };
 
 use super::{
     Backend, SIGNAL_TIMEOUT, START, Verdicts, World, assert_conflict, at, credential, failed,
-    integration, listed, new_key, sealer,
+    integration, listed, new_key, operator, sealer,
 };
 use crate::{Error, Registration, directory_load};
 
@@ -62,6 +62,14 @@ fn copy(one: &Registration) -> Registration {
     }
 }
 
+fn branch(contents: &Contents, id: IntegrationId) -> Result<&Branch, &'static str> {
+    let found = contents
+        .branches
+        .iter()
+        .find(|branch| branch.integration.id == id);
+    found.ok_or("it is registered")
+}
+
 fn assert_same(found: &Integration, expected: &Integration) {
     assert_eq!(found.id, expected.id);
     assert_eq!(found.name, expected.name);
@@ -87,30 +95,54 @@ pub async fn keys_are_made_listed_and_revoked<B: Backend>(backend: B) -> Verdict
     let (later, later_token) = new_key(&world.entropy, at(20), Some(vec![world.here]))?;
     let (mut early, early_token) = new_key(&world.entropy, at(10), None)?;
     for key in [&later, &early] {
-        world.store.key_create(key.clone()).await?;
+        world.store.key_create(&operator(), key.clone()).await?;
     }
     let listed = world.store.keys_list().await?;
     assert_same_keys(&listed, &[early.clone(), later.clone()]);
-    let directory = directory_load(&*world.store, at(30)).await?;
-    let scope = directory.authenticate(later_token.expose());
+    let directory = directory_load(&*world.store).await?;
+    let scope = directory.authenticate(later_token.expose(), at(60));
     assert!(scope.is_some_and(|scope| scope.sees(world.here) && !scope.sees(world.there)));
 
-    assert!(world.store.key_revoke(early.id, at(40)).await?);
     assert!(
-        world.store.key_revoke(early.id, at(50)).await?,
+        world
+            .store
+            .key_revoke(&operator(), early.id, at(40))
+            .await?
+            .is_some()
+    );
+    assert!(
+        world
+            .store
+            .key_revoke(&operator(), early.id, at(50))
+            .await?
+            .is_some(),
         "there is such a key"
     );
     early.revoked_at = Some(at(40));
     let unknown = KeyId::new(START, &*world.entropy);
-    assert!(!world.store.key_revoke(unknown, at(50)).await?);
+    assert!(
+        world
+            .store
+            .key_revoke(&operator(), unknown, at(50))
+            .await?
+            .is_none()
+    );
     for _ in 0..2 {
         let listed = world.store.keys_list().await?;
         assert_same_keys(&listed, &[early.clone(), later.clone()]);
-        let contents = world.store.directory_contents().await?;
+        let contents = world.store.directory_contents(0).await?;
         assert_same_keys(&contents.keys, &listed);
-        let directory = directory_load(&*world.store, at(60)).await?;
-        assert!(directory.authenticate(early_token.expose()).is_none());
-        assert!(directory.authenticate(later_token.expose()).is_some());
+        let directory = directory_load(&*world.store).await?;
+        assert!(
+            directory
+                .authenticate(early_token.expose(), at(60))
+                .is_none()
+        );
+        assert!(
+            directory
+                .authenticate(later_token.expose(), at(60))
+                .is_some()
+        );
         world.restart().await?;
     }
     Ok(())
@@ -119,15 +151,13 @@ pub async fn keys_are_made_listed_and_revoked<B: Backend>(backend: B) -> Verdict
 pub async fn a_key_that_exists_is_refused<B: Backend>(backend: B) -> Verdicts {
     let world = World::new(backend).await?;
     let (key, _) = new_key(&world.entropy, at(10), None)?;
-    world.store.key_create(key.clone()).await?;
-    assert!(world.store.key_create(key.clone()).await.is_err());
-    let twin = Key {
-        id: KeyId::new(at(11), &*world.entropy),
-        ..key.clone()
-    };
+    world.store.key_create(&operator(), key.clone()).await?;
     assert!(
-        world.store.key_create(twin).await.is_err(),
-        "two keys have one token"
+        world
+            .store
+            .key_create(&operator(), key.clone())
+            .await
+            .is_err()
     );
     assert_same_keys(&world.store.keys_list().await?, &[key]);
     Ok(())
@@ -136,14 +166,17 @@ pub async fn a_key_that_exists_is_refused<B: Backend>(backend: B) -> Verdicts {
 pub async fn registering_again_replaces_and_adds_nothing<B: Backend>(backend: B) -> Verdicts {
     let mut world = World::new(backend).await?;
     let mut one = registration(&world, world.here);
-    world.store.integration_register(copy(&one), at(1)).await?;
+    world
+        .store
+        .integration_register(&operator(), copy(&one), at(1))
+        .await?;
     // Writes that are under way keep their integration.
     let job_id = world.accept_here(&[]).await?;
 
     one.integration.name = "Acme & Söhne".to_owned();
     one.integration.active = false;
     one.integration.system = System::Production;
-    one.integration.settings.max_requests_per_minute = None;
+    one.integration.settings.max_request_frequency = None;
     one.integration.settings.extra_headers.clear();
     one.integration.credential = Secret::new("another");
     one.communities[0].name = "Renamed".to_owned();
@@ -151,27 +184,24 @@ pub async fn registering_again_replaces_and_adds_nothing<B: Backend>(backend: B)
     one.communities[1].phone_region = None;
     one.attributions[0].active = false;
     one.agents[0].community_ids.clear();
-    world.store.integration_register(copy(&one), at(2)).await?;
+    world
+        .store
+        .integration_register(&operator(), copy(&one), at(2))
+        .await?;
     for _ in 0..2 {
-        let contents = world.store.directory_contents().await?;
-        assert_eq!(contents.integrations.len(), 2);
-        let found = contents
-            .integrations
-            .iter()
-            .find(|found| found.id == world.here);
-        assert_same(found.ok_or("it is registered")?, &one.integration);
-        let other = contents
-            .integrations
-            .iter()
-            .find(|found| found.id == world.there);
-        assert_same(other.ok_or("it is registered")?, &integration(world.there));
-        let mut communities = contents.communities;
+        let contents = world.store.directory_contents(0).await?;
+        assert_eq!(contents.branches.len(), 2);
+        let other = branch(&contents, world.there)?;
+        assert_same(&other.integration, &integration(world.there));
+        let found = branch(&contents, world.here)?;
+        assert_same(&found.integration, &one.integration);
+        let mut communities = found.communities.clone();
         communities.sort_unstable_by_key(|one| one.id);
         let mut expected = one.communities.clone();
         expected.sort_unstable_by_key(|one| one.id);
         assert_eq!(communities, expected);
-        assert_eq!(contents.attributions, one.attributions);
-        assert_eq!(contents.agents, one.agents);
+        assert_eq!(found.attributions, one.attributions);
+        assert_eq!(found.agents, one.agents);
         world.restart().await?;
     }
     assert_eq!(world.find(job_id).await?.integration_id, world.here);
@@ -200,10 +230,10 @@ pub async fn a_credential_comes_back_after_a_restart<B: Backend>(backend: B) -> 
     };
     world
         .store
-        .integration_register(registration, at(1))
+        .integration_register(&operator(), registration, at(1))
         .await?;
     for _ in 0..2 {
-        let directory = directory_load(&*world.store, at(2)).await?;
+        let directory = directory_load(&*world.store).await?;
         for (id, expected) in [
             (world.here, credential(world.here)),
             (world.there, credential(world.there)),
@@ -224,13 +254,19 @@ pub async fn a_registration_that_fails_changes_nothing<B: Backend>(backend: B) -
     one.integration.name = "Changed".to_owned();
     one.communities[1].x_id = one.communities[0].x_id.clone();
     assert!(
-        world.store.integration_register(one, at(1)).await.is_err(),
+        world
+            .store
+            .integration_register(&operator(), one, at(1))
+            .await
+            .is_err(),
         "two communities have one id at the vendor"
     );
     assert_eq!(world.store.directory_revision().await?, before);
-    let contents = world.store.directory_contents().await?;
-    assert!(contents.communities.is_empty());
-    assert!(contents.integrations.iter().all(|one| one.name == "Acme"));
+    let contents = world.store.directory_contents(0).await?;
+    for branch in contents.branches {
+        assert!(branch.communities.is_empty());
+        assert_eq!(branch.integration.name, "Acme");
+    }
     Ok(())
 }
 
@@ -238,21 +274,35 @@ pub async fn a_registration_that_fails_changes_nothing<B: Backend>(backend: B) -
 pub async fn a_registration_takes_nothing_from_another<B: Backend>(backend: B) -> Verdicts {
     let world = World::new(backend).await?;
     let here = registration(&world, world.here);
-    world.store.integration_register(copy(&here), at(1)).await?;
+    world
+        .store
+        .integration_register(&operator(), copy(&here), at(1))
+        .await?;
     let before = world.store.directory_revision().await?;
 
     let mut there = registration(&world, world.there);
     there.communities[0].id = here.communities[0].id;
-    assert_conflict(world.store.integration_register(there, at(2)).await);
+    assert_conflict(
+        world
+            .store
+            .integration_register(&operator(), there, at(2))
+            .await,
+    );
 
     let mut again = copy(&here);
     again.communities[0].id = registration(&world, world.here).communities[0].id;
-    assert_conflict(world.store.integration_register(again, at(3)).await);
+    assert_conflict(
+        world
+            .store
+            .integration_register(&operator(), again, at(3))
+            .await,
+    );
 
     assert_eq!(world.store.directory_revision().await?, before);
-    let contents = world.store.directory_contents().await?;
-    assert_eq!(contents.communities.len(), here.communities.len());
-    for (found, expected) in contents.communities.iter().zip(&here.communities) {
+    let contents = world.store.directory_contents(0).await?;
+    let found = branch(&contents, world.here)?;
+    assert_eq!(found.communities.len(), here.communities.len());
+    for (found, expected) in found.communities.iter().zip(&here.communities) {
         assert_eq!((found.id, &found.x_id), (expected.id, &expected.x_id));
     }
     Ok(())
@@ -262,19 +312,37 @@ pub async fn the_revision_changes_with_the_directory_only<B: Backend>(backend: B
     let mut world = World::new(backend).await?;
     let mut revisions = vec![world.store.directory_revision().await?];
     let (key, _) = new_key(&world.entropy, at(10), None)?;
-    world.store.key_create(key.clone()).await?;
+    world.store.key_create(&operator(), key.clone()).await?;
     revisions.push(world.store.directory_revision().await?);
-    world.store.key_revoke(key.id, at(11)).await?;
+    world.store.key_revoke(&operator(), key.id, at(11)).await?;
     revisions.push(world.store.directory_revision().await?);
     let one = registration(&world, world.here);
-    world.store.integration_register(copy(&one), at(12)).await?;
+    world
+        .store
+        .integration_register(&operator(), copy(&one), at(12))
+        .await?;
     revisions.push(world.store.directory_revision().await?);
-    world.store.integration_register(one, at(13)).await?;
+    world
+        .store
+        .integration_register(&operator(), one, at(13))
+        .await?;
     let last = world.store.directory_revision().await?;
     revisions.push(last);
     let (unknown, _) = new_key(&world.entropy, at(13), None)?;
-    assert!(!world.store.key_revoke(unknown.id, at(13)).await?);
-    assert!(world.store.key_revoke(key.id, at(13)).await?);
+    assert!(
+        world
+            .store
+            .key_revoke(&operator(), unknown.id, at(13))
+            .await?
+            .is_none()
+    );
+    assert!(
+        world
+            .store
+            .key_revoke(&operator(), key.id, at(13))
+            .await?
+            .is_some()
+    );
     assert_eq!(
         world.store.directory_revision().await?,
         last,
@@ -300,9 +368,9 @@ pub async fn a_change_wakes_who_follows_the_directory<B: Backend>(backend: B) ->
     // The registrations that made this world have left one.
     changed().await?;
     let (key, _) = new_key(&world.entropy, at(10), None)?;
-    world.store.key_create(key.clone()).await?;
+    world.store.key_create(&operator(), key.clone()).await?;
     changed().await?;
-    world.store.key_revoke(key.id, at(11)).await?;
+    world.store.key_revoke(&operator(), key.id, at(11)).await?;
     changed().await?;
     world.register(world.here).await?;
     changed().await?;
@@ -319,15 +387,18 @@ pub async fn a_wrong_master_key_is_refused<B: Backend>(backend: B) -> Verdicts {
     assert!(matches!(refused, Err(Error::MasterKey(_))));
     // The right one still opens it.
     world.restart().await?;
-    let contents = world.store.directory_contents().await?;
-    assert_eq!(contents.integrations.len(), 2);
+    let contents = world.store.directory_contents(0).await?;
+    assert_eq!(contents.branches.len(), 2);
     Ok(())
 }
 
 pub async fn what_is_registered_is_read_by_those_who_may<B: Backend>(backend: B) -> Verdicts {
     let world = World::new(backend).await?;
     let here = registration(&world, world.here);
-    world.store.integration_register(copy(&here), at(1)).await?;
+    world
+        .store
+        .integration_register(&operator(), copy(&here), at(1))
+        .await?;
     let store = &world.store;
     for (kind, ids) in [
         (
@@ -368,7 +439,7 @@ pub async fn what_is_registered_is_read_by_those_who_may<B: Backend>(backend: B)
     }
     world
         .store
-        .integration_register(registration(&world, world.there), at(2))
+        .integration_register(&operator(), registration(&world, world.there), at(2))
         .await?;
     let mine = store
         .records_list(&world.mine, &listed(Kind::Community, 0, 10))

@@ -3,7 +3,7 @@
 #![expect(missing_docs, reason = "a case's name is its sentence")]
 
 use model::{
-    JobId, Timestamp,
+    Actor, JobId, Timestamp,
     record::Kind,
     write::{Class, WriteStatus},
 };
@@ -265,10 +265,18 @@ pub async fn a_run_is_due_begun_and_ended<B: Backend>(backend: B) -> Verdicts {
     assert_eq!(ended[0].tally, tally);
     assert!(store.jobs_list(&world.theirs, &log(10)).await?.is_empty());
 
-    assert!(!store.sync_request(&world.theirs, world.here, at(3)).await?);
+    assert!(
+        !store
+            .sync_request(&Actor::local(world.theirs.clone()), world.here, at(3))
+            .await?
+    );
     assert_eq!(store.syncs_due().await?[1], (world.here, at(50)));
     let signal = store.signals().sync_due();
-    assert!(store.sync_request(&world.mine, world.here, at(3)).await?);
+    assert!(
+        store
+            .sync_request(&Actor::local(world.mine.clone()), world.here, at(3))
+            .await?
+    );
     tokio::time::timeout(super::SIGNAL_TIMEOUT, signal).await?;
     let due = store.syncs_due().await?;
     assert!(due.contains(&(world.here, at(3))));

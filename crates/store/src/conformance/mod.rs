@@ -23,10 +23,11 @@ use std::{
 };
 
 use model::{
-    CommunityId, Directory, Entropy, IntegrationId, JobId, KeyId, Scope, Secret, Timestamp,
+    Actor, CommunityId, Directory, Entropy, IntegrationId, JobId, KeyId, Scope, Secret, Timestamp,
     directory::{Contents, Integration, Settings, Vendor},
     id::EventId,
-    key::{self, Key, Permission, System},
+    key::{self, Key, System},
+    permission::Permission,
     record::{Kind, Record},
     resources::prospect::Prospect,
     write::{
@@ -228,7 +229,9 @@ impl<B: Backend> World<B> {
             attributions: Vec::new(),
             agents: Vec::new(),
         };
-        self.store.integration_register(registration, START).await
+        self.store
+            .integration_register(&operator(), registration, START)
+            .await
     }
 
     /// Closes the store and opens its data again.
@@ -429,27 +432,32 @@ fn ids(page: &Page<Record>) -> Vec<&str> {
     page.rows.iter().map(|one| one.id.as_str()).collect()
 }
 
+/// The operator at the machine.
+fn operator() -> Actor {
+    #[expect(clippy::disallowed_methods, reason = "a test may act as the operator")]
+    Actor::local(Scope::operator())
+}
+
 fn credential(id: IntegrationId) -> String {
     format!("secret of {id}, ünïcode")
 }
 
 fn integration(id: IntegrationId) -> Integration {
-    Integration {
+    let settings = Settings {
+        extra_headers: vec![("x-community".to_owned(), "{community}".to_owned())],
+        max_job_concurrency: 4,
+        max_request_frequency: Some(60),
+        sync_frequency: 1,
+        ..Settings::new("http://127.0.0.1:1")
+    };
+    Integration::new(
         id,
-        name: "Acme".to_owned(),
-        vendor: Vendor::Knock,
-        system: System::Sandbox,
-        active: true,
-        settings: Settings {
-            base_url: "http://127.0.0.1:1".to_owned(),
-            key_header_name: "x-api-key".to_owned(),
-            extra_headers: vec![("x-community".to_owned(), "{community}".to_owned())],
-            max_job_concurrency: 4,
-            max_requests_per_minute: Some(60),
-            sync_every_s: 3_600,
-        },
-        credential: Secret::new(credential(id)),
-    }
+        "Acme".to_owned(),
+        Vendor::Knock,
+        System::Sandbox,
+        settings,
+        Secret::new(credential(id)),
+    )
 }
 
 /// A key and its token.
@@ -458,19 +466,16 @@ fn new_key(
     created_at: Timestamp,
     integrations: Option<Vec<IntegrationId>>,
 ) -> Answer<(Key, Secret)> {
-    let token = key::token_new(System::Sandbox, entropy);
-    let hash = key::token_hash(token.expose()).ok_or("a new token has a hash")?;
-    let key = Key {
-        id: KeyId::new(created_at, entropy),
-        name: "a key".to_owned(),
-        system: System::Sandbox,
-        permissions: Permission::ALL.to_vec(),
+    let (token, kept) = key::token_make(System::Sandbox, entropy, created_at)?;
+    let id = KeyId::new(created_at, entropy);
+    let key = Key::new(
+        id,
+        "a key",
+        System::Sandbox,
+        &Permission::ALL,
         integrations,
-        token_hash: key::hex(&hash),
-        token_end: token.expose().chars().skip(54).collect(),
-        created_at,
-        revoked_at: None,
-    };
+        kept,
+    );
     Ok((key, token))
 }
 
@@ -481,7 +486,7 @@ fn scope(entropy: &Seeded, integrations: Option<Vec<IntegrationId>>) -> Answer<S
         keys: vec![key],
         ..Contents::default()
     };
-    let scope = Directory::new(contents, START).authenticate(token.expose());
+    let scope = Directory::new(contents).authenticate(token.expose(), START);
     Ok(scope.ok_or("a new key is known")?)
 }
 

@@ -1,17 +1,23 @@
-//! Integrations, what belongs to them, and keys.
+//! Integrations and what belongs to them.
+//!
+//! Guarantee: a change and its entry in the audit log are one transaction; each change takes a number, so that what changed since can be read without the rest.
 
 use model::{
-    KeyId, Secret, Timestamp,
-    directory::{Contents, Integration, Settings, Vendor},
-    key::{Key, System},
+    Actor, IntegrationId, Secret, Timestamp,
+    directory::{Branch, Contents, Integration, Settings, Vendor},
+    key::System,
     record::Kind,
+    resources::integration::{Change, IntegrationRecord, Member},
 };
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::{corrupt, database, records, stamp};
-use crate::{Error, Registration, Sealer, signals::Effects};
+use super::{
+    audit::{self, Deed},
+    corrupt, database, keys, records, stamp,
+};
+use crate::{Error, Registered, Registration, Sealer, signals::Effects};
 
 /// An integration's body: what is neither a column nor a secret.
 #[derive(Serialize, Deserialize)]
@@ -28,97 +34,240 @@ pub(super) fn revision(connection: &Connection) -> Result<i64, Error> {
         .map_err(database)
 }
 
-pub(super) fn changed(connection: &Connection, effects: &mut Effects) -> Result<(), Error> {
+/// Takes the number of a change.
+pub(super) fn changed(connection: &Connection, effects: &mut Effects) -> Result<i64, Error> {
     effects.directory = true;
     connection
-        .execute(
-            "UPDATE revisions SET revision = revision + 1 WHERE what = 'directory'",
-            [],
-        )
+        .prepare_cached("UPDATE revisions SET revision = revision + 1 WHERE what = 'directory' RETURNING revision")
+        .and_then(|mut sql| sql.query_row([], |row| row.get(0)))
+        .map_err(database)
+}
+
+/// Something that belongs to an integration has changed.
+pub(super) fn branch_changed(
+    connection: &Connection,
+    effects: &mut Effects,
+    lane: i64,
+) -> Result<(), Error> {
+    let revision = changed(connection, effects)?;
+    connection
+        .prepare_cached("UPDATE integrations SET revision = ?2 WHERE n = ?1")
+        .and_then(|mut sql| sql.execute(params![lane, revision]))
         .map(drop)
         .map_err(database)
 }
 
-pub(super) fn contents(connection: &Connection, sealer: &Sealer) -> Result<Contents, Error> {
-    let rows: Vec<(String, String, bool, Vec<u8>, String)> = connection
-        .prepare_cached("SELECT id, vendor, active, credential, body FROM integrations ORDER BY n")
+/// What changed after a revision; 0 is before all.
+pub(super) fn contents(
+    connection: &Connection,
+    sealer: &Sealer,
+    since: i64,
+) -> Result<Contents, Error> {
+    let revision = revision(connection)?;
+    if revision == since {
+        return Ok(Contents {
+            revision,
+            ..Contents::default()
+        });
+    }
+    let mut branches = Vec::new();
+    for stored in stored(connection, "revision > ?1 ORDER BY n", [since])? {
+        let integration = stored.open(sealer)?;
+        branches.push(Branch {
+            communities: bodies(connection, stored.lane, Kind::Community)?,
+            attributions: bodies(connection, stored.lane, Kind::Attribution)?,
+            agents: bodies(connection, stored.lane, Kind::Agent)?,
+            integration,
+        });
+    }
+    Ok(Contents {
+        revision,
+        keys: keys::since(connection, since)?,
+        branches,
+    })
+}
+
+/// An integration as it is stored, its credential sealed.
+struct Stored {
+    lane: i64,
+    sealed: Vec<u8>,
+    integration: Integration,
+}
+
+impl Stored {
+    fn open(&self, sealer: &Sealer) -> Result<Integration, Error> {
+        let id = self.integration.id.to_string();
+        Ok(Integration {
+            credential: sealer.open(&id, &self.sealed)?,
+            ..self.integration.clone()
+        })
+    }
+}
+
+/// The columns of a row, as they are read.
+type Row = (
+    i64,
+    String,
+    String,
+    bool,
+    Vec<u8>,
+    String,
+    [Option<i64>; 4],
+    Option<String>,
+);
+
+fn stored(
+    connection: &Connection,
+    condition: &str,
+    values: impl rusqlite::Params,
+) -> Result<Vec<Stored>, Error> {
+    let rows: Vec<Row> = connection
+        .prepare_cached(&format!(
+            "SELECT n, id, vendor, active, credential, body, created_at, updated_at, paused_at, archived_at, access FROM integrations WHERE {condition}"
+        ))
         .and_then(|mut sql| {
-            sql.query_map([], |row| {
-                Ok((
-                    row.get(0)?,
-                    row.get(1)?,
-                    row.get(2)?,
-                    row.get(3)?,
-                    row.get(4)?,
-                ))
+            sql.query_map(values, |row| {
+                let times = [row.get(6)?, row.get(7)?, row.get(8)?, row.get(9)?];
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?, times, row.get(10)?))
             })?
             .collect()
         })
         .map_err(database)?;
-    let mut integrations = Vec::with_capacity(rows.len());
-    for (id, vendor, active, sealed, body) in rows {
-        let body: Body = serde_json::from_str(&body).map_err(corrupt("an integration"))?;
-        let credential: Secret = sealer.open(&id, &sealed)?;
-        integrations.push(Integration {
-            id: id
-                .parse()
-                .map_err(|_| Error::Corrupt("the id of an integration".to_owned()))?,
-            name: body.name,
-            vendor: vendor.parse::<Vendor>().map_err(Error::Corrupt)?,
-            system: body.system,
-            active,
-            settings: body.settings,
-            credential,
-        });
-    }
-    Ok(Contents {
-        keys: keys(connection)?,
-        integrations,
-        communities: bodies(connection, "community")?,
-        attributions: bodies(connection, "attribution")?,
-        agents: bodies(connection, "agent")?,
+    rows.into_iter().map(read).collect()
+}
+
+fn read((lane, id, vendor, active, sealed, body, times, access): Row) -> Result<Stored, Error> {
+    let body: Body = serde_json::from_str(&body).map_err(corrupt("an integration"))?;
+    let [created_at, updated_at, paused_at, archived_at] =
+        times.map(|at| at.map(Timestamp::from_micros));
+    let access = access
+        .map(|access| serde_json::from_str(&access))
+        .transpose()
+        .map_err(corrupt("an integration's access"))?;
+    let id = id
+        .parse()
+        .map_err(|_| Error::Corrupt("the id of an integration".to_owned()))?;
+    let vendor = vendor.parse::<Vendor>().map_err(Error::Corrupt)?;
+    let integration = Integration {
+        active,
+        paused_at,
+        archived_at,
+        access,
+        created_at: created_at.unwrap_or_default(),
+        updated_at: updated_at.unwrap_or_default(),
+        ..Integration::new(
+            id,
+            body.name,
+            vendor,
+            body.system,
+            body.settings,
+            Secret::new(""),
+        )
+    };
+    Ok(Stored {
+        lane,
+        sealed,
+        integration,
     })
 }
 
-fn bodies<T: DeserializeOwned>(connection: &Connection, kind: &str) -> Result<Vec<T>, Error> {
+fn find(connection: &Connection, id: IntegrationId) -> Result<Option<Stored>, Error> {
+    Ok(stored(connection, "id = ?1", [id.to_string()])?.pop())
+}
+
+fn bodies<T: DeserializeOwned>(
+    connection: &Connection,
+    lane: i64,
+    kind: Kind,
+) -> Result<Vec<T>, Error> {
     let rows: Vec<String> = connection
-        .prepare_cached("SELECT body FROM records WHERE kind = ?1 ORDER BY seq")
-        .and_then(|mut sql| sql.query_map([kind], |row| row.get(0))?.collect())
+        .prepare_cached("SELECT body FROM records WHERE lane = ?1 AND kind = ?2 ORDER BY seq")
+        .and_then(|mut sql| {
+            sql.query_map(params![lane, kind.word()], |row| row.get(0))?
+                .collect()
+        })
         .map_err(database)?;
     rows.iter()
         .map(|body| serde_json::from_str(body).map_err(corrupt("a record of the directory")))
         .collect()
 }
 
-pub(super) fn register(
+fn shown(integration: &Integration) -> Result<Value, Error> {
+    serde_json::to_value(IntegrationRecord::from(integration)).map_err(corrupt("an integration"))
+}
+
+/// Writes an integration's row, new or not, and gives its place.
+fn write(
     connection: &Connection,
     effects: &mut Effects,
-    registration: &Registration,
+    one: &Integration,
     sealed: &[u8],
-    now: Timestamp,
-) -> Result<(), Error> {
-    let one = &registration.integration;
+) -> Result<i64, Error> {
+    let revision = changed(connection, effects)?;
     let body = Body {
         name: one.name.clone(),
         system: one.system,
         settings: one.settings.clone(),
     };
-    let lane: i64 = connection
-        .query_row(
-            "INSERT INTO integrations (id, vendor, active, credential, body, created_at, updated_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6)
-             ON CONFLICT (id) DO UPDATE SET vendor = ?2, active = ?3, credential = ?4, body = ?5, updated_at = ?6 RETURNING n",
-            params![
-                one.id.to_string(),
-                one.vendor.name(),
-                one.active,
-                sealed,
-                serde_json::to_string(&body).map_err(corrupt("an integration"))?,
-                now.as_micros()
-            ],
-            |row| row.get(0),
+    connection
+        .prepare_cached(
+            "INSERT INTO integrations (id, vendor, active, credential, body, created_at, updated_at, revision, paused_at, archived_at, access)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+             ON CONFLICT (id) DO UPDATE SET vendor = ?2, active = ?3, credential = ?4, body = ?5, updated_at = ?7, revision = ?8, paused_at = ?9, archived_at = ?10, access = ?11
+             RETURNING n",
         )
-        .map_err(database)?;
-    let integration_id = one.id.to_string();
+        .and_then(|mut sql| {
+            let body = serde_json::to_string(&body)
+                .map_err(|why| rusqlite::Error::ToSqlConversionFailure(Box::new(why)))?;
+            sql.query_row(
+                params![
+                    one.id.to_string(),
+                    one.vendor.name(),
+                    one.active,
+                    sealed,
+                    body,
+                    one.created_at.as_micros(),
+                    one.updated_at.as_micros(),
+                    revision,
+                    one.paused_at.map(Timestamp::as_micros),
+                    one.archived_at.map(Timestamp::as_micros),
+                    one.access.as_ref().map(Value::to_string)
+                ],
+                |row| row.get(0),
+            )
+        })
+        .map_err(database)
+}
+
+/// Registers an integration with all that belongs to it, or replaces what is registered under the same ids.
+pub(super) fn register(
+    connection: &Connection,
+    effects: &mut Effects,
+    by: &Actor,
+    registration: &Registration,
+    sealed: &[u8],
+    now: Timestamp,
+) -> Result<(), Error> {
+    let before = find(connection, registration.integration.id)?.map(|stored| stored.integration);
+    let after = Integration {
+        created_at: before.as_ref().map_or(now, |before| before.created_at),
+        updated_at: now,
+        ..registration.integration.clone()
+    };
+    let lane = write(connection, effects, &after, sealed)?;
+    let action = match &before {
+        None => "integration_create",
+        Some(_) => "integration_update",
+    };
+    let deed = Deed {
+        action,
+        integration: Some((lane, after.id)),
+        subject: after.id.to_string(),
+        before: before.as_ref().map(shown).transpose()?.unwrap_or_default(),
+        after: shown(&after)?,
+    };
+    audit::record(connection, by, deed, now)?;
+    let integration_id = after.id.to_string();
     let put = |kind: Kind, id: String, x_id: &str, body: Result<Value, _>| {
         let body = body.map_err(corrupt("a record of the directory"))?;
         let new = records::New {
@@ -155,7 +304,7 @@ pub(super) fn register(
             serde_json::to_value(one),
         )?;
     }
-    changed(connection, effects)
+    Ok(())
 }
 
 fn put(connection: &Connection, new: &records::New<'_>, now: Timestamp) -> Result<(), Error> {
@@ -173,65 +322,150 @@ fn put(connection: &Connection, new: &records::New<'_>, now: Timestamp) -> Resul
     }
 }
 
-pub(super) fn key_create(
+/// Applies `change` to an integration as it is stored. `None` when there is none that the caller may know of.
+pub(super) fn change(
     connection: &Connection,
     effects: &mut Effects,
-    key: &Key,
-) -> Result<(), Error> {
-    connection
-        .execute(
-            "INSERT INTO keys (id, token_hash, revoked_at, body) VALUES (?1, ?2, NULL, ?3)",
-            params![
-                key.id.to_string(),
-                key.token_hash,
-                serde_json::to_string(key).map_err(corrupt("a key"))?
-            ],
-        )
-        .map_err(database)?;
-    changed(connection, effects)
-}
-
-pub(super) fn keys(connection: &Connection) -> Result<Vec<Key>, Error> {
-    let rows: Vec<(String, Option<i64>)> = connection
-        .prepare_cached("SELECT body, revoked_at FROM keys ORDER BY id")
-        .and_then(|mut sql| {
-            sql.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
-                .collect()
-        })
-        .map_err(database)?;
-    rows.into_iter()
-        .map(|(body, revoked_at)| {
-            let key: Key = serde_json::from_str(&body).map_err(corrupt("a key"))?;
-            Ok(Key {
-                revoked_at: revoked_at.map(Timestamp::from_micros),
-                ..key
-            })
-        })
-        .collect()
-}
-
-pub(super) fn key_revoke(
-    connection: &Connection,
-    effects: &mut Effects,
-    id: KeyId,
+    sealer: &Sealer,
+    by: &Actor,
+    (id, action): (IntegrationId, &str),
+    change: &Change,
     now: Timestamp,
-) -> Result<bool, Error> {
-    let revoked_at: Option<Option<i64>> = connection
-        .query_row(
-            "SELECT revoked_at FROM keys WHERE id = ?1",
-            [id.to_string()],
-            |row| row.get(0),
-        )
-        .optional()
-        .map_err(database)?;
-    if revoked_at == Some(None) {
-        connection
-            .execute(
-                "UPDATE keys SET revoked_at = ?2 WHERE id = ?1",
-                params![id.to_string(), now.as_micros()],
-            )
-            .map_err(database)?;
-        changed(connection, effects)?;
+) -> Result<Option<Integration>, Error> {
+    let Some(stored) = find(connection, id)?.filter(|_| by.scope.sees(id)) else {
+        return Ok(None);
+    };
+    let before = stored.open(sealer)?;
+    if before.archived_at.is_some() {
+        if change.archived_at.is_some() {
+            return Ok(Some(before));
+        }
+        return Err(Error::Conflict(
+            "this integration is archived; make another one".to_owned(),
+        ));
     }
-    Ok(revoked_at.is_some())
+    if change.archived_at.is_some() {
+        nothing_is_open(connection, stored.lane)?;
+    }
+    let mut after = before.clone();
+    change.apply(&mut after);
+    after.updated_at = now;
+    // Sealed anew only when it is another: a change of a name leaves the blob alone.
+    let sealed = if change.credential.is_some() || change.archived_at.is_some() {
+        sealer.seal(&id.to_string(), &after.credential)?
+    } else {
+        stored.sealed
+    };
+    write(connection, effects, &after, &sealed)?;
+    let mut told = shown(&after)?;
+    if change.credential.is_some() {
+        told["credentials"] = json!("replaced");
+    }
+    let deed = Deed {
+        action,
+        integration: Some((stored.lane, id)),
+        subject: id.to_string(),
+        before: shown(&before)?,
+        after: told,
+    };
+    audit::record(connection, by, deed, now)?;
+    if after.calls() {
+        // What waited while it was paused goes on.
+        effects.due.insert(id);
+    }
+    Ok(Some(after))
+}
+
+fn nothing_is_open(connection: &Connection, lane: i64) -> Result<(), Error> {
+    let open: i64 = connection
+        .prepare_cached("SELECT count(*) FROM queue WHERE lane = ?1")
+        .and_then(|mut sql| sql.query_row([lane], |row| row.get(0)))
+        .map_err(database)?;
+    match open {
+        0 => Ok(()),
+        open => Err(Error::Conflict(format!(
+            "writes to this integration have not ended: {open}. Deactivate it, so that it takes no more, resume it if it is paused, and archive it when they have ended"
+        ))),
+    }
+}
+
+/// Registers members of an integration. Those that are known by the vendor's id of them keep their id and are changed. `None` when there is no such integration
+/// that the caller may know of.
+pub(super) fn members(
+    connection: &Connection,
+    effects: &mut Effects,
+    by: &Actor,
+    (id, action): (IntegrationId, &str),
+    members: &[Member],
+    now: Timestamp,
+) -> Result<Option<Vec<Registered>>, Error> {
+    let Some(stored) = find(connection, id)?.filter(|_| by.scope.sees(id)) else {
+        return Ok(None);
+    };
+    if stored.integration.archived_at.is_some() {
+        return Err(Error::Conflict(
+            "this integration is archived; make another one".to_owned(),
+        ));
+    }
+    let integration_id = id.to_string();
+    let mut registered = Vec::with_capacity(members.len());
+    for member in members {
+        let known = records::by_x_id(connection, stored.lane, member.kind, &member.x_id)?;
+        let mut body = member.body.clone();
+        let own_id = known.as_ref().map_or(&member.id, |known| &known.id);
+        body["id"] = json!(own_id);
+        let new = records::New {
+            id: own_id,
+            kind: member.kind,
+            lane: stored.lane,
+            integration_id: &integration_id,
+            x_id: Some(&member.x_id),
+            body: &body,
+        };
+        let at = stamp::next(connection, now)?;
+        match &known {
+            None => records::insert(connection, &new, at)?,
+            Some(old) => records::replace(connection, old, &new, at)?,
+        }
+        registered.push(Registered {
+            id: own_id.clone(),
+            is_new: known.is_none(),
+        });
+    }
+    branch_changed(connection, effects, stored.lane)?;
+    let deed = Deed {
+        action,
+        integration: Some((stored.lane, id)),
+        subject: integration_id,
+        before: Value::Null,
+        after: json!({
+            "registered": registered.iter().zip(members).map(|(one, member)| {
+                json!({ "id": one.id, "is_new": one.is_new, "x_id": member.x_id })
+            }).collect::<Vec<_>>(),
+        }),
+    };
+    audit::record(connection, by, deed, now)?;
+    Ok(Some(registered))
+}
+
+/// Notes something that was asked of an integration and changes nothing of it.
+pub(super) fn note(
+    connection: &Connection,
+    by: &Actor,
+    id: IntegrationId,
+    (action, subject): (&str, &str),
+    now: Timestamp,
+) -> Result<(), Error> {
+    let lane = connection
+        .prepare_cached("SELECT n FROM integrations WHERE id = ?1")
+        .and_then(|mut sql| sql.query_row([id.to_string()], |row| row.get(0)).optional())
+        .map_err(database)?;
+    let deed = Deed {
+        action,
+        integration: lane.map(|lane| (lane, id)),
+        subject: subject.to_owned(),
+        before: Value::Null,
+        after: Value::Null,
+    };
+    audit::record(connection, by, deed, now)
 }

@@ -107,17 +107,18 @@ mod tests {
         let sealer = Sealer::new(&Secret::new("a".repeat(64)), entropy.clone()).unwrap();
         let path = dir.path().join("portico.db");
         let store = Sqlite::open(&path, sealer, Arc::new(Unobserved), START).unwrap();
+        #[expect(clippy::disallowed_methods, reason = "a test acts as the operator")]
+        let by = model::Actor::local(Scope::operator());
         let ids = [(); 2].map(|()| IntegrationId::new(START, &*entropy));
         for (place, id) in ids.into_iter().enumerate() {
-            let integration = Integration {
+            let integration = Integration::new(
                 id,
-                name: String::new(),
-                vendor: Vendor::Knock,
-                system: System::Sandbox,
-                active: true,
-                settings: Settings::new("http://127.0.0.1:1"),
-                credential: Secret::new("key"),
-            };
+                String::new(),
+                Vendor::Knock,
+                System::Sandbox,
+                Settings::new("http://127.0.0.1:1"),
+                Secret::new("key"),
+            );
             let registration = Registration {
                 integration,
                 communities: Vec::new(),
@@ -125,7 +126,7 @@ mod tests {
                 agents: Vec::new(),
             };
             store
-                .integration_register(registration, START)
+                .integration_register(&by, registration, START)
                 .await
                 .unwrap();
             let seen = |n: usize| Seen {

@@ -18,21 +18,21 @@ const DISORDER_MICROS: i64 = 60_000_000;
 
 /// The conditions of a statement, and their values.
 #[derive(Default)]
-struct Conditions {
+pub(super) struct Conditions {
     holds: Vec<String>,
-    values: Vec<Sql>,
+    pub(super) values: Vec<Sql>,
 }
 
 impl Conditions {
     /// Adds a condition; the question mark in it stands for `value`.
-    fn add(&mut self, condition: &str, value: impl Into<Sql>) {
+    pub(super) fn add(&mut self, condition: &str, value: impl Into<Sql>) {
         self.values.push(value.into());
         let place = format!("?{}", self.values.len());
         self.holds.push(condition.replace('?', &place));
     }
 
     /// Adds that the row is of an integration that was asked for and may be seen. `false` when there can be none.
-    fn integration(
+    pub(super) fn integration(
         &mut self,
         connection: &Connection,
         column: &str,
@@ -55,7 +55,7 @@ impl Conditions {
         Ok(!places.is_empty())
     }
 
-    fn page(&mut self, offset: u64, limit: u64) -> String {
+    pub(super) fn page(&mut self, offset: u64, limit: u64) -> String {
         let mut number = |count: u64| {
             let count = i64::try_from(count).unwrap_or(i64::MAX);
             self.values.push(Sql::Integer(count));
@@ -65,7 +65,7 @@ impl Conditions {
         format!("LIMIT ?{limit} OFFSET ?{offset}")
     }
 
-    fn all(&self) -> String {
+    pub(super) fn all(&self) -> String {
         if self.holds.is_empty() {
             "1".to_owned()
         } else {

@@ -2,9 +2,11 @@
 //!
 //! Guarantee: `synchronous=FULL`, so a commit that returned survives the loss of power.
 
+mod audit;
 mod delivery;
 mod directory;
 mod intake;
+mod keys;
 mod lists;
 mod logs;
 mod order;
@@ -21,10 +23,12 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use model::{
-    IntegrationId, JobId, KeyId, Scope, Timestamp,
-    directory::Contents,
-    key::Key,
+    Actor, IntegrationId, JobId, KeyId, Scope, Timestamp,
+    audit::{Chain, Entry},
+    directory::{Contents, Integration},
+    key::{Key, Token},
     record::{Kind as RecordKind, Record},
+    resources::integration::{Change, Member},
     write::{Attempt, NewWrite, Write, WriteStatus},
 };
 use rusqlite::Connection;
@@ -34,9 +38,9 @@ use self::{
     writer::{Kind, Writer},
 };
 use crate::{
-    Acceptance, Claim, Depth, Error, Finish, Lane, Lapse, Observer, Once, Page, Query,
+    Acceptance, Claim, Depth, Error, Finish, Lane, Lapse, Observer, Once, Page, Query, Registered,
     Registration, Sealer, Signals, Store, Ticket,
-    history::{Candidate, Diff, DiffQuery, Job, LogQuery, Seen, Tally},
+    history::{AuditQuery, Candidate, Diff, DiffQuery, Job, LogQuery, Seen, Tally},
 };
 
 /// How long a connection waits for another process (the command line) to finish its transaction.
@@ -127,7 +131,7 @@ impl Sqlite {
             .pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)
             .map_err(database)?;
         schema::migrate(&mut connection, now)?;
-        directory::contents(&connection, &sealer)?;
+        directory::contents(&connection, &sealer, 0)?;
         order::build(&mut connection)?;
         terms::build(&mut connection)?;
         stamp::build(&connection)?;
@@ -228,16 +232,22 @@ impl Store for Sqlite {
 
     async fn sync_request(
         &self,
-        scope: &Scope,
+        by: &Actor,
         id: IntegrationId,
         now: Timestamp,
     ) -> Result<bool, Error> {
-        if !scope.sees(id) {
+        if !by.scope.sees(id) {
             return Ok(false);
         }
+        let by = by.clone();
         self.writer
             .write(Kind::Other, move |connection, effects| {
-                sync::request(connection, effects, id, now)
+                let is_due = sync::request(connection, effects, id, now)?;
+                if is_due {
+                    let deed = ("integration_sync", id.to_string());
+                    directory::note(connection, &by, id, (deed.0, &deed.1), now)?;
+                }
+                Ok(is_due)
             })
             .await
     }
@@ -357,15 +367,16 @@ impl Store for Sqlite {
         self.readers.read(directory::revision).await
     }
 
-    async fn directory_contents(&self) -> Result<Contents, Error> {
+    async fn directory_contents(&self, since: i64) -> Result<Contents, Error> {
         let sealer = self.sealer.clone();
         self.readers
-            .read(move |connection| directory::contents(connection, &sealer))
+            .read(move |connection| directory::contents(connection, &sealer, since))
             .await
     }
 
     async fn integration_register(
         &self,
+        by: &Actor,
         registration: Registration,
         now: Timestamp,
     ) -> Result<(), Error> {
@@ -373,30 +384,118 @@ impl Store for Sqlite {
             &registration.integration.id.to_string(),
             &registration.integration.credential,
         )?;
+        let by = by.clone();
         self.writer
             .write(Kind::Other, move |connection, effects| {
-                directory::register(connection, effects, &registration, &sealed, now)
+                directory::register(connection, effects, &by, &registration, &sealed, now)
             })
             .await
     }
 
-    async fn key_create(&self, key: Key) -> Result<(), Error> {
+    async fn integration_change(
+        &self,
+        by: &Actor,
+        id: IntegrationId,
+        action: &'static str,
+        change: Change,
+        now: Timestamp,
+    ) -> Result<Option<Integration>, Error> {
+        let (by, sealer) = (by.clone(), self.sealer.clone());
         self.writer
             .write(Kind::Other, move |connection, effects| {
-                directory::key_create(connection, effects, &key)
+                let what = (id, action);
+                directory::change(connection, effects, &sealer, &by, what, &change, now)
+            })
+            .await
+    }
+
+    async fn members_register(
+        &self,
+        by: &Actor,
+        id: IntegrationId,
+        action: &'static str,
+        members: Vec<Member>,
+        now: Timestamp,
+    ) -> Result<Option<Vec<Registered>>, Error> {
+        let by = by.clone();
+        self.writer
+            .write(Kind::Other, move |connection, effects| {
+                directory::members(connection, effects, &by, (id, action), &members, now)
+            })
+            .await
+    }
+
+    async fn key_create(&self, by: &Actor, key: Key) -> Result<(), Error> {
+        let by = by.clone();
+        self.writer
+            .write(Kind::Other, move |connection, effects| {
+                keys::create(connection, effects, &by, &key)
             })
             .await
     }
 
     async fn keys_list(&self) -> Result<Vec<Key>, Error> {
-        self.readers.read(directory::keys).await
+        self.readers
+            .read(|connection| keys::since(connection, 0))
+            .await
     }
 
-    async fn key_revoke(&self, id: KeyId, now: Timestamp) -> Result<bool, Error> {
+    async fn key_revoke(
+        &self,
+        by: &Actor,
+        id: KeyId,
+        now: Timestamp,
+    ) -> Result<Option<Key>, Error> {
+        let by = by.clone();
         self.writer
             .write(Kind::Other, move |connection, effects| {
-                directory::key_revoke(connection, effects, id, now)
+                keys::revoke(connection, effects, &by, id, now)
             })
+            .await
+    }
+
+    async fn key_rotate(
+        &self,
+        by: &Actor,
+        id: KeyId,
+        token: Token,
+        old_until: Timestamp,
+        now: Timestamp,
+    ) -> Result<Option<Key>, Error> {
+        let by = by.clone();
+        self.writer
+            .write(Kind::Other, move |connection, effects| {
+                keys::rotate(connection, effects, &by, id, &token, old_until, now)
+            })
+            .await
+    }
+
+    async fn keys_used(&self, uses: Vec<(KeyId, Timestamp)>) -> Result<(), Error> {
+        self.writer
+            .write(Kind::Other, move |connection, _| {
+                keys::used(connection, &uses)
+            })
+            .await
+    }
+
+    async fn audit_list(
+        &self,
+        scope: &Scope,
+        query: &AuditQuery,
+    ) -> Result<Page<(Entry, Vec<u8>)>, Error> {
+        let (scope, query) = (scope.clone(), query.clone());
+        self.readers
+            .read(move |connection| audit::list(connection, &scope, &query))
+            .await
+    }
+
+    async fn audit_follow(
+        &self,
+        chain: Chain,
+        limit: u32,
+    ) -> Result<(Chain, Option<String>), Error> {
+        self.readers
+            .read(move |connection| audit::follow(connection, chain, limit))
             .await
     }
 

@@ -21,7 +21,7 @@ use crate::{
 /// Every active integration and when it is to be synchronised, the earliest first.
 pub(super) fn due(connection: &Connection) -> Result<Vec<(IntegrationId, Timestamp)>, Error> {
     let rows: Vec<(String, i64)> = connection
-        .prepare_cached("SELECT i.id, coalesce(s.due_at, 0) FROM integrations i LEFT JOIN syncs s ON s.lane = i.n WHERE i.active ORDER BY 2, i.n")
+        .prepare_cached("SELECT i.id, coalesce(s.due_at, 0) FROM integrations i LEFT JOIN syncs s ON s.lane = i.n WHERE i.active AND i.paused_at IS NULL AND i.archived_at IS NULL ORDER BY 2, i.n")
         .and_then(|mut sql| sql.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect())
         .map_err(database)?;
     rows.into_iter()
@@ -195,7 +195,7 @@ pub(super) fn record(
         directory_changed |= is_news && is_of_directory;
     }
     if directory_changed {
-        directory::changed(connection, effects)?;
+        directory::branch_changed(connection, effects, lane)?;
     }
     Ok(tally)
 }

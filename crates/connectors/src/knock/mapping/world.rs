@@ -4,8 +4,9 @@ use model::{
     AgentId, AttributionId, CommunityId, Directory, Entropy, IntegrationId, Scope, Secret,
     Timestamp,
     contact::{DEFAULT_REGION, Email, Phone},
-    directory::{Agent, Attribution, Community, Contents, Integration, Settings, Vendor},
-    key::{Key, Permission, System, hex, token_hash, token_new},
+    directory::{Agent, Attribution, Branch, Community, Contents, Integration, Settings, Vendor},
+    key::{Key, System, token_make},
+    permission::Permission,
     record::Kind,
     resources::prospect::Known,
 };
@@ -37,7 +38,7 @@ impl World {
         let now = Timestamp::ZERO;
         let integration_id = IntegrationId::new(now, &Fixed(1));
         let community_id = CommunityId::new(now, &Fixed(2));
-        let token = token_new(System::Sandbox, &Fixed(3));
+        let (token, kept) = token_make(System::Sandbox, &Fixed(3), now).unwrap();
         let settings = Settings::new("http://127.0.0.1:1");
         let attribution = Attribution {
             id: AttributionId::new(now, &Fixed(4)),
@@ -56,42 +57,41 @@ impl World {
             active: true,
         };
         let ids = json!({ "integration_id": integration_id, "community_id": community_id, "attribution_id": attribution.id, "agent_id": agent.id });
-        let key = Key {
-            id: model::KeyId::new(now, &Fixed(6)),
-            name: "test".to_owned(),
-            system: System::Sandbox,
-            permissions: Permission::ALL.to_vec(),
-            integrations: None,
-            token_hash: hex(&token_hash(token.expose()).unwrap()),
-            token_end: String::new(),
-            created_at: now,
-            revoked_at: None,
-        };
+        let key = Key::new(
+            model::KeyId::new(now, &Fixed(6)),
+            "test",
+            System::Sandbox,
+            &Permission::ALL,
+            None,
+            kept,
+        );
         let contents = Contents {
+            revision: 1,
             keys: vec![key],
-            integrations: vec![Integration {
-                id: integration_id,
-                name: "one".to_owned(),
-                vendor: Vendor::Knock,
-                system: System::Sandbox,
-                active: true,
-                settings,
-                credential: Secret::new("key"),
+            branches: vec![Branch {
+                integration: Integration::new(
+                    integration_id,
+                    "one".to_owned(),
+                    Vendor::Knock,
+                    System::Sandbox,
+                    settings,
+                    Secret::new("key"),
+                ),
+                communities: vec![Community {
+                    id: community_id,
+                    integration_id,
+                    x_id: "b9XQN6eMvvrr07zg".to_owned(),
+                    name: "Harbor Point".to_owned(),
+                    timezone: timezone.to_owned(),
+                    phone_region: None,
+                    active: true,
+                }],
+                attributions: vec![attribution],
+                agents: vec![agent],
             }],
-            communities: vec![Community {
-                id: community_id,
-                integration_id,
-                x_id: "b9XQN6eMvvrr07zg".to_owned(),
-                name: "Harbor Point".to_owned(),
-                timezone: timezone.to_owned(),
-                phone_region: None,
-                active: true,
-            }],
-            attributions: vec![attribution],
-            agents: vec![agent],
         };
-        let directory = Directory::new(contents, now);
-        let scope = directory.authenticate(token.expose()).unwrap();
+        let directory = Directory::new(contents);
+        let scope = directory.authenticate(token.expose(), now).unwrap();
         let known = Known {
             id: Kind::Prospect.new_id(now, &Fixed(7)),
             x_id: "123".to_owned(),

@@ -1,0 +1,245 @@
+//! API keys: made, listed, rotated, revoked.
+//!
+//! Guarantee: a token is shown in the one answer that made it; nobody makes, sees or changes a key that may do or see more than they may themselves; a change is
+//! in force for the next request when it is answered.
+//! Source: the public contract, section 5.
+
+use axum::{
+    Json,
+    extract::{Path, State},
+    http::Uri,
+    response::{IntoResponse, Response},
+};
+use model::{
+    KeyId, Scope,
+    key::{Key, token_make},
+    resources::key::{KeyCreate, KeyRecord, OVERLAP_DEFAULT_S, OVERLAP_MAX_S, check_create},
+};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::{
+    App,
+    body::{JsonBody, screen},
+    caller::{Caller, KeysAdmin},
+    error::Error,
+    lists::plain_page,
+    openapi::{
+        ChangeProblems, GetProblems, KeyParameters, ListProblems, PageAnswer, RotateParameters,
+        WriteQuery,
+    },
+    parameters::Parameters,
+    preferences,
+};
+
+/// A key.
+#[derive(Serialize, ToSchema)]
+pub struct KeyAnswer {
+    /// It.
+    pub result: KeyRecord,
+}
+
+/// A key and its new token.
+#[derive(Serialize, ToSchema)]
+pub struct NewTokenAnswer {
+    /// The key.
+    pub result: KeyRecord,
+    /// Its new token. This is the only time that it is shown.
+    #[schema(example = "ptk_live_...")]
+    pub token: String,
+}
+
+fn none() -> Error {
+    Error::not_found("API key")
+}
+
+/// Whether `scope` may know of `key`: one that sees no more than itself.
+fn may_know(scope: &Scope, key: &Key) -> bool {
+    match (scope.integrations(), &key.integrations) {
+        (None, _) => true,
+        (Some(_), None) => false,
+        (Some(own), Some(theirs)) => theirs.iter().all(|id| own.contains(id)),
+    }
+}
+
+/// Refuses to let a key be changed by one that may do less: it would be given a token of it.
+fn may_change(scope: &Scope, key: &Key) -> Result<(), Error> {
+    match key.permissions.iter().find(|one| !scope.may(**one)) {
+        None => Ok(()),
+        Some(missing) => Err(Error::limited_key(&format!(
+            "That API key has the permission `{missing}`, which yours lacks"
+        ))),
+    }
+}
+
+fn find(app: &App, scope: &Scope, id: &str) -> Result<Key, Error> {
+    let id: KeyId = id.parse().map_err(|_| none())?;
+    app.live
+        .get()
+        .keys()
+        .find(|key| key.id == id && may_know(scope, key))
+        .cloned()
+        .ok_or_else(none)
+}
+
+/// List API keys
+///
+/// The oldest first, those that were revoked or have expired too.
+#[utoipa::path(
+    get,
+    path = "/v1/admin/keys",
+    operation_id = "keys_list",
+    tag = "Keys",
+    params(KeyParameters),
+    responses((status = 200, description = "A page of keys", body = PageAnswer<KeyRecord>), ListProblems),
+    security(("bearer" = ["keys:admin"]))
+)]
+pub async fn keys_list(
+    State(app): State<App>,
+    caller: Caller<KeysAdmin>,
+    uri: Uri,
+) -> Result<Response, Error> {
+    let mut given = Parameters::of(&uri);
+    let page = given.page();
+    given.finish()?;
+    app.uses.store(&*app.store).await?;
+    let mut keys = app.store.keys_list().await?;
+    keys.retain(|key| may_know(&caller.scope, key));
+    Ok(plain_page(page, &keys, |key| KeyRecord::from(key)))
+}
+
+/// Create an API key
+///
+/// Its token is shown in this answer and never again. A key can be given no permission and no integration that the key which asks does not have.
+#[utoipa::path(
+    post,
+    path = "/v1/admin/keys",
+    operation_id = "key_create",
+    tag = "Keys",
+    params(WriteQuery),
+    request_body = KeyCreate,
+    responses((status = 200, description = "It is stored", body = NewTokenAnswer), ChangeProblems),
+    security(("bearer" = ["keys:admin"]))
+)]
+pub async fn key_create(
+    State(app): State<App>,
+    caller: Caller<KeysAdmin>,
+    uri: Uri,
+    JsonBody(body): JsonBody,
+) -> Result<Response, Error> {
+    let ignore_unknown = preferences::ignores_unknown_fields(&uri)?;
+    let schema = app.schemas.named("KeyCreate");
+    let screened = screen(schema.ok_or_else(Error::internal)?, body, ignore_unknown)?;
+    let input: KeyCreate = screened.read()?;
+    let broken = |field: &str| screened.is_broken(field);
+    let (directory, now) = (app.live.get(), app.clock.now());
+    let checked = check_create(&input, &directory, &caller.scope, &broken, now);
+    let checked = screened.settle(checked)?;
+    let (token, kept) =
+        token_make(checked.system, &*app.entropy, now).map_err(|_| Error::internal())?;
+    let key = checked.key(KeyId::new(now, &*app.entropy), kept);
+    let result = KeyRecord::from(&key);
+    app.store.key_create(&caller.actor(), key).await?;
+    app.live.refresh(&*app.store).await?;
+    Ok(Json(NewTokenAnswer {
+        result,
+        token: token.expose().to_owned(),
+    })
+    .into_response())
+}
+
+/// Get an API key
+#[utoipa::path(
+    get,
+    path = "/v1/admin/keys/{id}",
+    operation_id = "key_get",
+    tag = "Keys",
+    params(("id" = String, Path, description = "Its id")),
+    responses((status = 200, description = "It", body = KeyAnswer), GetProblems),
+    security(("bearer" = ["keys:admin"]))
+)]
+pub async fn key_get(
+    State(app): State<App>,
+    caller: Caller<KeysAdmin>,
+    Path(id): Path<String>,
+) -> Result<Response, Error> {
+    let id = find(&app, &caller.scope, &id)?.id;
+    app.uses.store(&*app.store).await?;
+    let keys = app.store.keys_list().await?;
+    let result = keys
+        .iter()
+        .find(|key| key.id == id)
+        .ok_or_else(none)?
+        .into();
+    Ok(Json(KeyAnswer { result }).into_response())
+}
+
+/// Rotate an API key
+///
+/// Gives it another token, which is shown in this answer and never again. Those that it had are taken for a while, so that its users can change over.
+#[utoipa::path(
+    post,
+    path = "/v1/admin/keys/{id}/rotate",
+    operation_id = "key_rotate",
+    tag = "Keys",
+    params(("id" = String, Path, description = "Its id"), RotateParameters),
+    responses((status = 200, description = "It has another token", body = NewTokenAnswer), ChangeProblems),
+    security(("bearer" = ["keys:admin"]))
+)]
+pub async fn key_rotate(
+    State(app): State<App>,
+    caller: Caller<KeysAdmin>,
+    Path(id): Path<String>,
+    uri: Uri,
+) -> Result<Response, Error> {
+    let mut given = Parameters::of(&uri);
+    let overlap_s = given.number("overlap_s", 0..=u64::from(OVERLAP_MAX_S));
+    given.finish()?;
+    let key = find(&app, &caller.scope, &id)?;
+    may_change(&caller.scope, &key)?;
+    let now = app.clock.now();
+    let (token, kept) =
+        token_make(key.system, &*app.entropy, now).map_err(|_| Error::internal())?;
+    let overlap_ms = overlap_s.unwrap_or(u64::from(OVERLAP_DEFAULT_S)) * 1_000;
+    let until = now.plus_millis(i64::try_from(overlap_ms).unwrap_or(0));
+    let rotated = app
+        .store
+        .key_rotate(&caller.actor(), key.id, kept, until, now)
+        .await?
+        .ok_or_else(none)?;
+    app.live.refresh(&*app.store).await?;
+    Ok(Json(NewTokenAnswer {
+        result: KeyRecord::from(&rotated),
+        token: token.expose().to_owned(),
+    })
+    .into_response())
+}
+
+/// Revoke an API key
+///
+/// For good, at once, with all its tokens.
+#[utoipa::path(
+    delete,
+    path = "/v1/admin/keys/{id}",
+    operation_id = "key_revoke",
+    tag = "Keys",
+    params(("id" = String, Path, description = "Its id")),
+    responses((status = 200, description = "It is revoked", body = KeyAnswer), ChangeProblems),
+    security(("bearer" = ["keys:admin"]))
+)]
+pub async fn key_revoke(
+    State(app): State<App>,
+    caller: Caller<KeysAdmin>,
+    Path(id): Path<String>,
+) -> Result<Response, Error> {
+    let key = find(&app, &caller.scope, &id)?;
+    may_change(&caller.scope, &key)?;
+    let revoked = app
+        .store
+        .key_revoke(&caller.actor(), key.id, app.clock.now())
+        .await?
+        .ok_or_else(none)?;
+    app.live.refresh(&*app.store).await?;
+    let result = KeyRecord::from(&revoked);
+    Ok(Json(KeyAnswer { result }).into_response())
+}

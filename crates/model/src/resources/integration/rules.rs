@@ -1,0 +1,352 @@
+//! What an integration must keep that its schema cannot say.
+
+use serde_json::Value;
+
+use crate::{
+    clock::Timestamp,
+    directory::{Integration, Settings, Vendor},
+    id::IntegrationId,
+    issue::{Issue, Step},
+    key::System,
+    resources::integration::{ExtraHeader, IntegrationCreate, IntegrationUpdate},
+    secret::Secret,
+};
+
+/// Characters of a name at most: a line of a list has room for it.
+pub const NAME_MAX_CHARS: usize = 100;
+
+/// Headers that are the client's own, or that would carry a secret past the credential.
+const RESERVED_HEADERS: [&str; 12] = [
+    "host",
+    "connection",
+    "content-length",
+    "content-type",
+    "transfer-encoding",
+    "te",
+    "upgrade",
+    "expect",
+    "authorization",
+    "proxy-authorization",
+    "cookie",
+    "accept-encoding",
+];
+
+/// An integration that may be made.
+pub struct Checked {
+    /// The vendor.
+    pub vendor: Vendor,
+    /// Production or sandbox.
+    pub system: System,
+    /// What to call it.
+    pub name: String,
+    /// How the vendor is reached.
+    pub settings: Settings,
+    /// The vendor's credential.
+    pub credential: Secret,
+    /// Whether it is to take writes.
+    pub active: bool,
+}
+
+/// What is to change about an integration. Applied to it as it is stored, so that two changes at once do not undo each other.
+#[derive(Clone, Default)]
+pub struct Change {
+    /// The settings, and the name, that were given.
+    pub update: IntegrationUpdate,
+    /// Other credentials.
+    pub credential: Option<Secret>,
+    /// Since when it is paused, or `Some(None)` when it is to go on.
+    pub paused_at: Option<Option<Timestamp>>,
+    /// Since when it is put away for good; its credential goes.
+    pub archived_at: Option<Timestamp>,
+    /// What the credentials allow, as it was just tried.
+    pub access: Option<Value>,
+}
+
+impl Change {
+    /// Applies it.
+    pub fn apply(&self, to: &mut Integration) {
+        let update = &self.update;
+        let settings = &mut to.settings;
+        let put = |place: &mut u32, value: Option<u32>| *place = value.unwrap_or(*place);
+        put(&mut settings.sync_frequency, update.sync_frequency);
+        put(
+            &mut settings.max_job_concurrency,
+            update.max_job_concurrency,
+        );
+        settings.sync_cadence = update.sync_cadence.unwrap_or(settings.sync_cadence);
+        settings.max_request_cadence = update
+            .max_request_cadence
+            .unwrap_or(settings.max_request_cadence);
+        match update.max_request_frequency {
+            None => {}
+            Some(0) => settings.max_request_frequency = None,
+            given => settings.max_request_frequency = given,
+        }
+        settings.new_properties_are_enabled = update
+            .new_properties_are_enabled
+            .unwrap_or(settings.new_properties_are_enabled);
+        settings.require_explicit_consent = update
+            .require_explicit_consent
+            .unwrap_or(settings.require_explicit_consent);
+        if let Some(base_url) = &update.base_url {
+            settings.base_url.clone_from(base_url);
+        }
+        if let Some(name) = &update.key_header_name {
+            settings.key_header_name.clone_from(name);
+        }
+        if let Some(headers) = &update.extra_headers {
+            settings.extra_headers = pairs(headers);
+        }
+        if let Some(name) = &update.name {
+            to.name.clone_from(name);
+        }
+        to.active = update.active.unwrap_or(to.active);
+        if let Some(credential) = &self.credential {
+            to.credential = credential.clone();
+        }
+        to.paused_at = match self.paused_at {
+            // Who is paused already stays so since then.
+            Some(Some(at)) => Some(to.paused_at.unwrap_or(at)),
+            Some(None) => None,
+            None => to.paused_at,
+        };
+        if let Some(at) = self.archived_at {
+            to.archived_at = Some(to.archived_at.unwrap_or(at));
+            to.active = false;
+            to.credential = Secret::new("");
+        }
+        if let Some(access) = &self.access {
+            to.access = Some(access.clone());
+        }
+    }
+}
+
+/// An integration of `checked`.
+impl Checked {
+    /// The integration, under `id`.
+    pub fn integration(self, id: IntegrationId) -> Integration {
+        let mut made = Integration::new(
+            id,
+            self.name,
+            self.vendor,
+            self.system,
+            self.settings,
+            self.credential,
+        );
+        made.active = self.active;
+        made
+    }
+}
+
+fn pairs(headers: &[ExtraHeader]) -> Vec<(String, String)> {
+    headers
+        .iter()
+        .map(|one| (one.header.clone(), one.value.clone()))
+        .collect()
+}
+
+/// A name of one line.
+///
+/// # Errors
+/// In words.
+pub fn one_line(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    let is_fit =
+        (1..=NAME_MAX_CHARS).contains(&text.chars().count()) && !text.chars().any(char::is_control);
+    is_fit
+        .then(|| text.to_owned())
+        .ok_or_else(|| format!("a name is 1 to {NAME_MAX_CHARS} characters on one line"))
+}
+
+/// Where a vendor may be: `allow` gives the address as it is stored, or says why it is not allowed.
+type Allow<'a> = &'a dyn Fn(&str) -> Result<String, String>;
+
+fn header_issues(
+    key_header_name: Option<&str>,
+    extra: &[ExtraHeader],
+    broken: &dyn Fn(&str) -> bool,
+) -> Vec<Issue> {
+    let mut issues = Vec::new();
+    let is_reserved = |name: &str| {
+        RESERVED_HEADERS
+            .iter()
+            .any(|one| one.eq_ignore_ascii_case(name))
+    };
+    if let Some(name) = key_header_name
+        && !broken("key_header_name")
+        && is_reserved(name)
+        && !name.eq_ignore_ascii_case("authorization")
+    {
+        issues.push(Issue::custom(
+            "key_header_name",
+            "This header is the client's own; the key cannot go in it",
+        ));
+    }
+    if broken("extra_headers") {
+        return issues;
+    }
+    for (place, one) in extra.iter().enumerate() {
+        let is_key = key_header_name.is_some_and(|name| name.eq_ignore_ascii_case(&one.header));
+        let is_twice = extra[..place]
+            .iter()
+            .any(|before| before.header.eq_ignore_ascii_case(&one.header));
+        let why = if is_reserved(&one.header) {
+            "This header is the client's own, or would carry a secret. Secrets go into credentials"
+        } else if is_key {
+            "This is the header that carries the key"
+        } else if is_twice {
+            "This header stands here twice"
+        } else {
+            continue;
+        };
+        let path = vec![
+            Step::from("extra_headers"),
+            Step::Index(place),
+            Step::from("header"),
+        ];
+        issues.push(Issue::new("custom", path, why, Value::Null));
+    }
+    issues
+}
+
+/// Checks an integration to be made. `default_url` is where the vendor is when nothing is said.
+///
+/// # Errors
+/// Every broken rule.
+pub fn check_create(
+    input: &IntegrationCreate,
+    broken: &dyn Fn(&str) -> bool,
+    default_url: impl Fn(Vendor, System) -> String,
+    allow: Allow<'_>,
+) -> Result<Checked, Vec<Issue>> {
+    let mut issues = header_issues(
+        Some(input.key_header_name.as_deref().unwrap_or("x-api-key")),
+        input.extra_headers.as_deref().unwrap_or_default(),
+        broken,
+    );
+    let name = checked_name(Some(&input.name), broken, &mut issues).unwrap_or_default();
+    let system = input.system.unwrap_or(System::Production);
+    let base_url = match (&input.base_url, input.vendor()) {
+        (Some(given), _) => checked_url(given, broken, allow, &mut issues),
+        (None, Some(vendor)) => Some(default_url(vendor, system)),
+        (None, None) => None,
+    };
+    match (issues.is_empty(), input.vendor(), base_url) {
+        (true, Some(vendor), Some(base_url)) => {
+            let mut made = Integration::new(
+                IntegrationId::NOBODY,
+                name,
+                vendor,
+                system,
+                Settings::new(base_url),
+                Secret::new(input.credentials.api_key.clone()),
+            );
+            made.active = false;
+            // What can be said at first and what can be changed later is the same.
+            let change = Change {
+                update: IntegrationUpdate {
+                    credentials: None,
+                    name: None,
+                    base_url: None,
+                    sync_frequency: input.sync_frequency,
+                    sync_cadence: input.sync_cadence,
+                    max_request_frequency: input.max_request_frequency,
+                    max_request_cadence: input.max_request_cadence,
+                    max_job_concurrency: input.max_job_concurrency,
+                    active: input.active,
+                    new_properties_are_enabled: input.new_properties_are_enabled,
+                    key_header_name: input.key_header_name.clone(),
+                    extra_headers: input.extra_headers.clone(),
+                    require_explicit_consent: input.require_explicit_consent,
+                },
+                ..Change::default()
+            };
+            change.apply(&mut made);
+            Ok(Checked {
+                vendor: made.vendor,
+                system: made.system,
+                name: made.name,
+                settings: made.settings,
+                credential: made.credential,
+                active: made.active,
+            })
+        }
+        _ => Err(issues),
+    }
+}
+
+/// Checks what is to change about `integration`.
+///
+/// # Errors
+/// Every broken rule.
+pub fn check_update(
+    mut input: IntegrationUpdate,
+    integration: &Integration,
+    broken: &dyn Fn(&str) -> bool,
+    allow: Allow<'_>,
+) -> Result<Change, Vec<Issue>> {
+    let stored = &integration.settings;
+    let standing: Vec<ExtraHeader>;
+    let extra = match &input.extra_headers {
+        Some(given) => given,
+        None => {
+            standing = stored
+                .extra_headers
+                .iter()
+                .map(|(header, value)| ExtraHeader {
+                    header: header.clone(),
+                    value: value.clone(),
+                })
+                .collect();
+            &standing
+        }
+    };
+    let key_header_name = input
+        .key_header_name
+        .as_deref()
+        .unwrap_or(&stored.key_header_name);
+    let mut issues = header_issues(Some(key_header_name), extra, broken);
+    input.name = checked_name(input.name.as_deref(), broken, &mut issues);
+    if let Some(given) = &input.base_url {
+        input.base_url = checked_url(given, broken, allow, &mut issues);
+    }
+    if !issues.is_empty() {
+        return Err(issues);
+    }
+    let credential = input
+        .credentials
+        .take()
+        .map(|credentials| Secret::new(credentials.api_key));
+    Ok(Change {
+        update: input,
+        credential,
+        ..Change::default()
+    })
+}
+
+fn checked_name(
+    given: Option<&str>,
+    broken: &dyn Fn(&str) -> bool,
+    issues: &mut Vec<Issue>,
+) -> Option<String> {
+    if broken("name") {
+        return None;
+    }
+    one_line(given?)
+        .map_err(|why| issues.push(Issue::custom("name", why)))
+        .ok()
+}
+
+fn checked_url(
+    given: &str,
+    broken: &dyn Fn(&str) -> bool,
+    allow: Allow<'_>,
+    issues: &mut Vec<Issue>,
+) -> Option<String> {
+    if broken("base_url") {
+        return None;
+    }
+    allow(given)
+        .map_err(|why| issues.push(Issue::custom("base_url", why)))
+        .ok()
+}

@@ -1,0 +1,145 @@
+//! The audit log.
+//!
+//! Guarantee: an entry is written in the transaction of the change that it tells of; there is no way to change or remove one.
+
+use model::{
+    Actor, IntegrationId, Scope, Timestamp,
+    audit::{CHAIN_START, Chain, Entry, chained},
+};
+use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
+use serde_json::Value;
+
+use super::{corrupt, database, logs};
+use crate::{Error, Page, history::AuditQuery};
+
+fn seq_of(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+/// What was done, and to what.
+pub(super) struct Deed<'a> {
+    pub(super) action: &'a str,
+    /// The integration that it concerns: its row and its id.
+    pub(super) integration: Option<(i64, IntegrationId)>,
+    pub(super) subject: String,
+    pub(super) before: Value,
+    pub(super) after: Value,
+}
+
+/// Writes an entry.
+pub(super) fn record(
+    connection: &Connection,
+    by: &Actor,
+    deed: Deed<'_>,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let last: Option<(u64, Vec<u8>)> = connection
+        .prepare_cached("SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1")
+        .and_then(|mut sql| {
+            sql.query_row([], |row| {
+                Ok((row.get::<_, i64>(0)?.unsigned_abs(), row.get(1)?))
+            })
+            .optional()
+        })
+        .map_err(database)?;
+    let (seq, before) = last.map_or((1, CHAIN_START.to_vec()), |(seq, hash)| (seq + 1, hash));
+    let entry = Entry {
+        seq,
+        at: now,
+        key_id: by.scope.key(),
+        address: by.address,
+        request_id: by.request_id.clone(),
+        action: deed.action.to_owned(),
+        integration_id: deed.integration.map(|(_, id)| id),
+        subject: deed.subject,
+        before: deed.before,
+        after: deed.after,
+    };
+    let entry = serde_json::to_string(&entry).map_err(corrupt("an entry of the audit log"))?;
+    let hash = chained(&before, &entry);
+    let lane = deed.integration.map(|(lane, _)| lane);
+    connection
+        .prepare_cached(
+            "INSERT INTO audit (seq, at, lane, entry, hash) VALUES (?1, ?2, ?3, ?4, ?5)",
+        )
+        .and_then(|mut sql| sql.execute(params![seq_of(seq), now.as_micros(), lane, entry, hash]))
+        .map(drop)
+        .map_err(database)
+}
+
+/// A page, newest first.
+pub(super) fn list(
+    connection: &Connection,
+    scope: &Scope,
+    query: &AuditQuery,
+) -> Result<Page<(Entry, Vec<u8>)>, Error> {
+    let mut conditions = logs::Conditions::default();
+    if !conditions.integration(connection, "lane", scope, query.integration_id)? {
+        return Ok(Page {
+            rows: Vec::new(),
+            total: Some(0),
+            has_more: false,
+        });
+    }
+    if let Some(since) = query.since {
+        conditions.add("at >= ?", since.as_micros());
+    }
+    let which = conditions.all();
+    let total: i64 = connection
+        .prepare_cached(&format!("SELECT count(*) FROM audit WHERE {which}"))
+        .and_then(|mut sql| {
+            sql.query_row(params_from_iter(conditions.values.clone()), |row| {
+                row.get(0)
+            })
+        })
+        .map_err(database)?;
+    let page = conditions.page(query.offset, query.limit);
+    let rows: Vec<(String, Vec<u8>)> = connection
+        .prepare_cached(&format!(
+            "SELECT entry, hash FROM audit WHERE {which} ORDER BY seq DESC {page}"
+        ))
+        .and_then(|mut sql| {
+            sql.query_map(params_from_iter(conditions.values), |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })?
+            .collect()
+        })
+        .map_err(database)?;
+    let rows = rows
+        .into_iter()
+        .map(|(entry, hash)| {
+            let entry =
+                serde_json::from_str(&entry).map_err(corrupt("an entry of the audit log"))?;
+            Ok((entry, hash))
+        })
+        .collect::<Result<Vec<_>, Error>>()?;
+    let total = total.unsigned_abs();
+    Ok(Page {
+        has_more: query.offset.saturating_add(rows.len() as u64) < total,
+        total: Some(total),
+        rows,
+    })
+}
+
+/// Follows the chain for up to `limit` entries. The second value is why it breaks there, in words.
+pub(super) fn follow(
+    connection: &Connection,
+    mut chain: Chain,
+    limit: u32,
+) -> Result<(Chain, Option<String>), Error> {
+    let rows: Vec<(i64, String, Vec<u8>)> = connection
+        .prepare_cached("SELECT seq, entry, hash FROM audit WHERE seq > ?1 ORDER BY seq LIMIT ?2")
+        .and_then(|mut sql| {
+            sql.query_map(params![seq_of(chain.count), limit], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+            })?
+            .collect()
+        })
+        .map_err(database)?;
+    for (seq, entry, hash) in rows {
+        if let Err(why) = chain.follow(seq.unsigned_abs(), &entry, &hash) {
+            return Ok((chain, Some(why)));
+        }
+    }
+    Ok((chain, None))
+}
