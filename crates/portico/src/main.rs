@@ -5,6 +5,7 @@
 mod commands;
 mod connection;
 mod logging;
+mod master_key;
 mod output;
 mod server;
 mod system;

@@ -12,12 +12,15 @@ use std::{
 use anyhow::{Context, anyhow, bail};
 use connectors::Registry;
 use delivery::Worker;
-use model::{Clock, Entropy, Secret};
+use model::{Clock, Entropy};
 use portico_http::{Parts, metrics::Metrics, openapi::Schemas};
 use store::{Lapse, Live, Observer, Sealer, Store, sqlite::Sqlite};
 use tokio::net::TcpListener;
 
-use crate::system::{SystemClock, SystemEntropy};
+use crate::{
+    master_key::Source,
+    system::{SystemClock, SystemEntropy},
+};
 
 /// The database's name in the data directory.
 const DATABASE: &str = "portico.db";
@@ -38,18 +41,20 @@ const HISTORY_KEPT_MS: i64 = 30 * 24 * 3_600_000;
 /// Opens the store in `data_dir`, made when absent.
 ///
 /// # Errors
-/// When it cannot be opened with this master key.
+/// When it cannot be opened with the master key of this source.
 pub(crate) async fn open_store(
     data_dir: &Path,
-    master_key: &Secret,
+    master_key: Source,
     observer: Arc<dyn Observer>,
 ) -> anyhow::Result<Arc<dyn Store>> {
     make_data_dir(data_dir)?;
-    let sealer = Sealer::new(master_key, Arc::new(SystemEntropy))?;
     let path = data_dir.join(DATABASE);
     let now = SystemClock.now();
-    let store =
-        tokio::task::spawn_blocking(move || Sqlite::open(&path, sealer, observer, now)).await??;
+    let store = tokio::task::spawn_blocking(move || {
+        let sealer = Sealer::from_source(Arc::new(master_key), Arc::new(SystemEntropy))?;
+        Sqlite::open(&path, sealer, observer, now)
+    })
+    .await??;
     Ok(Arc::new(store))
 }
 

@@ -17,6 +17,7 @@ use crate::{
     Acceptance, Claim, Depth, Error, Finish, Lane, Lapse, Once, Page, Query, Registration, Signals,
     Store, Ticket,
     history::{Candidate, Diff, DiffQuery, Job, LogQuery, Seen, Tally},
+    sealing::MasterKeyId,
 };
 
 /// A store that answers [`Acceptance::Accepted`] at once and keeps nothing; the rest it leaves to the one inside.
@@ -165,6 +166,18 @@ impl Store for Discard {
         now: Timestamp,
     ) -> Result<(), Error> {
         self.0.integration_register(registration, now).await
+    }
+
+    async fn master_key_current(&self) -> Result<MasterKeyId, Error> {
+        self.0.master_key_current().await
+    }
+
+    async fn master_key_set(&self, id: MasterKeyId, now: Timestamp) -> Result<(), Error> {
+        self.0.master_key_set(id, now).await
+    }
+
+    async fn secrets_rewrap(&self, limit: u32) -> Result<u64, Error> {
+        self.0.secrets_rewrap(limit).await
     }
 
     async fn key_create(&self, key: Key) -> Result<(), Error> {

@@ -28,7 +28,10 @@ use model::{
     write::{Attempt, Call, Confirmed, NewWrite, Operation, Write, WriteStatus},
 };
 
-use crate::history::{Candidate, Diff, DiffQuery, Job, LogQuery, Seen, Tally};
+use crate::{
+    history::{Candidate, Diff, DiffQuery, Job, LogQuery, Seen, Tally},
+    sealing::MasterKeyId,
+};
 pub use crate::{
     live::Live,
     query::{Page, Query},
@@ -343,6 +346,22 @@ pub trait Store: Send + Sync + 'static {
         registration: Registration,
         now: Timestamp,
     ) -> Result<(), Error>;
+
+    /// The master key that secrets are sealed under.
+    async fn master_key_current(&self) -> Result<MasterKeyId, Error>;
+
+    /// Makes secrets be sealed under another master key from now on, one that the store's sealer has. Those that are sealed stay as they are.
+    ///
+    /// # Errors
+    /// [`Error::MasterKey`] when the sealer does not have it.
+    async fn master_key_set(&self, id: MasterKeyId, now: Timestamp) -> Result<(), Error>;
+
+    /// Moves up to `limit` secrets under the current master key. Returns how many; none are left when it is 0. Nothing changes for callers, nor does the
+    /// directory's revision.
+    ///
+    /// # Errors
+    /// [`Error::MasterKey`] when the sealer lacks the key of one, [`Error::Corrupt`] when one is damaged.
+    async fn secrets_rewrap(&self, limit: u32) -> Result<u64, Error>;
 
     /// Stores a key.
     async fn key_create(&self, key: Key) -> Result<(), Error>;

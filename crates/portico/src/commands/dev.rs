@@ -27,6 +27,7 @@ use tokio::net::TcpListener;
 use crate::{
     commands::{keys, sandbox},
     connection::Connection,
+    master_key::Source,
     output, server,
     system::{SystemClock, SystemEntropy},
 };
@@ -90,12 +91,9 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let owned = server::own(data_dir)?;
     let registry = server::registry(arguments.vocabulary.as_ref())?;
     let metrics = Arc::new(Metrics::default());
-    let store = server::open_store(
-        data_dir,
-        &kept(&data_dir.join(MASTER_KEY), master_key)?,
-        metrics.clone(),
-    )
-    .await?;
+    let key_file = data_dir.join(MASTER_KEY);
+    kept(&key_file, master_key)?;
+    let store = server::open_store(data_dir, Source::File(key_file), metrics.clone()).await?;
     let listener = TcpListener::bind(arguments.listen)
         .await
         .with_context(|| format!("{} cannot be listened on", arguments.listen))?;

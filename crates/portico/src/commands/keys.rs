@@ -12,7 +12,7 @@ use serde_json::json;
 use store::Unobserved;
 
 use crate::{
-    commands::MasterKey,
+    commands::{MasterKey, rotate},
     output, server,
     system::{SystemClock, SystemEntropy},
 };
@@ -62,6 +62,7 @@ enum Command {
         /// The key's id.
         id: String,
     },
+    RotateMaster(rotate::Arguments),
 }
 
 /// A new key and its token.
@@ -119,12 +120,9 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
             "There was no Portico data in {shown}; it is made now."
         ));
     }
-    let store = server::open_store(
-        &arguments.data_dir,
-        &arguments.master_key.read(&arguments.data_dir)?,
-        Arc::new(Unobserved),
-    )
-    .await?;
+    let source = arguments.master_key.source(&arguments.data_dir)?;
+    let store =
+        server::open_store(&arguments.data_dir, source.clone(), Arc::new(Unobserved)).await?;
     match arguments.command {
         Command::Create {
             name,
@@ -196,6 +194,10 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
                 bail!("there is no key {id}");
             }
             output::note(&format!("Key {id} is revoked"));
+        }
+        Command::RotateMaster(rotation) => {
+            let data_dir = &arguments.data_dir;
+            rotate::run(&rotation, &*store, &source, data_dir, arguments.json).await?;
         }
     }
     store.close().await;

@@ -28,7 +28,7 @@ const CONFIG_MAX_BYTES: u64 = 64 * 1_024;
 /// Runs the server: no sandbox, nothing seeded.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// A TOML file with any of listen, data_dir, vocabulary, master_key_file. Flags and environment go before it; relative paths
+    /// A TOML file with any of listen, data_dir, vocabulary, master_key_file, master_key_command. Flags and environment go before it; relative paths
     /// in it start at its own directory.
     #[arg(long, env = "PORTICO_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
@@ -53,6 +53,7 @@ struct File {
     data_dir: Option<PathBuf>,
     vocabulary: Option<PathBuf>,
     master_key_file: Option<PathBuf>,
+    master_key_command: Option<String>,
 }
 
 impl File {
@@ -89,18 +90,15 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         .or(file.data_dir)
         .unwrap_or_else(|| DATA_DIR.into());
     let vocabulary = arguments.vocabulary.or(file.vocabulary);
-    let master_key = MasterKey {
-        master_key_file: arguments
-            .master_key
-            .master_key_file
-            .or(file.master_key_file),
-    };
 
     let owned = server::own(&data_dir)?;
     let registry = server::registry(vocabulary.as_ref())?;
     let metrics = Arc::new(Metrics::default());
-    let store =
-        server::open_store(&data_dir, &master_key.read(&data_dir)?, metrics.clone()).await?;
+    let master_key = arguments.master_key.source_or(&MasterKey {
+        master_key_file: file.master_key_file,
+        master_key_command: file.master_key_command,
+    })?;
+    let store = server::open_store(&data_dir, master_key, metrics.clone()).await?;
     let listener = TcpListener::bind(listen)
         .await
         .with_context(|| format!("{listen} cannot be listened on"))?;

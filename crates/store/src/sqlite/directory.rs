@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::{corrupt, database, records, stamp};
-use crate::{Error, Registration, Sealer, signals::Effects};
+use crate::{Error, Registration, Sealer, sealing::Purpose, signals::Effects};
 
 /// An integration's body: what is neither a column nor a secret.
 #[derive(Serialize, Deserialize)]
@@ -58,7 +58,7 @@ pub(super) fn contents(connection: &Connection, sealer: &Sealer) -> Result<Conte
     let mut integrations = Vec::with_capacity(rows.len());
     for (id, vendor, active, sealed, body) in rows {
         let body: Body = serde_json::from_str(&body).map_err(corrupt("an integration"))?;
-        let credential: Secret = sealer.open(&id, &sealed)?;
+        let credential: Secret = sealer.open(&id, Purpose::Credential, &sealed)?;
         integrations.push(Integration {
             id: id
                 .parse()

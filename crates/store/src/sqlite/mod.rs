@@ -12,6 +12,7 @@ mod plan;
 mod readers;
 mod records;
 mod schema;
+mod sealed;
 mod stamp;
 mod sync;
 mod terms;
@@ -37,6 +38,8 @@ use crate::{
     Acceptance, Claim, Depth, Error, Finish, Lane, Lapse, Observer, Once, Page, Query,
     Registration, Sealer, Signals, Store, Ticket,
     history::{Candidate, Diff, DiffQuery, Job, LogQuery, Seen, Tally},
+    sealing::{MasterKeyId, Purpose},
+    signals::Effects,
 };
 
 /// How long a connection waits for another process (the command line) to finish its transaction.
@@ -127,7 +130,7 @@ impl Sqlite {
             .pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)
             .map_err(database)?;
         schema::migrate(&mut connection, now)?;
-        directory::contents(&connection, &sealer)?;
+        sealed::agree(&connection, &sealer, now)?;
         order::build(&mut connection)?;
         terms::build(&mut connection)?;
         stamp::build(&connection)?;
@@ -358,10 +361,7 @@ impl Store for Sqlite {
     }
 
     async fn directory_contents(&self) -> Result<Contents, Error> {
-        let sealer = self.sealer.clone();
-        self.readers
-            .read(move |connection| directory::contents(connection, &sealer))
-            .await
+        self.read_sealed(directory::contents).await
     }
 
     async fn integration_register(
@@ -369,13 +369,33 @@ impl Store for Sqlite {
         registration: Registration,
         now: Timestamp,
     ) -> Result<(), Error> {
-        let sealed = self.sealer.seal(
-            &registration.integration.id.to_string(),
-            &registration.integration.credential,
-        )?;
+        let owner = registration.integration.id.to_string();
+        let credential = registration.integration.credential.clone();
+        let change = move |connection: &Connection, effects: &mut Effects, sealed: &[u8]| {
+            directory::register(connection, effects, &registration, sealed, now)
+        };
+        self.write_sealed(&owner, Purpose::Credential, &credential, change)
+            .await
+    }
+
+    async fn master_key_current(&self) -> Result<MasterKeyId, Error> {
+        self.readers.read(sealed::current).await
+    }
+
+    async fn master_key_set(&self, id: MasterKeyId, now: Timestamp) -> Result<(), Error> {
+        self.has_key(id).await?;
         self.writer
-            .write(Kind::Other, move |connection, effects| {
-                directory::register(connection, effects, &registration, &sealed, now)
+            .write(Kind::Other, move |connection, _| {
+                sealed::set(connection, id, now)
+            })
+            .await
+    }
+
+    async fn secrets_rewrap(&self, limit: u32) -> Result<u64, Error> {
+        let sealer = self.sealer.clone();
+        self.writer
+            .write(Kind::Other, move |connection, _| {
+                sealed::rewrap(connection, &sealer, limit)
             })
             .await
     }
