@@ -33,6 +33,8 @@ enum Command {
     Sandbox(commands::sandbox::Arguments),
     /// Makes, lists and revokes API keys.
     Keys(commands::keys::Arguments),
+    /// Looks for what is wrong, and says how to mend it.
+    Doctor(commands::doctor::Arguments),
     /// Measures the server on this machine, over loopback.
     Bench(commands::bench::Arguments),
     /// Prints the OpenAPI document.
@@ -57,6 +59,7 @@ fn main() -> std::process::ExitCode {
             Command::Serve(arguments) => commands::serve::run(arguments).await,
             Command::Sandbox(arguments) => commands::sandbox::run(arguments).await,
             Command::Keys(arguments) => commands::keys::run(arguments).await,
+            Command::Doctor(arguments) => commands::doctor::run(arguments).await,
             Command::Bench(arguments) => commands::bench::run(arguments).await,
             Command::Openapi(arguments) => commands::openapi::run(&arguments),
         }

@@ -26,7 +26,7 @@ use crate::{
 const DATABASE: &str = "portico.db";
 
 /// The file that a running server holds locked.
-const LOCK: &str = "serve.lock";
+pub(crate) const LOCK: &str = "serve.lock";
 
 /// How long requests and calls under way may go on once the server is told to stop.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -56,6 +56,11 @@ pub(crate) async fn open_store(
     })
     .await??;
     Ok(Arc::new(store))
+}
+
+/// The database's file in `data_dir`.
+pub(crate) fn database(data_dir: &Path) -> PathBuf {
+    data_dir.join(DATABASE)
 }
 
 /// Whether a server or a command has kept anything in `data_dir`.

@@ -65,6 +65,7 @@ fn help_says_what_there_is() {
             &["keys", "--help"],
             &["keys", "create", "--help"],
             &["keys", "rotate-master", "--help"],
+            &["doctor", "--help"],
             &["bench", "accept", "--help"],
             &["bench", "reads", "--help"],
         ],

@@ -20,7 +20,7 @@ use crate::{commands::MasterKey, server};
 const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 
 /// Where everything is kept unless told otherwise.
-const DATA_DIR: &str = "portico-data";
+pub(super) const DATA_DIR: &str = "portico-data";
 
 /// Bytes of a configuration file at most: it has a handful of lines.
 const CONFIG_MAX_BYTES: u64 = 64 * 1_024;
@@ -120,6 +120,19 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         server::told_to_stop(),
     )
     .await
+}
+
+/// Where a configuration file puts the data directory and the master key, for commands that look after a server.
+///
+/// # Errors
+/// When it cannot be read.
+pub(super) fn located(config: Option<&Path>) -> anyhow::Result<(Option<PathBuf>, MasterKey)> {
+    let file = config.map(File::read).transpose()?.unwrap_or_default();
+    let master_key = MasterKey {
+        master_key_file: file.master_key_file,
+        master_key_command: file.master_key_command,
+    };
+    Ok((file.data_dir, master_key))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 
 mod delivery;
 mod directory;
+pub mod inspect;
 mod intake;
 mod lists;
 mod logs;

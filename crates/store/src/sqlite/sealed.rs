@@ -109,7 +109,7 @@ pub(super) fn current(connection: &Connection) -> Result<MasterKeyId, Error> {
     recorded(connection)?.ok_or_else(|| Error::Corrupt("the store names no master key".to_owned()))
 }
 
-fn recorded(connection: &Connection) -> Result<Option<MasterKeyId>, Error> {
+pub(super) fn recorded(connection: &Connection) -> Result<Option<MasterKeyId>, Error> {
     let id: Option<Vec<u8>> = connection
         .prepare_cached("SELECT id FROM master_key")
         .and_then(|mut sql| sql.query_row([], |row| row.get(0)).optional())
@@ -122,7 +122,7 @@ fn recorded(connection: &Connection) -> Result<Option<MasterKeyId>, Error> {
 }
 
 /// Every key that a blob is sealed under.
-fn in_use(connection: &Connection) -> Result<Vec<MasterKeyId>, Error> {
+pub(super) fn in_use(connection: &Connection) -> Result<Vec<MasterKeyId>, Error> {
     let mut all = Vec::new();
     for column in COLUMNS {
         all.extend(column.keys(connection)?);
