@@ -42,7 +42,7 @@ pub use crate::{
 /// Why a use case failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The queue in front of the disk is full: try again in a moment.
+    /// The queue in front of the disk is full, or another process keeps the database to itself: try again in a moment.
     #[error("the store is busy")]
     Busy,
     /// The store is shutting down.

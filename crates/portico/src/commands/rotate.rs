@@ -29,6 +29,9 @@ const BATCH_SECRETS: u32 = 100;
 /// How long the writer is left to others between two transactions: longer than one takes, so that they get it more often than not.
 const PAUSE: Duration = Duration::from_millis(20);
 
+/// How often a transaction is tried that the server left no room for. Each waits some seconds for its turn.
+const BUSY_TRIES: u32 = 60;
+
 /// After how many secrets it is told how far it is.
 const TOLD_EVERY: u64 = 1_000;
 
@@ -180,9 +183,16 @@ fn begin(
 }
 
 async fn move_all(store: &dyn Store) -> anyhow::Result<u64> {
-    let (mut moved, mut told) = (0, 0);
+    let (mut moved, mut told, mut busy) = (0, 0, 0);
     loop {
-        let some = store.secrets_rewrap(BATCH_SECRETS).await?;
+        let some = match store.secrets_rewrap(BATCH_SECRETS).await {
+            Err(store::Error::Busy) if busy < BUSY_TRIES => {
+                busy += 1;
+                continue;
+            }
+            some => some?,
+        };
+        busy = 0;
         if some == 0 {
             return Ok(moved);
         }

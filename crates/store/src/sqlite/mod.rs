@@ -71,7 +71,11 @@ pub struct Sqlite {
     reason = "it stands in map_err, which passes by value"
 )]
 pub(crate) fn database(why: rusqlite::Error) -> Error {
-    Error::Database(why.to_string())
+    match why.sqlite_error_code() {
+        // Another process kept the database to itself for longer than a connection waits: nothing is wrong with it.
+        Some(rusqlite::ErrorCode::DatabaseBusy) => Error::Busy,
+        _ => Error::Database(why.to_string()),
+    }
 }
 
 pub(crate) fn corrupt(what: &str) -> impl FnOnce(serde_json::Error) -> Error {
@@ -444,5 +448,30 @@ impl Store for Sqlite {
     async fn close(&self) {
         self.writer.close().await;
         self.readers.close();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_database_that_another_keeps_to_itself_is_busy_and_not_broken() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("portico.db");
+        let (one, other) = (
+            Connection::open(&path).unwrap(),
+            Connection::open(&path).unwrap(),
+        );
+        one.execute_batch("BEGIN IMMEDIATE").unwrap();
+        other.busy_timeout(Duration::ZERO).unwrap();
+        let signals = Arc::new(Signals::default());
+        let writer = Writer::start(other, signals, Arc::new(crate::Unobserved)).unwrap();
+        let refused = writer.write(Kind::Other, |_, _| Ok(())).await;
+        assert!(matches!(refused, Err(Error::Busy)));
+        one.execute_batch("ROLLBACK").unwrap();
+        let done = writer.write(Kind::Other, |_, _| Ok(())).await;
+        assert!(done.is_ok());
+        writer.close().await;
     }
 }
