@@ -5,10 +5,13 @@
 
 use std::time::Duration;
 
-use model::write::{Call, Reply};
+use model::{
+    Timestamp,
+    write::{Call, Reply},
+};
 use reqwest::{
     Client, Method,
-    header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER},
+    header::{DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER},
     redirect::Policy,
 };
 use tokio::time::{Instant, timeout_at};
@@ -66,6 +69,12 @@ pub enum Failure {
     Lost(String),
 }
 
+/// That a vendor answers.
+pub struct Reached {
+    /// What time it is there, if it said so.
+    pub now: Option<Timestamp>,
+}
+
 /// The client.
 #[derive(Clone)]
 pub struct VendorClient {
@@ -92,6 +101,23 @@ impl VendorClient {
             .build()
             .map_err(|why| format!("the vendor client cannot be made: {}", plain(&why)))?;
         Ok(Self { client, reach })
+    }
+
+    /// Asks whether anybody answers at `base_url`, whatever the answer is. Nothing of an integration is sent.
+    ///
+    /// # Errors
+    /// In words, when nobody does.
+    pub async fn reach(&self, base_url: &str) -> Result<Reached, String> {
+        let asked = self.client.head(base_url).send();
+        let answer = tokio::time::timeout(HEAD_TIMEOUT, asked)
+            .await
+            .map_err(|_| format!("no answer within {} s", HEAD_TIMEOUT.as_secs()))?
+            .map_err(|why| plain(&why))?;
+        let now = answer
+            .headers()
+            .get(DATE)
+            .and_then(|date| instant(date.to_str().ok()?));
+        Ok(Reached { now })
     }
 
     /// Makes one call.
@@ -188,4 +214,27 @@ fn plain(why: &reqwest::Error) -> String {
         deepest = inner;
     }
     deepest.to_string().chars().take(200).collect()
+}
+
+/// The instant of a `Date` header.
+fn instant(date: &str) -> Option<Timestamp> {
+    let date = jiff::fmt::rfc2822::parse(date).ok()?;
+    Some(Timestamp::from_micros(date.timestamp().as_microsecond()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_date_of_an_answer_is_read() {
+        let read = |date| instant(date).map(|at| at.to_string());
+        assert_eq!(
+            read("Tue, 24 Nov 2026 17:30:05 GMT").as_deref(),
+            Some("2026-11-24T17:30:05.000000Z")
+        );
+        for date in ["", "now", "2026-11-24"] {
+            assert_eq!(read(date), None);
+        }
+    }
 }

@@ -5,6 +5,7 @@
 mod commands;
 mod connection;
 mod logging;
+mod master_key;
 mod output;
 mod server;
 mod system;
@@ -34,6 +35,8 @@ enum Command {
     Keys(commands::keys::Arguments),
     /// Checks the audit log.
     Audit(commands::audit::Arguments),
+    /// Looks for what is wrong, and says how to mend it.
+    Doctor(commands::doctor::Arguments),
     /// Measures the server on this machine, over loopback.
     Bench(commands::bench::Arguments),
     /// Prints the OpenAPI document.
@@ -59,6 +62,7 @@ fn main() -> std::process::ExitCode {
             Command::Sandbox(arguments) => commands::sandbox::run(arguments).await,
             Command::Keys(arguments) => commands::keys::run(arguments).await,
             Command::Audit(arguments) => commands::audit::run(arguments).await,
+            Command::Doctor(arguments) => commands::doctor::run(arguments).await,
             Command::Bench(arguments) => commands::bench::run(arguments).await,
             Command::Openapi(arguments) => commands::openapi::run(&arguments),
         }

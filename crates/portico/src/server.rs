@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context, anyhow, bail};
 use connectors::Registry;
 use delivery::Worker;
-use model::{Actor, Clock, Entropy, Scope, Secret, key::RateLimit};
+use model::{Actor, Clock, Entropy, Scope, key::RateLimit};
 use portico_http::{
     App, Parts,
     limits::Limits,
@@ -24,13 +24,16 @@ use portico_http::{
 use store::{Lapse, Live, Observer, Sealer, Store, sqlite::Sqlite};
 use tokio::net::TcpListener;
 
-use crate::system::{SystemClock, SystemEntropy};
+use crate::{
+    master_key::Source,
+    system::{SystemClock, SystemEntropy},
+};
 
 /// The database's name in the data directory.
 const DATABASE: &str = "portico.db";
 
 /// The file that a running server holds locked.
-const LOCK: &str = "serve.lock";
+pub(crate) const LOCK: &str = "serve.lock";
 
 /// How long requests and calls under way may go on once the server is told to stop.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -45,19 +48,26 @@ const HISTORY_KEPT_MS: i64 = 30 * 24 * 3_600_000;
 /// Opens the store in `data_dir`, made when absent.
 ///
 /// # Errors
-/// When it cannot be opened with this master key.
+/// When it cannot be opened with the master key of this source.
 pub(crate) async fn open_store(
     data_dir: &Path,
-    master_key: &Secret,
+    master_key: Source,
     observer: Arc<dyn Observer>,
 ) -> anyhow::Result<Arc<dyn Store>> {
     make_data_dir(data_dir)?;
-    let sealer = Sealer::new(master_key, Arc::new(SystemEntropy))?;
     let path = data_dir.join(DATABASE);
     let now = SystemClock.now();
-    let store =
-        tokio::task::spawn_blocking(move || Sqlite::open(&path, sealer, observer, now)).await??;
+    let store = tokio::task::spawn_blocking(move || {
+        let sealer = Sealer::from_source(Arc::new(master_key), Arc::new(SystemEntropy))?;
+        Sqlite::open(&path, sealer, observer, now)
+    })
+    .await??;
     Ok(Arc::new(store))
+}
+
+/// The database's file in `data_dir`.
+pub(crate) fn database(data_dir: &Path) -> PathBuf {
+    data_dir.join(DATABASE)
 }
 
 /// Whether a server or a command has kept anything in `data_dir`.

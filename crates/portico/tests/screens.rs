@@ -2,6 +2,7 @@
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::{
+    os::unix::fs::PermissionsExt,
     path::Path,
     process::{Command, Stdio},
 };
@@ -27,6 +28,12 @@ fn screen(directory: &Path, arguments: &[&str]) -> String {
         String::from_utf8_lossy(&output.stderr),
         output.status
     )
+}
+
+/// A file that its owner alone may read, as a master key's must be.
+fn private(path: &Path, text: &str) {
+    std::fs::write(path, text).expect("written");
+    std::fs::set_permissions(path, PermissionsExt::from_mode(0o600)).expect("a mode");
 }
 
 fn check(name: &str, directory: &Path, screens: &[&[&str]]) {
@@ -57,6 +64,8 @@ fn help_says_what_there_is() {
             &["sandbox", "--help"],
             &["keys", "--help"],
             &["keys", "create", "--help"],
+            &["keys", "rotate-master", "--help"],
+            &["doctor", "--help"],
             &["bench", "accept", "--help"],
             &["bench", "reads", "--help"],
         ],
@@ -66,7 +75,7 @@ fn help_says_what_there_is() {
 #[test]
 fn keys_are_made_listed_and_revoked() {
     let directory = tempfile::tempdir().expect("a directory");
-    std::fs::write(directory.path().join("master.key"), "ab".repeat(32)).expect("written");
+    private(&directory.path().join("master.key"), &"ab".repeat(32));
     let with = |rest: &[&'static str]| {
         let mut arguments = vec!["keys"];
         arguments.extend(rest);
@@ -93,7 +102,12 @@ fn mistakes_are_told_with_what_to_do() {
     let at = |name: &str, text: &str| {
         std::fs::write(directory.path().join(name), text).expect("written");
     };
-    at("short.key", "abc");
+    private(&directory.path().join("short.key"), "abc");
+    at("open.key", &"ab".repeat(32));
+    private(
+        &directory.path().join("portico.toml"),
+        "master_key_file = 'short.key'\nmaster_key_command = 'cat short.key'\n",
+    );
     at("bad.toml", "listen = 80\n");
     at("words.toml", "[knock.pets]\nDRAGON = 7\n");
     check(
@@ -106,6 +120,16 @@ fn mistakes_are_told_with_what_to_do() {
             &["serve", "--config", "bad.toml"],
             &["serve", "--master-key-file", "missing.key"],
             &["serve", "--master-key-file", "short.key"],
+            &["serve", "--master-key-file", "open.key"],
+            &["serve", "--master-key-command", "exit 3"],
+            &[
+                "serve",
+                "--master-key-command",
+                "cat short.key",
+                "--master-key-file",
+                "short.key",
+            ],
+            &["serve", "--config", "portico.toml"],
             &["serve", "--vocabulary", "words.toml"],
             &["serve", "--trusted-proxies", "10.0.0.0/8,nginx"],
             &["serve", "--tls-cert", "cert.pem"],

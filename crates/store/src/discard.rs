@@ -19,6 +19,7 @@ use crate::{
     Acceptance, Claim, Depth, Error, Finish, Lane, Lapse, Once, Page, Query, Registered,
     Registration, Signals, Store, Ticket,
     history::{AuditQuery, Candidate, Diff, DiffQuery, Job, LogQuery, Seen, Tally},
+    sealing::MasterKeyId,
 };
 
 /// A store that answers [`Acceptance::Accepted`] at once and keeps nothing; the rest it leaves to the one inside.
@@ -194,6 +195,23 @@ impl Store for Discard {
 
     async fn key_create(&self, by: &Actor, key: Key) -> Result<(), Error> {
         self.0.key_create(by, key).await
+    }
+
+    async fn master_key_current(&self) -> Result<MasterKeyId, Error> {
+        self.0.master_key_current().await
+    }
+
+    async fn master_key_set(
+        &self,
+        by: &Actor,
+        id: MasterKeyId,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        self.0.master_key_set(by, id, now).await
+    }
+
+    async fn secrets_rewrap(&self, limit: u32) -> Result<u64, Error> {
+        self.0.secrets_rewrap(limit).await
     }
 
     async fn keys_list(&self) -> Result<Vec<Key>, Error> {

@@ -30,7 +30,10 @@ use model::{
     write::{Attempt, Call, Confirmed, NewWrite, Operation, Write, WriteStatus},
 };
 
-use crate::history::{AuditQuery, Candidate, Diff, DiffQuery, Job, LogQuery, Seen, Tally};
+use crate::{
+    history::{AuditQuery, Candidate, Diff, DiffQuery, Job, LogQuery, Seen, Tally},
+    sealing::MasterKeyId,
+};
 pub use crate::{
     live::Live,
     query::{Page, Query},
@@ -41,7 +44,7 @@ pub use crate::{
 /// Why a use case failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The queue in front of the disk is full: try again in a moment.
+    /// The queue in front of the disk is full, or another process keeps the database to itself: try again in a moment.
     #[error("the store is busy")]
     Busy,
     /// The store is shutting down.
@@ -382,6 +385,26 @@ pub trait Store: Send + Sync + 'static {
         members: Vec<Member>,
         now: Timestamp,
     ) -> Result<Option<Vec<Registered>>, Error>;
+    /// The master key that secrets are sealed under.
+    async fn master_key_current(&self) -> Result<MasterKeyId, Error>;
+
+    /// Makes secrets be sealed under another master key from now on, one that the store's sealer has. Those that are sealed stay as they are.
+    ///
+    /// # Errors
+    /// [`Error::MasterKey`] when the sealer does not have it.
+    async fn master_key_set(
+        &self,
+        by: &Actor,
+        id: MasterKeyId,
+        now: Timestamp,
+    ) -> Result<(), Error>;
+
+    /// Moves up to `limit` secrets under the current master key. Returns how many; none are left when it is 0. Nothing changes for callers, nor does the
+    /// directory's revision.
+    ///
+    /// # Errors
+    /// [`Error::MasterKey`] when the sealer lacks the key of one, [`Error::Corrupt`] when one is damaged.
+    async fn secrets_rewrap(&self, limit: u32) -> Result<u64, Error>;
 
     /// Stores a key.
     async fn key_create(&self, by: &Actor, key: Key) -> Result<(), Error>;

@@ -46,12 +46,8 @@ enum Command {
 
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     server::must_hold_data(&arguments.data_dir)?;
-    let store = server::open_store(
-        &arguments.data_dir,
-        &arguments.master_key.read(&arguments.data_dir)?,
-        Arc::new(Unobserved),
-    )
-    .await?;
+    let source = arguments.master_key.source(&arguments.data_dir)?;
+    let store = server::open_store(&arguments.data_dir, source, Arc::new(Unobserved)).await?;
     let Command::Verify { head } = arguments.command;
     let wanted = head.map(|head| head.trim().to_ascii_lowercase());
     let mut chain = Chain::default();

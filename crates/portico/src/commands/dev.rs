@@ -27,6 +27,7 @@ use tokio::net::TcpListener;
 use crate::{
     commands::sandbox,
     connection::Connection,
+    master_key::Source,
     output, server,
     system::{SystemClock, SystemEntropy},
 };
@@ -92,12 +93,9 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let data_dir = &arguments.data_dir;
     let owned = server::own(data_dir)?;
     let metrics = Arc::new(Metrics::default());
-    let store = server::open_store(
-        data_dir,
-        &kept(&data_dir.join(MASTER_KEY), master_key)?,
-        metrics.clone(),
-    )
-    .await?;
+    let key_file = data_dir.join(MASTER_KEY);
+    kept(&key_file, master_key)?;
+    let store = server::open_store(data_dir, Source::File(key_file), metrics.clone()).await?;
     let listener = TcpListener::bind(arguments.listen)
         .await
         .with_context(|| format!("{} cannot be listened on", arguments.listen))?;

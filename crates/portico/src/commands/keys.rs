@@ -16,7 +16,7 @@ use serde_json::json;
 use store::{Store, Unobserved};
 
 use crate::{
-    commands::MasterKey,
+    commands::{MasterKey, rotate},
     output, server,
     system::{SystemClock, SystemEntropy},
 };
@@ -80,6 +80,7 @@ enum Command {
         /// The key's id.
         id: String,
     },
+    RotateMaster(rotate::Arguments),
 }
 
 fn moment(text: &str) -> Result<Timestamp, String> {
@@ -101,13 +102,10 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     } else {
         server::must_hold_data(&arguments.data_dir)?;
     }
-    let store = server::open_store(
-        &arguments.data_dir,
-        &arguments.master_key.read(&arguments.data_dir)?,
-        Arc::new(Unobserved),
-    )
-    .await?;
     let (by, now) = (server::operator(), SystemClock.now());
+    let source = arguments.master_key.source(&arguments.data_dir)?;
+    let store =
+        server::open_store(&arguments.data_dir, source.clone(), Arc::new(Unobserved)).await?;
     match arguments.command {
         Command::Create {
             name,
@@ -180,6 +178,10 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
             let key = find(&*store, &id).await?;
             store.key_revoke(&by, key.id, now).await?;
             output::note(&format!("Key {id} is revoked"));
+        }
+        Command::RotateMaster(rotation) => {
+            let data_dir = &arguments.data_dir;
+            rotate::run(&rotation, &*store, &source, data_dir, arguments.json).await?;
         }
     }
     store.close().await;

@@ -3,20 +3,24 @@
 pub(crate) mod audit;
 pub(crate) mod bench;
 pub(crate) mod dev;
+pub(crate) mod doctor;
 pub(crate) mod keys;
 pub(crate) mod openapi;
+pub(crate) mod rotate;
 pub(crate) mod sandbox;
 pub(crate) mod serve;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::Context;
-use model::Secret;
+use anyhow::bail;
 
-/// Where the master key is.
-#[derive(clap::Args)]
+use crate::master_key::{self, Source};
+
+/// Where the master key is: in one of these, or in the environment as `PORTICO_MASTER_KEY`.
+#[derive(Clone, Default, clap::Args)]
 pub(crate) struct MasterKey {
-    /// A file with the master key that seals credentials: 64 hexadecimal digits, as `openssl rand -hex 32` prints them.
+    /// A file with the master key that seals credentials: 64 hexadecimal digits, as `openssl rand -hex 32` prints them. Only its owner may read it.
+    /// PORTICO_MASTER_KEY may hold the key itself instead.
     #[arg(
         long,
         env = "PORTICO_MASTER_KEY_FILE",
@@ -24,24 +28,55 @@ pub(crate) struct MasterKey {
         global = true
     )]
     pub(crate) master_key_file: Option<PathBuf>,
+    /// A command that prints the master key, run by `sh -c` at the start and whenever a key is met that it did not print.
+    #[arg(
+        long,
+        env = "PORTICO_MASTER_KEY_COMMAND",
+        value_name = "COMMAND",
+        hide_env_values = true,
+        global = true
+    )]
+    pub(crate) master_key_command: Option<String>,
 }
 
 impl MasterKey {
-    /// Reads it; without a file named, the development key in `data_dir` if `portico dev` made one.
+    /// The source that is named here or in the environment, if one is.
     ///
     /// # Errors
-    /// When there is none, or it cannot be read.
-    pub(crate) fn read(&self, data_dir: &std::path::Path) -> anyhow::Result<Secret> {
-        let own = data_dir.join(dev::MASTER_KEY);
-        let path = match &self.master_key_file {
-            Some(path) => path,
-            None if own.exists() => &own,
-            None => anyhow::bail!(
-                "no master key: make one with `openssl rand -hex 32 > master.key` and name it with --master-key-file or PORTICO_MASTER_KEY_FILE"
-            ),
+    /// When more than one is.
+    fn named(&self) -> anyhow::Result<Option<Source>> {
+        master_key::named(
+            self.master_key_file.as_ref(),
+            self.master_key_command.as_ref(),
+        )
+    }
+
+    /// The source that is named; else the one in `file`, the configuration's.
+    ///
+    /// # Errors
+    /// When there is none, or more than one.
+    pub(crate) fn source_or(&self, file: &Self) -> anyhow::Result<Source> {
+        let named = match self.named()? {
+            Some(source) => Some(source),
+            None => file.named()?,
         };
-        let text = std::fs::read_to_string(path)
-            .with_context(|| format!("the master key file {} cannot be read", path.display()))?;
-        Ok(Secret::new(text))
+        match named {
+            Some(source) => Ok(source),
+            None => bail!(
+                "no master key: make one with `(umask 077; openssl rand -hex 32 > master.key)` and name it with --master-key-file or PORTICO_MASTER_KEY_FILE"
+            ),
+        }
+    }
+
+    /// The source that is named; else the development key in `data_dir`, if `portico dev` made one.
+    ///
+    /// # Errors
+    /// When there is none, or more than one.
+    pub(crate) fn source(&self, data_dir: &Path) -> anyhow::Result<Source> {
+        let own = data_dir.join(dev::MASTER_KEY);
+        match self.named()? {
+            None if own.exists() => Ok(Source::File(own)),
+            _ => self.source_or(&Self::default()),
+        }
     }
 }

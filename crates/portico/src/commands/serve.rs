@@ -27,7 +27,7 @@ use crate::{commands::MasterKey, server};
 const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 
 /// Where everything is kept unless told otherwise.
-const DATA_DIR: &str = "portico-data";
+pub(super) const DATA_DIR: &str = "portico-data";
 
 /// Bytes of a configuration file at most: it has a handful of lines.
 const CONFIG_MAX_BYTES: u64 = 64 * 1_024;
@@ -35,7 +35,7 @@ const CONFIG_MAX_BYTES: u64 = 64 * 1_024;
 /// Runs the server: no sandbox, nothing seeded.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// A TOML file with any of listen, data_dir, vocabulary, master_key_file, trusted_proxies,
+    /// A TOML file with any of listen, data_dir, vocabulary, master_key_file, master_key_command, trusted_proxies,
     /// vendor_urls, requests_per_minute, tls_cert, tls_key. Flags and environment go before it; relative paths
     /// in it start at its own directory.
     #[arg(long, env = "PORTICO_CONFIG", value_name = "FILE")]
@@ -91,6 +91,7 @@ struct File {
     requests_per_minute: Option<u32>,
     tls_cert: Option<PathBuf>,
     tls_key: Option<PathBuf>,
+    master_key_command: Option<String>,
 }
 
 impl File {
@@ -148,12 +149,6 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         .or(file.data_dir)
         .unwrap_or_else(|| DATA_DIR.into());
     let vocabulary = arguments.vocabulary.or(file.vocabulary);
-    let master_key = MasterKey {
-        master_key_file: arguments
-            .master_key
-            .master_key_file
-            .or(file.master_key_file),
-    };
 
     let trusted_proxies = arguments.trusted_proxies.or(file.trusted_proxies);
     let tls_cert = arguments.tls_cert.or(file.tls_cert);
@@ -176,8 +171,11 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
             burst: count,
         });
     let metrics = Arc::new(Metrics::default());
-    let store =
-        server::open_store(&data_dir, &master_key.read(&data_dir)?, metrics.clone()).await?;
+    let master_key = arguments.master_key.source_or(&MasterKey {
+        master_key_file: file.master_key_file,
+        master_key_command: file.master_key_command,
+    })?;
+    let store = server::open_store(&data_dir, master_key, metrics.clone()).await?;
     let listener = TcpListener::bind(listen)
         .await
         .with_context(|| format!("{listen} cannot be listened on"))?;
@@ -201,6 +199,19 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         server::told_to_stop(),
     )
     .await
+}
+
+/// Where a configuration file puts the data directory and the master key, for commands that look after a server.
+///
+/// # Errors
+/// When it cannot be read.
+pub(super) fn located(config: Option<&Path>) -> anyhow::Result<(Option<PathBuf>, MasterKey)> {
+    let file = config.map(File::read).transpose()?.unwrap_or_default();
+    let master_key = MasterKey {
+        master_key_file: file.master_key_file,
+        master_key_command: file.master_key_command,
+    };
+    Ok((file.data_dir, master_key))
 }
 
 #[cfg(test)]

@@ -403,6 +403,12 @@ impl Caller {
     }
 }
 
+/// Whoever works at the machine itself.
+pub(crate) fn operator() -> model::Actor {
+    #[expect(clippy::disallowed_methods, reason = "a test may act as the operator")]
+    model::Actor::local(model::Scope::operator())
+}
+
 pub(crate) fn text(value: &Value) -> String {
     value.as_str().expect("a text").to_owned()
 }

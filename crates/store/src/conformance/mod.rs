@@ -10,6 +10,7 @@ pub mod history;
 pub mod intake;
 pub mod lists;
 pub mod order;
+pub mod sealing;
 
 use std::{
     collections::HashSet,
@@ -130,6 +131,10 @@ macro_rules! conformance_tests {
             directory::a_change_wakes_who_follows_the_directory
             directory::what_is_registered_is_read_by_those_who_may
             directory::a_wrong_master_key_is_refused
+            sealing::secrets_move_under_another_key_and_nothing_else_changes
+            sealing::a_move_that_was_broken_off_needs_both_keys_and_goes_on
+            sealing::a_store_in_use_follows_a_change_of_key
+            sealing::a_secret_that_cannot_be_sealed_under_the_current_key_is_refused
         }
     };
     (@each $backend:expr; $($theme:ident::$case:ident)+) => {$(

@@ -39,6 +39,11 @@ pub const SQLITE: &[Migration] = &[
         name: "administration",
         sql: include_str!("sqlite/0003_administration.sql"),
     },
+    Migration {
+        number: 4,
+        name: "master_key",
+        sql: include_str!("sqlite/0004_master_key.sql"),
+    },
 ];
 
 /// The steps still to apply, given those that the store records as `(number, checksum)` in order.

@@ -17,7 +17,7 @@ use super::{
     audit::{self, Deed},
     corrupt, database, keys, records, stamp,
 };
-use crate::{Error, Registered, Registration, Sealer, signals::Effects};
+use crate::{Error, Registered, Registration, Sealer, sealing::Purpose, signals::Effects};
 
 /// An integration's body: what is neither a column nor a secret.
 #[derive(Serialize, Deserialize)]
@@ -98,7 +98,7 @@ impl Stored {
     fn open(&self, sealer: &Sealer) -> Result<Integration, Error> {
         let id = self.integration.id.to_string();
         Ok(Integration {
-            credential: sealer.open(&id, &self.sealed)?,
+            credential: sealer.open(&id, Purpose::Credential, &self.sealed)?,
             ..self.integration.clone()
         })
     }
@@ -322,20 +322,20 @@ fn put(connection: &Connection, new: &records::New<'_>, now: Timestamp) -> Resul
     }
 }
 
-/// Applies `change` to an integration as it is stored. `None` when there is none that the caller may know of.
+/// Applies `change` to an integration as it is stored; `sealed` is its credential, should that be another. `None` when there is none that the caller may know of.
 pub(super) fn change(
     connection: &Connection,
     effects: &mut Effects,
-    sealer: &Sealer,
     by: &Actor,
     (id, action): (IntegrationId, &str),
-    change: &Change,
+    (change, sealed): (&Change, Option<&[u8]>),
     now: Timestamp,
 ) -> Result<Option<Integration>, Error> {
     let Some(stored) = find(connection, id)?.filter(|_| by.scope.sees(id)) else {
         return Ok(None);
     };
-    let before = stored.open(sealer)?;
+    // Its credential stays sealed: nothing here needs it.
+    let before = stored.integration;
     if before.archived_at.is_some() {
         if change.archived_at.is_some() {
             return Ok(Some(before));
@@ -350,13 +350,8 @@ pub(super) fn change(
     let mut after = before.clone();
     change.apply(&mut after);
     after.updated_at = now;
-    // Sealed anew only when it is another: a change of a name leaves the blob alone.
-    let sealed = if change.credential.is_some() || change.archived_at.is_some() {
-        sealer.seal(&id.to_string(), &after.credential)?
-    } else {
-        stored.sealed
-    };
-    write(connection, effects, &after, &sealed)?;
+    let sealed = sealed.unwrap_or(&stored.sealed);
+    write(connection, effects, &after, sealed)?;
     let mut told = shown(&after)?;
     if change.credential.is_some() {
         told["credentials"] = json!("replaced");

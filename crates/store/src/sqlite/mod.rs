@@ -5,6 +5,7 @@
 mod audit;
 mod delivery;
 mod directory;
+pub mod inspect;
 mod intake;
 mod keys;
 mod lists;
@@ -14,6 +15,7 @@ mod plan;
 mod readers;
 mod records;
 mod schema;
+mod sealed;
 mod stamp;
 mod sync;
 mod terms;
@@ -23,7 +25,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use model::{
-    Actor, IntegrationId, JobId, KeyId, Scope, Timestamp,
+    Actor, IntegrationId, JobId, KeyId, Scope, Secret, Timestamp,
     audit::{Chain, Entry},
     directory::{Contents, Integration},
     key::{Key, Token},
@@ -41,6 +43,8 @@ use crate::{
     Acceptance, Claim, Depth, Error, Finish, Lane, Lapse, Observer, Once, Page, Query, Registered,
     Registration, Sealer, Signals, Store, Ticket,
     history::{AuditQuery, Candidate, Diff, DiffQuery, Job, LogQuery, Seen, Tally},
+    sealing::{MasterKeyId, Purpose},
+    signals::Effects,
 };
 
 /// How long a connection waits for another process (the command line) to finish its transaction.
@@ -71,7 +75,11 @@ pub struct Sqlite {
     reason = "it stands in map_err, which passes by value"
 )]
 pub(crate) fn database(why: rusqlite::Error) -> Error {
-    Error::Database(why.to_string())
+    match why.sqlite_error_code() {
+        // Another process kept the database to itself for longer than a connection waits: nothing is wrong with it.
+        Some(rusqlite::ErrorCode::DatabaseBusy) => Error::Busy,
+        _ => Error::Database(why.to_string()),
+    }
 }
 
 pub(crate) fn corrupt(what: &str) -> impl FnOnce(serde_json::Error) -> Error {
@@ -131,7 +139,7 @@ impl Sqlite {
             .pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)
             .map_err(database)?;
         schema::migrate(&mut connection, now)?;
-        directory::contents(&connection, &sealer, 0)?;
+        sealed::agree(&connection, &sealer, now)?;
         order::build(&mut connection)?;
         terms::build(&mut connection)?;
         stamp::build(&connection)?;
@@ -368,9 +376,7 @@ impl Store for Sqlite {
     }
 
     async fn directory_contents(&self, since: i64) -> Result<Contents, Error> {
-        let sealer = self.sealer.clone();
-        self.readers
-            .read(move |connection| directory::contents(connection, &sealer, since))
+        self.read_sealed(move |connection, sealer| directory::contents(connection, sealer, since))
             .await
     }
 
@@ -380,14 +386,40 @@ impl Store for Sqlite {
         registration: Registration,
         now: Timestamp,
     ) -> Result<(), Error> {
-        let sealed = self.sealer.seal(
-            &registration.integration.id.to_string(),
-            &registration.integration.credential,
-        )?;
+        let owner = registration.integration.id.to_string();
+        let credential = registration.integration.credential.clone();
+        let by = by.clone();
+        let change = move |connection: &Connection, effects: &mut Effects, sealed: &[u8]| {
+            directory::register(connection, effects, &by, &registration, sealed, now)
+        };
+        self.write_sealed(&owner, Purpose::Credential, &credential, change)
+            .await
+    }
+
+    async fn master_key_current(&self) -> Result<MasterKeyId, Error> {
+        self.readers.read(sealed::current).await
+    }
+
+    async fn master_key_set(
+        &self,
+        by: &Actor,
+        id: MasterKeyId,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        self.has_key(id).await?;
         let by = by.clone();
         self.writer
-            .write(Kind::Other, move |connection, effects| {
-                directory::register(connection, effects, &by, &registration, &sealed, now)
+            .write(Kind::Other, move |connection, _| {
+                sealed::set(connection, &by, id, now)
+            })
+            .await
+    }
+
+    async fn secrets_rewrap(&self, limit: u32) -> Result<u64, Error> {
+        let sealer = self.sealer.clone();
+        self.writer
+            .write(Kind::Other, move |connection, _| {
+                sealed::rewrap(connection, &sealer, limit)
             })
             .await
     }
@@ -400,12 +432,25 @@ impl Store for Sqlite {
         change: Change,
         now: Timestamp,
     ) -> Result<Option<Integration>, Error> {
-        let (by, sealer) = (by.clone(), self.sealer.clone());
-        self.writer
-            .write(Kind::Other, move |connection, effects| {
-                let what = (id, action);
-                directory::change(connection, effects, &sealer, &by, what, &change, now)
-            })
+        let by = by.clone();
+        let secret = match (&change.credential, change.archived_at) {
+            (_, Some(_)) => Secret::new(""),
+            (Some(credential), None) => credential.clone(),
+            (None, None) => {
+                return self
+                    .writer
+                    .write(Kind::Other, move |connection, effects| {
+                        let what = (id, action);
+                        directory::change(connection, effects, &by, what, (&change, None), now)
+                    })
+                    .await;
+            }
+        };
+        let change = move |connection: &Connection, effects: &mut Effects, sealed: &[u8]| {
+            let (what, change) = ((id, action), (&change, Some(sealed)));
+            directory::change(connection, effects, &by, what, change, now)
+        };
+        self.write_sealed(&id.to_string(), Purpose::Credential, &secret, change)
             .await
     }
 
@@ -522,5 +567,30 @@ impl Store for Sqlite {
     async fn close(&self) {
         self.writer.close().await;
         self.readers.close();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_database_that_another_keeps_to_itself_is_busy_and_not_broken() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("portico.db");
+        let (one, other) = (
+            Connection::open(&path).unwrap(),
+            Connection::open(&path).unwrap(),
+        );
+        one.execute_batch("BEGIN IMMEDIATE").unwrap();
+        other.busy_timeout(Duration::ZERO).unwrap();
+        let signals = Arc::new(Signals::default());
+        let writer = Writer::start(other, signals, Arc::new(crate::Unobserved)).unwrap();
+        let refused = writer.write(Kind::Other, |_, _| Ok(())).await;
+        assert!(matches!(refused, Err(Error::Busy)));
+        one.execute_batch("ROLLBACK").unwrap();
+        let done = writer.write(Kind::Other, |_, _| Ok(())).await;
+        assert!(done.is_ok());
+        writer.close().await;
     }
 }

@@ -44,7 +44,12 @@ mod tests {
     use rusqlite::Connection;
 
     use super::*;
-    use crate::{Query, Sealer, Store, Unobserved, query::Equal, sqlite::Sqlite};
+    use crate::{
+        Query, Sealer, Store, Unobserved,
+        query::Equal,
+        sealing::{MasterKey, blob::seal_direct},
+        sqlite::Sqlite,
+    };
 
     struct Fixed;
     impl Entropy for Fixed {
@@ -59,7 +64,8 @@ mod tests {
         let path = dir.path().join("portico.db");
         let sealer = || Sealer::new(&Secret::new("a".repeat(64)), Arc::new(Fixed)).unwrap();
         let integration = model::IntegrationId::new(Timestamp::ZERO, &Fixed).to_string();
-        let sealed = sealer().seal(&integration, &Secret::new("key")).unwrap();
+        let key = MasterKey::parse(&Secret::new("a".repeat(64))).unwrap();
+        let sealed = seal_direct(&key, &Fixed, &integration, "key");
         let first = &migrations::SQLITE[0];
         let old = Connection::open(&path).unwrap();
         old.execute_batch(first.sql).unwrap();
@@ -102,5 +108,18 @@ mod tests {
         });
         let one = store.records_list(&scope, &query).await.unwrap();
         assert_eq!((one.rows[0].id.as_str(), one.total), ("x1", Some(1)));
+        let credential = || async {
+            let contents = store.directory_contents(0).await.unwrap();
+            contents.branches[0]
+                .integration
+                .credential
+                .expose()
+                .to_owned()
+        };
+        assert_eq!(store.master_key_current().await.unwrap(), key.id());
+        assert_eq!(credential().await, "key");
+        assert_eq!(store.secrets_rewrap(10).await.unwrap(), 1, "an old blob");
+        assert_eq!(store.secrets_rewrap(10).await.unwrap(), 0);
+        assert_eq!(credential().await, "key");
     }
 }

@@ -246,6 +246,7 @@ fn commit(
     for one in done {
         one(match &outcome {
             Ok(()) => Ok(()),
+            Err(Error::Busy) => Err(Error::Busy),
             Err(why) => Err(Error::Database(why.to_string())),
         });
     }

@@ -19,7 +19,8 @@ use store::{
 
 use super::people::{self, People, mix};
 use crate::{
-    commands::MasterKey,
+    commands::dev,
+    master_key::Source,
     server,
     system::{SystemClock, SystemEntropy},
 };
@@ -56,11 +57,8 @@ pub(crate) async fn fill(
     count: u64,
 ) -> anyhow::Result<Filled> {
     let owned = server::own(data_dir)?;
-    let key = MasterKey {
-        master_key_file: None,
-    }
-    .read(data_dir)?;
-    let store = server::open_store(data_dir, &key, Arc::new(Unobserved)).await?;
+    let key = Source::File(data_dir.join(dev::MASTER_KEY));
+    let store = server::open_store(data_dir, key, Arc::new(Unobserved)).await?;
     let id = ready["integration_id"]
         .as_str()
         .and_then(|id| id.parse().ok())

@@ -1,0 +1,203 @@
+//! The database, the master key to it, and what both say of the clock and of who may come in.
+
+use std::{fs::File, path::Path, time::Duration};
+
+use model::{Clock, Timestamp};
+use store::{
+    sealing::{KeySource, MasterKey},
+    sqlite::inspect::{Data, Soundness, inspect},
+};
+
+use super::{Check, vendors::BASE_URLS_MAX};
+use crate::{commands::dev, master_key::Source, server, system::SystemClock};
+
+/// How long the database is looked through: it may be tens of GB.
+const INSPECT_WITHIN: Duration = Duration::from_secs(10);
+
+/// What the clock cannot be before: 2026-11-01, when this was written.
+const BUILT_AT: Timestamp = Timestamp::from_micros(1_793_491_200_000_000);
+
+/// What the clock is hardly after: 2100.
+const FAR_AT: Timestamp = Timestamp::from_micros(4_102_444_800_000_000);
+
+/// Milliseconds that the clock may be behind what is stored: records are stamped a little ahead of a clock that stands.
+const BEHIND_MAX_MS: u64 = 1_000;
+
+pub(super) fn database(path: &Path) -> (Check, Option<Data>) {
+    const NAME: &str = "database";
+    const BACKUP: &str = "stop the server, keep a copy of the data directory, and restore a backup";
+    let shown = path.display();
+    let seen = match inspect(path, INSPECT_WITHIN, BASE_URLS_MAX) {
+        Ok(seen) => seen,
+        Err(why) => {
+            return (
+                Check::fail(NAME, format!("{shown} cannot be read: {why}"), BACKUP),
+                None,
+            );
+        }
+    };
+    let found = match &seen.soundness {
+        Soundness::Sound => "it is sound".to_owned(),
+        Soundness::Unknown => format!(
+            "it is sound as far as it was looked at in {} s",
+            INSPECT_WITHIN.as_secs()
+        ),
+        Soundness::Damaged(damages) => {
+            let found = format!("{shown} is damaged: {}", damages.join("; "));
+            return (Check::fail(NAME, found, BACKUP), None);
+        }
+    };
+    match (seen.schema, seen.data) {
+        (Err(why), _) => (
+            Check::fail(NAME, why, "start the Portico that wrote it"),
+            None,
+        ),
+        (Ok(_), Some(Ok(data))) => (
+            Check::ok(NAME, format!("{found}, its schema is up to date")),
+            Some(data),
+        ),
+        (Ok(_), Some(Err(why))) => (
+            Check::fail(NAME, format!("{shown} cannot be read: {why}"), BACKUP),
+            None,
+        ),
+        (Ok(steps), None) => (
+            Check::warn(
+                NAME,
+                format!(
+                    "{found}, its schema is {steps} steps behind; what is in it was not looked at"
+                ),
+                "the next start of `portico serve` brings it up to date",
+            ),
+            None,
+        ),
+    }
+}
+
+pub(super) fn master_key(
+    source: anyhow::Result<Source>,
+    data: Option<&Data>,
+    data_dir: &Path,
+) -> Check {
+    const NAME: &str = "master key";
+    const NAME_IT: &str = "name it with --master-key-file, PORTICO_MASTER_KEY_FILE, PORTICO_MASTER_KEY or PORTICO_MASTER_KEY_COMMAND, as the server has it";
+    let source = match source {
+        Ok(source) => source,
+        Err(why) => {
+            let found = match data.and_then(|data| data.master_key) {
+                None => why.to_string(),
+                Some(id) => format!(
+                    "{}, and secrets in the database are sealed under key {id}",
+                    why.to_string().split(':').next().unwrap_or_default()
+                ),
+            };
+            return Check::fail(NAME, found, NAME_IT);
+        }
+    };
+    let keys = match source.read() {
+        Ok(keys) => keys,
+        Err(why) => return Check::fail(NAME, why, "mend its source, or name another"),
+    };
+    let told = source.told();
+    let mut ids = Vec::with_capacity(keys.len());
+    for key in &keys {
+        match MasterKey::parse(key) {
+            Ok(key) => ids.push(key.id()),
+            Err(_) => {
+                return Check::fail(
+                    NAME,
+                    format!("what {told} has is not 64 hexadecimal digits"),
+                    "write there what `openssl rand -hex 32` prints, for a store that has no key yet; else the key that it has",
+                );
+            }
+        }
+    }
+    let Some(first) = ids.first() else {
+        return Check::fail(NAME, format!("{told} has none"), NAME_IT);
+    };
+    let Some(data) = data else {
+        return Check::ok(
+            NAME,
+            format!("{told} has key {first}; what it opens was not looked at"),
+        );
+    };
+    let wanted = data.master_key.iter().chain(&data.sealed_under);
+    if let Some(missing) = wanted.clone().find(|id| !ids.contains(id)) {
+        let shown: Vec<_> = ids.iter().map(ToString::to_string).collect();
+        return Check::fail(
+            NAME,
+            format!(
+                "{told} has {}, and secrets in the database are sealed under key {missing}",
+                shown.join(", ")
+            ),
+            "put that key back; the vendors' credentials cannot be read without it",
+        );
+    }
+    let is_moving = wanted.clone().any(|id| id != first);
+    if is_moving || ids.len() > 1 {
+        return Check::warn(
+            NAME,
+            format!(
+                "{told} has {} keys: a replacement has begun and is not done",
+                ids.len()
+            ),
+            "end it with `portico keys rotate-master`",
+        );
+    }
+    if source.file() == Some(&*data_dir.join(dev::MASTER_KEY)) {
+        return Check::ok(
+            NAME,
+            format!("{first}, which `portico dev` made; `portico serve` wants it named"),
+        );
+    }
+    Check::ok(
+        NAME,
+        format!("{told} has key {first}, and it is the right one"),
+    )
+}
+
+pub(super) fn clock(data: Option<&Data>) -> Check {
+    const NAME: &str = "clock";
+    const SET: &str = "set it, and keep it set: install chrony or enable systemd-timesyncd";
+    let now = SystemClock.now();
+    if now < BUILT_AT || now > FAR_AT {
+        return Check::fail(NAME, format!("it says {now}, which cannot be"), SET);
+    }
+    if let Some(newest_at) = data.map(|data| data.newest_at)
+        && newest_at.millis_since(now) > BEHIND_MAX_MS
+    {
+        return Check::fail(
+            NAME,
+            format!("it says {now}, and {newest_at} is stored already: it is behind, or was ahead"),
+            SET,
+        );
+    }
+    Check::ok(NAME, format!("it says {now}"))
+}
+
+pub(super) fn keys(data: &Data) -> Check {
+    const NAME: &str = "API keys";
+    match data.keys {
+        0 => Check::warn(
+            NAME,
+            "there is none in force: nobody can send anything",
+            "portico keys create --name NAME",
+        ),
+        some => Check::ok(NAME, format!("{some} in force")),
+    }
+}
+
+pub(super) fn server(data_dir: &Path) -> Check {
+    const NAME: &str = "server";
+    let Ok(lock) = File::open(data_dir.join(server::LOCK)) else {
+        return Check::ok(NAME, "none has run here");
+    };
+    match lock.try_lock_shared() {
+        Ok(()) => Check::ok(NAME, "none runs on this data"),
+        Err(std::fs::TryLockError::WouldBlock) => Check::ok(NAME, "one runs on this data"),
+        Err(std::fs::TryLockError::Error(why)) => Check::warn(
+            NAME,
+            format!("whether one runs cannot be told: {why}"),
+            "keep the data directory on a disk of this machine",
+        ),
+    }
+}

@@ -1,0 +1,334 @@
+//! Sealed secrets: the key they are sealed under, and their move to another.
+//!
+//! Guarantee: which key is current is in the store. Whatever stores a blob looks that up in the same transaction, so that no blob is left under a key
+//! that was just retired. No transaction waits for a source of keys.
+
+use std::sync::Arc;
+
+use model::{Actor, Secret, Timestamp};
+use rusqlite::{Connection, OptionalExtension, params};
+use serde_json::json;
+
+use super::{
+    Sqlite,
+    audit::{self, Deed},
+    database,
+    writer::Kind,
+};
+use crate::{
+    Error, Sealer,
+    sealing::{MasterKeyId, Purpose, blob},
+    signals::Effects,
+};
+
+/// How often a secret is sealed anew, because the key was retired while it waited for the writer, before its change is refused.
+const SEAL_TRIES: usize = 3;
+
+/// How often a read is repeated, because it met a key that was learnt only then.
+const OPEN_TRIES: usize = 3;
+
+/// Where sealed blobs are. Each has an index on the first bytes of its blob.
+struct Column {
+    table: &'static str,
+    owner: &'static str,
+    blob: &'static str,
+    purpose: Purpose,
+}
+
+/// Every column with sealed blobs.
+const COLUMNS: &[Column] = &[Column {
+    table: "integrations",
+    owner: "id",
+    blob: "credential",
+    purpose: Purpose::Credential,
+}];
+
+impl Column {
+    /// The beginning of a blob, in the words of its index.
+    fn prefix(&self) -> String {
+        format!("substr({}, 1, {})", self.blob, blob::PREFIX_BYTES)
+    }
+
+    /// The keys that blobs are sealed under: a step along the index for each.
+    fn keys(&self, connection: &Connection) -> Result<Vec<MasterKeyId>, Error> {
+        let (table, prefix) = (self.table, self.prefix());
+        let mut next = connection
+            .prepare_cached(&format!(
+                "SELECT {prefix} FROM {table} WHERE {prefix} > ?1 ORDER BY {prefix} LIMIT 1"
+            ))
+            .map_err(database)?;
+        let (mut found, mut last) = (Vec::new(), Vec::new());
+        loop {
+            let one: Option<Vec<u8>> = next
+                .query_row([&last], |row| row.get(0))
+                .optional()
+                .map_err(database)?;
+            let Some(one) = one else {
+                return Ok(found);
+            };
+            let id = blob::prefix_key(&one).ok_or_else(|| {
+                Error::Corrupt(format!("a sealed {} is damaged", self.purpose.word()))
+            })?;
+            if !found.contains(&id) {
+                found.push(id);
+            }
+            last = one;
+        }
+    }
+
+    fn rewrap(
+        &self,
+        connection: &Connection,
+        sealer: &Sealer,
+        under: MasterKeyId,
+        limit: u32,
+    ) -> Result<u32, Error> {
+        let (table, owner, blob, prefix) = (self.table, self.owner, self.blob, self.prefix());
+        let rows: Vec<(i64, String, Vec<u8>)> = connection
+            .prepare_cached(&format!(
+                "SELECT rowid, {owner}, {blob} FROM {table} WHERE {prefix} < ?1
+                 UNION ALL SELECT rowid, {owner}, {blob} FROM {table} WHERE {prefix} > ?1 LIMIT ?2"
+            ))
+            .and_then(|mut sql| {
+                sql.query_map(params![blob::prefix(under), limit], |row| {
+                    Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+                })?
+                .collect()
+            })
+            .map_err(database)?;
+        let mut put = connection
+            .prepare_cached(&format!("UPDATE {table} SET {blob} = ?2 WHERE rowid = ?1"))
+            .map_err(database)?;
+        let mut moved = 0;
+        for (row, owner, old) in rows {
+            if let Some(new) = sealer.rewrap(under, &owner, self.purpose, &old)? {
+                put.execute(params![row, new]).map_err(database)?;
+                moved += 1;
+            }
+        }
+        Ok(moved)
+    }
+}
+
+/// The key that secrets are sealed under. A store that is open has one.
+pub(super) fn current(connection: &Connection) -> Result<MasterKeyId, Error> {
+    recorded(connection)?.ok_or_else(|| Error::Corrupt("the store names no master key".to_owned()))
+}
+
+pub(super) fn recorded(connection: &Connection) -> Result<Option<MasterKeyId>, Error> {
+    let id: Option<Vec<u8>> = connection
+        .prepare_cached("SELECT id FROM master_key")
+        .and_then(|mut sql| sql.query_row([], |row| row.get(0)).optional())
+        .map_err(database)?;
+    id.map(|id| {
+        MasterKeyId::from_bytes(&id)
+            .ok_or_else(|| Error::Corrupt("the name of the master key".to_owned()))
+    })
+    .transpose()
+}
+
+/// Every key that a blob is sealed under.
+pub(super) fn in_use(connection: &Connection) -> Result<Vec<MasterKeyId>, Error> {
+    let mut all = Vec::new();
+    for column in COLUMNS {
+        all.extend(column.keys(connection)?);
+    }
+    all.sort_unstable();
+    all.dedup();
+    Ok(all)
+}
+
+/// Holds the keys at hand against the store, which is told its key when it has none yet.
+pub(super) fn agree(connection: &Connection, sealer: &Sealer, now: Timestamp) -> Result<(), Error> {
+    let used = in_use(connection)?;
+    let known = recorded(connection)?;
+    let wanted = known.or_else(|| used.first().copied());
+    if let Some(id) = wanted
+        && !sealer.has(id)
+    {
+        return Err(Error::MasterKey(format!(
+            "the secrets in this store are sealed under key {id}, and the keys given are {}. Start with that key; one that is to replace it goes in front \
+             of it, and `portico keys rotate-master` makes the change",
+            sealer.ring().told()
+        )));
+    }
+    if let Some(id) = used.into_iter().find(|id| !sealer.has(*id)) {
+        return Err(Error::MasterKey(format!(
+            "some secrets in this store are still sealed under key {id}, and the keys given are {}. Add that key behind them, and let \
+             `portico keys rotate-master` end its work before it goes",
+            sealer.ring().told()
+        )));
+    }
+    if known.is_none() {
+        let id = wanted
+            .or_else(|| sealer.ring().ids().first().copied())
+            .ok_or_else(|| Error::MasterKey("there is none".to_owned()))?;
+        connection
+            .execute(
+                "INSERT INTO master_key (one, id, set_at) VALUES (1, ?1, ?2) ON CONFLICT DO NOTHING",
+                params![id.as_bytes(), now.as_micros()],
+            )
+            .map_err(database)?;
+    }
+    Ok(())
+}
+
+pub(super) fn set(
+    connection: &Connection,
+    by: &Actor,
+    id: MasterKeyId,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let before = current(connection)?;
+    if before == id {
+        return Ok(());
+    }
+    connection
+        .execute(
+            "UPDATE master_key SET id = ?1, set_at = ?2",
+            params![id.as_bytes(), now.as_micros()],
+        )
+        .map_err(database)?;
+    let deed = Deed {
+        action: "master_key_rotate",
+        integration: None,
+        subject: id.to_string(),
+        before: json!({ "id": before.to_string() }),
+        after: json!({ "id": id.to_string() }),
+    };
+    audit::record(connection, by, deed, now)
+}
+
+pub(super) fn rewrap(connection: &Connection, sealer: &Sealer, limit: u32) -> Result<u64, Error> {
+    let under = current(connection)?;
+    let mut left = limit;
+    for column in COLUMNS {
+        left -= column.rewrap(connection, sealer, under, left)?;
+    }
+    Ok(u64::from(limit - left))
+}
+
+impl Sqlite {
+    /// The current key, which is at hand.
+    async fn current_key(&self) -> Result<MasterKeyId, Error> {
+        let id = self.readers.read(current).await?;
+        self.has_key(id).await?;
+        Ok(id)
+    }
+
+    /// Makes sure that the key `id` is at hand.
+    pub(super) async fn has_key(&self, id: MasterKeyId) -> Result<(), Error> {
+        let sealer = self.sealer.clone();
+        let has = tokio::task::spawn_blocking(move || sealer.has(id))
+            .await
+            .map_err(|_| Error::MasterKey("its source could not be read".to_owned()))?;
+        if has {
+            return Ok(());
+        }
+        Err(Error::MasterKey(format!(
+            "secrets are sealed under key {id} by now, and the keys at hand are {}; let this process have that key",
+            self.sealer.ring().told()
+        )))
+    }
+
+    /// Runs `change` with `secret` sealed under the key that is current in the transaction of the change.
+    pub(super) async fn write_sealed<T: Send + 'static>(
+        &self,
+        owner: &str,
+        purpose: Purpose,
+        secret: &Secret,
+        change: impl Fn(&Connection, &mut Effects, &[u8]) -> Result<T, Error> + Send + Sync + 'static,
+    ) -> Result<T, Error> {
+        let change = Arc::new(change);
+        for _ in 0..SEAL_TRIES {
+            let under = self.current_key().await?;
+            let (change, sealed) = (
+                change.clone(),
+                self.sealer.seal(under, owner, purpose, secret)?,
+            );
+            let done = self
+                .writer
+                .write(Kind::Other, move |connection, effects| {
+                    if current(connection)? != under {
+                        return Ok(None);
+                    }
+                    change(connection, effects, &sealed).map(Some)
+                })
+                .await?;
+            if let Some(done) = done {
+                return Ok(done);
+            }
+        }
+        Err(Error::MasterKey(
+            "it was changed again and again meanwhile; repeat the request".to_owned(),
+        ))
+    }
+
+    /// Runs `look`, which opens secrets; once more when it met a key that its source yields by now.
+    pub(super) async fn read_sealed<T: Send + 'static>(
+        &self,
+        look: impl Fn(&Connection, &Sealer) -> Result<T, Error> + Send + Sync + 'static,
+    ) -> Result<T, Error> {
+        let look = Arc::new(look);
+        for _ in 1..OPEN_TRIES {
+            let seen = self.sealer.ring();
+            match self.look(look.clone()).await {
+                Err(Error::MasterKey(why)) => {
+                    let sealer = self.sealer.clone();
+                    let learnt = tokio::task::spawn_blocking(move || sealer.read_again(&seen));
+                    if !learnt.await.unwrap_or(false) {
+                        return Err(Error::MasterKey(why));
+                    }
+                }
+                other => return other,
+            }
+        }
+        self.look(look).await
+    }
+
+    async fn look<T: Send + 'static>(
+        &self,
+        look: Arc<impl Fn(&Connection, &Sealer) -> Result<T, Error> + Send + Sync + 'static>,
+    ) -> Result<T, Error> {
+        let sealer = self.sealer.clone();
+        self.readers
+            .read(move |connection| look(connection, &sealer))
+            .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::migrations;
+
+    /// Thousands of secrets are moved in small steps: none may read all of them.
+    #[test]
+    fn secrets_are_found_by_their_index() {
+        let connection = Connection::open_in_memory().unwrap();
+        for step in migrations::SQLITE {
+            connection.execute_batch(step.sql).unwrap();
+        }
+        for column in COLUMNS {
+            let (table, prefix) = (column.table, column.prefix());
+            for condition in [
+                format!("{prefix} > ?1 ORDER BY {prefix}"),
+                format!("{prefix} < ?1"),
+            ] {
+                let plan: String = connection
+                    .query_row(
+                        &format!(
+                            "EXPLAIN QUERY PLAN SELECT rowid FROM {table} WHERE {condition} LIMIT 1"
+                        ),
+                        [Vec::<u8>::new()],
+                        |row| row.get(3),
+                    )
+                    .unwrap();
+                assert!(
+                    plan.starts_with("SEARCH") && plan.contains("INDEX"),
+                    "{plan}"
+                );
+            }
+        }
+    }
+}
