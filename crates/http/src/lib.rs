@@ -24,6 +24,7 @@ pub mod metrics;
 pub mod normalization;
 pub mod openapi;
 pub mod parameters;
+pub mod peer;
 pub mod preferences;
 pub mod prospects;
 pub mod serve;

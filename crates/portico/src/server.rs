@@ -13,7 +13,7 @@ use anyhow::{Context, anyhow, bail};
 use connectors::Registry;
 use delivery::Worker;
 use model::{Clock, Entropy, Secret};
-use portico_http::{Parts, metrics::Metrics, openapi::Schemas};
+use portico_http::{Parts, metrics::Metrics, openapi::Schemas, serve::Settings as Transport};
 use store::{Lapse, Live, Observer, Sealer, Store, sqlite::Sqlite};
 use tokio::net::TcpListener;
 
@@ -115,6 +115,8 @@ pub(crate) struct Setup {
     pub(crate) metrics: Arc<Metrics>,
     /// Whether the worker runs; without it, what is accepted waits in the store.
     pub(crate) delivers: bool,
+    /// How connections are taken.
+    pub(crate) transport: Transport,
 }
 
 /// Serves until `stop` ends; then drains, and closes the store.
@@ -133,6 +135,7 @@ pub(crate) async fn run(
         registry,
         metrics,
         delivers,
+        transport,
     } = setup;
     let clock = Arc::new(SystemClock);
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
@@ -170,7 +173,7 @@ pub(crate) async fn run(
     });
     let router = portico_http::router(app);
     ready()?;
-    portico_http::serve::serve(listener, router, stop, DRAIN).await;
+    portico_http::serve::serve(listener, router, transport, stop, DRAIN).await;
     if let Some(worker) = worker {
         worker.stop().await;
     }

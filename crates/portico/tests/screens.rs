@@ -107,6 +107,7 @@ fn mistakes_are_told_with_what_to_do() {
             &["serve", "--master-key-file", "missing.key"],
             &["serve", "--master-key-file", "short.key"],
             &["serve", "--vocabulary", "words.toml"],
+            &["serve", "--trusted-proxies", "10.0.0.0/8,nginx"],
             &["dev", "--data-dir", "short.key"],
             &["dev", "--sandbox-url", "ftp://nowhere"],
             &["serv"],

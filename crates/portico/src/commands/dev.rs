@@ -139,6 +139,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
             registry,
             metrics,
             delivers: !arguments.no_delivery,
+            transport: portico_http::serve::Settings::default(),
         },
         &owned,
         ready,

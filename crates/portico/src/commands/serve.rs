@@ -10,7 +10,11 @@ use std::{
 };
 
 use anyhow::{Context, anyhow};
-use portico_http::metrics::Metrics;
+use portico_http::{
+    metrics::Metrics,
+    peer::{Network, TrustedProxies},
+    serve::Settings as Transport,
+};
 use serde::Deserialize;
 use tokio::net::TcpListener;
 
@@ -28,7 +32,7 @@ const CONFIG_MAX_BYTES: u64 = 64 * 1_024;
 /// Runs the server: no sandbox, nothing seeded.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// A TOML file with any of listen, data_dir, vocabulary, master_key_file. Flags and environment go before it; relative paths
+    /// A TOML file with any of listen, data_dir, vocabulary, master_key_file, trusted_proxies. Flags and environment go before it; relative paths
     /// in it start at its own directory.
     #[arg(long, env = "PORTICO_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
@@ -43,6 +47,14 @@ pub(crate) struct Arguments {
     vocabulary: Option<PathBuf>,
     #[command(flatten)]
     master_key: MasterKey,
+    /// Proxies in front of Portico, as networks or addresses: theirs is the word on whom a request comes from (X-Forwarded-For). [default: none]
+    #[arg(
+        long,
+        env = "PORTICO_TRUSTED_PROXIES",
+        value_name = "CIDR",
+        value_delimiter = ','
+    )]
+    trusted_proxies: Option<Vec<Network>>,
 }
 
 /// What a configuration file may say.
@@ -53,6 +65,7 @@ struct File {
     data_dir: Option<PathBuf>,
     vocabulary: Option<PathBuf>,
     master_key_file: Option<PathBuf>,
+    trusted_proxies: Option<Vec<Network>>,
 }
 
 impl File {
@@ -96,6 +109,11 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
             .or(file.master_key_file),
     };
 
+    let trusted_proxies = arguments.trusted_proxies.or(file.trusted_proxies);
+    let transport = Transport {
+        trusted_proxies: TrustedProxies(trusted_proxies.unwrap_or_default()),
+    };
+
     let owned = server::own(&data_dir)?;
     let registry = server::registry(vocabulary.as_ref())?;
     let metrics = Arc::new(Metrics::default());
@@ -116,6 +134,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
             registry,
             metrics,
             delivers: true,
+            transport,
         },
         &owned,
         ready,
@@ -164,6 +183,14 @@ mod tests {
         );
         check("listne = '0.0.0.0:80'", Err("unknown field `listne`"));
         check("listen = 80", Err("line 1"));
+        check(
+            "listen = '0.0.0.0:80'\ndata_dir = 'kept'\ntrusted_proxies = ['10.0.0.0/8', '::1']",
+            Ok(("0.0.0.0:80", "kept")),
+        );
+        check(
+            "trusted_proxies = ['10.0.0.0/8', 'nginx']",
+            Err("\"nginx\" is neither a network"),
+        );
         check("listen = ", Err("line 1"));
     }
 }
