@@ -28,6 +28,7 @@ pub mod peer;
 pub mod preferences;
 pub mod prospects;
 pub mod serve;
+pub mod tls;
 pub mod writes;
 
 use std::sync::Arc;

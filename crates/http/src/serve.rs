@@ -3,21 +3,34 @@
 //! Guarantee: connections, and what each may hold of a request's head, are bounded in number, bytes and time; told to stop, it takes no new
 //! connection, lets requests under way finish within the drain time, and then returns.
 
-use std::{future::Future, io, sync::Arc, time::Duration};
+use std::{convert::Infallible, future::Future, io, net::IpAddr, sync::Arc, time::Duration};
 
-use axum::{Router, extract::Request};
+use axum::{
+    Router,
+    body::Body,
+    extract::Request,
+    http::{HeaderValue, Response, header},
+};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
-    server::graceful::GracefulShutdown,
+    server::graceful::{GracefulShutdown, Watcher},
 };
-use tokio::{net::TcpListener, sync::Semaphore};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+    sync::{Semaphore, watch},
+};
+use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
-use crate::peer::TrustedProxies;
+use crate::{peer::TrustedProxies, tls::Certificate};
 
 /// How long a request's head may take to arrive.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How long a caller and the server may take to agree on TLS: two turns of few kilobytes.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Bytes of a request's head. Callers send some hundreds; a longer one hears 431.
 const HEAD_MAX_BYTES: usize = 16 * 1_024;
@@ -28,23 +41,50 @@ const CONNECTIONS_MAX: usize = 12_000;
 /// How long to wait after the system refused a connection (out of file descriptors, mostly).
 const ACCEPT_TROUBLE_WAIT: Duration = Duration::from_millis(50);
 
+/// What a browser is told over TLS: for a year, never to come here without it.
+const TRANSPORT_SECURITY: HeaderValue = HeaderValue::from_static("max-age=31536000");
+
 /// What the operator decides.
 #[derive(Default)]
 pub struct Settings {
     /// Who may say for whom they ask.
     pub trusted_proxies: TrustedProxies,
+    /// What is shown to callers over TLS; without it, plain HTTP is spoken.
+    pub certificate: Option<Arc<Certificate>>,
+}
+
+/// What all connections share.
+struct Shared {
+    router: Router,
+    trusted_proxies: TrustedProxies,
+    tls: Option<TlsAcceptor>,
 }
 
 /// Serves until `stop` ends, then drains for at most `drain`.
+///
+/// # Errors
+/// In words, when TLS cannot be set up.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
     settings: Settings,
     stop: impl Future<Output = ()>,
     drain: Duration,
-) {
+) -> Result<(), String> {
+    let tls = match &settings.certificate {
+        Some(certificate) => Some(TlsAcceptor::from(Arc::new(certificate.server()?))),
+        None => None,
+    };
+    let follower = settings
+        .certificate
+        .map(|certificate| tokio::spawn(certificate.follow()));
+    let shared = Arc::new(Shared {
+        router,
+        trusted_proxies: settings.trusted_proxies,
+        tls,
+    });
     let graceful = GracefulShutdown::new();
-    let trusted_proxies = Arc::new(settings.trusted_proxies);
+    let (stopping, stopped) = watch::channel(());
     let mut stop = std::pin::pin!(stop);
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
@@ -64,32 +104,76 @@ pub async fn serve(
             () = &mut stop => break,
         };
         let _ = stream.set_nodelay(true);
-        let router = router.clone();
-        let trusted_proxies = trusted_proxies.clone();
-        let service = service_fn(move |mut request: Request<Incoming>| {
-            let client = trusted_proxies.client(peer, request.headers());
-            request.extensions_mut().insert(client);
-            router.clone().oneshot(without_trailing_slash(request))
-        });
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_TIMEOUT)
-            .max_buf_size(HEAD_MAX_BYTES)
-            .serve_connection(TokioIo::new(stream), service);
-        let connection = graceful.watch(connection);
+        let (shared, watcher, stopped) = (shared.clone(), graceful.watcher(), stopped.clone());
         tokio::spawn(async move {
-            // A caller that breaks off is the caller's affair.
-            let _ = connection.await;
+            converse(&shared, stream, peer, watcher, stopped).await;
             drop(place);
         });
     }
-    drop(listener);
+    drop((listener, stopping));
     if tokio::time::timeout(drain, graceful.shutdown())
         .await
         .is_err()
     {
         tracing::warn!("requests still under way are broken off; what was accepted is stored");
     }
+    if let Some(follower) = follower {
+        follower.abort();
+    }
+    Ok(())
+}
+
+/// One connection, from its first byte to its last. A caller that breaks off, or that does not agree on TLS, is the caller's affair.
+async fn converse(
+    shared: &Arc<Shared>,
+    stream: TcpStream,
+    peer: IpAddr,
+    watcher: Watcher,
+    mut stopped: watch::Receiver<()>,
+) {
+    let Some(tls) = &shared.tls else {
+        return speak(shared.clone(), stream, peer, watcher).await;
+    };
+    let agreed = tokio::select! {
+        agreed = tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)) => agreed,
+        _ = stopped.changed() => return,
+    };
+    if let Ok(Ok(stream)) = agreed {
+        speak(shared.clone(), stream, peer, watcher).await;
+    }
+}
+
+/// HTTP, over whatever is below it.
+async fn speak(
+    shared: Arc<Shared>,
+    stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
+    peer: IpAddr,
+    watcher: Watcher,
+) {
+    let service = service_fn(move |request| answer(shared.clone(), peer, request));
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(HEAD_MAX_BYTES)
+        .serve_connection(TokioIo::new(stream), service);
+    let _ = watcher.watch(connection).await;
+}
+
+async fn answer(
+    shared: Arc<Shared>,
+    peer: IpAddr,
+    mut request: Request<Incoming>,
+) -> Result<Response<Body>, Infallible> {
+    let client = shared.trusted_proxies.client(peer, request.headers());
+    request.extensions_mut().insert(client);
+    let router = shared.router.clone();
+    let mut response = router.oneshot(without_trailing_slash(request)).await?;
+    if shared.tls.is_some() {
+        response
+            .headers_mut()
+            .insert(header::STRICT_TRANSPORT_SECURITY, TRANSPORT_SECURITY);
+    }
+    Ok(response)
 }
 
 fn trouble(why: &io::Error) {
@@ -163,7 +247,11 @@ mod tests {
         assert!(ask(address, forwarded).await.ends_with("\r\n127.0.0.1"));
 
         let trusted_proxies = TrustedProxies(vec!["127.0.0.0/8".parse().expect("a network")]);
-        let (address, _stop) = start(Settings { trusted_proxies }).await;
+        let (address, _stop) = start(Settings {
+            trusted_proxies,
+            ..Settings::default()
+        })
+        .await;
         assert!(ask(address, forwarded).await.ends_with("\r\n203.0.113.9"));
         assert!(ask(address, "").await.ends_with("\r\n127.0.0.1"));
     }

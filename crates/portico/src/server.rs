@@ -173,7 +173,9 @@ pub(crate) async fn run(
     });
     let router = portico_http::router(app);
     ready()?;
-    portico_http::serve::serve(listener, router, transport, stop, DRAIN).await;
+    portico_http::serve::serve(listener, router, transport, stop, DRAIN)
+        .await
+        .map_err(|why| anyhow!(why))?;
     if let Some(worker) = worker {
         worker.stop().await;
     }

@@ -108,6 +108,8 @@ fn mistakes_are_told_with_what_to_do() {
             &["serve", "--master-key-file", "short.key"],
             &["serve", "--vocabulary", "words.toml"],
             &["serve", "--trusted-proxies", "10.0.0.0/8,nginx"],
+            &["serve", "--tls-cert", "cert.pem"],
+            &["serve", "--tls-key", "key.pem"],
             &["dev", "--data-dir", "short.key"],
             &["dev", "--sandbox-url", "ftp://nowhere"],
             &["serv"],

@@ -9,11 +9,12 @@ use std::{
     sync::Arc,
 };
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 use portico_http::{
     metrics::Metrics,
     peer::{Network, TrustedProxies},
     serve::Settings as Transport,
+    tls::Certificate,
 };
 use serde::Deserialize;
 use tokio::net::TcpListener;
@@ -32,7 +33,8 @@ const CONFIG_MAX_BYTES: u64 = 64 * 1_024;
 /// Runs the server: no sandbox, nothing seeded.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// A TOML file with any of listen, data_dir, vocabulary, master_key_file, trusted_proxies. Flags and environment go before it; relative paths
+    /// A TOML file with any of listen, data_dir, vocabulary, master_key_file, trusted_proxies,
+    /// tls_cert, tls_key. Flags and environment go before it; relative paths
     /// in it start at its own directory.
     #[arg(long, env = "PORTICO_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
@@ -55,6 +57,12 @@ pub(crate) struct Arguments {
         value_delimiter = ','
     )]
     trusted_proxies: Option<Vec<Network>>,
+    /// A PEM file with the certificate to show, and those that lead to its issuer: then TLS is spoken. Read again when it changes.
+    #[arg(long, env = "PORTICO_TLS_CERT", value_name = "FILE")]
+    tls_cert: Option<PathBuf>,
+    /// A PEM file with that certificate's private key. Read again when it changes.
+    #[arg(long, env = "PORTICO_TLS_KEY", value_name = "FILE")]
+    tls_key: Option<PathBuf>,
 }
 
 /// What a configuration file may say.
@@ -66,6 +74,8 @@ struct File {
     vocabulary: Option<PathBuf>,
     master_key_file: Option<PathBuf>,
     trusted_proxies: Option<Vec<Network>>,
+    tls_cert: Option<PathBuf>,
+    tls_key: Option<PathBuf>,
 }
 
 impl File {
@@ -81,11 +91,32 @@ impl File {
             &mut file.data_dir,
             &mut file.vocabulary,
             &mut file.master_key_file,
+            &mut file.tls_cert,
+            &mut file.tls_key,
         ];
         for named in named.into_iter().flatten() {
             *named = beside.join(&*named);
         }
         Ok(file)
+    }
+}
+
+/// What is shown to callers over TLS, when both files are named.
+fn certificate(
+    certificate: Option<&Path>,
+    key: Option<&Path>,
+) -> anyhow::Result<Option<Arc<Certificate>>> {
+    match (certificate, key) {
+        (None, None) => Ok(None),
+        (Some(certificate), Some(key)) => Certificate::open(certificate, key)
+            .map(Some)
+            .map_err(|why| anyhow!(why)),
+        (Some(_), None) => bail!(
+            "a TLS certificate without its key: name the key's file with --tls-key or PORTICO_TLS_KEY"
+        ),
+        (None, Some(_)) => bail!(
+            "a TLS key without its certificate: name the certificate's file with --tls-cert or PORTICO_TLS_CERT"
+        ),
     }
 }
 
@@ -110,8 +141,12 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     };
 
     let trusted_proxies = arguments.trusted_proxies.or(file.trusted_proxies);
+    let tls_cert = arguments.tls_cert.or(file.tls_cert);
+    let tls_key = arguments.tls_key.or(file.tls_key);
+    let certificate = certificate(tls_cert.as_deref(), tls_key.as_deref())?;
     let transport = Transport {
         trusted_proxies: TrustedProxies(trusted_proxies.unwrap_or_default()),
+        certificate,
     };
 
     let owned = server::own(&data_dir)?;
