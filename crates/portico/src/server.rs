@@ -13,11 +13,16 @@ use anyhow::{Context, anyhow, bail};
 use connectors::Registry;
 use delivery::Worker;
 use model::{Clock, Entropy, Secret};
-use portico_http::{Parts, metrics::Metrics, openapi::Schemas, serve::Settings as Transport};
+use portico_http::{
+    Parts,
+    metrics::Metrics,
+    openapi::Schemas,
+    serve::{CONNECTIONS_MAX, Settings as Transport},
+};
 use store::{Lapse, Live, Observer, Sealer, Store, sqlite::Sqlite};
 use tokio::net::TcpListener;
 
-use crate::system::{SystemClock, SystemEntropy};
+use crate::system::{SystemClock, SystemEntropy, descriptors_raise};
 
 /// The database's name in the data directory.
 const DATABASE: &str = "portico.db";
@@ -27,6 +32,9 @@ const LOCK: &str = "serve.lock";
 
 /// How long requests and calls under way may go on once the server is told to stop.
 const DRAIN: Duration = Duration::from_secs(10);
+
+/// Open files kept for others than callers: 512 calls to vendors may be under way, and as many again go to the store, the log and, in `dev`, the sandbox.
+const DESCRIPTORS_RESERVED: u64 = 1_024;
 
 /// How often what has expired is removed, and how many rows of each kind at once.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
@@ -119,6 +127,20 @@ pub(crate) struct Setup {
     pub(crate) transport: Transport,
 }
 
+/// The connections that fit into so many open files. Where there are few of those, half of them stay for the rest.
+fn connections_max(descriptors: u64) -> usize {
+    let reserved = DESCRIPTORS_RESERVED.min(descriptors / 2);
+    let fitting = usize::try_from(descriptors - reserved).unwrap_or(usize::MAX);
+    if fitting < CONNECTIONS_MAX {
+        tracing::warn!(
+            descriptors,
+            connections = fitting,
+            "the system allows few open files, and so fewer connections than usual; raise the limit (LimitNOFILE, ulimit -n)"
+        );
+    }
+    fitting.min(CONNECTIONS_MAX)
+}
+
 /// Serves until `stop` ends; then drains, and closes the store.
 ///
 /// # Errors
@@ -135,8 +157,9 @@ pub(crate) async fn run(
         registry,
         metrics,
         delivers,
-        transport,
+        mut transport,
     } = setup;
+    transport.connections_max = connections_max(descriptors_raise());
     let clock = Arc::new(SystemClock);
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
     // The lock proves that whoever held these leases is gone.
@@ -215,4 +238,22 @@ pub(crate) async fn told_to_stop() {
         _ = tokio::signal::ctrl_c() => {}
     }
     tracing::info!("told to stop; finishing what is under way");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_never_take_all_open_files() {
+        for (descriptors, connections) in [
+            (256, 128),
+            (1_024, 512),
+            (4_096, 3_072),
+            (13_024, 12_000),
+            (1_048_576, 12_000),
+        ] {
+            assert_eq!(connections_max(descriptors), connections, "{descriptors}");
+        }
+    }
 }

@@ -5,6 +5,7 @@
 use std::{
     io::Read as _,
     net::{Ipv4Addr, SocketAddr},
+    num::NonZeroUsize,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -34,7 +35,7 @@ const CONFIG_MAX_BYTES: u64 = 64 * 1_024;
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// A TOML file with any of listen, data_dir, vocabulary, master_key_file, trusted_proxies,
-    /// tls_cert, tls_key. Flags and environment go before it; relative paths
+    /// tls_cert, tls_key, connections_per_address. Flags and environment go before it; relative paths
     /// in it start at its own directory.
     #[arg(long, env = "PORTICO_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
@@ -63,6 +64,9 @@ pub(crate) struct Arguments {
     /// A PEM file with that certificate's private key. Read again when it changes.
     #[arg(long, env = "PORTICO_TLS_KEY", value_name = "FILE")]
     tls_key: Option<PathBuf>,
+    /// Connections that one address may have open, be it no trusted proxy. [default: five sixths of all]
+    #[arg(long, env = "PORTICO_CONNECTIONS_PER_ADDRESS", value_name = "COUNT")]
+    connections_per_address: Option<NonZeroUsize>,
 }
 
 /// What a configuration file may say.
@@ -76,6 +80,7 @@ struct File {
     trusted_proxies: Option<Vec<Network>>,
     tls_cert: Option<PathBuf>,
     tls_key: Option<PathBuf>,
+    connections_per_address: Option<NonZeroUsize>,
 }
 
 impl File {
@@ -147,6 +152,11 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let transport = Transport {
         trusted_proxies: TrustedProxies(trusted_proxies.unwrap_or_default()),
         certificate,
+        connections_per_address_max: arguments
+            .connections_per_address
+            .or(file.connections_per_address)
+            .map(NonZeroUsize::get),
+        ..Transport::default()
     };
 
     let owned = server::own(&data_dir)?;
