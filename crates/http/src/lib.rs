@@ -15,6 +15,7 @@ pub mod data_diffs;
 pub mod envelope;
 pub mod error;
 pub mod events;
+pub mod headers;
 pub mod health;
 pub mod intake;
 pub mod integrations;
@@ -137,7 +138,8 @@ pub fn document(registry: &Registry) -> Result<Value, String> {
 pub fn router(app: App) -> Router {
     let (router, _) = routes().split_for_parts();
     let docs = utoipa_swagger_ui::SwaggerUi::new("/docs")
-        .config(utoipa_swagger_ui::Config::from("/openapi.json"));
+        // "none": no other site is asked what it thinks of the document.
+        .config(utoipa_swagger_ui::Config::from("/openapi.json").validator_url("none"));
     router
         .route("/", get(health::root_get))
         .merge(docs)
@@ -145,6 +147,7 @@ pub fn router(app: App) -> Router {
         .method_not_allowed_fallback(async || Error::method_not_allowed())
         .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::from_fn_with_state(app.clone(), envelope::wrap))
+        .layer(middleware::from_fn(headers::put))
         .with_state(app)
 }
 
