@@ -19,6 +19,7 @@ pub mod headers;
 pub mod health;
 pub mod intake;
 pub mod integrations;
+pub mod json;
 pub mod listings;
 pub mod lists;
 pub mod logs;
