@@ -4,7 +4,14 @@
 //! not do; told to stop, it takes no new connection, lets requests under way finish within the drain time, and then returns. Who makes room when all
 //! places are taken is said in [`crate::places`].
 
-use std::{convert::Infallible, future::Future, io, net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    future::Future,
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::{
     Router,
@@ -19,7 +26,7 @@ use hyper_util::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     sync::watch,
 };
 use tokio_rustls::TlsAcceptor;
@@ -39,13 +46,17 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Bytes of a request's head. Callers send some hundreds; a longer one hears 431.
-const HEAD_MAX_BYTES: usize = 16 * 1_024;
+pub const HEAD_MAX_BYTES: usize = 16 * 1_024;
 
 /// Connections that are open at once. With the bytes of a head, and those of bodies under way, this bounds memory.
 pub const CONNECTIONS_MAX: usize = 12_000;
 
 /// Of six connections, those that one address may have unless the operator says otherwise: one caller alone cannot take every place.
 const ADDRESS_SHARE_OF_SIX: usize = 5;
+
+/// Connections that the system may keep until they are taken, if its own limit is not lower. More than come while the processor does something else: whoever finds
+/// no room here tries again after a second.
+const BACKLOG: u32 = 4_096;
 
 /// How long to wait after the system refused a connection (out of file descriptors, mostly).
 const ACCEPT_TROUBLE_WAIT: Duration = Duration::from_millis(50);
@@ -81,6 +92,21 @@ struct Shared {
     router: Router,
     trusted_proxies: TrustedProxies,
     tls: Option<TlsAcceptor>,
+}
+
+/// Takes an address to serve at.
+///
+/// # Errors
+/// When it is not this machine's, or another has it.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    }?;
+    // After a restart, connections of the process before may still be fading.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Serves until `stop` ends, then drains for at most `drain`.
@@ -259,8 +285,8 @@ mod tests {
     use crate::peer::ClientAddress;
 
     /// A server of one page, which tells the caller's address.
-    async fn start(settings: Settings) -> (std::net::SocketAddr, oneshot::Sender<()>) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    async fn start(settings: Settings) -> (SocketAddr, oneshot::Sender<()>) {
+        let listener = listen(([127, 0, 0, 1], 0).into()).expect("a port");
         let address = listener.local_addr().expect("its address");
         let router = Router::new().route(
             "/",
@@ -280,7 +306,7 @@ mod tests {
         (address, stop)
     }
 
-    async fn ask(address: std::net::SocketAddr, headers: &str) -> String {
+    async fn ask(address: SocketAddr, headers: &str) -> String {
         let mut stream = TcpStream::connect(address).await.expect("a connection");
         let request = format!("GET / HTTP/1.1\r\nhost: here\r\nconnection: close\r\n{headers}\r\n");
         stream.write_all(request.as_bytes()).await.expect("sent");

@@ -96,8 +96,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         metrics.clone(),
     )
     .await?;
-    let listener = TcpListener::bind(arguments.listen)
-        .await
+    let listener = portico_http::serve::listen(arguments.listen)
         .with_context(|| format!("{} cannot be listened on", arguments.listen))?;
 
     let (stop_sandbox, sandbox_stopped) = tokio::sync::oneshot::channel::<()>();

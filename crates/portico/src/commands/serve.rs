@@ -18,7 +18,6 @@ use portico_http::{
     tls::Certificate,
 };
 use serde::Deserialize;
-use tokio::net::TcpListener;
 
 use crate::{commands::MasterKey, server};
 
@@ -164,8 +163,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let metrics = Arc::new(Metrics::default());
     let store =
         server::open_store(&data_dir, &master_key.read(&data_dir)?, metrics.clone()).await?;
-    let listener = TcpListener::bind(listen)
-        .await
+    let listener = portico_http::serve::listen(listen)
         .with_context(|| format!("{listen} cannot be listened on"))?;
     let address = listener.local_addr()?;
     let ready = || {
