@@ -127,7 +127,7 @@ impl Honest {
                     *self.last.lock().expect("no panic") = answer.job_id();
                 }
                 Some(answer) => {
-                    self.complain(format!("{} after {took:?}: {}", answer.status, answer.body))
+                    self.complain(format!("{} after {took:?}: {}", answer.status, answer.body));
                 }
                 None => self.complain(format!("no answer after {took:?}")),
             }
