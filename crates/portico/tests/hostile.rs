@@ -50,6 +50,9 @@ const DEAF_REQUESTS: usize = 100;
 /// Open files that this process needs besides those of the attackers.
 const FILES_BESIDES: usize = 500;
 
+/// Open files that the server keeps for others than callers.
+const SERVER_FILES_BESIDES: usize = 1_024;
+
 /// Prospects that the honest caller gets through during each attack at least.
 const HONEST: usize = 20;
 
@@ -267,10 +270,12 @@ impl Siege<'_> {
     fn idle(&self, files_max: usize) {
         let begun = Instant::now();
         let allowed = files_max.saturating_sub(FILES_BESIDES);
-        let (count, more) = (
-            IDLE.min(allowed),
-            TOO_MANY.min(allowed.saturating_sub(IDLE)),
-        );
+        // The server lets one address have five sixths of its places.
+        let places = files_max
+            .saturating_sub(SERVER_FILES_BESIDES)
+            .min(CONNECTIONS_MAX);
+        let count = IDLE.min(allowed).min(places / 6 * 5);
+        let more = TOO_MANY.min(allowed - count);
         if count < IDLE || more < TOO_MANY {
             eprintln!(
                 "the limit of open files allows {count} idle connections and {more} more, instead of {IDLE} and {TOO_MANY}"
