@@ -5,10 +5,11 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use axum::{
-    body::to_bytes,
+    body::Body,
     extract::{FromRequest, Request},
     http::header,
 };
+use http_body_util::BodyExt as _;
 use jsonschema::error::{TypeKind, ValidationErrorKind};
 use model::{
     Issue,
@@ -18,11 +19,11 @@ use model::{
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use tokio::{
-    sync::Semaphore,
+    sync::{Semaphore, SemaphorePermit},
     time::{Instant, timeout_at},
 };
 
-use crate::{App, error::Error, openapi::Schema};
+use crate::{App, error::Error, json, openapi::Schema};
 
 /// Bytes that a body may have.
 pub const BODY_MAX_BYTES: usize = 256 * 1_024;
@@ -34,7 +35,7 @@ pub const BULK_MAX_BYTES: usize = 1_024 * 1_024;
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// KiB of bodies that may be under way at once, over all callers: who finds no room within the time hears 503.
-const BODIES_MAX_KIB: usize = 32 * 1_024;
+pub const BODIES_MAX_KIB: usize = 32 * 1_024;
 
 /// Memory for bodies under way.
 pub struct Room(Semaphore);
@@ -48,7 +49,7 @@ impl Default for Room {
 /// Issues that one answer lists: enough to mend any honest body, and an answer that a hostile one cannot blow up.
 const ISSUES_MAX: usize = 100;
 
-/// A parsed body: any JSON, of so many bytes at most.
+/// A parsed body: any JSON, each member of an object once, of so many bytes at most.
 pub struct JsonBody<const MAX_BYTES: usize = BODY_MAX_BYTES>(pub Value);
 
 impl<const MAX_BYTES: usize> FromRequest<App> for JsonBody<MAX_BYTES> {
@@ -86,67 +87,63 @@ impl<const MAX_BYTES: usize> FromRequest<App> for JsonBody<MAX_BYTES> {
         if announced.is_some_and(|bytes| bytes > MAX_BYTES) {
             return Err(Error::payload_too_large(MAX_BYTES));
         }
-        // What a body may hold is set aside before any of it is read.
-        let kib = announced.unwrap_or(MAX_BYTES) / 1_024 + 1;
         let until = Instant::now() + BODY_TIMEOUT;
-        let _place = timeout_at(
-            until,
-            app.body_room
-                .0
-                .acquire_many(u32::try_from(kib).unwrap_or(u32::MAX)),
-        )
-        .await
-        .ok()
-        .and_then(Result::ok)
-        .ok_or_else(|| Error::unavailable("Too many requests are under way"))?;
-        let bytes = timeout_at(until, to_bytes(request.into_body(), MAX_BYTES))
-            .await
-            .map_err(|_| Error::request_timeout(BODY_TIMEOUT.as_secs()))?
-            .map_err(|why| {
-                if std::error::Error::source(&why)
-                    .is_some_and(|inner| inner.to_string().contains("length limit"))
-                {
-                    Error::payload_too_large(MAX_BYTES)
-                } else {
-                    Error::invalid(&[problem(
-                        "The body broke off before its end. Send the same request again",
-                    )])
-                }
-            })?;
+        let (bytes, _room) =
+            collect::<MAX_BYTES>(request.into_body(), &app.body_room.0, until).await?;
         if bytes.is_empty() {
             return Err(Error::invalid(&[problem(
                 "The body is empty. Send a JSON object",
             )]));
         }
-        serde_json::from_slice(&bytes).map(Self).map_err(|why| {
-            let what = match why.classify() {
-                serde_json::error::Category::Eof => "it ends too early",
-                _ => told(&why),
-            };
-            Error::invalid(&[problem(format!(
-                "The body cannot be read: {what}, at line {} column {}",
-                why.line(),
-                why.column()
-            ))])
-        })
+        json::read(&bytes, MAX_BYTES)
+            .map(Self)
+            .map_err(|issues| Error::invalid(&issues))
     }
 }
 
-/// Why a body is not JSON, where that is not plain to see. The parser's own words may repeat what the caller sent.
-fn told(why: &serde_json::Error) -> &'static str {
-    let why = why.to_string();
-    let known = [
-        ("recursion limit exceeded", "it is nested too deep"),
-        (
-            "number out of range",
-            "it has a number that no double can hold",
-        ),
-        ("invalid unicode code point", "it is not UTF-8 text"),
-    ];
-    known
-        .iter()
-        .find(|(words, _)| why.starts_with(words))
-        .map_or("it is not JSON", |(_, told)| told)
+/// Reads a body to its end. Room is set aside as it arrives: who announces much and sends little holds little.
+async fn collect<'a, const MAX_BYTES: usize>(
+    mut body: Body,
+    room: &'a Semaphore,
+    until: Instant,
+) -> Result<(Vec<u8>, Option<SemaphorePermit<'a>>), Error> {
+    let (mut bytes, mut held): (_, Option<SemaphorePermit<'a>>) = (Vec::new(), None);
+    loop {
+        let frame = timeout_at(until, body.frame())
+            .await
+            .map_err(|_| Error::request_timeout(BODY_TIMEOUT.as_secs()))?;
+        let frame = match frame {
+            None => return Ok((bytes, held)),
+            Some(Ok(frame)) => frame,
+            Some(Err(_)) => {
+                return Err(Error::invalid(&[problem(
+                    "The body broke off before its end. Send the same request again",
+                )]));
+            }
+        };
+        // Trailers are nobody's.
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
+        if bytes.len() + data.len() > MAX_BYTES {
+            return Err(Error::payload_too_large(MAX_BYTES));
+        }
+        let wanted = (bytes.len() + data.len()) / 1_024 + 1;
+        let lacking = wanted - held.as_ref().map_or(0, SemaphorePermit::num_permits);
+        let lacking = u32::try_from(lacking).unwrap_or(u32::MAX);
+        if lacking > 0 {
+            let more = timeout_at(until, room.acquire_many(lacking))
+                .await
+                .ok()
+                .and_then(Result::ok)
+                .ok_or_else(|| Error::unavailable("Too many requests are under way"))?;
+            match &mut held {
+                Some(held) => held.merge(more),
+                None => held = Some(more),
+            }
+        }
+        bytes.extend_from_slice(&data);
+    }
 }
 
 fn problem(message: impl Into<String>) -> Issue {

@@ -10,14 +10,17 @@ pub mod availability;
 pub mod body;
 pub mod caller;
 pub mod communities;
+mod conversation;
 pub mod cursor;
 pub mod data_diffs;
 pub mod envelope;
 pub mod error;
 pub mod events;
+pub mod headers;
 pub mod health;
 pub mod intake;
 pub mod integrations;
+pub mod json;
 pub mod keys;
 pub mod limits;
 pub mod listings;
@@ -29,6 +32,7 @@ pub mod normalization;
 pub mod openapi;
 pub mod parameters;
 pub mod peer;
+mod places;
 pub mod preferences;
 pub mod prospects;
 pub mod serve;
@@ -169,7 +173,8 @@ pub fn document(registry: &Registry) -> Result<Value, String> {
 pub fn router(app: App) -> Router {
     let (router, _) = routes().split_for_parts();
     let docs = utoipa_swagger_ui::SwaggerUi::new("/docs")
-        .config(utoipa_swagger_ui::Config::from("/openapi.json"));
+        // "none": no other site is asked what it thinks of the document.
+        .config(utoipa_swagger_ui::Config::from("/openapi.json").validator_url("none"));
     router
         .route("/", get(health::root_get))
         .merge(docs)
@@ -177,6 +182,7 @@ pub fn router(app: App) -> Router {
         .method_not_allowed_fallback(async || Error::method_not_allowed())
         .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::from_fn_with_state(app.clone(), envelope::wrap))
+        .layer(middleware::from_fn(headers::put))
         .with_state(app)
 }
 

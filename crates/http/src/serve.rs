@@ -1,9 +1,17 @@
 //! Takes connections.
 //!
-//! Guarantee: connections, and what each may hold of a request's head, are bounded in number, bytes and time; told to stop, it takes no new
-//! connection, lets requests under way finish within the drain time, and then returns.
+//! Guarantee: connections, and what each may hold of a request's head, are bounded in number, bytes and time; each ends, whatever its caller does or does
+//! not do; told to stop, it takes no new connection, lets requests under way finish within the drain time, and then returns. Who makes room when all
+//! places are taken is said in `places`.
 
-use std::{convert::Infallible, future::Future, io, net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    future::Future,
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::{
     Router,
@@ -18,25 +26,37 @@ use hyper_util::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::{TcpListener, TcpStream},
-    sync::{Semaphore, watch},
+    net::{TcpListener, TcpSocket, TcpStream},
+    sync::watch,
 };
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
-use crate::{peer::TrustedProxies, tls::Certificate};
+use crate::{
+    conversation::{Download, Taken, Upload},
+    peer::TrustedProxies,
+    places::{Origin, Place, Places},
+    tls::Certificate,
+};
 
-/// How long a request's head may take to arrive.
+/// How long a request's head may take to arrive, counted from when the connection is open or the answer before was given.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// How long a caller and the server may take to agree on TLS: two turns of few kilobytes.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Bytes of a request's head. Callers send some hundreds; a longer one hears 431.
-const HEAD_MAX_BYTES: usize = 16 * 1_024;
+pub const HEAD_MAX_BYTES: usize = 16 * 1_024;
 
-/// Connections that are open at once; more wait at the system's door. With the bytes of a head, and those of bodies under way, this bounds memory.
-const CONNECTIONS_MAX: usize = 12_000;
+/// Connections that are open at once. With the bytes of a head, and those of bodies under way, this bounds memory.
+pub const CONNECTIONS_MAX: usize = 12_000;
+
+/// Of six connections, those that one address may have unless the operator says otherwise: one caller alone cannot take every place.
+const ADDRESS_SHARE_OF_SIX: usize = 5;
+
+/// Connections that the system may keep until they are taken, if its own limit is not lower. More than come while the processor does something else: whoever finds
+/// no room here tries again after a second.
+const BACKLOG: u32 = 4_096;
 
 /// How long to wait after the system refused a connection (out of file descriptors, mostly).
 const ACCEPT_TROUBLE_WAIT: Duration = Duration::from_millis(50);
@@ -45,12 +65,26 @@ const ACCEPT_TROUBLE_WAIT: Duration = Duration::from_millis(50);
 const TRANSPORT_SECURITY: HeaderValue = HeaderValue::from_static("max-age=31536000");
 
 /// What the operator decides.
-#[derive(Default)]
 pub struct Settings {
     /// Who may say for whom they ask.
     pub trusted_proxies: TrustedProxies,
     /// What is shown to callers over TLS; without it, plain HTTP is spoken.
     pub certificate: Option<Arc<Certificate>>,
+    /// Connections that are open at once; no more than [`CONNECTIONS_MAX`], and no more than the process may have.
+    pub connections_max: usize,
+    /// Those that one address may have, be it no trusted proxy's; `None` leaves room for others.
+    pub connections_per_address_max: Option<usize>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            trusted_proxies: TrustedProxies::default(),
+            certificate: None,
+            connections_max: CONNECTIONS_MAX,
+            connections_per_address_max: None,
+        }
+    }
 }
 
 /// What all connections share.
@@ -58,6 +92,21 @@ struct Shared {
     router: Router,
     trusted_proxies: TrustedProxies,
     tls: Option<TlsAcceptor>,
+}
+
+/// Takes an address to serve at.
+///
+/// # Errors
+/// When it is not this machine's, or another has it.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    }?;
+    // After a restart, connections of the process before may still be fading.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Serves until `stop` ends, then drains for at most `drain`.
@@ -86,12 +135,13 @@ pub async fn serve(
     let graceful = GracefulShutdown::new();
     let (stopping, stopped) = watch::channel(());
     let mut stop = std::pin::pin!(stop);
-    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let total = settings.connections_max.clamp(1, CONNECTIONS_MAX);
+    let per_address = settings
+        .connections_per_address_max
+        .unwrap_or(total * ADDRESS_SHARE_OF_SIX / 6)
+        .max(1);
+    let places = Places::new(total, per_address);
     loop {
-        let place = tokio::select! {
-            Ok(place) = room.clone().acquire_owned() => place,
-            () = &mut stop => break,
-        };
         let (stream, peer) = tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => (stream, peer.ip()),
@@ -103,11 +153,20 @@ pub async fn serve(
             },
             () = &mut stop => break,
         };
+        let origin = Origin::new(peer, shared.trusted_proxies.contains(peer.to_canonical()));
+        let place = tokio::select! {
+            place = places.take(origin) => place,
+            () = &mut stop => break,
+        };
+        // The address has all that it may have, and the server works for all of them.
+        let Some(place) = place else { continue };
         let _ = stream.set_nodelay(true);
         let (shared, watcher, stopped) = (shared.clone(), graceful.watcher(), stopped.clone());
         tokio::spawn(async move {
-            converse(&shared, stream, peer, watcher, stopped).await;
-            drop(place);
+            tokio::select! {
+                () = converse(&shared, stream, peer, &place, watcher, stopped) => {}
+                () = place.closed() => {}
+            }
         });
     }
     drop((listener, stopping));
@@ -123,23 +182,38 @@ pub async fn serve(
     Ok(())
 }
 
+/// Who is at the other end.
+#[derive(Clone)]
+struct Caller {
+    peer: IpAddr,
+    place: Arc<Place>,
+}
+
 /// One connection, from its first byte to its last. A caller that breaks off, or that does not agree on TLS, is the caller's affair.
 async fn converse(
     shared: &Arc<Shared>,
     stream: TcpStream,
     peer: IpAddr,
+    place: &Arc<Place>,
     watcher: Watcher,
     mut stopped: watch::Receiver<()>,
 ) {
+    let (stream, caller) = (
+        Taken::new(stream),
+        Caller {
+            peer,
+            place: place.clone(),
+        },
+    );
     let Some(tls) = &shared.tls else {
-        return speak(shared.clone(), stream, peer, watcher).await;
+        return speak(shared.clone(), stream, caller, watcher).await;
     };
     let agreed = tokio::select! {
         agreed = tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)) => agreed,
         _ = stopped.changed() => return,
     };
     if let Ok(Ok(stream)) = agreed {
-        speak(shared.clone(), stream, peer, watcher).await;
+        speak(shared.clone(), stream, caller, watcher).await;
     }
 }
 
@@ -147,10 +221,10 @@ async fn converse(
 async fn speak(
     shared: Arc<Shared>,
     stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
-    peer: IpAddr,
+    caller: Caller,
     watcher: Watcher,
 ) {
-    let service = service_fn(move |request| answer(shared.clone(), peer, request));
+    let service = service_fn(move |request| answer(shared.clone(), caller.clone(), request));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
@@ -161,10 +235,11 @@ async fn speak(
 
 async fn answer(
     shared: Arc<Shared>,
-    peer: IpAddr,
-    mut request: Request<Incoming>,
-) -> Result<Response<Body>, Infallible> {
+    Caller { peer, place }: Caller,
+    request: Request<Incoming>,
+) -> Result<Response<Download>, Infallible> {
     let client = shared.trusted_proxies.client(peer, request.headers());
+    let mut request = request.map(|body| Body::new(Upload::new(body, place.clone())));
     request.extensions_mut().insert(client);
     let router = shared.router.clone();
     let mut response = router.oneshot(without_trailing_slash(request)).await?;
@@ -173,7 +248,7 @@ async fn answer(
             .headers_mut()
             .insert(header::STRICT_TRANSPORT_SECURITY, TRANSPORT_SECURITY);
     }
-    Ok(response)
+    Ok(response.map(|body| Download::new(body, place)))
 }
 
 fn trouble(why: &io::Error) {
@@ -181,7 +256,7 @@ fn trouble(why: &io::Error) {
 }
 
 /// The contract prints some paths with and some without a trailing slash; both are served, without a redirect.
-fn without_trailing_slash(mut request: Request<Incoming>) -> Request<Incoming> {
+fn without_trailing_slash(mut request: Request) -> Request {
     let path = request.uri().path();
     // The pages under /docs/ tell their own slashes apart.
     if path.len() > 1 && path.ends_with('/') && !path.starts_with("/docs") {
@@ -210,8 +285,8 @@ mod tests {
     use crate::peer::ClientAddress;
 
     /// A server of one page, which tells the caller's address.
-    async fn start(settings: Settings) -> (std::net::SocketAddr, oneshot::Sender<()>) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    async fn start(settings: Settings) -> (SocketAddr, oneshot::Sender<()>) {
+        let listener = listen(([127, 0, 0, 1], 0).into()).expect("a port");
         let address = listener.local_addr().expect("its address");
         let router = Router::new().route(
             "/",
@@ -231,7 +306,7 @@ mod tests {
         (address, stop)
     }
 
-    async fn ask(address: std::net::SocketAddr, headers: &str) -> String {
+    async fn ask(address: SocketAddr, headers: &str) -> String {
         let mut stream = TcpStream::connect(address).await.expect("a connection");
         let request = format!("GET / HTTP/1.1\r\nhost: here\r\nconnection: close\r\n{headers}\r\n");
         stream.write_all(request.as_bytes()).await.expect("sent");
@@ -253,6 +328,25 @@ mod tests {
         })
         .await;
         assert!(ask(address, forwarded).await.ends_with("\r\n203.0.113.9"));
+        assert!(ask(address, "").await.ends_with("\r\n127.0.0.1"));
+    }
+    #[tokio::test]
+    async fn a_newcomer_is_served_though_all_places_are_taken() {
+        let (address, _stop) = start(Settings {
+            connections_max: 3,
+            connections_per_address_max: Some(3),
+            ..Settings::default()
+        })
+        .await;
+        let mut idle = Vec::new();
+        for _ in 0..20 {
+            idle.push(TcpStream::connect(address).await.expect("a connection"));
+        }
+        assert!(ask(address, "").await.ends_with("\r\n127.0.0.1"));
+        // The first that came made room long ago.
+        let closed = idle[0].read(&mut [0]).await;
+        assert!(matches!(closed, Ok(0) | Err(_)), "{closed:?}");
+        drop(idle);
         assert!(ask(address, "").await.ends_with("\r\n127.0.0.1"));
     }
 }

@@ -18,7 +18,7 @@ use portico_http::{
     limits::Limits,
     metrics::Metrics,
     openapi::Schemas,
-    serve::Settings as Transport,
+    serve::{CONNECTIONS_MAX, Settings as Transport},
     uses::{self, Uses},
 };
 use store::{Lapse, Live, Observer, Sealer, Store, sqlite::Sqlite};
@@ -26,7 +26,7 @@ use tokio::net::TcpListener;
 
 use crate::{
     master_key::Source,
-    system::{SystemClock, SystemEntropy},
+    system::{SystemClock, SystemEntropy, descriptors_raise},
 };
 
 /// The database's name in the data directory.
@@ -37,6 +37,9 @@ pub(crate) const LOCK: &str = "serve.lock";
 
 /// How long requests and calls under way may go on once the server is told to stop.
 const DRAIN: Duration = Duration::from_secs(10);
+
+/// Open files kept for others than callers: 512 calls to vendors may be under way, and as many again go to the store, the log and, in `dev`, the sandbox.
+const DESCRIPTORS_RESERVED: u64 = 1_024;
 
 /// How often what has expired is removed, and how many rows of each kind at once.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
@@ -164,6 +167,20 @@ pub(crate) struct Setup {
     pub(crate) transport: Transport,
 }
 
+/// The connections that fit into so many open files. Where there are few of those, half of them stay for the rest.
+fn connections_max(descriptors: u64) -> usize {
+    let reserved = DESCRIPTORS_RESERVED.min(descriptors / 2);
+    let fitting = usize::try_from(descriptors - reserved).unwrap_or(usize::MAX);
+    if fitting < CONNECTIONS_MAX {
+        tracing::warn!(
+            descriptors,
+            connections = fitting,
+            "the system allows few open files, and so fewer connections than usual; raise the limit (LimitNOFILE, ulimit -n)"
+        );
+    }
+    fitting.min(CONNECTIONS_MAX)
+}
+
 /// Serves until `stop` ends; then drains, and closes the store.
 ///
 /// # Errors
@@ -181,8 +198,9 @@ pub(crate) async fn run(
         metrics,
         rate_limit,
         delivers,
-        transport,
+        mut transport,
     } = setup;
+    transport.connections_max = connections_max(descriptors_raise());
     let clock = Arc::new(SystemClock);
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
     // The lock proves that whoever held these leases is gone.
@@ -280,4 +298,22 @@ pub(crate) async fn told_to_stop() {
         _ = tokio::signal::ctrl_c() => {}
     }
     tracing::info!("told to stop; finishing what is under way");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_never_take_all_open_files() {
+        for (descriptors, connections) in [
+            (256, 128),
+            (1_024, 512),
+            (4_096, 3_072),
+            (13_024, 12_000),
+            (1_048_576, 12_000),
+        ] {
+            assert_eq!(connections_max(descriptors), connections, "{descriptors}");
+        }
+    }
 }

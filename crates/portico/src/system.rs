@@ -1,7 +1,8 @@
-//! The real clock and the real randomness: the only readers of either.
+//! The real clock and the real randomness, the only readers of either; and what the system lets the process have.
 
 use async_trait::async_trait;
 use model::{Clock, Entropy, Timestamp};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The system's clock.
@@ -39,5 +40,26 @@ impl Entropy for SystemEntropy {
             std::process::abort();
         }
         bytes
+    }
+}
+
+/// Open files that are asked for where the system names no limit.
+const DESCRIPTORS_WANTED: u64 = 65_536;
+
+/// How many files and connections the process may have open, after it has asked for all that it may ask for.
+pub(crate) fn descriptors_raise() -> u64 {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let current = current.unwrap_or(DESCRIPTORS_WANTED);
+    let wanted = maximum.unwrap_or(DESCRIPTORS_WANTED).max(current);
+    let raised = Rlimit {
+        current: Some(wanted),
+        maximum,
+    };
+    match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => wanted,
+        Err(why) => {
+            tracing::debug!(%why, "the limit of open files could not be raised");
+            current
+        }
     }
 }

@@ -96,8 +96,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let key_file = data_dir.join(MASTER_KEY);
     kept(&key_file, master_key)?;
     let store = server::open_store(data_dir, Source::File(key_file), metrics.clone()).await?;
-    let listener = TcpListener::bind(arguments.listen)
-        .await
+    let listener = portico_http::serve::listen(arguments.listen)
         .with_context(|| format!("{} cannot be listened on", arguments.listen))?;
 
     let (stop_sandbox, sandbox_stopped) = tokio::sync::oneshot::channel::<()>();

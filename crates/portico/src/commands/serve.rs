@@ -5,6 +5,7 @@
 use std::{
     io::Read as _,
     net::{Ipv4Addr, SocketAddr},
+    num::NonZeroUsize,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -19,7 +20,6 @@ use portico_http::{
     tls::Certificate,
 };
 use serde::Deserialize;
-use tokio::net::TcpListener;
 
 use crate::{commands::MasterKey, server};
 
@@ -36,7 +36,7 @@ const CONFIG_MAX_BYTES: u64 = 64 * 1_024;
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// A TOML file with any of listen, data_dir, vocabulary, master_key_file, master_key_command, trusted_proxies,
-    /// vendor_urls, requests_per_minute, tls_cert, tls_key. Flags and environment go before it; relative paths
+    /// vendor_urls, requests_per_minute, tls_cert, tls_key, connections_per_address. Flags and environment go before it; relative paths
     /// in it start at its own directory.
     #[arg(long, env = "PORTICO_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
@@ -76,6 +76,9 @@ pub(crate) struct Arguments {
     /// A PEM file with that certificate's private key. Read again when it changes.
     #[arg(long, env = "PORTICO_TLS_KEY", value_name = "FILE")]
     tls_key: Option<PathBuf>,
+    /// Connections that one address may have open, be it no trusted proxy. [default: five sixths of all]
+    #[arg(long, env = "PORTICO_CONNECTIONS_PER_ADDRESS", value_name = "COUNT")]
+    connections_per_address: Option<NonZeroUsize>,
 }
 
 /// What a configuration file may say.
@@ -89,9 +92,10 @@ struct File {
     trusted_proxies: Option<Vec<Network>>,
     vendor_urls: Option<Vec<String>>,
     requests_per_minute: Option<u32>,
+    master_key_command: Option<String>,
     tls_cert: Option<PathBuf>,
     tls_key: Option<PathBuf>,
-    master_key_command: Option<String>,
+    connections_per_address: Option<NonZeroUsize>,
 }
 
 impl File {
@@ -157,6 +161,11 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let transport = Transport {
         trusted_proxies: TrustedProxies(trusted_proxies.unwrap_or_default()),
         certificate,
+        connections_per_address_max: arguments
+            .connections_per_address
+            .or(file.connections_per_address)
+            .map(NonZeroUsize::get),
+        ..Transport::default()
     };
 
     let owned = server::own(&data_dir)?;
@@ -176,8 +185,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         master_key_command: file.master_key_command,
     })?;
     let store = server::open_store(&data_dir, master_key, metrics.clone()).await?;
-    let listener = TcpListener::bind(listen)
-        .await
+    let listener = portico_http::serve::listen(listen)
         .with_context(|| format!("{listen} cannot be listened on"))?;
     let address = listener.local_addr()?;
     let ready = || {

@@ -1,0 +1,395 @@
+//! The places for connections, and who makes room when there is none.
+//!
+//! Guarantee: no more connections are open than there are places, nor more of one address than it may have; and a newcomer gets a place at once as long as
+//! any connection of anybody waits for its caller.
+//!
+//! A connection either waits for its caller (to agree on TLS, to send a head or the rest of a body, to take its answer, to ask again), or the server works for it.
+//! To wait for a caller costs the server a place and may be what an attacker wants; to break work off may lose a lead. So only those that wait are
+//! closed, and only when a place is needed:
+//!
+//! * It is taken from the address that has most of them, so who holds a few is not touched while somebody holds many. An attacker has to come from
+//!   as many addresses as there are places before others feel it. All addresses of an IPv6 network of 64 bits count as one, since whoever
+//!   has one has all.
+//! * Of those, the one goes that has waited longest. An honest caller sends its request in the moment that it connects, and is served long before
+//!   it has become the oldest of thousands; this is what helps where attacker and honest callers share an address.
+//! * Proxies that the operator named are not limited, and lose a place only when nobody else has one to lose: behind them are many.
+//!
+//! The alternative, shorter timeouts as places run out, would close honest callers' idle connections no less, and let a newcomer wait.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet, HashMap},
+    net::{IpAddr, Ipv6Addr},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use tokio::sync::Notify;
+
+/// The bits of an IPv6 address that tell one customer of a network from another.
+const IPV6_NETWORK_BITS: u32 = 64;
+
+/// How often it is told that connections were closed for want of places.
+const TELL_EVERY: Duration = Duration::from_secs(60);
+
+/// The turn of a connection that the server works for.
+const WORKING: u64 = 0;
+
+/// Who a connection is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Origin {
+    is_proxy: bool,
+    network: IpAddr,
+}
+
+impl Origin {
+    /// Of the address at the other end.
+    pub(crate) fn new(peer: IpAddr, is_proxy: bool) -> Self {
+        let network = match peer.to_canonical() {
+            IpAddr::V6(address) => {
+                let host_bits = u128::BITS - IPV6_NETWORK_BITS;
+                Ipv6Addr::from_bits(address.to_bits() >> host_bits << host_bits).into()
+            }
+            address => address,
+        };
+        Self { is_proxy, network }
+    }
+}
+
+/// All places.
+pub(crate) struct Places {
+    total: usize,
+    per_address: usize,
+    state: Mutex<State>,
+    /// Somebody has gone, or has begun to wait for its caller.
+    changed: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    open: usize,
+    /// Closed, and not yet gone.
+    leaving: usize,
+    last_turn: u64,
+    holders: HashMap<Origin, Holder>,
+    /// Who makes room comes last.
+    ranks: BTreeSet<Rank>,
+    closed_untold: u64,
+    told_at: Option<Instant>,
+}
+
+/// What one origin has.
+#[derive(Default)]
+struct Holder {
+    open: usize,
+    leaving: usize,
+    /// Those that wait for their caller, the longest first.
+    waiting: BTreeMap<u64, Arc<Notify>>,
+}
+
+/// Whether it is no proxy, how many wait for their callers, since when the first of them does, and who it is.
+type Rank = (bool, usize, Reverse<u64>, Origin);
+
+impl Holder {
+    fn rank(&self, origin: Origin) -> Option<Rank> {
+        let (&oldest, _) = self.waiting.first_key_value()?;
+        Some((
+            !origin.is_proxy,
+            self.waiting.len(),
+            Reverse(oldest),
+            origin,
+        ))
+    }
+}
+
+impl State {
+    /// Changes what `origin` has, and its rank with it.
+    fn change<T>(&mut self, origin: Origin, change: impl FnOnce(&mut Holder) -> T) -> T {
+        let holder = self.holders.entry(origin).or_default();
+        if let Some(rank) = holder.rank(origin) {
+            self.ranks.remove(&rank);
+        }
+        let changed = change(holder);
+        self.ranks.extend(holder.rank(origin));
+        if holder.open == 0 {
+            self.holders.remove(&origin);
+        }
+        changed
+    }
+
+    /// Closes the connection of `origin` that has waited longest for its caller. False when there is none.
+    fn close_oldest(&mut self, origin: Origin) -> bool {
+        let closed = self.change(origin, |holder| {
+            let (_, close) = holder.waiting.pop_first()?;
+            holder.leaving += 1;
+            Some(close)
+        });
+        let Some(close) = closed else { return false };
+        close.notify_one();
+        self.leaving += 1;
+        self.closed_untold += 1;
+        let is_time = self.told_at.is_none_or(|at| at.elapsed() >= TELL_EVERY);
+        if is_time {
+            tracing::warn!(
+                closed = self.closed_untold,
+                "there are more connections than places; of those that wait for their callers, the oldest are closed"
+            );
+            (self.closed_untold, self.told_at) = (0, Some(Instant::now()));
+        }
+        true
+    }
+
+    fn turn(&mut self) -> u64 {
+        self.last_turn += 1;
+        self.last_turn
+    }
+}
+
+impl Places {
+    /// So many places, and so many for one address at most, unless it is a trusted proxy's.
+    pub(crate) fn new(total: usize, per_address: usize) -> Arc<Self> {
+        Arc::new(Self {
+            total,
+            per_address,
+            state: Mutex::default(),
+            changed: Notify::new(),
+        })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A place for a newcomer, which waits for its caller. `None` when its address has as many as it may, and the server works for all of them. One
+    /// asks at a time.
+    pub(crate) async fn take(self: &Arc<Self>, origin: Origin) -> Option<Arc<Place>> {
+        loop {
+            {
+                let mut state = self.state();
+                let of_origin = state.holders.get(&origin);
+                let staying = of_origin.map_or(0, |holder| holder.open - holder.leaving);
+                let is_at_limit = !origin.is_proxy && staying >= self.per_address;
+                if is_at_limit && !state.close_oldest(origin) {
+                    return None;
+                }
+                if state.open < self.total {
+                    state.open += 1;
+                    let (turn, close) = (state.turn(), Arc::new(Notify::new()));
+                    state.change(origin, |holder| {
+                        holder.open += 1;
+                        holder.waiting.insert(turn, close.clone());
+                    });
+                    return Some(Arc::new(Place {
+                        places: self.clone(),
+                        origin,
+                        turn: turn.into(),
+                        close,
+                    }));
+                }
+                if state.leaving == 0
+                    && let Some(&(.., victim)) = state.ranks.last()
+                {
+                    state.close_oldest(victim);
+                }
+            }
+            self.changed.notified().await;
+        }
+    }
+}
+
+/// A connection's place, its own until dropped.
+pub(crate) struct Place {
+    places: Arc<Places>,
+    origin: Origin,
+    /// Since when it waits for its caller, counted in turns. One that says so and is not among the waiting has been closed.
+    turn: AtomicU64,
+    close: Arc<Notify>,
+}
+
+impl Place {
+    /// Ends when another needs the place.
+    pub(crate) async fn closed(&self) {
+        self.close.notified().await;
+    }
+
+    /// The server has all that it needs from the caller.
+    pub(crate) fn work(&self) {
+        let mut state = self.places.state();
+        let turn = self.turn.load(Ordering::Relaxed);
+        let was_waiting = state.change(self.origin, |holder| holder.waiting.remove(&turn));
+        if was_waiting.is_some() {
+            self.turn.store(WORKING, Ordering::Relaxed);
+        }
+    }
+
+    /// From now on, nothing happens until the caller does something.
+    pub(crate) fn wait(&self) {
+        let mut state = self.places.state();
+        let (old, new) = (self.turn.load(Ordering::Relaxed), state.turn());
+        state.change(self.origin, |holder| {
+            if old == WORKING || holder.waiting.remove(&old).is_some() {
+                holder.waiting.insert(new, self.close.clone());
+                self.turn.store(new, Ordering::Relaxed);
+            }
+        });
+        drop(state);
+        self.places.changed.notify_one();
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut state = self.places.state();
+        let turn = *self.turn.get_mut();
+        let was_closed = state.change(self.origin, |holder| {
+            holder.open -= 1;
+            let was_closed = turn != WORKING && holder.waiting.remove(&turn).is_none();
+            holder.leaving -= usize::from(was_closed);
+            was_closed
+        });
+        state.open -= 1;
+        state.leaving -= usize::from(was_closed);
+        drop(state);
+        self.places.changed.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{future::Future, task::Poll};
+
+    use super::*;
+
+    fn origin(address: &str) -> Origin {
+        Origin::new(address.parse().expect("an address"), false)
+    }
+
+    fn proxy(address: &str) -> Origin {
+        Origin::new(address.parse().expect("an address"), true)
+    }
+
+    /// What a future gives that has nothing to wait for.
+    async fn at_once<T>(future: impl Future<Output = T>) -> Option<T> {
+        let mut future = std::pin::pin!(future);
+        std::future::poll_fn(|context| {
+            Poll::Ready(match future.as_mut().poll(context) {
+                Poll::Ready(given) => Some(given),
+                Poll::Pending => None,
+            })
+        })
+        .await
+    }
+
+    async fn take(places: &Arc<Places>, origin: Origin) -> Arc<Place> {
+        let taken = at_once(places.take(origin)).await.expect("at once");
+        taken.expect("a place")
+    }
+
+    async fn is_closed(place: &Place) -> bool {
+        at_once(place.closed()).await.is_some()
+    }
+
+    /// What a newcomer gets while `victim` is there, and after it has gone.
+    async fn makes_room(places: &Arc<Places>, newcomer: Origin, victim: Arc<Place>) -> Arc<Place> {
+        assert!(at_once(places.take(newcomer)).await.is_none());
+        assert!(is_closed(&victim).await);
+        drop(victim);
+        take(places, newcomer).await
+    }
+
+    #[tokio::test]
+    async fn who_holds_most_makes_room_the_oldest_first() {
+        let (few, many) = (origin("192.0.2.1"), origin("192.0.2.2"));
+        let places = Places::new(4, 4);
+        let oldest = take(&places, few).await;
+        let (first, second) = (take(&places, many).await, take(&places, many).await);
+        let third = take(&places, many).await;
+        // The first asks once more, and so is not the oldest of its address any more.
+        first.work();
+        first.wait();
+        let newcomer = makes_room(&places, origin("192.0.2.3"), second).await;
+        let another = makes_room(&places, origin("192.0.2.4"), third).await;
+        // Now all have one, and the oldest of all goes.
+        let last = makes_room(&places, origin("192.0.2.5"), oldest).await;
+        for place in [&first, &newcomer, &another, &last] {
+            assert!(!is_closed(place).await);
+        }
+    }
+
+    #[tokio::test]
+    async fn who_is_worked_for_is_not_closed() {
+        let places = Places::new(2, 2);
+        let (one, other) = (
+            take(&places, origin("192.0.2.1")).await,
+            take(&places, origin("192.0.2.2")).await,
+        );
+        one.work();
+        other.work();
+        let newcomer = origin("192.0.2.3");
+        assert!(at_once(places.take(newcomer)).await.is_none());
+        assert!(!is_closed(&one).await && !is_closed(&other).await);
+        // As soon as one waits for its caller again, it goes.
+        let mut taking = std::pin::pin!(places.take(newcomer));
+        assert!(at_once(taking.as_mut()).await.is_none());
+        other.wait();
+        assert!(at_once(taking.as_mut()).await.is_none());
+        assert!(is_closed(&other).await);
+        drop(other);
+        assert!(taking.await.is_some());
+    }
+
+    #[tokio::test]
+    async fn one_closed_connection_is_one_place() {
+        let places = Places::new(3, 3);
+        let attacker = origin("192.0.2.1");
+        let (first, second) = (take(&places, attacker).await, take(&places, attacker).await);
+        let third = take(&places, attacker).await;
+        let mut taking = std::pin::pin!(places.take(origin("192.0.2.2")));
+        assert!(at_once(taking.as_mut()).await.is_none());
+        // Whatever else happens until it has gone, no other has to go.
+        third.work();
+        third.wait();
+        assert!(at_once(taking.as_mut()).await.is_none());
+        assert!(is_closed(&first).await && !is_closed(&second).await && !is_closed(&third).await);
+        // One that is closed stays so, whatever it still does.
+        first.work();
+        first.wait();
+        drop(first);
+        assert!(taking.await.is_some());
+        drop((second, third));
+        let state = places.state();
+        assert_eq!((state.open, state.leaving), (0, 0));
+        assert!(state.holders.is_empty() && state.ranks.is_empty());
+    }
+
+    #[tokio::test]
+    async fn an_address_has_its_own_limit_which_proxies_do_not() {
+        let places = Places::new(9, 2);
+        // One network, so one address.
+        let (first, second) = (
+            take(&places, origin("2001:db8::1")).await,
+            take(&places, origin("2001:db8::2")).await,
+        );
+        let third = take(&places, origin("2001:db8::3")).await;
+        assert!(is_closed(&first).await && !is_closed(&second).await);
+        second.work();
+        third.work();
+        let refused = at_once(places.take(origin("2001:db8::4"))).await;
+        assert!(refused.expect("at once").is_none());
+        drop((first, second, third));
+
+        let neighbour = take(&places, origin("2001:db8:0:1::1")).await;
+        let mut proxied = Vec::new();
+        for _ in 0..8 {
+            proxied.push(take(&places, proxy("10.0.0.1")).await);
+        }
+        // The neighbour holds one, the proxy eight: and yet.
+        let newcomer = makes_room(&places, origin("192.0.2.2"), neighbour).await;
+        for place in proxied.iter().chain([&newcomer]) {
+            assert!(!is_closed(place).await);
+        }
+    }
+}
