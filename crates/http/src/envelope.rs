@@ -28,8 +28,12 @@ fn is_sane(id: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte))
 }
 
+/// The id of a request, for what is kept about it: an extension of every request.
+#[derive(Clone)]
+pub struct RequestId(pub String);
+
 /// Wraps every request.
-pub async fn wrap(State(app): State<App>, request: Request, next: Next) -> Response {
+pub async fn wrap(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let given = request
         .headers()
         .get(REQUEST_ID)
@@ -45,6 +49,7 @@ pub async fn wrap(State(app): State<App>, request: Request, next: Next) -> Respo
         .get::<MatchedPath>()
         .map_or("-", MatchedPath::as_str);
     let span = tracing::info_span!("request", request_id = %id, method = %request.method(), route);
+    request.extensions_mut().insert(RequestId(id.clone()));
     let begun = Instant::now();
     let mut response = next.run(request).instrument(span.clone()).await;
     let status = response.status().as_u16();

@@ -33,6 +33,7 @@ use utoipa::{
         (name = "Agents", description = "People who let apartments"),
         (name = "Writes", description = "What became of a write"),
         (name = "Administration", description = "Synchronisation, vocabulary, and what changed"),
+        (name = "Privacy", description = "What prospects agreed to, and forgetting them"),
         (name = "Operations", description = "For those who run Portico"),
     )
 )]
@@ -327,6 +328,19 @@ pub struct LogParameters {
     integration_id: Option<String>,
     /// With this status
     status: Option<WriteStatus>,
+}
+
+/// What a query for consent events may say.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "the type stands for its documentation")]
+pub struct ConsentParameters {
+    /// Events to skip
+    #[param(minimum = 0)]
+    offset: Option<i64>,
+    /// Events to answer
+    #[param(minimum = 0, maximum = 250)]
+    limit: Option<i64>,
 }
 
 /// What a query for diffs may say.

@@ -70,6 +70,9 @@ pub struct Settings {
     /// Seconds from one synchronisation to the next.
     #[serde(default = "sync_every_s")]
     pub sync_every_s: u32,
+    /// Whether `subscribe` must be stated: then an absent one is refused instead of filled in.
+    #[serde(default)]
+    pub require_explicit_consent: bool,
 }
 
 /// Twelve hours, as the contract has it (section 5).
@@ -87,6 +90,7 @@ impl Settings {
             max_job_concurrency: 1,
             max_requests_per_minute: None,
             sync_every_s: sync_every_s(),
+            require_explicit_consent: false,
         }
     }
 }

@@ -4,8 +4,10 @@
 //! of those comes in as a parameter (`clippy.toml` forbids the rest).
 
 pub mod clock;
+pub mod consent;
 pub mod contact;
 pub mod directory;
+pub mod erasure;
 pub mod id;
 pub mod issue;
 pub mod key;
@@ -17,6 +19,7 @@ pub mod vocabulary;
 pub mod write;
 
 pub use clock::{Clock, Entropy, Timestamp};
+pub use consent::Consent;
 pub use directory::Directory;
 pub use id::{
     AgentId, AppointmentId, AttributionId, CommunityId, EventId, IntegrationId, JobId, KeyId,

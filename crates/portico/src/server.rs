@@ -13,8 +13,8 @@ use anyhow::{Context, anyhow, bail};
 use connectors::Registry;
 use delivery::Worker;
 use model::{Clock, Entropy, Secret};
-use portico_http::{Parts, metrics::Metrics, openapi::Schemas};
-use store::{Lapse, Live, Observer, Sealer, Store, sqlite::Sqlite};
+use portico_http::{Parts, VendorForgets, metrics::Metrics, openapi::Schemas};
+use store::{Lapse, Live, Observer, Sealer, Store, retention::Retention, sqlite::Sqlite};
 use tokio::net::TcpListener;
 
 use crate::system::{SystemClock, SystemEntropy};
@@ -115,6 +115,10 @@ pub(crate) struct Setup {
     pub(crate) metrics: Arc<Metrics>,
     /// Whether the worker runs; without it, what is accepted waits in the store.
     pub(crate) delivers: bool,
+    /// How long writes and attempts are kept.
+    pub(crate) retention: Retention,
+    /// How the vendor is made to forget, where this process plays it.
+    pub(crate) vendor_forgets: Option<VendorForgets>,
 }
 
 /// Serves until `stop` ends; then drains, and closes the store.
@@ -133,6 +137,8 @@ pub(crate) async fn run(
         registry,
         metrics,
         delivers,
+        retention,
+        vendor_forgets,
     } = setup;
     let clock = Arc::new(SystemClock);
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
@@ -141,7 +147,7 @@ pub(crate) async fn run(
     store.syncs_void(clock.now()).await?;
     let live = Live::load(&*store, &*clock).await?;
     let follower = tokio::spawn(live.clone().follow(store.clone(), clock.clone()));
-    let sweeper = tokio::spawn(sweep(store.clone()));
+    let sweeper = tokio::spawn(sweep(store.clone(), retention));
     let worker = delivers.then(|| {
         Worker::start(delivery::Parts {
             store: store.clone(),
@@ -165,6 +171,7 @@ pub(crate) async fn run(
         worker_alive: worker.as_ref().map(Worker::alive),
         body_room: portico_http::body::Room::default(),
         desk: portico_http::availability::Desk::default(),
+        vendor_forgets,
         openapi,
         schemas,
     });
@@ -181,14 +188,15 @@ pub(crate) async fn run(
     Ok(())
 }
 
-async fn sweep(store: Arc<dyn Store>) {
+async fn sweep(store: Arc<dyn Store>, retention: Retention) {
     loop {
         tokio::time::sleep(SWEEP_EVERY).await;
         let now = SystemClock.now();
         let swept = async {
             store.idempotency_sweep(now, SWEEP_ROWS).await?;
             let before = now.plus_millis(-HISTORY_KEPT_MS);
-            store.history_sweep(before, SWEEP_ROWS).await
+            store.history_sweep(before, SWEEP_ROWS).await?;
+            retention.sweep(&*store, now).await
         };
         match swept.await {
             Ok(_) => {}

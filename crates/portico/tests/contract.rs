@@ -42,7 +42,7 @@ const fn keyed(operation: &'static str, permission: &'static str, takes_body: bo
     }
 }
 
-const ROWS: [Row; 38] = [
+const ROWS: [Row; 40] = [
     keyed("POST /crm/v1/prospects/knock", "write", true),
     keyed("PUT /crm/v1/prospects/knock/{prospect_id}", "write", true),
     keyed("POST /crm/v1/prospects", "write", true),
@@ -75,6 +75,8 @@ const ROWS: [Row; 38] = [
     keyed("GET /v1/admin/logs/writes", "admin", false),
     keyed("GET /v1/admin/logs/jobs", "admin", false),
     keyed("GET /v1/admin/data-diffs", "admin", false),
+    keyed("GET /v1/admin/prospects/{id}/consents", "admin", false),
+    keyed("POST /v1/admin/prospects/{id}/erase", "admin", false),
     keyed("GET /v1/admin/normalization/{model}/{field}", "read", false),
     keyed(
         "POST /v1/admin/integrations/{id}/manual-sync",

@@ -17,6 +17,7 @@ use crate::{
     Acceptance, Claim, Depth, Error, Finish, Lane, Lapse, Once, Page, Query, Registration, Signals,
     Store, Ticket,
     history::{Candidate, Diff, DiffQuery, Job, LogQuery, Seen, Tally},
+    privacy::{ConsentEvent, ConsentQuery, Erasure},
 };
 
 /// A store that answers [`Acceptance::Accepted`] at once and keeps nothing; the rest it leaves to the one inside.
@@ -129,6 +130,36 @@ impl Store for Discard {
 
     async fn history_sweep(&self, before: Timestamp, limit: u32) -> Result<u64, Error> {
         self.0.history_sweep(before, limit).await
+    }
+
+    async fn consents_list(
+        &self,
+        scope: &Scope,
+        query: &ConsentQuery,
+    ) -> Result<Option<Page<ConsentEvent>>, Error> {
+        self.0.consents_list(scope, query).await
+    }
+
+    async fn prospect_erase(
+        &self,
+        scope: &Scope,
+        id: &str,
+        now: Timestamp,
+    ) -> Result<Option<Erasure>, Error> {
+        self.0.prospect_erase(scope, id, now).await
+    }
+
+    async fn attempts_sweep(&self, before: Timestamp, limit: u32) -> Result<u64, Error> {
+        self.0.attempts_sweep(before, limit).await
+    }
+
+    async fn writes_sweep(
+        &self,
+        before: Timestamp,
+        limit: u32,
+        now: Timestamp,
+    ) -> Result<u64, Error> {
+        self.0.writes_sweep(before, limit, now).await
     }
 
     async fn writes_claim(&self, claim: Claim) -> Result<Vec<Lane>, Error> {

@@ -34,6 +34,11 @@ pub const SQLITE: &[Migration] = &[
         name: "reads",
         sql: include_str!("sqlite/0002_reads.sql"),
     },
+    Migration {
+        number: 3,
+        name: "privacy",
+        sql: include_str!("sqlite/0005_privacy.sql"),
+    },
 ];
 
 /// The steps still to apply, given those that the store records as `(number, checksum)` in order.
