@@ -88,6 +88,8 @@ def ask_for_what_exists(case, number):
         case.path_parameters.update(model=model, field=field)
         return
     known = ids_known(case.path)
+    if case.path.endswith("/erase"):
+        known = [record["id"] for record in SEEDED["forgettable"]]
     for name in case.path_parameters:
         case.path_parameters[name] = pick(known, number)
 
@@ -154,6 +156,10 @@ def map_case(context, case):
     # Three of four requests ask for something that exists; the fourth finds out how a 404 looks.
     if case.path_parameters and not negative[ParameterLocation.PATH] and number % 4:
         ask_for_what_exists(case, number // 4)
+
+    # What the rest of the run needs is not forgotten, whoever thought of its id.
+    if case.path.endswith("/erase") and case.path_parameters.get("id") in ids_known(case.path):
+        ask_for_what_exists(case, number)
 
     if isinstance(case.body, dict) and number % 8:
         body = dict(case.body)

@@ -37,13 +37,16 @@ fn list_of(query: &Query) -> String {
         kind,
         integrations,
         x_id,
+        is_at_vendor,
         equal,
         ranges,
         order,
         from: _,
         limit: _,
     } = query;
-    let text = format!("{kind:?} {integrations:?} {x_id:?} {equal:?} {ranges:?} {order:?}");
+    let text = format!(
+        "{kind:?} {integrations:?} {x_id:?} {is_at_vendor:?} {equal:?} {ranges:?} {order:?}"
+    );
     let digest = Sha256::digest(text.as_bytes());
     model::key::hex(&digest[..8])
 }

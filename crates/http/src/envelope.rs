@@ -32,7 +32,7 @@ fn is_sane(id: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte))
 }
 
-/// The id of a request, among its extensions.
+/// The id of a request, for what is kept about it: an extension of every request.
 #[derive(Clone)]
 pub struct RequestId(pub String);
 
@@ -53,6 +53,7 @@ pub async fn wrap(State(app): State<App>, mut request: Request, next: Next) -> R
         .get::<MatchedPath>()
         .map_or("-", MatchedPath::as_str);
     let span = tracing::info_span!("request", request_id = %id, method = %request.method(), route);
+    request.extensions_mut().insert(RequestId(id.clone()));
     let begun = Instant::now();
     let noted = Noted::default();
     request.extensions_mut().insert(noted.clone());

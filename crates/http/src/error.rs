@@ -282,6 +282,7 @@ impl From<store::Error> for Error {
                 "Portico is stopping. Nothing was stored; send the same request again",
             ),
             store::Error::Conflict(why) => Self::conflict(sentence(&why)),
+            store::Error::Unfinished(why) => Self::unavailable(sentence(&why)),
             why @ (store::Error::Database(_)
             | store::Error::Corrupt(_)
             | store::Error::MasterKey(_)) => {

@@ -47,6 +47,7 @@ macro_rules! writes {
         pub async fn $name(
             axum::extract::State(app): axum::extract::State<crate::App>,
             caller: crate::caller::Caller<crate::caller::$needs>,
+            axum::Extension(request_id): axum::Extension<crate::envelope::RequestId>,
             uri: axum::http::Uri,
             headers: axum::http::HeaderMap,
             crate::body::JsonBody(body): crate::body::JsonBody,
@@ -55,6 +56,7 @@ macro_rules! writes {
                 scope: &caller.scope,
                 uri: &uri,
                 headers: &headers,
+                request_id: request_id.0,
                 operation: $operation,
                 route: $route,
                 subject: None,
@@ -85,6 +87,7 @@ macro_rules! writes {
             axum::extract::State(app): axum::extract::State<crate::App>,
             caller: crate::caller::Caller<crate::caller::$needs>,
             axum::extract::Path(id): axum::extract::Path<String>,
+            axum::Extension(request_id): axum::Extension<crate::envelope::RequestId>,
             uri: axum::http::Uri,
             headers: axum::http::HeaderMap,
             crate::body::JsonBody(body): crate::body::JsonBody,
@@ -93,6 +96,7 @@ macro_rules! writes {
                 scope: &caller.scope,
                 uri: &uri,
                 headers: &headers,
+                request_id: request_id.0,
                 operation: $operation,
                 route: $route,
                 subject: Some(id),
@@ -120,6 +124,8 @@ pub struct Asked<'a> {
     pub uri: &'a Uri,
     /// The request's head.
     pub headers: &'a HeaderMap,
+    /// The request's id.
+    pub request_id: String,
     /// What is asked.
     pub operation: Operation,
     /// Whom the path writes to.
@@ -140,6 +146,8 @@ pub struct Draft {
     pub body: Value,
     /// Whether members that nobody knows are dropped.
     pub ignore_unknown: bool,
+    /// The id of the request that brings it.
+    pub request_id: String,
 }
 
 /// Takes a write into custody and answers.
@@ -166,6 +174,7 @@ pub async fn take(app: &App, asked: Asked<'_>, body: Value) -> Result<Response, 
         subject: asked.subject.clone(),
         body,
         ignore_unknown,
+        request_id: asked.request_id.clone(),
     };
     let write = prepare(app, asked.scope, draft).await?;
     accept(app, &asked, write, once).await
@@ -176,13 +185,18 @@ pub async fn take(app: &App, asked: Asked<'_>, body: Value) -> Result<Response, 
 /// # Errors
 /// When it is not valid, or does not fit what is stored.
 pub async fn prepare(app: &App, scope: &Scope, draft: Draft) -> Result<NewWrite, Error> {
-    match draft.operation {
+    let request_id = draft.request_id.clone();
+    let write = match draft.operation {
         Operation::ProspectCreate => prospects::prepare_create(app, scope, draft).await,
         Operation::ProspectUpdate => prospects::prepare_update(app, scope, draft).await,
         Operation::EventCreate => events::prepare_create(app, scope, draft).await,
         Operation::AppointmentCreate => appointments::prepare_create(app, scope, draft).await,
         Operation::ListingCreate => listings::prepare_create(app, scope, draft).await,
-    }
+    };
+    Ok(NewWrite {
+        request_id,
+        ..write?
+    })
 }
 
 /// The vendor that a draft is for, and its body screened against that vendor's schema.
@@ -290,6 +304,8 @@ pub fn new_write(
         order_keys: prepared.order_keys,
         blocked_by: prepared.blocked_by,
         retry_of: None,
+        consent: None,
+        request_id: String::new(),
     })
 }
 

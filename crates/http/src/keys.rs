@@ -25,7 +25,7 @@ use crate::{
     error::Error,
     lists::plain_page,
     openapi::{
-        ChangeProblems, GetProblems, KeyParameters, ListProblems, PageAnswer, RotateParameters,
+        ChangeProblems, GetProblems, ListProblems, PageAnswer, PageParameters, RotateParameters,
         WriteQuery,
     },
     parameters::Parameters,
@@ -90,7 +90,7 @@ fn find(app: &App, scope: &Scope, id: &str) -> Result<Key, Error> {
     path = "/v1/admin/keys",
     operation_id = "keys_list",
     tag = "Keys",
-    params(KeyParameters),
+    params(PageParameters),
     responses((status = 200, description = "A page of keys", body = PageAnswer<KeyRecord>), ListProblems),
     security(("bearer" = ["keys:admin"]))
 )]

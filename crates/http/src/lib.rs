@@ -10,10 +10,12 @@ pub mod availability;
 pub mod body;
 pub mod caller;
 pub mod communities;
+pub mod consents;
 mod conversation;
 pub mod cursor;
 pub mod data_diffs;
 pub mod envelope;
+pub mod erasure;
 pub mod error;
 pub mod events;
 pub mod headers;
@@ -82,11 +84,16 @@ pub struct Parts {
     pub body_room: body::Room,
     /// Questions to vendors.
     pub desk: availability::Desk,
+    /// How the vendor is made to forget a card too, where this process plays the vendor; real ones have to be asked by a person.
+    pub vendor_forgets: Option<VendorForgets>,
     /// The document as served.
     pub openapi: Value,
     /// The document's schemas, compiled.
     pub schemas: Schemas,
 }
+
+/// Makes a vendor forget what it holds under an id of its own; says in words why it could not. It may block.
+pub type VendorForgets = Arc<dyn Fn(&str) -> Result<(), String> + Send + Sync>;
 
 /// A handle to [`Parts`].
 pub type App = Arc<Parts>;
@@ -127,6 +134,8 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(logs::writes_list))
         .routes(routes!(logs::jobs_list))
         .routes(routes!(data_diffs::data_diffs_list))
+        .routes(routes!(consents::prospect_consents_list))
+        .routes(routes!(erasure::prospect_erase))
         .routes(routes!(normalization::normalization_get))
         .routes(routes!(
             integrations::integrations_list,

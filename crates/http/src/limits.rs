@@ -1,7 +1,7 @@
 //! How often callers may ask.
 //!
 //! Guarantee: each key has its own limit, which no other key's requests use up; an address that keeps failing to authenticate is soon told to wait, and
-//! never keeps a valid key out that comes from the same address. Memory is bounded by the keys there are, and by [`ADDRESSES_MAX`].
+//! never keeps a valid key out that comes from the same address. Memory is bounded by the keys there are, and by a number of addresses.
 
 use std::{
     collections::HashMap,

@@ -35,6 +35,7 @@ use utoipa::{
         (name = "Integrations", description = "Vendor accounts, and what is registered with them"),
         (name = "Keys", description = "API keys"),
         (name = "Administration", description = "Synchronisation, vocabulary, and what changed"),
+        (name = "Privacy", description = "What prospects agreed to, and forgetting them"),
         (name = "Operations", description = "For those who run Portico"),
     )
 )]
@@ -347,15 +348,15 @@ pub struct IntegrationParameters {
     archived: Option<String>,
 }
 
-/// What a query for keys may say.
+/// What a query for a plain list may say.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "the type stands for its documentation")]
-pub struct KeyParameters {
-    /// Keys to skip
+pub struct PageParameters {
+    /// Rows to skip
     #[param(minimum = 0)]
     offset: Option<i64>,
-    /// Keys to answer
+    /// Rows to answer
     #[param(minimum = 0, maximum = 250)]
     limit: Option<i64>,
 }

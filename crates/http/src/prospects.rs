@@ -82,13 +82,17 @@ pub(crate) async fn prepare_create(
     let prospect = screened.settle(checked)?;
     let prepared = intake::connector(app, vendor)?.prospect_create(&prospect);
     let of = (prospect.integration.id, prospect.community.id);
-    intake::new_write(
+    let write = intake::new_write(
         app,
         Operation::ProspectCreate,
         of,
         &prospect.input,
         prepared,
-    )
+    )?;
+    Ok(NewWrite {
+        consent: Some(prospect.consent),
+        ..write
+    })
 }
 
 /// Checks and maps a change of a prospect.
@@ -135,11 +139,16 @@ pub(crate) async fn prepare_update(
 /// A prospect that the vendor has confirmed, as writes about it need it.
 ///
 /// # Errors
-/// 409 when the vendor does not have it any more, and as the store's.
+/// 409 when the vendor does not have it any more or the person was forgotten, and as the store's.
 pub(crate) async fn known(app: &App, scope: &Scope, id: &str) -> Result<Option<Known>, Error> {
     let Some(found) = app.store.record_find(scope, Kind::Prospect, id).await? else {
         return Ok(None);
     };
+    if let Some(erased_at) = found.body["erased_at"].as_str() {
+        return Err(Error::conflict(format!(
+            "The person of this prospect was forgotten at {erased_at}; what is about them is taken no more. If they get in touch again, create them as a new prospect"
+        )));
+    }
     if let Some(vanished_at) = found.body["vanished_at"].as_str() {
         return Err(Error::conflict(format!(
             "The vendor no longer has the guest card of this prospect; that was seen at {vanished_at}. Create the prospect again, or have the integration synchronised if the card is back"

@@ -1,18 +1,19 @@
 //! What became of a write: status, attempts, retry.
 
 use axum::{
-    Json,
+    Extension, Json,
     extract::{Path, State},
     http::{HeaderMap, HeaderValue},
     response::{IntoResponse, Response},
 };
-use model::{JobId, write::Write as StoredWrite};
+use model::{JobId, resources::prospect::ProspectCreate, write::Write as StoredWrite};
 use serde_json::{Value, json};
 use store::Acceptance;
 
 use crate::{
     App,
     caller::{Caller, WritesAdmin, WritesRead},
+    envelope::RequestId,
     error::Error,
     intake::{self, Draft, Route},
     openapi::{AttemptsAnswer, ErrorBody, Retried, WriteState},
@@ -73,7 +74,8 @@ pub async fn write_status_get(
 
 /// Retry a failed write
 ///
-/// Sends what a failed write sent once more, as a new write. A failed write can be retried once; its retry can be retried in turn.
+/// Sends what a failed write sent once more, as a new write. A failed write can be retried once; its retry can be retried in turn. What the failed
+/// write said of consent is carried over as it was, stated or not.
 #[utoipa::path(
     post,
     path = "/v1/admin/retry-write/{root_job_id}",
@@ -89,7 +91,7 @@ pub async fn write_status_get(
         (status = 401, description = "No valid API key", body = ErrorBody),
         (status = 403, description = "The key may not administer", body = ErrorBody),
         (status = 404, description = "There is none", body = ErrorBody),
-        (status = 409, description = "The write has not failed, or was retried already", body = ErrorBody),
+        (status = 409, description = "The write has not failed, was retried already, or what it sent is no longer kept", body = ErrorBody),
         (status = 422, description = "The Idempotency-Key was used with another request", body = ErrorBody),
         (status = 503, description = "Too busy, or stopping; nothing was stored", body = ErrorBody),
     ),
@@ -99,6 +101,7 @@ pub async fn write_retry(
     State(app): State<App>,
     caller: Caller<WritesAdmin>,
     Path(id): Path<String>,
+    Extension(request_id): Extension<RequestId>,
     headers: HeaderMap,
 ) -> Result<Response, Error> {
     let failed = job_id(&id)?;
@@ -125,13 +128,26 @@ pub async fn write_retry(
             stored.status
         )));
     }
+    if let Some(at) = stored.stripped_at {
+        return Err(Error::conflict(format!(
+            "What this write sent was removed at {at}: the person was forgotten, or the time for which writes are kept is over. Send it as a new write"
+        )));
+    }
+    let mut body: Value = serde_json::from_str(&stored.result).map_err(|_| Error::internal())?;
+    if let Some(body) = body.as_object_mut()
+        && !was_stated(&stored, body)
+    {
+        // The echo has the default in it. What nobody said is not said now either.
+        body.remove("subscribe");
+    }
     // What it sends is mapped anew, with what is in force now.
     let draft = Draft {
         operation: stored.operation,
         route: vendor(&stored)?,
         subject: stored.subject.clone(),
-        body: serde_json::from_str(&stored.result).map_err(|_| Error::internal())?,
+        body,
         ignore_unknown: true,
+        request_id: request_id.0,
     };
     let mut write = intake::prepare(&app, &caller.scope, draft).await?;
     write.retry_of = Some(failed);
@@ -139,6 +155,14 @@ pub async fn write_retry(
     let acceptance = app.store.write_accept(&caller.scope, write, once).await?;
     app.metrics.accepted(&acceptance);
     retried(&acceptance, job_id)
+}
+
+/// Whether the caller of a write said what its `subscribe` is. Of a write older than consent events only a value that is not the default tells.
+fn was_stated(stored: &StoredWrite, body: &serde_json::Map<String, Value>) -> bool {
+    match stored.consent {
+        Some(consent) => consent.is_stated,
+        None => body.get("subscribe") != Some(&json!(ProspectCreate::SUBSCRIBE_DEFAULT)),
+    }
 }
 
 /// The route by which a stored write is checked again: that of its own vendor.

@@ -5,8 +5,10 @@
 
 pub mod audit;
 pub mod clock;
+pub mod consent;
 pub mod contact;
 pub mod directory;
+pub mod erasure;
 pub mod id;
 pub mod issue;
 pub mod key;
@@ -20,6 +22,7 @@ pub mod write;
 
 pub use audit::Actor;
 pub use clock::{Clock, Entropy, Timestamp};
+pub use consent::Consent;
 pub use directory::Directory;
 pub use id::{
     AgentId, AppointmentId, AttributionId, CommunityId, EventId, IntegrationId, JobId, KeyId,

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::{
     clock::Timestamp,
+    consent::Consent,
     id::{CommunityId, IntegrationId, JobId},
     record::Kind,
 };
@@ -191,6 +192,10 @@ pub struct NewWrite {
     pub blocked_by: Vec<Block>,
     /// The failed write that this one repeats, if it does.
     pub retry_of: Option<JobId>,
+    /// What it says about automated messages to the person, where its operation has that.
+    pub consent: Option<Consent>,
+    /// The id of the request that brought it.
+    pub request_id: String,
 }
 
 /// A write as it stands.
@@ -227,6 +232,10 @@ pub struct Write {
     pub completed_at: Option<Timestamp>,
     /// When it is tried next; `None` when it has ended, is being tried now, or waits for an earlier write about the same person.
     pub next_attempt_at: Option<Timestamp>,
+    /// What it said about automated messages to the person, where its operation has that.
+    pub consent: Option<Consent>,
+    /// When what it says of a person was removed; `result`, `call`, `subject` and the attempts are gone since.
+    pub stripped_at: Option<Timestamp>,
 }
 
 /// What the vendor said, bounded and without secrets.

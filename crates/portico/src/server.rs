@@ -14,14 +14,14 @@ use connectors::Registry;
 use delivery::Worker;
 use model::{Actor, Clock, Entropy, Scope, key::RateLimit};
 use portico_http::{
-    App, Parts,
+    App, Parts, VendorForgets,
     limits::Limits,
     metrics::Metrics,
     openapi::Schemas,
     serve::{CONNECTIONS_MAX, Settings as Transport},
     uses::{self, Uses},
 };
-use store::{Lapse, Live, Observer, Sealer, Store, sqlite::Sqlite};
+use store::{Lapse, Live, Observer, Sealer, Store, retention::Retention, sqlite::Sqlite};
 use tokio::net::TcpListener;
 
 use crate::{
@@ -165,6 +165,10 @@ pub(crate) struct Setup {
     pub(crate) delivers: bool,
     /// How connections are taken.
     pub(crate) transport: Transport,
+    /// How long writes and attempts are kept.
+    pub(crate) retention: Retention,
+    /// How the vendor is made to forget, where this process plays it.
+    pub(crate) vendor_forgets: Option<VendorForgets>,
 }
 
 /// The connections that fit into so many open files. Where there are few of those, half of them stay for the rest.
@@ -199,6 +203,8 @@ pub(crate) async fn run(
         rate_limit,
         delivers,
         mut transport,
+        retention,
+        vendor_forgets,
     } = setup;
     transport.connections_max = connections_max(descriptors_raise());
     let clock = Arc::new(SystemClock);
@@ -208,7 +214,7 @@ pub(crate) async fn run(
     store.syncs_void(clock.now()).await?;
     let live = Live::load(&*store).await?;
     let follower = tokio::spawn(live.clone().follow(store.clone()));
-    let sweeper = tokio::spawn(sweep(store.clone()));
+    let sweeper = tokio::spawn(sweep(store.clone(), retention));
     let worker = delivers.then(|| {
         Worker::start(delivery::Parts {
             store: store.clone(),
@@ -234,6 +240,7 @@ pub(crate) async fn run(
         uses: Uses::default(),
         body_room: portico_http::body::Room::default(),
         desk: portico_http::availability::Desk::default(),
+        vendor_forgets,
         openapi,
         schemas,
     });
@@ -269,14 +276,15 @@ async fn keep_uses(app: App) {
     }
 }
 
-async fn sweep(store: Arc<dyn Store>) {
+async fn sweep(store: Arc<dyn Store>, retention: Retention) {
     loop {
         tokio::time::sleep(SWEEP_EVERY).await;
         let now = SystemClock.now();
         let swept = async {
             store.idempotency_sweep(now, SWEEP_ROWS).await?;
             let before = now.plus_millis(-HISTORY_KEPT_MS);
-            store.history_sweep(before, SWEEP_ROWS).await
+            store.history_sweep(before, SWEEP_ROWS).await?;
+            retention.sweep(&*store, now).await
         };
         match swept.await {
             Ok(_) => {}

@@ -11,6 +11,7 @@
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     sync::{Arc, mpsc},
@@ -56,6 +57,8 @@ impl Files {
         files.write("cert.pem", &pair.certificate);
         files.write("key.pem", &pair.key);
         files.write("master.key", &"ab".repeat(32));
+        let owner_only = PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(files.at("master.key"), owner_only).expect("a mode");
         files
     }
 

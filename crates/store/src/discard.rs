@@ -19,6 +19,7 @@ use crate::{
     Acceptance, Claim, Depth, Error, Finish, Lane, Lapse, Once, Page, Query, Registered,
     Registration, Signals, Store, Ticket,
     history::{AuditQuery, Candidate, Diff, DiffQuery, Job, LogQuery, Seen, Tally},
+    privacy::{ConsentEvent, ConsentQuery, Erasure},
     sealing::MasterKeyId,
 };
 
@@ -132,6 +133,36 @@ impl Store for Discard {
 
     async fn history_sweep(&self, before: Timestamp, limit: u32) -> Result<u64, Error> {
         self.0.history_sweep(before, limit).await
+    }
+
+    async fn consents_list(
+        &self,
+        scope: &Scope,
+        query: &ConsentQuery,
+    ) -> Result<Option<Page<ConsentEvent>>, Error> {
+        self.0.consents_list(scope, query).await
+    }
+
+    async fn prospect_erase(
+        &self,
+        by: &Actor,
+        id: &str,
+        now: Timestamp,
+    ) -> Result<Option<Erasure>, Error> {
+        self.0.prospect_erase(by, id, now).await
+    }
+
+    async fn attempts_sweep(&self, before: Timestamp, limit: u32) -> Result<u64, Error> {
+        self.0.attempts_sweep(before, limit).await
+    }
+
+    async fn writes_sweep(
+        &self,
+        before: Timestamp,
+        limit: u32,
+        now: Timestamp,
+    ) -> Result<u64, Error> {
+        self.0.writes_sweep(before, limit, now).await
     }
 
     async fn writes_claim(&self, claim: Claim) -> Result<Vec<Lane>, Error> {

@@ -11,7 +11,9 @@ pub mod discard;
 pub mod history;
 pub mod live;
 pub mod migrations;
+pub mod privacy;
 pub mod query;
+pub mod retention;
 pub mod sealing;
 pub mod signals;
 pub mod sqlite;
@@ -32,6 +34,7 @@ use model::{
 
 use crate::{
     history::{AuditQuery, Candidate, Diff, DiffQuery, Job, LogQuery, Seen, Tally},
+    privacy::{ConsentEvent, ConsentQuery, Erasure},
     sealing::MasterKeyId,
 };
 pub use crate::{
@@ -53,6 +56,9 @@ pub enum Error {
     /// What was asked does not fit what is stored; in words for the caller.
     #[error("{0}")]
     Conflict(String),
+    /// What was asked is done, but for its last part, which asking again does; in words for the caller.
+    #[error("{0}")]
+    Unfinished(String),
     /// The database failed; in words for the operator.
     #[error("database: {0}")]
     Database(String),
@@ -328,6 +334,37 @@ pub trait Store: Send + Sync + 'static {
 
     /// Removes up to `limit` diffs, and as many runs, that are older than `before`. Returns how many.
     async fn history_sweep(&self, before: Timestamp, limit: u32) -> Result<u64, Error>;
+
+    /// What writes said about automated messages to a prospect, newest first; `None` when there is no such prospect that the caller may know of.
+    async fn consents_list(
+        &self,
+        scope: &Scope,
+        query: &ConsentQuery,
+    ) -> Result<Option<Page<ConsentEvent>>, Error>;
+
+    /// Forgets the person of a prospect; `None` when there is none that the caller may know of. On `Ok` no byte of what was removed is left in the
+    /// store's files. Erasing again changes nothing and returns the same.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] while a write about the person is open: then nothing was removed. [`Error::Unfinished`] when all was removed and
+    /// a reader stands in the way of its last traces: asking again finishes it.
+    async fn prospect_erase(
+        &self,
+        by: &Actor,
+        id: &str,
+        now: Timestamp,
+    ) -> Result<Option<Erasure>, Error>;
+
+    /// Removes the attempts of up to `limit` writes that ended before `before`. Returns of how many.
+    async fn attempts_sweep(&self, before: Timestamp, limit: u32) -> Result<u64, Error>;
+
+    /// Removes what up to `limit` writes that ended before `before` say of a person: body, request, errors, attempts. Returns how many.
+    async fn writes_sweep(
+        &self,
+        before: Timestamp,
+        limit: u32,
+        now: Timestamp,
+    ) -> Result<u64, Error>;
 
     /// Puts due writes under a lease, in the order due, and counts an attempt for each.
     async fn writes_claim(&self, claim: Claim) -> Result<Vec<Lane>, Error>;

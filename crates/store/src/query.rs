@@ -17,6 +17,8 @@ pub struct Query {
     pub integrations: Option<Vec<IntegrationId>>,
     /// Under this vendor's id in that integration.
     pub x_id: Option<(IntegrationId, String)>,
+    /// Only what the vendor has an id for.
+    pub is_at_vendor: bool,
     /// With these values, in their normal form.
     pub equal: Vec<Equal>,
     /// With times within these bounds.
@@ -36,6 +38,7 @@ impl Query {
             kind,
             integrations: None,
             x_id: None,
+            is_at_vendor: false,
             equal: Vec::new(),
             ranges: Vec::new(),
             order: Sort::newest_first(),

@@ -272,6 +272,7 @@ impl TestApp {
             uses: Uses::default(),
             body_room: portico_http::body::Room::default(),
             desk: portico_http::availability::Desk::default(),
+            vendor_forgets: None,
             openapi,
             schemas,
         }));

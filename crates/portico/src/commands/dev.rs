@@ -19,9 +19,9 @@ use model::{
     directory::{Agent, Attribution, Community, Integration, Settings, Vendor},
     key::{Key, RateLimit, System, hex, token_make},
 };
-use portico_http::{limits::RATE_LIMIT_DEFAULT, metrics::Metrics};
+use portico_http::{VendorForgets, limits::RATE_LIMIT_DEFAULT, metrics::Metrics};
 use serde_json::{Value, json};
-use store::{Registration, Store, discard::Discard};
+use store::{Registration, Store, discard::Discard, retention::Retention};
 use tokio::net::TcpListener;
 
 use crate::{
@@ -100,6 +100,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         .with_context(|| format!("{} cannot be listened on", arguments.listen))?;
 
     let (stop_sandbox, sandbox_stopped) = tokio::sync::oneshot::channel::<()>();
+    let mut vendor_forgets: Option<VendorForgets> = None;
     let (sandbox_url, sandbox_task) = match &arguments.sandbox_url {
         Some(url) => (url.trim_end_matches('/').to_owned(), None),
         None => {
@@ -108,6 +109,11 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
                 .await
                 .with_context(|| format!("{} cannot be listened on", arguments.sandbox_listen))?;
             let url = format!("http://{}", listener.local_addr()?);
+            // Its journal is in the data directory: who is forgotten is to be in no file of that.
+            let forgets = sandbox.clone();
+            vendor_forgets = Some(Arc::new(move |x_id: &str| {
+                forgets.forget(x_id).map_err(|why| why.to_string())
+            }));
             let stop = async {
                 let _ = sandbox_stopped.await;
             };
@@ -144,6 +150,8 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
             rate_limit: RATE_LIMIT_DEFAULT,
             delivers: !arguments.no_delivery,
             transport: portico_http::serve::Settings::default(),
+            retention: Retention::default(),
+            vendor_forgets,
         },
         &owned,
         ready,

@@ -20,6 +20,7 @@ use portico_http::{
     tls::Certificate,
 };
 use serde::Deserialize;
+use store::retention::Retention;
 
 use crate::{commands::MasterKey, server};
 
@@ -29,6 +30,10 @@ const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALH
 /// Where everything is kept unless told otherwise.
 pub(super) const DATA_DIR: &str = "portico-data";
 
+/// How long attempts are kept unless told otherwise: a quarter of a year, by when nobody asks any more what the vendor answered to which call. Writes are
+/// kept for ever unless told otherwise: they are the record of what was taken into custody.
+const RETAIN_ATTEMPTS_DAYS: u32 = 90;
+
 /// Bytes of a configuration file at most: it has a handful of lines.
 const CONFIG_MAX_BYTES: u64 = 64 * 1_024;
 
@@ -36,7 +41,7 @@ const CONFIG_MAX_BYTES: u64 = 64 * 1_024;
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// A TOML file with any of listen, data_dir, vocabulary, master_key_file, master_key_command, trusted_proxies,
-    /// vendor_urls, requests_per_minute, tls_cert, tls_key, connections_per_address. Flags and environment go before it; relative paths
+    /// vendor_urls, requests_per_minute, tls_cert, tls_key, connections_per_address, retain_writes_days, retain_attempts_days. Flags and environment go before it; relative paths
     /// in it start at its own directory.
     #[arg(long, env = "PORTICO_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
@@ -49,6 +54,12 @@ pub(crate) struct Arguments {
     /// A TOML file that extends or changes the vocabulary.
     #[arg(long, env = "PORTICO_VOCABULARY", value_name = "FILE")]
     vocabulary: Option<PathBuf>,
+    /// Days for which the bodies, requests and errors of writes are kept once they have ended; 0 for ever. Ids, status, outcome and times stay. [default: 0]
+    #[arg(long, env = "PORTICO_RETAIN_WRITES_DAYS", value_name = "DAYS")]
+    retain_writes_days: Option<u32>,
+    /// Days for which attempts, with the vendor's answers, are kept once their write has ended; 0 for ever. [default: 90]
+    #[arg(long, env = "PORTICO_RETAIN_ATTEMPTS_DAYS", value_name = "DAYS")]
+    retain_attempts_days: Option<u32>,
     #[command(flatten)]
     master_key: MasterKey,
     /// Proxies in front of Portico, as networks or addresses: theirs is the word on whom a request comes from (X-Forwarded-For). [default: none]
@@ -96,6 +107,8 @@ struct File {
     tls_cert: Option<PathBuf>,
     tls_key: Option<PathBuf>,
     connections_per_address: Option<NonZeroUsize>,
+    retain_writes_days: Option<u32>,
+    retain_attempts_days: Option<u32>,
 }
 
 impl File {
@@ -168,6 +181,16 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         ..Transport::default()
     };
 
+    let days = |given: Option<u32>| given.filter(|days| *days > 0);
+    let attempts_days = arguments
+        .retain_attempts_days
+        .or(file.retain_attempts_days)
+        .unwrap_or(RETAIN_ATTEMPTS_DAYS);
+    let retention = Retention {
+        writes_days: days(arguments.retain_writes_days.or(file.retain_writes_days)),
+        attempts_days: days(Some(attempts_days)),
+    };
+
     let owned = server::own(&data_dir)?;
     let vendor_urls = arguments.vendor_urls.or(file.vendor_urls);
     let registry = server::registry(vocabulary.as_ref(), &vendor_urls.unwrap_or_default())?;
@@ -201,6 +224,8 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
             rate_limit,
             delivers: true,
             transport,
+            retention,
+            vendor_forgets: None,
         },
         &owned,
         ready,

@@ -4,8 +4,10 @@
 //! Guarantee: nothing here reads a clock or a random source; a case does the same every time.
 
 pub mod confirmation;
+pub mod consent;
 pub mod delivery;
 pub mod directory;
+pub mod erasure;
 pub mod history;
 pub mod intake;
 pub mod lists;
@@ -113,6 +115,12 @@ macro_rules! conformance_tests {
             history::candidates_are_the_newest_and_the_stalest
             history::the_log_of_writes_is_filtered_by_all_that_it_offers
             history::what_is_old_is_swept
+            consent::an_event_comes_with_its_write
+            consent::a_retry_names_who_first_said_it
+            erasure::a_person_is_forgotten_and_others_are_not
+            erasure::an_open_write_keeps_a_person_from_being_forgotten
+            erasure::nothing_comes_back_of_a_forgotten_person
+            erasure::what_ended_long_ago_goes_a_bounded_number_at_a_time
             order::a_write_waits_for_an_earlier_one_with_a_common_key
             order::a_chain_over_two_keys_is_delivered_in_order
             order::a_write_with_two_keys_waits_for_both
@@ -277,6 +285,8 @@ impl<B: Backend> World<B> {
             order_keys: order_keys.to_vec(),
             blocked_by: Vec::new(),
             retry_of: None,
+            consent: None,
+            request_id: "a-request".to_owned(),
         }
     }
 

@@ -44,6 +44,11 @@ pub const SQLITE: &[Migration] = &[
         name: "master_key",
         sql: include_str!("sqlite/0004_master_key.sql"),
     },
+    Migration {
+        number: 5,
+        name: "privacy",
+        sql: include_str!("sqlite/0005_privacy.sql"),
+    },
 ];
 
 /// The steps still to apply, given those that the store records as `(number, checksum)` in order.

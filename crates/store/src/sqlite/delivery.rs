@@ -9,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::{
     corrupt, database,
     intake::{LEASED, READY, Request},
-    order, records,
+    order, records, strip,
 };
 use crate::{Claim, Claimed, Depth, Error, Finish, Lane, Lapse, Ticket, Verdict, signals::Effects};
 
@@ -174,7 +174,6 @@ pub(super) fn finish(
     finish: &Finish,
 ) -> Result<WriteStatus, Error> {
     let Ticket { seq, attempt } = finish.ticket;
-    record_attempt(connection, seq, &finish.attempt)?;
     let open: Option<(i64, u32)> = connection
         .prepare_cached("SELECT state, attempt FROM queue WHERE seq = ?1")
         .and_then(|mut sql| {
@@ -182,8 +181,12 @@ pub(super) fn finish(
                 .optional()
         })
         .map_err(database)?;
+    // An answer that comes after the end is on record too, unless attempts of that write are kept no more.
+    if open.is_some() || strip::keeps_attempts(connection, seq)? {
+        record_attempt(connection, seq, &finish.attempt)?;
+    }
     let Some((state, current)) = open else {
-        // It ended through another attempt; this one is on record, and changes nothing.
+        // It ended through another attempt; this one changes nothing.
         return status_of(connection, seq);
     };
     let holds_the_lease = state == LEASED && current == attempt;

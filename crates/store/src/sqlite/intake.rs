@@ -1,13 +1,13 @@
 //! Writes at the door: accept, idempotency, and what a write is afterwards.
 
 use model::{
-    IntegrationId, JobId, Scope, Timestamp,
+    Consent, IntegrationId, JobId, Scope, Timestamp,
     write::{Block, Call, Confirmed, NewWrite, Operation, Outcome, Write, WriteStatus},
 };
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 
-use super::{corrupt, database, order};
+use super::{consents, corrupt, database, erasure, order};
 use crate::{Acceptance, Error, Once, signals::Effects};
 
 /// What the vendor is sent and what its confirmation makes, as kept in `writes.request`.
@@ -34,10 +34,18 @@ pub(super) struct Row {
     request: String,
     order_keys: Vec<i64>,
     blocked_by: Vec<Block>,
+    /// The record that it is about, when that exists already.
+    about: Option<String>,
+    consent: Option<Consent>,
+    request_id: String,
+    key_id: Option<String>,
 }
 
 impl Row {
-    pub(super) fn of(write: NewWrite) -> Result<Self, Error> {
+    pub(super) fn of(write: NewWrite, scope: &Scope) -> Result<Self, Error> {
+        let named = write.confirmed.create["prospect_id"].as_str();
+        let about = write.confirmed.subject.as_deref().or(named);
+        let about = about.map(str::to_owned);
         let request = Request {
             call: write.call,
             confirmed: write.confirmed,
@@ -54,6 +62,10 @@ impl Row {
                 .map_err(|why| Error::Conflict(format!("the write cannot be stored: {why}")))?,
             order_keys: write.order_keys,
             blocked_by: write.blocked_by,
+            about,
+            consent: write.consent,
+            request_id: write.request_id,
+            key_id: scope.key().map(|id| id.to_string()),
         })
     }
 
@@ -84,6 +96,9 @@ pub(super) fn accept(
     for block in &write.blocked_by {
         not_blocked(connection, block)?;
     }
+    if let Some(id) = &write.about {
+        erasure::not_erased(connection, id)?;
+    }
     let lane: i64 = connection
         .prepare_cached("SELECT n FROM integrations WHERE id = ?1")
         .and_then(|mut sql| sql.query_row([write.integration_id.to_string()], |row| row.get(0)))
@@ -107,6 +122,16 @@ pub(super) fn accept(
         })
         .map_err(database)?;
     let seq = connection.last_insert_rowid();
+    if let Some(consent) = write.consent {
+        consents::add(
+            connection,
+            seq,
+            consent,
+            (&write.request_id, write.key_id.as_deref()),
+            write.retry_of.as_deref(),
+            write.accepted_at,
+        )?;
+    }
 
     let waits = order::enter(connection, seq, &write.order_keys)?;
     connection
@@ -146,12 +171,26 @@ fn not_blocked(connection: &Connection, block: &Block) -> Result<(), Error> {
     Ok(())
 }
 
+/// Why a write cannot be sent once more.
+fn gone(at: Timestamp) -> String {
+    format!(
+        "what this write sent was removed at {at}: the person was forgotten, or the time for which writes are kept is over. Send it as a new write"
+    )
+}
+
 /// Only a failed write may be repeated, and only once: its repeat can be repeated in turn.
 fn retry_is_allowed(connection: &Connection, failed: &str) -> Result<(), Error> {
-    let status: Option<String> = connection
-        .prepare_cached("SELECT status FROM writes WHERE job_id = ?1")
-        .and_then(|mut sql| sql.query_row([failed], |row| row.get(0)).optional())
+    let found: Option<(String, Option<i64>)> = connection
+        .prepare_cached("SELECT status, stripped_at FROM writes WHERE job_id = ?1")
+        .and_then(|mut sql| {
+            sql.query_row([failed], |row| Ok((row.get(0)?, row.get(1)?)))
+                .optional()
+        })
         .map_err(database)?;
+    let (status, stripped_at) = found.unzip();
+    if let Some(at) = stripped_at.flatten() {
+        return Err(Error::Conflict(gone(Timestamp::from_micros(at))));
+    }
     match status.as_deref().and_then(WriteStatus::of) {
         Some(WriteStatus::Failure) => {}
         Some(status) => {
@@ -205,8 +244,11 @@ pub(super) fn sweep(connection: &Connection, now: Timestamp, limit: u32) -> Resu
         .map_err(database)
 }
 
+/// What stands for the errors of a write that was stripped: it may not have ended without a word.
+const WHY_IS_GONE: &str = "Why is no longer kept: what this write said was removed, since the person was forgotten or the time for which writes are kept is over";
+
 /// The columns that [`read`] reads, of `writes w`, `integrations i`, and `queue q` where the write is open.
-pub(super) const COLUMNS: &str = "w.job_id, i.id, w.community_id, w.operation, w.result, w.request, w.status, w.outcome, coalesce(w.errors, q.errors), w.record_id, coalesce(q.attempt, w.attempts), w.accepted_at, w.completed_at, CASE q.state WHEN 1 THEN q.due_at END, i.vendor";
+pub(super) const COLUMNS: &str = "w.job_id, i.id, w.community_id, w.operation, w.result, w.request, w.status, w.outcome, coalesce(w.errors, q.errors), w.record_id, coalesce(q.attempt, w.attempts), w.accepted_at, w.completed_at, CASE q.state WHEN 1 THEN q.due_at END, i.vendor, w.stripped_at, (SELECT c.value FROM consents c WHERE c.seq = w.seq), (SELECT c.is_stated FROM consents c WHERE c.seq = w.seq)";
 
 pub(super) fn find(
     connection: &Connection,
@@ -237,6 +279,18 @@ pub(super) fn read(row: &rusqlite::Row<'_>) -> Result<Write, Error> {
     let (call, confirmed) = request
         .map(|request| (request.call, request.confirmed))
         .unzip();
+    let status = WriteStatus::of(&text(6)?).ok_or_else(|| bad("the status"))?;
+    let stripped_at = time(15)?;
+    let flag = |place: usize| row.get::<_, Option<bool>>(place).map_err(database);
+    let consent = flag(16)?.zip(flag(17)?);
+    let mut errors: Vec<String> = maybe(8)?
+        .map(|json| serde_json::from_str(&json))
+        .transpose()
+        .map_err(corrupt("a stored list of errors"))?
+        .unwrap_or_default();
+    if stripped_at.is_some() && status != WriteStatus::Success {
+        errors = vec![WHY_IS_GONE.to_owned()];
+    }
     Ok(Write {
         job_id: job_id.parse().map_err(|_| bad("the id"))?,
         integration_id: text(1)?.parse().map_err(|_| bad("the integration"))?,
@@ -246,19 +300,17 @@ pub(super) fn read(row: &rusqlite::Row<'_>) -> Result<Write, Error> {
         result: text(4)?,
         call,
         subject: confirmed.and_then(|confirmed| confirmed.subject),
-        status: WriteStatus::of(&text(6)?).ok_or_else(|| bad("the status"))?,
+        status,
         outcome: maybe(7)?
             .map(|word| Outcome::of(&word).ok_or_else(|| bad("the outcome")))
             .transpose()?,
-        errors: maybe(8)?
-            .map(|json| serde_json::from_str(&json))
-            .transpose()
-            .map_err(corrupt("a stored list of errors"))?
-            .unwrap_or_default(),
+        errors,
         record_id: maybe(9)?,
         attempts: row.get(10).map_err(database)?,
         accepted_at: time(11)?.ok_or_else(|| bad("the time"))?,
         completed_at: time(12)?,
         next_attempt_at: time(13)?,
+        consent: consent.map(|(value, is_stated)| Consent { value, is_stated }),
+        stripped_at,
     })
 }

@@ -3,20 +3,24 @@
 //! Guarantee: `synchronous=FULL`, so a commit that returned survives the loss of power.
 
 mod audit;
+mod consents;
 mod delivery;
 mod directory;
+mod erasure;
 pub mod inspect;
 mod intake;
 mod keys;
 mod lists;
 mod logs;
 mod order;
+mod pages;
 mod plan;
 mod readers;
 mod records;
 mod schema;
 mod sealed;
 mod stamp;
+mod strip;
 mod sync;
 mod terms;
 mod writer;
@@ -36,6 +40,7 @@ use model::{
 use rusqlite::Connection;
 
 use self::{
+    erasure::{Step, Walked},
     readers::Readers,
     writer::{Kind, Writer},
 };
@@ -43,6 +48,7 @@ use crate::{
     Acceptance, Claim, Depth, Error, Finish, Lane, Lapse, Observer, Once, Page, Query, Registered,
     Registration, Sealer, Signals, Store, Ticket,
     history::{AuditQuery, Candidate, Diff, DiffQuery, Job, LogQuery, Seen, Tally},
+    privacy::{ConsentEvent, ConsentQuery, Erasure},
     sealing::{MasterKeyId, Purpose},
     signals::Effects,
 };
@@ -60,7 +66,14 @@ const CHECKPOINT_PAGES: u32 = 8_192;
 const CACHE_KIB: i32 = 8 * 1_024;
 
 /// Statements that one connection keeps prepared: more than there are in these files.
-const STATEMENTS: usize = 128;
+const STATEMENTS: usize = 192;
+
+/// Walks over the writes that are open or went wrong, before an erasure gives up on a person about whom something happens all the time.
+const ERASURE_WALKS_MAX: u32 = 10;
+
+/// How often, and how many times, it is tried to empty the write-ahead log: readers are done in milliseconds, the longest counts in seconds.
+const FOLD_EVERY: Duration = Duration::from_millis(50);
+const FOLD_TRIES_MAX: u32 = 200;
 
 /// The store on one machine's disk.
 pub struct Sqlite {
@@ -138,7 +151,14 @@ impl Sqlite {
         connection
             .pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)
             .map_err(database)?;
-        schema::migrate(&mut connection, now)?;
+        // What is removed is overwritten where it stood; what was removed before this was so is left out of the file once.
+        connection
+            .pragma_update(None, "secure_delete", "ON")
+            .map_err(database)?;
+        pages::check(&connection)?;
+        if schema::migrate(&mut connection, now)? {
+            connection.execute_batch("VACUUM").map_err(database)?;
+        }
         sealed::agree(&connection, &sealer, now)?;
         order::build(&mut connection)?;
         terms::build(&mut connection)?;
@@ -155,6 +175,78 @@ impl Sqlite {
     }
 }
 
+impl Sqlite {
+    /// Removes what is a person's from the tables; `None` when there is no such prospect that the caller may know of.
+    async fn erase(&self, by: &Actor, id: &str, now: Timestamp) -> Result<Option<Erasure>, Error> {
+        for _ in 0..ERASURE_WALKS_MAX {
+            let (own, name) = (by.scope.clone(), id.to_owned());
+            let mut walked = self
+                .readers
+                .read(move |connection| erasure::begin(connection, &own, &name))
+                .await?;
+            let walk = loop {
+                walked = match walked {
+                    Walked::None => return Ok(None),
+                    Walked::Done(erasure) => return Ok(Some(erasure)),
+                    Walked::All(walk) => break walk,
+                    Walked::On(walking) => {
+                        let on = move |connection: &Connection| erasure::walk(connection, walking);
+                        self.readers.read(on).await?
+                    }
+                };
+            };
+            let by = by.clone();
+            let step = self
+                .writer
+                .write(Kind::Other, move |connection, _| {
+                    erasure::erase(connection, &by, &walk, now)
+                })
+                .await?;
+            match step {
+                Step::None => return Ok(None),
+                Step::Done(erasure) => return Ok(Some(erasure)),
+                Step::Again => {}
+            }
+        }
+        Err(Error::Busy)
+    }
+
+    /// Overwrites what SQLite has left of removed rows between others.
+    async fn clear(&self) -> Result<(), Error> {
+        let mut next = Some(1);
+        while let Some(first) = next {
+            let piece = self
+                .readers
+                .read(move |connection| pages::walk(connection, first))
+                .await?;
+            for some in piece.unclear.chunks(pages::CLEAR_MAX_PAGES) {
+                let some = some.to_vec();
+                self.writer
+                    .write(Kind::Other, move |connection, _| {
+                        pages::clear(connection, &some)
+                    })
+                    .await?;
+            }
+            next = piece.next;
+        }
+        Ok(())
+    }
+
+    /// Folds the write-ahead log into the database and empties it, so that nothing removed is left in it.
+    async fn fold(&self) -> Result<(), Error> {
+        for _ in 0..FOLD_TRIES_MAX {
+            if self.writer.fold().await? {
+                return Ok(());
+            }
+            tokio::time::sleep(FOLD_EVERY).await;
+        }
+        Err(Error::Unfinished(
+            "all of it is forgotten, but traces are left in the write-ahead log, which a reader keeps from being emptied. Send this again to finish it"
+                .to_owned(),
+        ))
+    }
+}
+
 #[async_trait]
 impl Store for Sqlite {
     async fn write_accept(
@@ -168,7 +260,7 @@ impl Store for Sqlite {
                 "the integration is not the caller's".to_owned(),
             ));
         }
-        let row = intake::Row::of(write)?;
+        let row = intake::Row::of(write, scope)?;
         let bytes = row.bytes();
         self.writer
             .write(Kind::Accept { bytes }, move |connection, effects| {
@@ -330,6 +422,52 @@ impl Store for Sqlite {
         self.writer
             .write(Kind::Other, move |connection, _| {
                 logs::sweep(connection, before, limit)
+            })
+            .await
+    }
+
+    async fn consents_list(
+        &self,
+        scope: &Scope,
+        query: &ConsentQuery,
+    ) -> Result<Option<Page<ConsentEvent>>, Error> {
+        let (scope, query) = (scope.clone(), query.clone());
+        self.readers
+            .read(move |connection| consents::list(connection, &scope, &query))
+            .await
+    }
+
+    async fn prospect_erase(
+        &self,
+        by: &Actor,
+        id: &str,
+        now: Timestamp,
+    ) -> Result<Option<Erasure>, Error> {
+        let Some(erasure) = self.erase(by, id, now).await? else {
+            return Ok(None);
+        };
+        self.clear().await?;
+        self.fold().await?;
+        Ok(Some(erasure))
+    }
+
+    async fn attempts_sweep(&self, before: Timestamp, limit: u32) -> Result<u64, Error> {
+        self.writer
+            .write(Kind::Other, move |connection, _| {
+                strip::sweep_attempts(connection, before, limit)
+            })
+            .await
+    }
+
+    async fn writes_sweep(
+        &self,
+        before: Timestamp,
+        limit: u32,
+        now: Timestamp,
+    ) -> Result<u64, Error> {
+        self.writer
+            .write(Kind::Other, move |connection, _| {
+                strip::sweep_writes(connection, before, limit, now)
             })
             .await
     }

@@ -231,6 +231,9 @@ impl<'a> Plan<'a> {
             }
         };
         holds.push("r.kind = ?1".to_owned());
+        if self.query.is_at_vendor {
+            holds.push("r.x_id IS NOT NULL".to_owned());
+        }
         for (term, _) in &self.terms {
             if leading != [*term] {
                 let place = bind(Sql::Integer(*term));
@@ -351,7 +354,8 @@ impl<'a> Plan<'a> {
 
     /// How many records there are in all.
     pub(super) fn total(&self, connection: &Connection) -> Result<u64, Error> {
-        let is_plain = self.query.ranges.is_empty() && self.x_id.is_none();
+        let is_plain =
+            self.query.ranges.is_empty() && self.x_id.is_none() && !self.query.is_at_vendor;
         let kind = self.query.kind;
         match (is_plain, self.terms.as_slice(), &self.lanes) {
             (true, [], None) => return terms::counted(connection, terms::of_kind(kind)),

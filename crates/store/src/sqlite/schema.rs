@@ -8,7 +8,11 @@ use rusqlite::{Connection, TransactionBehavior, params};
 use super::database;
 use crate::{Error, migrations};
 
-pub(super) fn migrate(connection: &mut Connection, now: Timestamp) -> Result<(), Error> {
+/// The step since which removed rows are overwritten.
+const OVERWRITES_SINCE: &str = "privacy";
+
+/// Returns whether the database may hold what was removed before that was overwritten.
+pub(super) fn migrate(connection: &mut Connection, now: Timestamp) -> Result<bool, Error> {
     let transaction = connection
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .map_err(database)?;
@@ -24,7 +28,8 @@ pub(super) fn migrate(connection: &mut Connection, now: Timestamp) -> Result<(),
                 .collect()
         })
         .map_err(database)?;
-    for step in migrations::pending(migrations::SQLITE, &applied).map_err(Error::Database)? {
+    let pending = migrations::pending(migrations::SQLITE, &applied).map_err(Error::Database)?;
+    for step in pending {
         transaction.execute_batch(step.sql).map_err(database)?;
         transaction
             .execute(
@@ -33,7 +38,8 @@ pub(super) fn migrate(connection: &mut Connection, now: Timestamp) -> Result<(),
             )
             .map_err(database)?;
     }
-    transaction.commit().map_err(database)
+    transaction.commit().map_err(database)?;
+    Ok(!applied.is_empty() && pending.iter().any(|step| step.name == OVERWRITES_SINCE))
 }
 
 #[cfg(test)]

@@ -111,6 +111,7 @@ pub(super) fn candidates(
     ] {
         let query = Query {
             integrations: Some(vec![id]),
+            is_at_vendor: true,
             order: vec![Sort {
                 field,
                 is_descending,

@@ -41,6 +41,9 @@ const CROWD_FORGOTTEN: usize = 8;
 /// How often it is looked who came.
 const GATHER_STEP: Duration = Duration::from_micros(50);
 
+/// How long emptying the write-ahead log waits for readers: accepts wait as long.
+const FOLD_WAIT_MAX: Duration = Duration::from_millis(50);
+
 type Done = Box<dyn FnOnce(Result<(), Error>) + Send>;
 /// Given the transaction, or nothing when it could not begin. Returns whether to keep what it did, and who is to hear of it.
 type Run = Box<dyn FnOnce(Option<(&Connection, &mut Effects)>) -> (bool, Done) + Send>;
@@ -57,6 +60,8 @@ pub(super) enum Kind {
 struct Request {
     run: Run,
     is_accept: bool,
+    /// Who is to hear whether the write-ahead log was emptied after the commit.
+    fold: Option<oneshot::Sender<bool>>,
     _memory: Option<OwnedSemaphorePermit>,
 }
 
@@ -125,6 +130,7 @@ impl Writer {
                     .try_send(Request {
                         run,
                         is_accept: true,
+                        fold: None,
                         _memory: Some(memory),
                     })
                     .map_err(|why| match why {
@@ -136,6 +142,7 @@ impl Writer {
                 .send(Request {
                     run,
                     is_accept: false,
+                    fold: None,
                     _memory: None,
                 })
                 .await
@@ -143,6 +150,26 @@ impl Writer {
         }
         drop(queue);
         answer.await.map_err(|_| Error::Closed)?
+    }
+
+    /// Folds the write-ahead log into the database and empties it. `false` when a reader stood in the way.
+    pub(super) async fn fold(&self) -> Result<bool, Error> {
+        let (reply, answer) = oneshot::channel();
+        let queue = self
+            .queue
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+            .ok_or(Error::Closed)?;
+        let request = Request {
+            run: Box::new(|_| (true, Box::new(|_| ()))),
+            is_accept: false,
+            fold: Some(reply),
+            _memory: None,
+        };
+        queue.send(request).await.map_err(|_| Error::Closed)?;
+        drop(queue);
+        answer.await.map_err(|_| Error::Closed)
     }
 
     /// Lets the thread finish what is queued, and waits for it.
@@ -174,13 +201,42 @@ fn run(
         batch.push(first);
         gather(&mut receiver, &mut batch, crowd);
         let served = batch.len();
+        let folds: Vec<_> = batch
+            .iter_mut()
+            .filter_map(|request| request.fold.take())
+            .collect();
         commit(connection, &mut batch, signals, observer);
+        if !folds.is_empty() {
+            let is_empty = fold(connection);
+            for reply in folds {
+                let _ = reply.send(is_empty);
+            }
+        }
         // Who waits at the end of a commit asked while it ran. It is forgotten slowly, for a crowd comes in waves.
         crowd = (served + receiver.len()).max(crowd - crowd.div_ceil(CROWD_FORGOTTEN));
     }
     if let Err(why) = connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)") {
         tracing::warn!(%why, "the write-ahead log could not be folded in at closing; the next start does it");
     }
+}
+
+/// Empties the write-ahead log, unless a reader stands in the way for longer than others can be kept waiting.
+fn fold(connection: &Connection) -> bool {
+    let emptied = connection
+        .busy_timeout(FOLD_WAIT_MAX)
+        .and_then(|()| {
+            connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| {
+                row.get::<_, i64>(0)
+            })
+        })
+        .map(|is_busy| is_busy == 0);
+    if let Err(why) = connection.busy_timeout(super::BUSY_TIMEOUT) {
+        tracing::error!(%why, "the writing connection does not wait for other processes any more");
+    }
+    emptied.unwrap_or_else(|why| {
+        tracing::warn!(%why, "the write-ahead log could not be emptied");
+        false
+    })
 }
 
 /// Fills `batch` with what is queued and, for a moment, with what is about to be: until it holds its share of the `crowd` that asked of late.

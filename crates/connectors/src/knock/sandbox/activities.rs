@@ -121,6 +121,11 @@ impl Activities {
         self.0.get(&id.0)
     }
 
+    /// Forgets all that was done about a card.
+    pub(super) fn forget(&mut self, card: Id) {
+        self.0.retain(|_, activity| activity.prospect_id != card);
+    }
+
     pub(super) fn put(&mut self, activity: Activity) {
         self.0.insert(activity.id.0, activity);
     }

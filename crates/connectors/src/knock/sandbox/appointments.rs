@@ -107,6 +107,12 @@ impl Appointments {
         is_upcoming.then_some(newest)
     }
 
+    /// Forgets every tour of a card.
+    pub(super) fn forget(&mut self, card: Id) {
+        self.newest_of.remove(&card.0);
+        self.by_id.retain(|_, tour| tour.prospect_id != card);
+    }
+
     /// Does nothing when there is no such tour.
     pub(super) fn set_status(&mut self, id: Id, status: AppointmentStatus, now: Timestamp) {
         if let Some(appointment) = self.by_id.get_mut(&id.0) {

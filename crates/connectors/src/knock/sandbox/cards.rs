@@ -62,6 +62,13 @@ pub(super) struct Shown {
     updated_at: Moment,
 }
 
+impl Shown {
+    /// The contacts on the card.
+    pub(super) fn contacts(&self) -> impl Iterator<Item = &str> {
+        self.email.iter().chain(&self.phone).map(|text| &**text)
+    }
+}
+
 /// What Knock keeps and no call shows.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

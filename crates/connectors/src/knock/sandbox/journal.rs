@@ -7,8 +7,8 @@
 //! process is dropped on load; anything else that is not a record stops the load with the number of the line.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead, BufReader, Write};
-use std::path::PathBuf;
+use std::io::{self, BufRead, BufReader, BufWriter, Write};
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -51,6 +51,7 @@ pub(super) enum Record<'a> {
 }
 
 pub(super) struct Journal {
+    path: PathBuf,
     file: File,
     /// The length of the whole lines, in bytes.
     len: u64,
@@ -66,16 +67,12 @@ impl Journal {
         directory: &Directory,
         held: &mut Held,
     ) -> Result<Self, Error> {
-        let mut options = OpenOptions::new();
-        // Contacts are in it.
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let opened = options.read(true).append(true).create(true).open(&path);
-        let file = match opened {
+        let file = match private(&path) {
             Ok(file) => file,
             Err(source) => return Err(Error::Journal { path, source }),
         };
         let mut journal = Self {
+            path: path.clone(),
             file,
             len: 0,
             is_torn: false,
@@ -121,6 +118,27 @@ impl Journal {
         self.append(&[Record::NextId(next_id)])
     }
 
+    /// Writes the journal anew without a card and what belongs to it. `next_id` keeps its ids from being given again.
+    pub(super) fn forget(&mut self, card: Id, next_id: Id) -> io::Result<()> {
+        let path = self.path.with_extension("new");
+        let file = private(&path)?;
+        file.set_len(0)?;
+        let mut anew = BufWriter::new(file);
+        let (mut reader, mut line) = (BufReader::new(File::open(&self.path)?), Vec::new());
+        while reader.read_until(b'\n', &mut line)? > 0 {
+            if !is_of(&line, card) {
+                anew.write_all(&line)?;
+            }
+            line.clear();
+        }
+        serde_json::to_writer(&mut anew, &Record::NextId(next_id))?;
+        anew.write_all(b"\n")?;
+        self.file = anew.into_inner().map_err(io::IntoInnerError::into_error)?;
+        std::fs::rename(&path, &self.path)?;
+        self.len = self.file.metadata()?.len();
+        Ok(())
+    }
+
     /// Writes the lines of one call.
     pub(super) fn append(&mut self, records: &[Record<'_>]) -> io::Result<()> {
         if self.is_torn {
@@ -137,6 +155,29 @@ impl Journal {
         self.is_torn = false;
         self.len += self.lines.len() as u64;
         Ok(())
+    }
+}
+
+/// Opens or creates a file to be added to, for its owner alone: contacts are in it.
+fn private(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.read(true).append(true).create(true).open(path)
+}
+
+/// Whether a line is of a card, or of what belongs to it.
+fn is_of(line: &[u8], card: Id) -> bool {
+    if let Some(rest) = line.strip_prefix(CARD_START) {
+        return rest.starts_with(format!("\"{card}\"").as_bytes());
+    }
+    match serde_json::from_slice(line) {
+        Ok(Line::Appointment(tour)) => tour.prospect_id == card,
+        Ok(Line::Activity(activity)) => activity.prospect_id == card,
+        Ok(Line::Vanished(id)) => id == card,
+        // A line that was cut off is dropped.
+        Err(_) => true,
+        Ok(_) => false,
     }
 }
 

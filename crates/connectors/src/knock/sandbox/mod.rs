@@ -17,6 +17,7 @@ mod directory;
 mod draft;
 mod faults;
 mod fields;
+mod forget;
 mod handle;
 mod held;
 mod ids;

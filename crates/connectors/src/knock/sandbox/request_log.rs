@@ -138,6 +138,23 @@ impl RequestLog {
         }
     }
 
+    /// Empties every call about a card, or with one of these contacts in it. That there was one stays.
+    pub(super) fn forget(&mut self, card_path: &str, contacts: &[String]) {
+        for entry in &mut self.entries {
+            let call = &mut entry.call;
+            let body = String::from_utf8_lossy(&call.body);
+            let is_about = call.path.starts_with(card_path)
+                || contacts
+                    .iter()
+                    .any(|contact| body.contains(contact.as_str()));
+            if is_about {
+                self.bytes -= call.bytes();
+                call.body = Box::default();
+                self.bytes += call.bytes();
+            }
+        }
+    }
+
     /// The calls numbered above `after`, oldest first.
     pub(super) fn page(&self, after: u64, limit: usize) -> Vec<EntryView<'_>> {
         let dropped = self.total - self.entries.len() as u64;

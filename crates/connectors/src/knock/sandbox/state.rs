@@ -270,6 +270,14 @@ impl State {
         }
     }
 
+    /// Takes a card and what belongs to it out of the journal, when there is one.
+    pub(super) fn forget_in_journal(&mut self, card: Id) -> io::Result<()> {
+        match &mut self.journal {
+            Some(journal) => journal.forget(card, self.held.ids.next()),
+            None => Ok(()),
+        }
+    }
+
     /// Writes what a call changed to the journal, when there is one.
     fn write(&mut self, changed: &[Changed]) -> io::Result<()> {
         let Some(journal) = &mut self.journal else {

@@ -114,7 +114,9 @@ pub struct ProspectCreate {
     /// The pets that will live in the unit.
     #[schema(max_items = 100, example = json!(["CAT"]))]
     pub pets: Option<Vec<String>>,
-    /// Whether Knock's automated messages may go to the prospect. You must hold the person's consent.
+    /// Whether Knock's automated messages may go to the prospect. You must hold the person's consent. Where the integration's
+    /// `require_explicit_consent` is set it must be stated, `true` or `false`; else an absent one is `true`. Each is kept as a consent event, with
+    /// whether it was stated.
     #[schema(default = true, example = true)]
     pub subscribe: Option<bool>,
     /// How the prospect first got in touch.
@@ -137,8 +139,11 @@ impl ProspectCreate {
     /// The members whose values come from the vocabulary table.
     pub const VOCABULARY_FIELDS: [&str; 2] = ["pets", "first_contact_type"];
 
+    /// What `subscribe` is when a body does not say.
+    pub const SUBSCRIBE_DEFAULT: bool = true;
+
     /// Fills in the contract's defaults.
     pub fn fill_defaults(&mut self) {
-        self.subscribe.get_or_insert(true);
+        self.subscribe.get_or_insert(Self::SUBSCRIBE_DEFAULT);
     }
 }

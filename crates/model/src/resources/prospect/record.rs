@@ -67,6 +67,9 @@ resource! {
         /// When the vendor was first found not to have it any more; `null` while it has it.
         #[schema(format = DateTime)]
         vanished_at: Option<String>,
+        /// When the person was forgotten here; `null` while they are not. Then what is personal is `null` too.
+        #[schema(format = DateTime)]
+        erased_at: Option<String>,
         /// Whether the vendor says it is no prospect; `null` until the vendor has said.
         not_prospect: Option<bool>,
         /// Whether the person agreed to text messages; `null` until the vendor has said.

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::{ProspectCreate, ProspectUpdate};
 use crate::{
+    consent::Consent,
     contact::{DEFAULT_REGION, Email, Phone},
     directory::{Agent, Attribution, Community, Directory, Integration, Vendor},
     issue::Issue,
@@ -36,6 +37,8 @@ pub struct Checked {
     pub phone: Option<Phone>,
     /// The move-in date.
     pub move_in_date: Option<Date>,
+    /// What was said about automated messages.
+    pub consent: Consent,
 }
 
 /// Checks `input` against the rules and, in `directory`, what it refers to. `broken` names the top-level fields that
@@ -50,6 +53,7 @@ pub fn check(
     scope: &Scope,
     broken: &dyn Fn(&str) -> bool,
 ) -> Result<Checked, Vec<Issue>> {
+    let consent = Consent::of(input.subscribe, ProspectCreate::SUBSCRIBE_DEFAULT);
     input.fill_defaults();
     let mut checks = Checks::new(directory, scope, broken);
     let integration = checks.integration(&input.integration_id, vendor);
@@ -68,6 +72,15 @@ pub fn check(
     let phone = checks.phone(input.phone_1.as_deref(), community.as_ref());
     let move_in_date = checks.date("move_in_date", input.move_in_date.as_deref());
     checks.rents(input.rent_minimum_in_cents, input.rent_maximum_in_cents);
+    let must_be_stated = integration
+        .as_ref()
+        .is_some_and(|one| one.settings.require_explicit_consent);
+    if must_be_stated && !consent.is_stated && !broken("subscribe") {
+        checks.refuse(
+            "subscribe",
+            "This integration requires that subscribe is stated: give true when the person agreed to automated messages, false when not",
+        );
+    }
 
     match (
         integration,
@@ -84,6 +97,7 @@ pub fn check(
             email,
             phone,
             move_in_date,
+            consent,
         }),
         _ => Err(checks.issues),
     }
@@ -108,9 +122,10 @@ pub struct Known {
     pub phone: Option<Phone>,
 }
 
-/// Whether the vendor would find the card of a prospect whose record has this body: whether it was not seen to be gone, or merged into another.
+/// Whether the vendor would find the card of a prospect whose record has this body: whether it was not seen to be gone, or merged into another, and
+/// the person was not forgotten.
 pub fn is_there(body: &Value) -> bool {
-    body["vanished_at"].is_null() && body["is_deleted"] != true
+    body["vanished_at"].is_null() && body["is_deleted"] != true && body["erased_at"].is_null()
 }
 
 impl Known {

@@ -42,6 +42,32 @@ async fn cards_survive_a_restart() {
 }
 
 #[tokio::test]
+async fn a_forgotten_card_is_in_no_line_of_the_journal() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("cards.ndjson");
+    let clock = HandClock::new();
+    let first = start_journaled(path.clone(), clock.clone()).await;
+    let id = first.post(&ann()).await.id();
+    let other = lead(json!({ "email": "b@x.org", "message": "Hi" }));
+    let other_id = first.post(&other).await.id();
+    let written = std::fs::read_to_string(&path).unwrap();
+    assert!(written.contains("ann@example.com"));
+    first.sandbox.forget(&id).unwrap();
+    let state = first.sandbox.state();
+    for left in [std::fs::read_to_string(&path).unwrap(), state.to_string()] {
+        assert!(!left.contains("ann@example.com") && left.contains("b@x.org"));
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    // What comes later is written behind the rest, and the id is not given again.
+    let again = first.post(&ann()).await.id();
+    assert!(again.parse::<u64>().unwrap() > other_id.parse().unwrap());
+    let state = first.sandbox.state();
+    first.stop().await;
+    let second = start_journaled(path, clock).await;
+    assert_eq!(second.sandbox.state(), state);
+}
+
+#[tokio::test]
 async fn a_torn_last_line_is_ignored_and_written_over() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("cards.ndjson");

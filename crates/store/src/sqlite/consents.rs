@@ -1,0 +1,100 @@
+//! What was said about automated messages to a person: one event for each write that has that.
+//!
+//! Guarantee: an event is stored in the transaction that accepts its write, and never changed or removed (the schema refuses it).
+
+use model::{Consent, JobId, Scope, Timestamp, record::Kind, write::WriteStatus};
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::{database, records};
+use crate::{
+    Error, Page,
+    privacy::{ConsentEvent, ConsentQuery},
+};
+
+/// Adds the event of write `seq`.
+pub(super) fn add(
+    connection: &Connection,
+    seq: i64,
+    consent: Consent,
+    (request_id, key_id): (&str, Option<&str>),
+    retry_of: Option<&str>,
+    at: Timestamp,
+) -> Result<(), Error> {
+    let repeats = retry_of.map(|failed| first(connection, failed));
+    connection
+        .prepare_cached("INSERT INTO consents (seq, at, value, is_stated, request_id, key_id, repeats_job_id) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")
+        .and_then(|mut sql| {
+            sql.execute(params![seq, at.as_micros(), consent.value, consent.is_stated, request_id, key_id, repeats.transpose()?])
+        })
+        .map(drop)
+        .map_err(database)
+}
+
+/// The write that first said what `failed` said: itself, unless it is a retry too.
+fn first(connection: &Connection, failed: &str) -> rusqlite::Result<String> {
+    let earlier: Option<Option<String>> = connection
+        .prepare_cached("SELECT c.repeats_job_id FROM writes w JOIN consents c ON c.seq = w.seq WHERE w.job_id = ?1")?
+        .query_row([failed], |row| row.get(0))
+        .optional()?;
+    Ok(earlier.flatten().unwrap_or_else(|| failed.to_owned()))
+}
+
+/// A page of a prospect's events, newest first; `None` when there is no such prospect that the caller may know of.
+pub(super) fn list(
+    connection: &Connection,
+    scope: &Scope,
+    query: &ConsentQuery,
+) -> Result<Option<Page<ConsentEvent>>, Error> {
+    let id = &query.prospect_id;
+    if records::find(connection, scope, Kind::Prospect, id)?.is_none() {
+        return Ok(None);
+    }
+    let total: i64 = connection
+        .prepare_cached("SELECT count(*) FROM writes w CROSS JOIN consents c ON c.seq = w.seq WHERE w.record_id = ?1")
+        .and_then(|mut sql| sql.query_row([id], |row| row.get(0)))
+        .map_err(database)?;
+    let total = total.unsigned_abs();
+    let number = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+    let rows: Vec<Result<ConsentEvent, Error>> = connection
+        .prepare_cached(
+            "SELECT c.seq, c.at, c.value, c.is_stated, c.request_id, c.key_id, w.job_id, c.repeats_job_id, i.id, w.community_id, w.status
+             FROM writes w CROSS JOIN consents c ON c.seq = w.seq JOIN integrations i ON i.n = w.lane
+             WHERE w.record_id = ?1 ORDER BY w.seq DESC LIMIT ?2 OFFSET ?3",
+        )
+        .and_then(|mut sql| {
+            sql.query_map(params![id, number(query.limit), number(query.offset)], |row| Ok(read(row)))?
+                .collect()
+        })
+        .map_err(database)?;
+    let rows = rows.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let has_more = query.offset.saturating_add(rows.len() as u64) < total;
+    Ok(Some(Page {
+        rows,
+        total: Some(total),
+        has_more,
+    }))
+}
+
+fn read(row: &rusqlite::Row<'_>) -> Result<ConsentEvent, Error> {
+    let text = |place: usize| row.get::<_, String>(place).map_err(database);
+    let maybe = |place: usize| row.get::<_, Option<String>>(place).map_err(database);
+    let bad = |what: &str| Error::Corrupt(format!("{what} of a consent event"));
+    let job = |text: String| text.parse::<JobId>().map_err(|_| bad("the job"));
+    Ok(ConsentEvent {
+        seq: row.get(0).map_err(database)?,
+        at: row.get(1).map(Timestamp::from_micros).map_err(database)?,
+        consent: Consent {
+            value: row.get(2).map_err(database)?,
+            is_stated: row.get(3).map_err(database)?,
+        },
+        request_id: text(4)?,
+        key_id: maybe(5)?
+            .map(|id| id.parse().map_err(|_| bad("the key")))
+            .transpose()?,
+        job_id: job(text(6)?)?,
+        repeats_job_id: maybe(7)?.map(job).transpose()?,
+        integration_id: text(8)?.parse().map_err(|_| bad("the integration"))?,
+        community_id: text(9)?.parse().map_err(|_| bad("the community"))?,
+        write_status: WriteStatus::of(&text(10)?).ok_or_else(|| bad("the write's status"))?,
+    })
+}
