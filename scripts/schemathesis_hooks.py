@@ -82,12 +82,23 @@ def ids_known(path):
     return [SEEDED["integration_id"]] if "/integrations/" in path else SEEDED["jobs"]
 
 
+def is_change_of_administration(case):
+    """Whether it changes an integration or a key: what the rest of the run works with is not for that."""
+    is_of_these = "/admin/integrations/{" in case.path or "/admin/keys/{" in case.path
+    return is_of_these and case.method != "GET"
+
+
 def ask_for_what_exists(case, number):
     if "{model}" in case.path:
         model, field = pick([("crm_prospects", "pets"), ("crm_events", "call_status"), ("crm_appointments", "tour_type")], number)
         case.path_parameters.update(model=model, field=field)
         return
     known = ids_known(case.path)
+    if "/keys/" in case.path:
+        known = SEEDED["spare_keys"]
+    elif is_change_of_administration(case):
+        # The last of them is for archiving.
+        known = SEEDED["spare_integrations"][-1:] if case.method == "DELETE" else SEEDED["spare_integrations"][:-1]
     if case.path.endswith("/erase"):
         known = [record["id"] for record in SEEDED["forgettable"]]
     for name in case.path_parameters:
@@ -157,9 +168,27 @@ def map_case(context, case):
     if case.path_parameters and not negative[ParameterLocation.PATH] and number % 4:
         ask_for_what_exists(case, number // 4)
 
-    # What the rest of the run needs is not forgotten, whoever thought of its id.
-    if case.path.endswith("/erase") and case.path_parameters.get("id") in ids_known(case.path):
+    # What the rest of the run needs is not forgotten, nor changed, whoever thought of its id.
+    needed = is_change_of_administration(case) or case.path.endswith("/erase")
+    if needed and case.path_parameters.get("id") in ids_known(case.path) + [SEEDED["own_key"]]:
         ask_for_what_exists(case, number)
+
+    # Whatever is generated, no call leaves this machine: the vendor is the sandbox.
+    if case.path.endswith(("/admin/integrations", "/admin/integrations/{id}")) and isinstance(case.body, dict):
+        case.body = {**case.body, "base_url": SEEDED["sandbox_url"]}
+
+    if "/admin/integrations/{" in case.path and not negative[ParameterLocation.BODY]:
+        # What is registered names communities of the integration in the path.
+        for place, item in enumerate(case.body if isinstance(case.body, list) else [case.body]):
+            if isinstance(item, dict) and isinstance(item.get("community_ids"), list) and number % 8:
+                item["community_ids"] = [SEEDED["spare_communities"].get(case.path_parameters.get("id"), "com_0")]
+            if isinstance(item, dict) and isinstance(item.get("timezone"), str) and number % 8:
+                item["timezone"] = "America/New_York"
+            if isinstance(item, dict) and isinstance(item.get("x_id"), str) and number % 8 and "/bulk" in case.path:
+                item["x_id"] = f"{number % 10_000}-{place}"
+            for name in ("name", "x_id"):
+                if isinstance(item, dict) and isinstance(item.get(name), str) and number % 8:
+                    item[name] = re.sub(r"[^!-~]", "x", item[name])[:50] or "x"
 
     if isinstance(case.body, dict) and number % 8:
         body = dict(case.body)
@@ -199,11 +228,14 @@ def map_case(context, case):
 
 @schemathesis.hook
 def filter_failure(context, failure, case, response):
-    """Let exactly one thing pass: a request that follows the schema may be refused when each of its problems is one that
+    """Let one thing pass beside what stays to be read after it was put away: a request that follows the schema may be refused when each of its problems is one that
     JSON Schema cannot say: an id that does not exist or does not belong (custom), a number that is no phone number, an
     address that is a placeholder, a maximum below the minimum, what a kind of event requires. A 400 for anything that
     the schema could have said (a type, a length, an enum member, an unknown key) is a wrong document, and stays a failure.
     """
+    # What is archived or revoked is told as such, and not as if it had never been.
+    if type(failure).__name__ == "UseAfterFree":
+        return "/admin/integrations" not in case.path and "/admin/keys" not in case.path
     if type(failure).__name__ != "RejectedPositiveData" or response.status_code != 400:
         return True
     try:

@@ -32,6 +32,24 @@ pub fn option<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>,
         .transpose()
 }
 
+/// Reads an optional count.
+///
+/// # Errors
+/// When it is a number with a fraction, negative or huge, or no number.
+pub fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+    option(deserializer)?
+        .map(|count| u32::try_from(count).map_err(|_| D::Error::custom("not a count")))
+        .transpose()
+}
+
+/// Reads a count that has to be there; `null` is none.
+///
+/// # Errors
+/// As [`count`].
+pub fn some_count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    count(deserializer).map(Option::unwrap_or_default)
+}
+
 /// Reads an optional list of integers.
 ///
 /// # Errors

@@ -70,7 +70,7 @@ pub(crate) struct Arguments {
         value_delimiter = ','
     )]
     trusted_proxies: Option<Vec<Network>>,
-    /// Where vendors may be besides where they are known to be, such as https://crm.example.com: what an integration's base_url may begin with. [default: none]
+    /// Where vendors may be besides where they are known to be, such as `https://crm.example.com`: what an integration's base_url may begin with. [default: none]
     #[arg(
         long = "vendor-url",
         env = "PORTICO_VENDOR_URLS",

@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 use crate::{
     directory::{Cadence, Vendor},
     key::System,
+    resources::integer,
 };
 
 /// What Knock lets itself be asked with.
@@ -71,16 +72,19 @@ pub struct IntegrationCreate {
     /// Real prospects, or play. Decides the default of `base_url`.
     pub system: Option<System>,
     /// Synchronised every so many `sync_cadence`; 12 when absent.
+    #[serde(default, deserialize_with = "integer::count")]
     #[schema(minimum = 1, maximum = 1000)]
     pub sync_frequency: Option<u32>,
     /// `HOUR` when absent.
     pub sync_cadence: Option<Cadence>,
     /// Calls to the vendor begun at most in each `max_request_cadence`; without a limit when absent.
+    #[serde(default, deserialize_with = "integer::count")]
     #[schema(minimum = 1, maximum = 1_000_000)]
     pub max_request_frequency: Option<u32>,
     /// `MINUTE` when absent.
     pub max_request_cadence: Option<Cadence>,
     /// Calls to the vendor under way at once; 1 when absent.
+    #[serde(default, deserialize_with = "integer::count")]
     #[schema(minimum = 1, maximum = 100)]
     pub max_job_concurrency: Option<u32>,
     /// Whether it takes writes; `false` when absent. To activate it tries the credentials: 409 when the vendor refuses them.
@@ -111,16 +115,19 @@ pub struct IntegrationUpdate {
     #[schema(min_length = 1, max_length = 100)]
     pub name: Option<String>,
     /// Synchronised every so many `sync_cadence`.
+    #[serde(default, deserialize_with = "integer::count")]
     #[schema(minimum = 1, maximum = 1000)]
     pub sync_frequency: Option<u32>,
     /// What `sync_frequency` counts in.
     pub sync_cadence: Option<Cadence>,
     /// Calls to the vendor begun at most in each `max_request_cadence`; 0 takes the limit away.
+    #[serde(default, deserialize_with = "integer::count")]
     #[schema(minimum = 0, maximum = 1_000_000)]
     pub max_request_frequency: Option<u32>,
     /// What `max_request_frequency` counts in.
     pub max_request_cadence: Option<Cadence>,
     /// Calls to the vendor under way at once.
+    #[serde(default, deserialize_with = "integer::count")]
     #[schema(minimum = 1, maximum = 100)]
     pub max_job_concurrency: Option<u32>,
     /// Whether it takes writes. To activate it tries the credentials: 409 when the vendor refuses them. What was accepted before it was deactivated is still

@@ -3,17 +3,18 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::key::System;
+use crate::{key::System, resources::integer};
 
 /// How many requests a key may send.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RateLimitInput {
     /// Over any minute, on the long run.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "integer::some_count")]
     #[schema(required, minimum = 1, maximum = 60_000_000)]
     pub requests_per_minute: u32,
     /// At once, after a pause; as many as `requests_per_minute` when absent.
+    #[serde(default, deserialize_with = "integer::count")]
     #[schema(minimum = 1, maximum = 60_000_000)]
     pub burst: Option<u32>,
 }
