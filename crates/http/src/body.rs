@@ -10,7 +10,10 @@ use axum::{
     http::header,
 };
 use http_body_util::BodyExt as _;
-use jsonschema::error::{TypeKind, ValidationErrorKind};
+use jsonschema::{
+    ValidationError,
+    error::{TypeKind, ValidationErrorKind},
+};
 use model::{
     Issue,
     directory::Vendor,
@@ -203,7 +206,8 @@ impl Screened {
 /// When the body is not an object at all.
 pub fn screen(schema: &Schema, body: Value, ignore_unknown: bool) -> Result<Screened, Error> {
     let (mut issues, mut unknown, mut broken) = (Vec::new(), Vec::new(), BTreeSet::new());
-    for error in schema.validator.iter_errors(&body) {
+    let found_in_body: Vec<ValidationError<'_>> = schema.validator.iter_errors(&body).collect();
+    for error in found_in_body.iter().flat_map(causes) {
         let found = match error.kind() {
             ValidationErrorKind::AdditionalProperties { unexpected }
                 if error.instance_path().as_str().is_empty() =>
@@ -281,6 +285,26 @@ pub fn screen_generic(
         }));
     }
     Ok(screened)
+}
+
+/// What is wrong in the end. Of a value that may be `null` or something else, what it lacks to be the something else.
+fn causes<'a>(error: &'a ValidationError<'_>) -> Vec<&'a ValidationError<'a>> {
+    let (ValidationErrorKind::OneOfNotValid { context } | ValidationErrorKind::AnyOf { context }) =
+        error.kind()
+    else {
+        return vec![error];
+    };
+    let is_of_its_type = |branch: &&Vec<ValidationError<'_>>| {
+        branch.iter().all(|one| {
+            !matches!(one.kind(), ValidationErrorKind::Type { .. })
+                || one.instance_path() != error.instance_path()
+        })
+    };
+    let nearest = context.iter().find(is_of_its_type).or(context.first());
+    match nearest {
+        Some(branch) if !branch.is_empty() => branch.iter().flat_map(causes).collect(),
+        _ => vec![error],
+    }
 }
 
 fn unrecognized(keys: &[String]) -> Issue {

@@ -202,7 +202,7 @@ async fn seed(store: &dyn Store, data_dir: &Path, sandbox_url: &str) -> anyhow::
         .branches
         .into_iter()
         .map(|branch| branch.integration)
-        .find(|one| one.name == NAME && one.calls());
+        .find(is_sandbox);
     let registration = match sandbox {
         Some(integration) if integration.settings.base_url == sandbox_url => None,
         Some(mut integration) => {
@@ -251,6 +251,11 @@ async fn seed(store: &dyn Store, data_dir: &Path, sandbox_url: &str) -> anyhow::
     store.key_create(&server::operator(), key).await?;
     keep(&path, &token)?;
     Ok(token)
+}
+
+/// Whether an integration is the one that is made here: it may be paused, or have been changed.
+fn is_sandbox(one: &Integration) -> bool {
+    one.name == NAME && one.archived_at.is_none()
 }
 
 /// Asks the sandbox what it was seeded with.
@@ -371,7 +376,7 @@ fn describe(
     let branch = contents
         .branches
         .iter()
-        .find(|branch| branch.integration.name == NAME && branch.integration.calls())
+        .find(|branch| is_sandbox(&branch.integration))
         .context("no integration was made")?;
     Ok(json!({
         "base_url": base_url,

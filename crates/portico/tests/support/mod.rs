@@ -316,6 +316,13 @@ impl Caller {
         }
     }
 
+    pub(crate) fn at(address: &str, token: &str) -> Self {
+        Self {
+            address: address.to_owned(),
+            token: token.to_owned(),
+        }
+    }
+
     pub(crate) fn call(
         &self,
         method: &str,
@@ -475,6 +482,11 @@ pub(crate) fn in_parallel<T: Sync, R: Send>(
 
 /// The bodies to send, ids added: those of the NDJSON file in `PORTICO_LEADS`, else as many made ones.
 pub(crate) fn leads(server: &Process, count: usize) -> Vec<Value> {
+    leads_of(&server.ready, count)
+}
+
+/// The same for a server that said `ready`.
+pub(crate) fn leads_of(ready: &Value, count: usize) -> Vec<Value> {
     let bodies: Vec<Value> = match std::env::var("PORTICO_LEADS") {
         Ok(path) => std::fs::read_to_string(path)
             .expect("PORTICO_LEADS")
@@ -483,10 +495,8 @@ pub(crate) fn leads(server: &Process, count: usize) -> Vec<Value> {
             .collect(),
         Err(_) => (0..count).map(made_lead).collect(),
     };
-    let communities = server.ready["communities"].as_array().expect("communities");
-    let attributions = server.ready["attributions"]
-        .as_array()
-        .expect("attributions");
+    let communities = ready["communities"].as_array().expect("communities");
+    let attributions = ready["attributions"].as_array().expect("attributions");
     bodies
         .into_iter()
         .enumerate()
@@ -501,7 +511,7 @@ pub(crate) fn leads(server: &Process, count: usize) -> Vec<Value> {
                         .contains(community)
                 })
                 .collect();
-            body["integration_id"] = server.ready["integration_id"].clone();
+            body["integration_id"] = ready["integration_id"].clone();
             body["community_id"] = community.clone();
             body["attribution_id"] = fitting[place % fitting.len()]["id"].clone();
             body

@@ -3,6 +3,7 @@
 //! A back end implements [`Backend`] and expands [`conformance_tests!`](crate::conformance_tests): one test a case, each on data of its own.
 //! Guarantee: nothing here reads a clock or a random source; a case does the same every time.
 
+pub mod administration;
 pub mod confirmation;
 pub mod consent;
 pub mod delivery;
@@ -139,6 +140,12 @@ macro_rules! conformance_tests {
             directory::a_change_wakes_who_follows_the_directory
             directory::what_is_registered_is_read_by_those_who_may
             directory::a_wrong_master_key_is_refused
+            administration::a_change_leaves_what_it_does_not_name
+            administration::what_changed_is_read_without_the_rest
+            administration::an_archive_waits_for_open_writes_and_takes_the_credential
+            administration::members_are_known_by_the_vendors_id_of_them
+            administration::a_rotated_key_has_both_tokens_for_a_while
+            administration::every_change_is_in_the_audit_log_without_secrets
             sealing::secrets_move_under_another_key_and_nothing_else_changes
             sealing::a_move_that_was_broken_off_needs_both_keys_and_goes_on
             sealing::a_store_in_use_follows_a_change_of_key
