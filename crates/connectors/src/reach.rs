@@ -42,6 +42,15 @@ fn parts(text: &str) -> Result<(String, String, u16, String), String> {
     let (Some(scheme), Some(host)) = (uri.scheme_str(), uri.host()) else {
         return wrong("The address lacks https:// or a host");
     };
+    let named_port = uri
+        .authority()
+        .and_then(|all| all.as_str().strip_prefix(host)?.strip_prefix(':'));
+    let is_port = |text: &str| {
+        text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u16>().is_ok_and(|n| n > 0)
+    };
+    if uri.authority().is_some_and(|all| all.as_str() != host) && !named_port.is_some_and(is_port) {
+        return wrong("The address has a port that there is not");
+    }
     let scheme = scheme.to_ascii_lowercase();
     if !["http", "https"].contains(&scheme.as_str()) {
         return wrong("The address begins neither with https:// nor with http://");
@@ -151,6 +160,12 @@ mod tests {
             "http://127.0.0.2:8089",
             "http://localhost:8089",
             "http://169.254.169.254",
+            "http://127.0.0.1:181011",
+            "http://127.0.0.1:99999",
+            "http://127.0.0.1:0",
+            "http://127.0.0.1:+80",
+            "http://127.0.0.1:",
+            "http://127.0.0.1:80.evil.example",
             "file:///etc/passwd",
             "crm.example.com",
             "//crm.example.com",

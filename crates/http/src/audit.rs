@@ -1,7 +1,7 @@
 //! The audit log: who changed what.
 
 use axum::{extract::State, http::Uri, response::Response};
-use model::{audit::Entry, key::hex};
+use model::{Scope, audit::Entry, key::hex};
 use serde::Serialize;
 use serde_json::Value;
 use store::history::AuditQuery;
@@ -20,8 +20,11 @@ use crate::{
 /// A change that was made.
 #[derive(Serialize, ToSchema)]
 pub struct AuditEntry {
-    /// Its place in the log: 1, 2, ... without gaps.
+    /// Its id.
     pub id: String,
+    /// Its place in the log: 1, 2, ... without gaps; `null` for a key that is limited to some integrations.
+    #[schema(minimum = 1)]
+    pub place: Option<u64>,
     /// When.
     #[schema(format = DateTime)]
     pub created_at: String,
@@ -49,9 +52,10 @@ pub struct AuditEntry {
 }
 
 impl AuditEntry {
-    fn of((entry, hash): &(Entry, Vec<u8>)) -> Self {
+    fn of((entry, hash): &(Entry, Vec<u8>), scope: &Scope) -> Self {
         Self {
-            id: entry.seq.to_string(),
+            id: format!("aud_{}", &hex(hash)[..26]),
+            place: scope.integrations().is_none().then_some(entry.seq),
             created_at: entry.at.to_string(),
             key_id: entry.key_id.map(|id| id.to_string()),
             address: entry.address.map(|address| address.to_string()),
@@ -93,7 +97,11 @@ pub async fn audit_list(
     };
     given.finish()?;
     let page = app.store.audit_list(&caller.scope, &query).await?;
-    let results = page.rows.iter().map(AuditEntry::of).collect();
+    let results = page
+        .rows
+        .iter()
+        .map(|row| AuditEntry::of(row, &caller.scope))
+        .collect();
     Ok(page_answer(
         (offset, limit),
         "desc",

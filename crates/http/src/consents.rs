@@ -19,6 +19,11 @@ use crate::{
     parameters::Parameters,
 };
 
+/// What comes behind the kind in an id. A write has one event, so that its own id tells the event's.
+fn digits_of(id: &str) -> &str {
+    id.split_once('_').map_or(id, |(_, digits)| digits)
+}
+
 /// What a write said about automated messages to its prospect. Never changed, never removed: it holds ids only.
 #[derive(Serialize, ToSchema)]
 pub struct ConsentEvent {
@@ -84,7 +89,7 @@ pub async fn prospect_consents_list(
         .await?
         .ok_or_else(|| Error::not_found("prospect"))?;
     let results = page.rows.into_iter().map(|event| ConsentEvent {
-        id: format!("con_{}", event.seq),
+        id: format!("con_{}", digits_of(&event.job_id.to_string())),
         created_at: event.at.to_string(),
         subscribe: event.consent.value,
         is_stated: event.consent.is_stated,

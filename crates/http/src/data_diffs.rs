@@ -3,9 +3,10 @@
 //! Source: the public contract, section 5.
 
 use axum::{extract::State, http::Uri, response::Response};
-use model::record::Kind;
+use model::{Timestamp, key::hex, record::Kind};
 use serde::Serialize;
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 use store::history::DiffQuery;
 use utoipa::ToSchema;
 
@@ -54,6 +55,12 @@ pub struct Diff {
     pub previous: Value,
 }
 
+/// An id that counts nothing: a record changes once at a time.
+fn id_of(record_id: &str, at: Timestamp) -> String {
+    let digest = Sha256::digest(format!("{record_id} {}", at.as_micros()));
+    format!("dif_{}", hex(&digest[..13]))
+}
+
 /// List data diffs
 ///
 /// What changed in each record, newest first; kept for 30 days.
@@ -85,7 +92,7 @@ pub async fn data_diffs_list(
     given.finish()?;
     let page = app.store.diffs_list(&caller.scope, &query).await?;
     let results = page.rows.into_iter().map(|mut diff| DataDiff {
-        id: format!("dif_{}", diff.seq),
+        id: id_of(&diff.record_id, diff.at),
         created_at: diff.at.to_string(),
         integration_id: diff.integration_id,
         integration_vendor: diff.integration_vendor,

@@ -107,14 +107,14 @@ impl Error {
 
     /// 429: the key has sent more than it may.
     pub fn rate_limited(limit: model::key::RateLimit, wait: Duration) -> Self {
-        let per_minute = limit.requests_per_minute;
+        let (per_minute, burst) = (limit.requests_per_minute, limit.burst);
         Self {
             retry_after_s: Some(seconds(wait)),
             ..Self::new(
                 StatusCode::TOO_MANY_REQUESTS,
                 "rate_limited",
                 format!(
-                    "This API key may send {per_minute} requests a minute, and has sent them. Nothing was stored; send the same request again after Retry-After"
+                    "This API key may send {per_minute} requests a minute, {burst} at once, and has used them up. Nothing was stored; send the same request again after Retry-After"
                 ),
             )
         }
@@ -290,6 +290,9 @@ impl From<store::Error> for Error {
                 match why {
                     store::Error::Database(_) => Self::unavailable(
                         "The database is in trouble. Nothing was stored; send the same request again",
+                    ),
+                    store::Error::MasterKey(_) => Self::unavailable(
+                        "Secrets cannot be sealed just now. Nothing was stored; send the same request again, and if it goes on, your operator can see why with `portico doctor`",
                     ),
                     _ => Self::internal(),
                 }

@@ -255,7 +255,8 @@ pub async fn integration_update(
     let allow = |given: &str| app.registry.reach().allow(given);
     let checked = check_update(input, &stored, &broken, &allow);
     let mut asked = screened.settle(checked)?;
-    if asked.update.active == Some(true) && !stored.active && stored.archived_at.is_none() {
+    let is_tried = !stored.active || asked.credential.is_some();
+    if asked.update.active == Some(true) && is_tried && stored.archived_at.is_none() {
         let mut tried = (*stored).clone();
         asked.apply(&mut tried);
         let found = probe(&app, &tried).await?;
@@ -300,7 +301,7 @@ pub async fn integration_archive(
 
 /// Pause an integration
 ///
-/// Writes are taken as before, and wait. Nothing is lost, and nothing grows too old meanwhile.
+/// Writes are taken as before, and wait. Nothing is lost: once it goes on, each is tried, however long it waited.
 #[utoipa::path(
     post,
     path = "/v1/admin/integrations/{id}/pause",

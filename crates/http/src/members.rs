@@ -181,15 +181,16 @@ impl Asked<'_> {
         let (mut members, mut issues) = (Vec::with_capacity(items.len()), Vec::new());
         let mut places: HashMap<String, usize> = HashMap::new();
         for (index, item) in items.into_iter().enumerate() {
+            let x_id = item["x_id"].as_str().unwrap_or_default().trim().to_owned();
+            if !x_id.is_empty()
+                && let Some(first) = places.insert(x_id, index)
+            {
+                let path = vec![Step::Index(index), Step::from("x_id")];
+                let why = format!("The item with index {first} has this x_id too");
+                issues.push(Issue::new("custom", path, why, Value::Null));
+            }
             match self.item(&integration, item, ignore_unknown) {
-                Ok(member) => {
-                    if let Some(first) = places.insert(member.x_id.clone(), index) {
-                        let path = vec![Step::Index(index), Step::from("x_id")];
-                        let why = format!("The item with index {first} has this x_id too");
-                        issues.push(Issue::new("custom", path, why, Value::Null));
-                    }
-                    members.push(member);
-                }
+                Ok(member) => members.push(member),
                 Err(why) => issues.extend(why.at(index)?),
             }
         }

@@ -94,11 +94,11 @@ impl Default for Chain {
 }
 
 impl Chain {
-    /// Follows it to the next entry as it is kept.
+    /// Follows it to the next entry as it is kept, and gives that.
     ///
     /// # Errors
     /// In words, when that is not the entry which was written there.
-    pub fn follow(&mut self, seq: u64, entry: &str, hash: &[u8]) -> Result<(), String> {
+    pub fn follow(&mut self, seq: u64, entry: &str, hash: &[u8]) -> Result<Entry, String> {
         let expected = self.count + 1;
         if seq != expected {
             return Err(format!("entry {expected} is missing: entry {seq} follows"));
@@ -111,12 +111,12 @@ impl Chain {
                 hex(&found)
             ));
         }
-        let told: Option<Entry> = serde_json::from_str(entry).ok();
-        if told.is_none_or(|told| told.seq != seq) {
-            return Err(format!("entry {seq} is not readable as that entry"));
-        }
+        let told: Entry = serde_json::from_str(entry)
+            .ok()
+            .filter(|told: &Entry| told.seq == seq)
+            .ok_or_else(|| format!("entry {seq} is not readable as that entry"))?;
         (self.count, self.head) = (seq, found);
-        Ok(())
+        Ok(told)
     }
 }
 

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use crate::{
+    clock::Timestamp,
     id::{IntegrationId, KeyId},
     key::{Key, RateLimit},
     permission::Permission,
@@ -19,6 +20,7 @@ pub struct Scope {
     permissions: Arc<[Permission]>,
     integrations: Option<Arc<[IntegrationId]>>,
     rate_limit: Option<RateLimit>,
+    expires_at: Option<Timestamp>,
 }
 
 impl Scope {
@@ -28,6 +30,7 @@ impl Scope {
             permissions: key.permissions.clone().into(),
             integrations: key.integrations.clone().map(Into::into),
             rate_limit: key.rate_limit,
+            expires_at: key.expires_at,
         }
     }
 
@@ -38,6 +41,7 @@ impl Scope {
             permissions: Permission::ALL.into(),
             integrations: None,
             rate_limit: None,
+            expires_at: None,
         }
     }
 
@@ -54,6 +58,11 @@ impl Scope {
     /// How many requests the caller may send, if its key says so.
     pub const fn rate_limit(&self) -> Option<RateLimit> {
         self.rate_limit
+    }
+
+    /// From when on the caller's key is not taken any more, if it expires.
+    pub const fn expires_at(&self) -> Option<Timestamp> {
+        self.expires_at
     }
 
     /// The integrations the caller is limited to; `None` when it sees all.

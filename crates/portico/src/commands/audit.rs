@@ -57,10 +57,11 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         let at_once = if is_met { ENTRIES_AT_ONCE } else { 1 };
         let (next, broken) = store.audit_follow(chain, at_once).await?;
         is_met = is_met || wanted.as_ref().is_some_and(|head| *head == hex(&next.head));
-        if broken.is_some() || next == chain {
+        let is_over = broken.is_some() || next == chain;
+        chain = next;
+        if is_over {
             break broken;
         }
-        chain = next;
     };
     store.close().await;
     let count = chain.count;

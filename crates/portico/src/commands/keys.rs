@@ -55,7 +55,7 @@ enum Command {
         /// Limits it to an integration; may be given several times.
         #[arg(long = "integration", value_name = "ID")]
         integrations: Vec<String>,
-        /// A key for sandbox integrations: its token begins ptk_test_.
+        /// Its token begins ptk_test_ instead of ptk_live_: for people and for secret scanners; it limits nothing.
         #[arg(long)]
         sandbox: bool,
         /// From when on it is not taken any more, such as 2027-03-01T00:00:00Z. [default: never]

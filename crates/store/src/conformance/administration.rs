@@ -168,7 +168,8 @@ pub async fn members_are_known_by_the_vendors_id_of_them<B: Backend>(backend: B)
         kind: Kind::Community,
         id: CommunityId::new(START, &*world.entropy).to_string(),
         x_id: x_id.to_owned(),
-        body: json!({ "integration_id": world.here, "x_id": x_id, "name": name, "timezone": "UTC", "active": true }),
+        body: json!({ "integration_id": world.here, "x_id": x_id, "name": name, "timezone": "UTC", "active": (name == "Two").then_some(false) }),
+        is_active_when_new: true,
     };
     let by = operator();
     let register = |id, members| {
@@ -195,6 +196,11 @@ pub async fn members_are_known_by_the_vendors_id_of_them<B: Backend>(backend: B)
         .collect();
     names.sort_unstable();
     assert_eq!(names, ["One", "Second", "Three"]);
+    let mut active = directory.communities(world.here).filter(|one| one.active);
+    assert!(
+        active.all(|one| one.name != "Second"),
+        "not said: as it was"
+    );
     // The same at the vendor, and another integration's: that is another community.
     let there = register(world.there, vec![member("1", "Theirs")])
         .await?

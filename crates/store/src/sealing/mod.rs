@@ -138,9 +138,10 @@ impl Sealer {
             .clone()
     }
 
-    /// Whether the keys at hand are others than those of `seen`, which lacked one; the source is read again to find out, unless that was done
-    /// a moment ago. What cannot be read changes nothing. May block.
+    /// Whether the keys at hand are others than those of `seen`, which lacked one; the source is read again to find out, but not within
+    /// a moment of the last time: then this waits. What cannot be read changes nothing. May block.
     pub fn read_again(&self, seen: &Ring) -> bool {
+        let asked_at = Instant::now();
         let mut read_at = self
             .read_again
             .lock()
@@ -149,8 +150,13 @@ impl Sealer {
         if !Arc::ptr_eq(&known.0, &seen.0) {
             return true;
         }
-        if read_at.is_some_and(|at| at.elapsed() < self.read_again_after) {
+        // Somebody read it after this was asked: what it yields now is known.
+        if read_at.is_some_and(|at| at > asked_at) {
             return false;
+        }
+        // A key may be changed twice within a moment: who meets the second is let wait, not refused.
+        if let Some(rest) = read_at.and_then(|at| self.read_again_after.checked_sub(at.elapsed())) {
+            std::thread::sleep(rest);
         }
         let read = Ring::read(&*self.source);
         *read_at = Some(Instant::now());
@@ -421,14 +427,15 @@ mod tests {
         let source = Arc::new(Changing::default());
         source.put(Some("a".repeat(64)));
         let mut one = Sealer::from_source(source.clone(), Arc::new(Counted::default())).unwrap();
-        one.read_again_after = Duration::MAX;
+        one.read_again_after = Duration::from_millis(50);
+        let begun = Instant::now();
         for _ in 0..3 {
             assert!(!one.has(id("b")));
         }
-        assert_eq!(
-            source.reads.load(Ordering::Relaxed),
-            2,
-            "made, and once again"
-        );
+        assert!(begun.elapsed() >= 2 * one.read_again_after, "it waited");
+        assert_eq!(source.reads.load(Ordering::Relaxed), 4);
+        // Who meets another key within a moment of the last time is let wait for it.
+        source.put(Some(format!("{} {}", "b".repeat(64), "a".repeat(64))));
+        assert!(one.has(id("b")));
     }
 }

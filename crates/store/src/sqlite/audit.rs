@@ -121,24 +121,45 @@ pub(super) fn list(
     })
 }
 
+/// An entry with the columns that it is listed by.
+type Row = (i64, String, Vec<u8>, i64, Option<String>);
+
+/// Whether an entry is listed as what it is: its hash does not cover the columns that lists go by.
+fn as_listed(entry: &Entry, at: i64, integration_id: Option<&str>) -> Result<(), String> {
+    let told = entry.integration_id.map(|id| id.to_string());
+    if entry.at.as_micros() != at || told.as_deref() != integration_id {
+        return Err(format!(
+            "entry {} is listed under another time or integration than its own",
+            entry.seq
+        ));
+    }
+    Ok(())
+}
+
 /// Follows the chain for up to `limit` entries. The second value is why it breaks there, in words.
 pub(super) fn follow(
     connection: &Connection,
     mut chain: Chain,
     limit: u32,
 ) -> Result<(Chain, Option<String>), Error> {
-    let rows: Vec<(i64, String, Vec<u8>)> = connection
-        .prepare_cached("SELECT seq, entry, hash FROM audit WHERE seq > ?1 ORDER BY seq LIMIT ?2")
+    let rows: Vec<Row> = connection
+        .prepare_cached(
+            "SELECT a.seq, a.entry, a.hash, a.at, i.id FROM audit a LEFT JOIN integrations i ON i.n = a.lane WHERE a.seq > ?1 ORDER BY a.seq LIMIT ?2",
+        )
         .and_then(|mut sql| {
             sql.query_map(params![seq_of(chain.count), limit], |row| {
-                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
             })?
             .collect()
         })
         .map_err(database)?;
-    for (seq, entry, hash) in rows {
-        if let Err(why) = chain.follow(seq.unsigned_abs(), &entry, &hash) {
-            return Ok((chain, Some(why)));
+    for (seq, entry, hash, at, integration_id) in rows {
+        let before = chain;
+        let followed = chain.follow(seq.unsigned_abs(), &entry, &hash);
+        if let Err(why) =
+            followed.and_then(|entry| as_listed(&entry, at, integration_id.as_deref()))
+        {
+            return Ok((before, Some(why)));
         }
     }
     Ok((chain, None))

@@ -409,6 +409,12 @@ pub(super) fn members(
         let mut body = member.body.clone();
         let own_id = known.as_ref().map_or(&member.id, |known| &known.id);
         body["id"] = json!(own_id);
+        if body["active"].is_null() {
+            let stands = known
+                .as_ref()
+                .and_then(|known| known.body["active"].as_bool());
+            body["active"] = json!(stands.unwrap_or(member.is_active_when_new));
+        }
         let new = records::New {
             id: own_id,
             kind: member.kind,

@@ -16,6 +16,9 @@ use super::{
 };
 use crate::{Error, signals::Effects};
 
+/// Tokens that one key has at most: more than one change-over at a time is a mistake.
+const TOKENS_MAX: usize = 10;
+
 fn shown(key: &Key) -> Result<Value, Error> {
     serde_json::to_value(KeyRecord::from(key)).map_err(corrupt("a key"))
 }
@@ -148,6 +151,11 @@ pub(super) fn rotate(
     }
     let mut after = before.clone();
     after.rotate(token.clone(), old_until, now);
+    if after.tokens.len() > TOKENS_MAX {
+        return Err(Error::Conflict(format!(
+            "this key has {TOKENS_MAX} tokens that are still taken; wait until some are over, or revoke it"
+        )));
+    }
     write(connection, effects, &after)?;
     record(connection, by, "key_rotate", Some(&before), &after, now)?;
     Ok(Some(after))

@@ -109,7 +109,7 @@ pub struct IntegrationCreate {
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({ "active": true }))]
 pub struct IntegrationUpdate {
-    /// Other credentials. They are in force for the next call.
+    /// Other credentials. They are in force for the next call. With `active` beside them they are tried first.
     pub credentials: Option<KnockCredentials>,
     /// What to call it.
     #[schema(min_length = 1, max_length = 100)]

@@ -41,7 +41,7 @@ pub struct CommunityRegister {
     /// The ISO 3166 region of phone numbers written without a country code; `US` when absent.
     #[schema(pattern = "^[A-Z]{2}$")]
     pub phone_region: Option<String>,
-    /// Whether it takes writes; what the integration says of new ones when absent.
+    /// Whether it takes writes; when absent, as it was, or what the integration says of new ones.
     pub active: Option<bool>,
     /// The first address line.
     #[schema(max_length = 200)]
@@ -73,7 +73,7 @@ pub struct AttributionRegister {
     #[serde(default)]
     #[schema(required, min_items = 1, max_items = 1_000)]
     pub community_ids: Vec<String>,
-    /// Whether it may be used; `true` when absent.
+    /// Whether it may be used; when absent, as it was, or `true`.
     pub active: Option<bool>,
 }
 
@@ -97,7 +97,7 @@ pub struct AgentRegister {
     #[serde(default)]
     #[schema(required, min_items = 1, max_items = 1_000)]
     pub community_ids: Vec<String>,
-    /// Whether the agent may be named in a write; `true` when absent.
+    /// Whether the agent may be named in a write; when absent, as it was, or `true`.
     pub is_active: Option<bool>,
 }
 
@@ -110,8 +110,10 @@ pub struct Member {
     pub id: String,
     /// The vendor's id of it.
     pub x_id: String,
-    /// The record, but for its id.
+    /// The record, but for its id. Where it does not say whether it is active, one that is known stays as it is.
     pub body: Value,
+    /// Whether it is active, should it be new and not say.
+    pub is_active_when_new: bool,
 }
 
 fn text(field: &str, value: &str, issues: &mut Vec<Issue>) -> String {
@@ -137,6 +139,7 @@ fn done(
     id: String,
     x_id: String,
     body: Value,
+    is_active_when_new: bool,
     issues: Vec<Issue>,
 ) -> Result<Member, Vec<Issue>> {
     if issues.is_empty() {
@@ -145,6 +148,7 @@ fn done(
             id,
             x_id,
             body,
+            is_active_when_new,
         })
     } else {
         Err(issues)
@@ -188,10 +192,18 @@ pub fn community_check(
     };
     let body = json!({
         "integration_id": integration.id, "x_id": input.x_id, "name": name, "timezone": input.timezone, "phone_region": input.phone_region,
-        "active": input.active.unwrap_or(integration.settings.new_properties_are_enabled),
+        "active": input.active,
         "address_1": input.address_1, "city": input.city, "state": input.state, "zip": input.zip,
     });
-    done(Kind::Community, id, input.x_id.clone(), body, issues)
+    let is_active = integration.settings.new_properties_are_enabled;
+    done(
+        Kind::Community,
+        id,
+        input.x_id.clone(),
+        body,
+        is_active,
+        issues,
+    )
 }
 
 /// The communities that are named, which have to be of `integration`.
@@ -257,9 +269,9 @@ pub fn attribution_check(
         &mut issues,
     );
     let body = json!({
-        "integration_id": integration.id, "x_id": x_id, "name": name, "community_ids": community_ids, "active": input.active.unwrap_or(true),
+        "integration_id": integration.id, "x_id": x_id, "name": name, "community_ids": community_ids, "active": input.active,
     });
-    done(Kind::Attribution, id, x_id, body, issues)
+    done(Kind::Attribution, id, x_id, body, true, issues)
 }
 
 /// Checks an agent to be registered with `integration`.
@@ -295,7 +307,7 @@ pub fn agent_check(
     );
     let body = json!({
         "integration_id": integration.id, "x_id": x_id, "name": name, "email": input.email, "community_ids": community_ids,
-        "active": input.is_active.unwrap_or(true),
+        "active": input.is_active,
     });
-    done(Kind::Agent, id, x_id, body, issues)
+    done(Kind::Agent, id, x_id, body, true, issues)
 }

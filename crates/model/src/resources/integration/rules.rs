@@ -164,6 +164,7 @@ type Allow<'a> = &'a dyn Fn(&str) -> Result<String, String>;
 fn header_issues(
     key_header_name: Option<&str>,
     extra: &[ExtraHeader],
+    credential: &str,
     broken: &dyn Fn(&str) -> bool,
 ) -> Vec<Issue> {
     let mut issues = Vec::new();
@@ -192,6 +193,8 @@ fn header_issues(
             .any(|before| before.header.eq_ignore_ascii_case(&one.header));
         let why = if is_reserved(&one.header) {
             "This header is the client's own, or would carry a secret. Secrets go into credentials"
+        } else if !credential.is_empty() && one.value.contains(credential) {
+            "This value has the key in it, which would be shown. The key goes into credentials alone"
         } else if is_key {
             "This is the header that carries the key"
         } else if is_twice {
@@ -222,6 +225,7 @@ pub fn check_create(
     let mut issues = header_issues(
         Some(input.key_header_name.as_deref().unwrap_or("x-api-key")),
         input.extra_headers.as_deref().unwrap_or_default(),
+        &input.credentials.api_key,
         broken,
     );
     let name = checked_name(Some(&input.name), broken, &mut issues).unwrap_or_default();
@@ -305,7 +309,11 @@ pub fn check_update(
         .key_header_name
         .as_deref()
         .unwrap_or(&stored.key_header_name);
-    let mut issues = header_issues(Some(key_header_name), extra, broken);
+    let credential = input.credentials.as_ref().map_or_else(
+        || integration.credential.expose(),
+        |given| given.api_key.as_str(),
+    );
+    let mut issues = header_issues(Some(key_header_name), extra, credential, broken);
     input.name = checked_name(input.name.as_deref(), broken, &mut issues);
     if let Some(given) = &input.base_url {
         input.base_url = checked_url(given, broken, allow, &mut issues);

@@ -1,6 +1,6 @@
 //! What a key must keep that its schema cannot say.
 //!
-//! Guarantee: nobody makes a key that may do or see more than they may themselves.
+//! Guarantee: nobody makes a key that may do or see more than they may themselves, more often, or for longer.
 
 use serde_json::Value;
 
@@ -109,9 +109,13 @@ pub fn check_create(
         }
         integrations = Some(limited);
     }
-    let mut expires_at = None;
+    let mut expires_at = scope.expires_at();
     if let Some(text) = input.expires_at.as_ref().filter(|_| !broken("expires_at")) {
         match Timestamp::parse(text) {
+            Ok(at) if scope.expires_at().is_some_and(|own| at > own) => issues.push(Issue::custom(
+                "expires_at",
+                "Your own key expires before that, so it cannot give more time",
+            )),
             Ok(at) if at > now => expires_at = Some(at),
             Ok(_) => issues.push(Issue::custom("expires_at", "This time is over")),
             Err(_) => issues.push(Issue::custom(
@@ -120,6 +124,21 @@ pub fn check_create(
             )),
         }
     }
+    let given = input.rate_limit.map(|limit| RateLimit {
+        requests_per_minute: limit.requests_per_minute,
+        burst: limit.burst.unwrap_or(limit.requests_per_minute),
+    });
+    let is_more = |own: RateLimit| {
+        given.is_some_and(|given| {
+            given.requests_per_minute > own.requests_per_minute || given.burst > own.burst
+        })
+    };
+    if !broken("rate_limit") && scope.rate_limit().is_some_and(is_more) {
+        issues.push(Issue::custom(
+            "rate_limit",
+            "Your own key may send fewer requests than that, so it cannot give more",
+        ));
+    }
     if issues.is_empty() {
         Ok(Checked {
             name,
@@ -127,10 +146,8 @@ pub fn check_create(
             permissions,
             integrations,
             expires_at,
-            rate_limit: input.rate_limit.map(|limit| RateLimit {
-                requests_per_minute: limit.requests_per_minute,
-                burst: limit.burst.unwrap_or(limit.requests_per_minute),
-            }),
+            // What the development key may is for itself.
+            rate_limit: given.or(scope.rate_limit().filter(|own| *own != RateLimit::NONE)),
         })
     } else {
         Err(issues)

@@ -12,6 +12,8 @@ CREATE TABLE consents (
     repeats_job_id TEXT                 -- the write that first said it, when this one is a retry
 );
 CREATE TRIGGER consents_stay BEFORE UPDATE ON consents BEGIN SELECT RAISE(ABORT, 'consents are only added to'); END;
+-- REPLACE deletes without asking the trigger of deletions.
+CREATE TRIGGER consents_are_not_replaced BEFORE INSERT ON consents WHEN EXISTS (SELECT 1 FROM consents WHERE seq = NEW.seq) BEGIN SELECT RAISE(ABORT, 'consents are only added to'); END;
 CREATE TRIGGER consents_remain BEFORE DELETE ON consents BEGIN SELECT RAISE(ABORT, 'consents are only added to'); END;
 
 -- What an erasure removed. The record's own row stays, without the person.
