@@ -502,7 +502,7 @@ pub(super) fn assemble((body, record): (String, Record)) -> Result<Record, Error
 }
 
 /// The integrations the caller is limited to, as a JSON array; `None` when it sees all.
-fn limited_to(scope: &Scope) -> Option<String> {
+pub(super) fn limited_to(scope: &Scope) -> Option<String> {
     scope
         .integrations()
         .map(|ids| Value::from_iter(ids.iter().map(ToString::to_string)).to_string())
