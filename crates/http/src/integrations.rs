@@ -116,6 +116,19 @@ async fn change(
     Ok(changed)
 }
 
+/// Stores a change of the integration that a path names, and answers with it.
+async fn put(
+    app: &App,
+    caller: &Caller<IntegrationsAdmin>,
+    id: &str,
+    action: &'static str,
+    asked: Change,
+) -> Result<Response, Error> {
+    let id = find(app, &caller.scope, id)?.id;
+    let changed = change(app, &caller.actor(), id, action, asked).await?;
+    Ok(shown(&changed))
+}
+
 /// List integrations
 ///
 /// The oldest first.
@@ -290,13 +303,11 @@ pub async fn integration_archive(
     caller: Caller<IntegrationsAdmin>,
     Path(id): Path<String>,
 ) -> Result<Response, Error> {
-    let id = find(&app, &caller.scope, &id)?.id;
     let asked = Change {
         archived_at: Some(app.clock.now()),
         ..Change::default()
     };
-    let changed = change(&app, &caller.actor(), id, "integration_archive", asked).await?;
-    Ok(shown(&changed))
+    put(&app, &caller, &id, "integration_archive", asked).await
 }
 
 /// Pause an integration
@@ -316,13 +327,11 @@ pub async fn integration_pause(
     caller: Caller<IntegrationsAdmin>,
     Path(id): Path<String>,
 ) -> Result<Response, Error> {
-    let id = find(&app, &caller.scope, &id)?.id;
     let asked = Change {
         paused_at: Some(Some(app.clock.now())),
         ..Change::default()
     };
-    let changed = change(&app, &caller.actor(), id, "integration_pause", asked).await?;
-    Ok(shown(&changed))
+    put(&app, &caller, &id, "integration_pause", asked).await
 }
 
 /// Resume an integration
@@ -342,13 +351,11 @@ pub async fn integration_resume(
     caller: Caller<IntegrationsAdmin>,
     Path(id): Path<String>,
 ) -> Result<Response, Error> {
-    let id = find(&app, &caller.scope, &id)?.id;
     let asked = Change {
         paused_at: Some(None),
         ..Change::default()
     };
-    let changed = change(&app, &caller.actor(), id, "integration_resume", asked).await?;
-    Ok(shown(&changed))
+    put(&app, &caller, &id, "integration_resume", asked).await
 }
 
 /// Get what an integration's credentials allow

@@ -109,23 +109,20 @@ impl Asked<'_> {
         integration: &Integration,
         screened: &Screened,
     ) -> Result<Result<Member, Vec<Issue>>, Error> {
-        fn read<T: DeserializeOwned>(screened: &Screened) -> Result<T, Error> {
-            screened.read()
-        }
         let broken = |field: &str| screened.is_broken(field);
         let (now, entropy) = (self.app.clock.now(), &*self.app.entropy);
         let directory = self.app.live.get();
         Ok(match self.kind {
             Kind::Community => {
-                let input: CommunityRegister = read(screened)?;
+                let input: CommunityRegister = screened.read()?;
                 community_check(&input, integration, &broken, now, entropy)
             }
             Kind::Attribution => {
-                let input: AttributionRegister = read(screened)?;
+                let input: AttributionRegister = screened.read()?;
                 attribution_check(&input, integration, &directory, &broken, now, entropy)
             }
             _ => {
-                let input: AgentRegister = read(screened)?;
+                let input: AgentRegister = screened.read()?;
                 agent_check(&input, integration, &directory, &broken, now, entropy)
             }
         })

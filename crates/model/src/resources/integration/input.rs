@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
-    directory::{Cadence, Vendor},
+    directory::{Cadence, Settings, Vendor},
     key::System,
     resources::integer,
 };
@@ -146,6 +146,19 @@ pub struct IntegrationUpdate {
     pub extra_headers: Option<Vec<ExtraHeader>>,
     /// Whether a write must say itself whether the prospect subscribes.
     pub require_explicit_consent: Option<bool>,
+}
+
+impl ExtraHeader {
+    /// The headers that settings have.
+    pub(super) fn all_of(settings: &Settings) -> Vec<Self> {
+        let headers = settings.extra_headers.iter();
+        headers
+            .map(|(header, value)| Self {
+                header: header.clone(),
+                value: value.clone(),
+            })
+            .collect()
+    }
 }
 
 impl IntegrationCreate {

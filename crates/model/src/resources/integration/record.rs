@@ -80,14 +80,7 @@ impl From<&Integration> for IntegrationRecord {
             new_properties_are_enabled: settings.new_properties_are_enabled,
             base_url: settings.base_url.clone(),
             key_header_name: settings.key_header_name.clone(),
-            extra_headers: settings
-                .extra_headers
-                .iter()
-                .map(|(header, value)| ExtraHeader {
-                    header: header.clone(),
-                    value: value.clone(),
-                })
-                .collect(),
+            extra_headers: ExtraHeader::all_of(settings),
             require_explicit_consent: settings.require_explicit_consent,
             paused_at: one.paused_at.map(|at| at.to_string()),
             archived_at: one.archived_at.map(|at| at.to_string()),

@@ -294,14 +294,7 @@ pub fn check_update(
     let extra = match &input.extra_headers {
         Some(given) => given,
         None => {
-            standing = stored
-                .extra_headers
-                .iter()
-                .map(|(header, value)| ExtraHeader {
-                    header: header.clone(),
-                    value: value.clone(),
-                })
-                .collect();
+            standing = ExtraHeader::all_of(stored);
             &standing
         }
     };
