@@ -9,7 +9,6 @@ use connectors::{Answer, Connector, Target};
 use model::{
     IntegrationId, Timestamp,
     directory::{Directory, Vendor},
-    id::EventId,
     write::{Attempt, Class, Reply},
 };
 use store::{Claim, Claimed, Error, Finish, Lapse, Ticket, Verdict};
@@ -320,7 +319,6 @@ async fn deliver(
         },
         verdict,
         now,
-        event_id: EventId::new(now, &*parts.entropy),
     };
     if record(&parts, &finish).await {
         let since_accepted_ms = again_at
@@ -377,7 +375,6 @@ async fn end_unreadable(parts: Arc<Parts>, ticket: Ticket, why: String) {
             errors: vec![error],
         },
         now,
-        event_id: EventId::new(now, &*parts.entropy),
     };
     record(&parts, &finish).await;
 }

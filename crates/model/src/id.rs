@@ -134,6 +134,10 @@ ids! {
     KeyId = "key";
     /// Something that happened and is to be announced.
     EventId = "evt";
+    /// A subscription to events.
+    WebhookId = "whk";
+    /// One trigger of a subscription.
+    TriggerId = "trg";
 }
 
 #[cfg(test)]

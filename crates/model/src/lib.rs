@@ -18,6 +18,7 @@ pub mod resources;
 pub mod scope;
 pub mod secret;
 pub mod vocabulary;
+pub mod webhook;
 pub mod write;
 
 pub use audit::Actor;
@@ -26,7 +27,7 @@ pub use consent::Consent;
 pub use directory::Directory;
 pub use id::{
     AgentId, AppointmentId, AttributionId, CommunityId, EventId, IntegrationId, JobId, KeyId,
-    ListingId, ProspectEventId, ProspectId,
+    ListingId, ProspectEventId, ProspectId, WebhookId,
 };
 pub use issue::Issue;
 pub use permission::Permission;

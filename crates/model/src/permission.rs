@@ -35,6 +35,8 @@ pub enum Group {
     Writes,
     /// Integrations and what is registered with them, their synchronisation and what it changed.
     Integrations,
+    /// Subscriptions to events, what became of deliveries, and the log of events.
+    Webhooks,
     /// API keys.
     Keys,
     /// The audit log.
@@ -57,7 +59,7 @@ impl Level {
 
 impl Group {
     /// Every group.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Prospects,
         Self::Events,
         Self::Appointments,
@@ -65,6 +67,7 @@ impl Group {
         Self::Directory,
         Self::Writes,
         Self::Integrations,
+        Self::Webhooks,
         Self::Keys,
         Self::Audit,
     ];
@@ -79,6 +82,7 @@ impl Group {
             Self::Directory => "directory",
             Self::Writes => "writes",
             Self::Integrations => "integrations",
+            Self::Webhooks => "webhooks",
             Self::Keys => "keys",
             Self::Audit => "audit",
         }

@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use model::{
-    Actor, IntegrationId, JobId, KeyId, Scope, Timestamp,
+    Actor, EventId, IntegrationId, JobId, KeyId, Scope, Timestamp, WebhookId,
     audit::{Chain, Entry},
     directory::{Contents, Integration},
     key::{Key, Token},
     record::{Kind, Record},
     resources::integration::{Change, Member},
+    webhook::{self, Delivery, DeliveryAttempt, Event, Webhook},
     write::{Attempt, NewWrite, Write, WriteStatus},
 };
 
@@ -21,6 +22,9 @@ use crate::{
     history::{AuditQuery, Candidate, Diff, DiffQuery, Job, LogQuery, Seen, Tally},
     privacy::{ConsentEvent, ConsentQuery, Erasure},
     sealing::MasterKeyId,
+    webhooks::{
+        DeliveryClaim, DeliveryFinish, DeliveryLane, DeliveryQuery, EventQuery, Replay, Replayed,
+    },
 };
 
 /// A store that answers [`Acceptance::Accepted`] at once and keeps nothing; the rest it leaves to the one inside.
@@ -287,6 +291,108 @@ impl Store for Discard {
         limit: u32,
     ) -> Result<(Chain, Option<String>), Error> {
         self.0.audit_follow(chain, limit).await
+    }
+
+    async fn webhook_create(&self, by: &Actor, webhook: Webhook) -> Result<(), Error> {
+        self.0.webhook_create(by, webhook).await
+    }
+
+    async fn webhook_change(
+        &self,
+        by: &Actor,
+        id: WebhookId,
+        action: &'static str,
+        change: webhook::Change,
+        now: Timestamp,
+    ) -> Result<Option<Webhook>, Error> {
+        self.0.webhook_change(by, id, action, change, now).await
+    }
+
+    async fn webhook_delete(
+        &self,
+        by: &Actor,
+        id: WebhookId,
+        now: Timestamp,
+    ) -> Result<bool, Error> {
+        self.0.webhook_delete(by, id, now).await
+    }
+
+    async fn webhooks_list(&self, scope: &Scope) -> Result<Vec<Webhook>, Error> {
+        self.0.webhooks_list(scope).await
+    }
+
+    async fn events_list(&self, scope: &Scope, query: &EventQuery) -> Result<Page<Event>, Error> {
+        self.0.events_list(scope, query).await
+    }
+
+    async fn event_find(&self, scope: &Scope, id: EventId) -> Result<Option<Event>, Error> {
+        self.0.event_find(scope, id).await
+    }
+
+    async fn events_sweep(&self, before: Timestamp, limit: u32) -> Result<u64, Error> {
+        self.0.events_sweep(before, limit).await
+    }
+
+    async fn deliveries_claim(&self, claim: DeliveryClaim) -> Result<Vec<DeliveryLane>, Error> {
+        self.0.deliveries_claim(claim).await
+    }
+
+    async fn delivery_finish(&self, finish: &DeliveryFinish) -> Result<bool, Error> {
+        self.0.delivery_finish(finish).await
+    }
+
+    async fn deliveries_lapse(&self, which: Lapse, now: Timestamp) -> Result<u64, Error> {
+        self.0.deliveries_lapse(which, now).await
+    }
+
+    async fn deliveries_due(&self) -> Result<Vec<(WebhookId, Timestamp)>, Error> {
+        self.0.deliveries_due().await
+    }
+
+    async fn deliveries_list(
+        &self,
+        scope: &Scope,
+        query: &DeliveryQuery,
+    ) -> Result<Option<Page<Delivery>>, Error> {
+        self.0.deliveries_list(scope, query).await
+    }
+
+    async fn delivery_find(
+        &self,
+        scope: &Scope,
+        webhook_id: WebhookId,
+        event_id: EventId,
+    ) -> Result<Option<Delivery>, Error> {
+        self.0.delivery_find(scope, webhook_id, event_id).await
+    }
+
+    async fn delivery_attempts_list(
+        &self,
+        scope: &Scope,
+        webhook_id: WebhookId,
+        event_id: EventId,
+    ) -> Result<Option<Vec<DeliveryAttempt>>, Error> {
+        self.0
+            .delivery_attempts_list(scope, webhook_id, event_id)
+            .await
+    }
+
+    async fn deliveries_replay(
+        &self,
+        by: &Actor,
+        webhook_id: WebhookId,
+        replay: Replay,
+        after: i64,
+        limit: u32,
+        now: Timestamp,
+    ) -> Result<Option<Replayed>, Error> {
+        self.0
+            .deliveries_replay(by, webhook_id, replay, after, limit, now)
+            .await
+    }
+
+    async fn deliveries_depth(&self) -> Result<Depth, Error> {
+        self.0.deliveries_depth().await
     }
 
     async fn idempotency_sweep(&self, now: Timestamp, limit: u32) -> Result<u64, Error> {

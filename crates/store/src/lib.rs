@@ -17,18 +17,19 @@ pub mod retention;
 pub mod sealing;
 pub mod signals;
 pub mod sqlite;
+pub mod webhooks;
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 use model::{
-    Actor, Directory, IntegrationId, JobId, KeyId, Scope, Timestamp,
+    Actor, Directory, EventId, IntegrationId, JobId, KeyId, Scope, Timestamp, WebhookId,
     audit::{Chain, Entry},
     directory::{Agent, Attribution, Community, Contents, Integration},
-    id::EventId,
     key::{Key, Token},
     record::{Kind, Record},
     resources::integration::{Change, Member},
+    webhook::{self, Delivery, DeliveryAttempt, Event, Webhook},
     write::{Attempt, Call, Confirmed, NewWrite, Operation, Write, WriteStatus},
 };
 
@@ -36,6 +37,9 @@ use crate::{
     history::{AuditQuery, Candidate, Diff, DiffQuery, Job, LogQuery, Seen, Tally},
     privacy::{ConsentEvent, ConsentQuery, Erasure},
     sealing::MasterKeyId,
+    webhooks::{
+        DeliveryClaim, DeliveryFinish, DeliveryLane, DeliveryQuery, EventQuery, Replay, Replayed,
+    },
 };
 pub use crate::{
     live::Live,
@@ -183,8 +187,6 @@ pub struct Finish {
     pub verdict: Verdict,
     /// When.
     pub now: Timestamp,
-    /// The id of the event that announces the end, should it be one.
-    pub event_id: EventId,
 }
 
 /// Which leases to end.
@@ -482,6 +484,99 @@ pub trait Store: Send + Sync + 'static {
         chain: Chain,
         limit: u32,
     ) -> Result<(Chain, Option<String>), Error>;
+
+    /// Stores a subscription.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] when there are as many as there can be.
+    async fn webhook_create(&self, by: &Actor, webhook: Webhook) -> Result<(), Error>;
+
+    /// Changes a subscription; `action` is what the audit log calls that. `None` when there is none that the caller may know of.
+    async fn webhook_change(
+        &self,
+        by: &Actor,
+        id: WebhookId,
+        action: &'static str,
+        change: webhook::Change,
+        now: Timestamp,
+    ) -> Result<Option<Webhook>, Error>;
+
+    /// Removes a subscription, with its deliveries. `false` when there is none that the caller may know of.
+    async fn webhook_delete(
+        &self,
+        by: &Actor,
+        id: WebhookId,
+        now: Timestamp,
+    ) -> Result<bool, Error>;
+
+    /// Every subscription that the caller may know of, the oldest first: one that gets no more than the caller sees.
+    async fn webhooks_list(&self, scope: &Scope) -> Result<Vec<Webhook>, Error>;
+
+    /// A page of the log of events, without a total.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] when the event to go on behind is not in the log.
+    async fn events_list(&self, scope: &Scope, query: &EventQuery) -> Result<Page<Event>, Error>;
+
+    /// An event; `None` when there is none that the caller may know of.
+    async fn event_find(&self, scope: &Scope, id: EventId) -> Result<Option<Event>, Error>;
+
+    /// Removes up to `limit` events that are older than `before`, with their deliveries, and as many deliveries of subscriptions that are no more.
+    /// Returns how many rows. The newest event stays.
+    async fn events_sweep(&self, before: Timestamp, limit: u32) -> Result<u64, Error>;
+
+    /// Puts due deliveries of active subscriptions under a lease, in the order due, and counts an attempt for each.
+    async fn deliveries_claim(&self, claim: DeliveryClaim) -> Result<Vec<DeliveryLane>, Error>;
+
+    /// Records an attempt to deliver and what follows from it. `true` when its subscription was switched off by it.
+    async fn delivery_finish(&self, finish: &DeliveryFinish) -> Result<bool, Error>;
+
+    /// Ends leases of deliveries: they are due again and their attempts are recorded as cut off. Returns how many.
+    async fn deliveries_lapse(&self, which: Lapse, now: Timestamp) -> Result<u64, Error>;
+
+    /// Every active subscription that has a ready delivery, and when its first is due.
+    async fn deliveries_due(&self) -> Result<Vec<(WebhookId, Timestamp)>, Error>;
+
+    /// The deliveries of a subscription, the newest event first, without a total; `None` when there is none that the caller may know of.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] when the event to go on behind is not in the log.
+    async fn deliveries_list(
+        &self,
+        scope: &Scope,
+        query: &DeliveryQuery,
+    ) -> Result<Option<Page<Delivery>>, Error>;
+
+    /// The delivery of an event to a subscription; `None` when there is none that the caller may know of.
+    async fn delivery_find(
+        &self,
+        scope: &Scope,
+        webhook_id: WebhookId,
+        event_id: EventId,
+    ) -> Result<Option<Delivery>, Error>;
+
+    /// The attempts of a delivery, oldest first; `None` when there is none that the caller may know of.
+    async fn delivery_attempts_list(
+        &self,
+        scope: &Scope,
+        webhook_id: WebhookId,
+        event_id: EventId,
+    ) -> Result<Option<Vec<DeliveryAttempt>>, Error>;
+
+    /// Makes up to `limit` deliveries due once more, from the event behind `after` on. `None` when there is no such subscription, or event, that the caller may
+    /// know of. The first piece, with `after` of 0, is entered in the audit log.
+    async fn deliveries_replay(
+        &self,
+        by: &Actor,
+        webhook_id: WebhookId,
+        replay: Replay,
+        after: i64,
+        limit: u32,
+        now: Timestamp,
+    ) -> Result<Option<Replayed>, Error>;
+
+    /// How many deliveries to active subscriptions are waiting, and since when the first is: when its event was stored.
+    async fn deliveries_depth(&self) -> Result<Depth, Error>;
 
     /// Removes up to `limit` idempotency keys that have expired. Returns how many.
     async fn idempotency_sweep(&self, now: Timestamp, limit: u32) -> Result<u64, Error>;

@@ -4,10 +4,13 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
-use model::{IntegrationId, JobId};
+use model::{Entropy, IntegrationId, JobId, WebhookId};
 use tokio::sync::{Notify, futures::Notified};
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -22,6 +25,10 @@ pub struct Signals {
     ended: Mutex<HashMap<JobId, Watched>>,
     directory: Notify,
     sync: Notify,
+    deliveries: Mutex<HashSet<WebhookId>>,
+    deliveries_notify: Notify,
+    webhooks: AtomicU64,
+    events: Notify,
 }
 
 /// A write whose end somebody waits for.
@@ -32,12 +39,46 @@ struct Watched {
 }
 
 /// What one commit changed that others wait for.
-#[derive(Default)]
 pub(crate) struct Effects {
+    /// Ids of what is stored along the way.
+    pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) due: HashSet<IntegrationId>,
     pub(crate) ended: Vec<JobId>,
     pub(crate) directory: bool,
     pub(crate) sync: bool,
+    /// Subscriptions that have a delivery due.
+    pub(crate) deliveries: HashSet<WebhookId>,
+    /// Whether a subscription changed.
+    pub(crate) webhooks: bool,
+    /// Whether something happened.
+    pub(crate) events: bool,
+}
+
+impl Effects {
+    /// None so far.
+    pub(crate) fn new(entropy: Arc<dyn Entropy>) -> Self {
+        Self {
+            entropy,
+            due: HashSet::new(),
+            ended: Vec::new(),
+            directory: false,
+            sync: false,
+            deliveries: HashSet::new(),
+            webhooks: false,
+            events: false,
+        }
+    }
+
+    /// Adds those of `other`.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.due.extend(other.due);
+        self.ended.extend(other.ended);
+        self.directory |= other.directory;
+        self.sync |= other.sync;
+        self.deliveries.extend(other.deliveries);
+        self.webhooks |= other.webhooks;
+        self.events |= other.events;
+    }
 }
 
 impl Signals {
@@ -62,6 +103,36 @@ impl Signals {
         if effects.directory || effects.sync {
             self.sync.notify_one();
         }
+        if effects.webhooks {
+            self.webhooks.fetch_add(1, Ordering::Release);
+        }
+        if effects.webhooks || !effects.deliveries.is_empty() {
+            lock(&self.deliveries).extend(effects.deliveries);
+            self.deliveries_notify.notify_one();
+        }
+        if effects.events {
+            self.events.notify_waiters();
+        }
+    }
+
+    /// Ends when a delivery became due or a subscription changed. One waiter only: the announcer.
+    pub fn deliveries_due(&self) -> Notified<'_> {
+        self.deliveries_notify.notified()
+    }
+
+    /// The subscriptions signalled since the last call.
+    pub fn take_deliveries_due(&self) -> HashSet<WebhookId> {
+        std::mem::take(&mut lock(&self.deliveries))
+    }
+
+    /// A number that grows whenever a subscription changes.
+    pub fn webhooks_revision(&self) -> u64 {
+        self.webhooks.load(Ordering::Acquire)
+    }
+
+    /// Ends when something happens after it was enabled: for who follows the log of events.
+    pub fn event_recorded(&self) -> Notified<'_> {
+        self.events.notified()
     }
 
     /// Ends when some integration has a write that became ready. One waiter only: the dispatcher.

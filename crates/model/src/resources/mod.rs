@@ -55,3 +55,28 @@ pub mod integration;
 pub mod key;
 pub mod listing;
 pub mod prospect;
+pub mod webhook;
+
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+use crate::record::{Kind, Record};
+
+/// A record in the shape that reading it has.
+///
+/// # Errors
+/// When its body does not fit the resource.
+pub fn shown(kind: Kind, record: Record) -> Result<Value, serde_json::Error> {
+    fn of<T: DeserializeOwned + Serialize>(record: Record) -> Result<Value, serde_json::Error> {
+        serde_json::to_value(record.read::<T>()?)
+    }
+    match kind {
+        Kind::Community => of::<community::Community>(record),
+        Kind::Attribution => of::<attribution::Attribution>(record),
+        Kind::Agent => of::<agent::Agent>(record),
+        Kind::Prospect => of::<prospect::Prospect>(record),
+        Kind::Event => of::<event::Event>(record),
+        Kind::Appointment => of::<appointment::Appointment>(record),
+        Kind::Listing => of::<listing::Listing>(record),
+    }
+}

@@ -228,7 +228,6 @@ pub async fn nothing_comes_back_of_a_forgotten_person(backend: impl Backend) -> 
         attempt: attempt(ticket.attempt, Class::Rejected, at(5)),
         verdict: failed("Zoë, late"),
         now: at(5),
-        event_id: model::EventId::new(at(5), &*world.entropy),
     };
     let status = world.store.attempt_finish(&late).await?;
     assert_eq!(status, WriteStatus::Failure);

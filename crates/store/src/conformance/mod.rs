@@ -29,7 +29,6 @@ use std::{
 use model::{
     Actor, CommunityId, Directory, Entropy, IntegrationId, JobId, KeyId, Scope, Secret, Timestamp,
     directory::{Contents, Integration, Settings, Vendor},
-    id::EventId,
     key::{self, Key, System},
     permission::Permission,
     record::{Kind, Record},
@@ -366,7 +365,6 @@ impl<B: Backend> World<B> {
             attempt: attempt(ticket.attempt, class, now),
             verdict,
             now,
-            event_id: EventId::new(now, &*self.entropy),
         };
         self.store.attempt_finish(&finish).await
     }

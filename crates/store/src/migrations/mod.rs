@@ -49,6 +49,11 @@ pub const SQLITE: &[Migration] = &[
         name: "privacy",
         sql: include_str!("sqlite/0005_privacy.sql"),
     },
+    Migration {
+        number: 6,
+        name: "webhooks",
+        sql: include_str!("sqlite/0006_webhooks.sql"),
+    },
 ];
 
 /// The steps still to apply, given those that the store records as `(number, checksum)` in order.

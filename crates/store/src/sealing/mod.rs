@@ -25,7 +25,7 @@ const READ_AGAIN_AFTER: Duration = Duration::from_secs(1);
 pub enum Purpose {
     /// A vendor's credential of an integration.
     Credential,
-    /// What a webhook's deliveries are signed with.
+    /// What a webhook's deliveries are signed with, and the values of its headers.
     WebhookSecret,
 }
 
@@ -194,6 +194,11 @@ impl Sealer {
         let ring = self.ring();
         let of = blob::Of { owner, purpose };
         blob::seal(ring.find(under)?, &*self.entropy, of, secret)
+    }
+
+    /// Where ids of what is stored come from.
+    pub(crate) fn entropy(&self) -> Arc<dyn Entropy> {
+        self.entropy.clone()
     }
 
     /// Opens what was sealed for `owner` and `purpose`.

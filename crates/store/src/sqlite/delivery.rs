@@ -2,14 +2,16 @@
 
 use model::{
     IntegrationId, JobId, Scope, Timestamp,
+    webhook::Trigger,
     write::{Attempt, Class, Operation, Outcome, Reply, WriteStatus},
 };
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
     corrupt, database,
+    events::{self, Happened},
     intake::{LEASED, READY, Request},
-    order, records, strip,
+    order, records, stamp, strip,
 };
 use crate::{Claim, Claimed, Depth, Error, Finish, Lane, Lapse, Ticket, Verdict, signals::Effects};
 
@@ -193,11 +195,18 @@ pub(super) fn finish(
     match &finish.verdict {
         // A confirmation is the truth whoever brings it, even after its lease had lapsed.
         Verdict::Delivered { x_id, record_id } => {
-            let met = records::confirm(connection, seq, x_id.as_deref(), record_id, finish.now)?;
+            let met = records::confirm(
+                connection,
+                effects,
+                seq,
+                x_id.as_deref(),
+                record_id,
+                finish.now,
+            )?;
             let (status, trigger) = if met.errors.is_empty() {
-                (WriteStatus::Success, "WRITE_OPERATION_SUCCESS")
+                (WriteStatus::Success, Trigger::WriteSuccess)
             } else {
-                (WriteStatus::PartialSuccess, "WRITE_OPERATION_FAILURE")
+                (WriteStatus::PartialSuccess, Trigger::WriteFailure)
             };
             end(
                 connection,
@@ -209,7 +218,7 @@ pub(super) fn finish(
                 Some(&met.id),
                 finish.now,
             )?;
-            announce(connection, effects, finish, seq, trigger)?;
+            announce(connection, effects, seq, trigger, finish.now)?;
             Ok(status)
         }
         _ if !holds_the_lease => Ok(WriteStatus::Pending),
@@ -224,7 +233,7 @@ pub(super) fn finish(
                 None,
                 finish.now,
             )?;
-            announce(connection, effects, finish, seq, "WRITE_OPERATION_FAILURE")?;
+            announce(connection, effects, seq, Trigger::WriteFailure, finish.now)?;
             Ok(WriteStatus::Failure)
         }
         Verdict::Again { at, errors } => {
@@ -293,18 +302,31 @@ fn end(
 fn announce(
     connection: &Connection,
     effects: &mut Effects,
-    finish: &Finish,
     seq: i64,
-    trigger: &str,
+    trigger: Trigger,
+    now: Timestamp,
 ) -> Result<(), Error> {
-    let (job_id, integration_id): (String, String) = connection
-        .prepare_cached("SELECT w.job_id, i.id FROM writes w JOIN integrations i ON i.n = w.lane WHERE w.seq = ?1")
-        .and_then(|mut sql| sql.query_row([seq], |row| Ok((row.get(0)?, row.get(1)?))))
+    let (job_id, lane, integration_id, operation): (String, i64, String, String) = connection
+        .prepare_cached("SELECT w.job_id, w.lane, i.id, w.operation FROM writes w JOIN integrations i ON i.n = w.lane WHERE w.seq = ?1")
+        .and_then(|mut sql| {
+            sql.query_row([seq], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
+        })
         .map_err(database)?;
-    connection
-        .prepare_cached("INSERT INTO events (id, at, lane, trigger, subject) SELECT ?1, ?2, lane, ?3, job_id FROM writes WHERE seq = ?4")
-        .and_then(|mut sql| sql.execute(params![finish.event_id.to_string(), finish.now.as_micros(), trigger, seq]))
-        .map_err(database)?;
+    let happened = Happened {
+        trigger,
+        kind: Operation::of(&operation).map(Operation::kind),
+        lane,
+        integration_id: &integration_id,
+        subject: &job_id,
+        job: Some((&job_id, &operation)),
+        stored: None,
+    };
+    events::record(
+        connection,
+        effects,
+        &happened,
+        stamp::next(connection, now)?,
+    )?;
     effects.ended.extend(job_id.parse::<JobId>());
     // What waited for it may be ready now.
     effects.due.extend(integration_id.parse::<IntegrationId>());

@@ -268,7 +268,7 @@ pub(super) fn register(
     };
     audit::record(connection, by, deed, now)?;
     let integration_id = after.id.to_string();
-    let put = |kind: Kind, id: String, x_id: &str, body: Result<Value, _>| {
+    let mut put = |kind: Kind, id: String, x_id: &str, body: Result<Value, _>| {
         let body = body.map_err(corrupt("a record of the directory"))?;
         let new = records::New {
             id: &id,
@@ -278,7 +278,7 @@ pub(super) fn register(
             x_id: Some(x_id),
             body: &body,
         };
-        put(connection, &new, now)
+        put(connection, effects, &new, now)
     };
     for one in &registration.communities {
         put(
@@ -307,13 +307,18 @@ pub(super) fn register(
     Ok(())
 }
 
-fn put(connection: &Connection, new: &records::New<'_>, now: Timestamp) -> Result<(), Error> {
+fn put(
+    connection: &Connection,
+    effects: &mut Effects,
+    new: &records::New<'_>,
+    now: Timestamp,
+) -> Result<(), Error> {
     let at = stamp::next(connection, now)?;
     match records::by_id(connection, new.id)? {
-        None => records::insert(connection, new, at),
         Some(old) if old.lane == new.lane && old.kind == new.kind => {
-            records::replace(connection, &old, new, at)
+            records::register(connection, effects, Some(&old), new, at)
         }
+        None => records::register(connection, effects, None, new, at),
         Some(_) => Err(Error::Conflict(format!(
             "the {} {} belongs to another integration",
             new.kind.word(),
@@ -424,10 +429,7 @@ pub(super) fn members(
             body: &body,
         };
         let at = stamp::next(connection, now)?;
-        match &known {
-            None => records::insert(connection, &new, at)?,
-            Some(old) => records::replace(connection, old, &new, at)?,
-        }
+        records::register(connection, effects, known.as_ref(), &new, at)?;
         registered.push(Registered {
             id: own_id.clone(),
             is_new: known.is_none(),

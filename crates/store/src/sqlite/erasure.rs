@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 use super::{
     audit::{self, Deed},
-    corrupt, database,
+    corrupt, database, events,
     intake::Request,
     records::{self, Stored},
     stamp, strip, terms,
@@ -27,6 +27,7 @@ use super::{
 use crate::{
     Error,
     privacy::{Erasure, ErasureCounts},
+    signals::Effects,
 };
 
 /// Writes that one piece of the walk looks at.
@@ -428,6 +429,7 @@ fn not_open(open: &BTreeSet<String>) -> Result<(), Error> {
 /// Removes all that the walk found and all that is theirs by its id.
 pub(super) fn erase(
     connection: &Connection,
+    effects: &mut Effects,
     by: &Actor,
     walk: &Walk,
     now: Timestamp,
@@ -470,7 +472,7 @@ pub(super) fn erase(
     }
     for record in &person.records {
         if let Some(stored) = records::by_id(connection, record)? {
-            forget(connection, &stored, now)?;
+            forget(connection, effects, &stored, now)?;
             counts.records += 1;
         }
         counts.diffs += connection
@@ -509,7 +511,12 @@ pub(super) fn erase(
 }
 
 /// Takes the person out of a record, and its name at the vendor, by which it would be asked for again.
-fn forget(connection: &Connection, stored: &Stored, now: Timestamp) -> Result<(), Error> {
+fn forget(
+    connection: &Connection,
+    effects: &mut Effects,
+    stored: &Stored,
+    now: Timestamp,
+) -> Result<(), Error> {
     let new = records::New {
         id: &stored.id,
         kind: stored.kind,
@@ -519,5 +526,13 @@ fn forget(connection: &Connection, stored: &Stored, now: Timestamp) -> Result<()
         body: &erased(stored.kind, &stored.body, now),
     };
     let at = stamp::next(connection, now)?;
-    records::replace(connection, stored, &new, at)
+    records::replace(connection, stored, &new, at)?;
+    events::forget(connection, &stored.id)?;
+    if stored.kind != Kind::Prospect {
+        return Ok(());
+    }
+    // Whoever was told of the person is told that they are to be forgotten.
+    let told = |value| records::as_object(json!({ "erased_at": value }));
+    let change = (&told(json!(now)), &told(Value::Null));
+    records::announce_change(connection, effects, stored, change, None, at)
 }

@@ -122,27 +122,39 @@ pub(super) fn writes(
     rows.into_iter().collect()
 }
 
-/// A place in the order accepted before which nothing was accepted since `since`. Found by halving, since the order has no index by time: every
-/// accept would pay for one.
+/// A place in the order accepted before which nothing was accepted since `since`.
 fn first_since(connection: &Connection, since: Timestamp) -> Result<i64, Error> {
     let since = since.as_micros().saturating_sub(DISORDER_MICROS);
+    first_at(connection, "writes", "accepted_at", since)
+}
+
+/// The first place of a table that is in the order of `column` whose value there is not below `least`; the last place when there is none. Found by
+/// halving, since these tables have no index by time: every accept would pay for one.
+pub(super) fn first_at(
+    connection: &Connection,
+    table: &'static str,
+    column: &'static str,
+    least: i64,
+) -> Result<i64, Error> {
     let (mut low, mut high): (i64, i64) = connection
-        .prepare_cached("SELECT coalesce(min(seq), 0), coalesce(max(seq), 0) FROM writes")
+        .prepare_cached(&format!(
+            "SELECT coalesce(min(seq), 0), coalesce(max(seq), 0) FROM {table}"
+        ))
         .and_then(|mut sql| sql.query_row([], |row| Ok((row.get(0)?, row.get(1)?))))
         .map_err(database)?;
     while low < high {
         let middle = low + (high - low) / 2;
         let at: Option<(i64, i64)> = connection
-            .prepare_cached(
-                "SELECT seq, accepted_at FROM writes WHERE seq >= ?1 ORDER BY seq LIMIT 1",
-            )
+            .prepare_cached(&format!(
+                "SELECT seq, {column} FROM {table} WHERE seq >= ?1 ORDER BY seq LIMIT 1"
+            ))
             .and_then(|mut sql| {
                 sql.query_row([middle], |row| Ok((row.get(0)?, row.get(1)?)))
                     .optional()
             })
             .map_err(database)?;
         match at {
-            Some((seq, at)) if at < since => low = seq + 1,
+            Some((seq, at)) if at < least => low = seq + 1,
             _ => high = middle,
         }
     }

@@ -4,9 +4,11 @@
 
 mod audit;
 mod consents;
+mod deliveries;
 mod delivery;
 mod directory;
 mod erasure;
+mod events;
 pub mod inspect;
 mod intake;
 mod keys;
@@ -23,18 +25,20 @@ mod stamp;
 mod strip;
 mod sync;
 mod terms;
+mod webhooks;
 mod writer;
 
 use std::{path::Path, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use model::{
-    Actor, IntegrationId, JobId, KeyId, Scope, Secret, Timestamp,
+    Actor, EventId, IntegrationId, JobId, KeyId, Scope, Secret, Timestamp, WebhookId,
     audit::{Chain, Entry},
     directory::{Contents, Integration},
     key::{Key, Token},
     record::{Kind as RecordKind, Record},
     resources::integration::{Change, Member},
+    webhook::{self, Delivery, DeliveryAttempt, Event, Webhook},
     write::{Attempt, NewWrite, Write, WriteStatus},
 };
 use rusqlite::Connection;
@@ -51,6 +55,9 @@ use crate::{
     privacy::{ConsentEvent, ConsentQuery, Erasure},
     sealing::{MasterKeyId, Purpose},
     signals::Effects,
+    webhooks::{
+        DeliveryClaim, DeliveryFinish, DeliveryLane, DeliveryQuery, EventQuery, Replay, Replayed,
+    },
 };
 
 /// How long a connection waits for another process (the command line) to finish its transaction.
@@ -165,7 +172,7 @@ impl Sqlite {
         stamp::build(&connection)?;
         let signals = Arc::new(Signals::default());
         let readers = Readers::open(path)?;
-        let writer = Writer::start(connection, signals.clone(), observer)?;
+        let writer = Writer::start(connection, signals.clone(), observer, sealer.entropy())?;
         Ok(Self {
             writer,
             readers,
@@ -198,8 +205,8 @@ impl Sqlite {
             let by = by.clone();
             let step = self
                 .writer
-                .write(Kind::Other, move |connection, _| {
-                    erasure::erase(connection, &by, &walk, now)
+                .write(Kind::Other, move |connection, effects| {
+                    erasure::erase(connection, effects, &by, &walk, now)
                 })
                 .await?;
             match step {
@@ -404,16 +411,16 @@ impl Store for Sqlite {
         next_at: Option<Timestamp>,
     ) -> Result<(), Error> {
         self.writer
-            .write(Kind::Other, move |connection, _| {
-                sync::end(connection, job_id, status, &tally, now, next_at)
+            .write(Kind::Other, move |connection, effects| {
+                sync::end(connection, effects, job_id, status, &tally, now, next_at)
             })
             .await
     }
 
     async fn syncs_void(&self, now: Timestamp) -> Result<u64, Error> {
         self.writer
-            .write(Kind::Other, move |connection, _| {
-                sync::void(connection, now)
+            .write(Kind::Other, move |connection, effects| {
+                sync::void(connection, effects, now)
             })
             .await
     }
@@ -682,6 +689,142 @@ impl Store for Sqlite {
             .await
     }
 
+    async fn webhook_create(&self, by: &Actor, webhook: Webhook) -> Result<(), Error> {
+        self.webhook_insert(by, webhook).await
+    }
+
+    async fn webhook_change(
+        &self,
+        by: &Actor,
+        id: WebhookId,
+        action: &'static str,
+        change: webhook::Change,
+        now: Timestamp,
+    ) -> Result<Option<Webhook>, Error> {
+        self.webhook_replace(by, id, action, change, now).await
+    }
+
+    async fn webhook_delete(
+        &self,
+        by: &Actor,
+        id: WebhookId,
+        now: Timestamp,
+    ) -> Result<bool, Error> {
+        self.webhook_remove(by, id, now).await
+    }
+
+    async fn webhooks_list(&self, scope: &Scope) -> Result<Vec<Webhook>, Error> {
+        self.webhooks(scope).await
+    }
+
+    async fn events_list(&self, scope: &Scope, query: &EventQuery) -> Result<Page<Event>, Error> {
+        let (scope, query) = (scope.clone(), query.clone());
+        self.readers
+            .read(move |connection| events::list(connection, &scope, &query))
+            .await
+    }
+
+    async fn event_find(&self, scope: &Scope, id: EventId) -> Result<Option<Event>, Error> {
+        let scope = scope.clone();
+        self.readers
+            .read(move |connection| events::find(connection, &scope, id))
+            .await
+    }
+
+    async fn events_sweep(&self, before: Timestamp, limit: u32) -> Result<u64, Error> {
+        self.writer
+            .write(Kind::Other, move |connection, _| {
+                events::sweep(connection, before, limit)
+            })
+            .await
+    }
+
+    async fn deliveries_claim(&self, claim: DeliveryClaim) -> Result<Vec<DeliveryLane>, Error> {
+        self.writer
+            .write(Kind::Other, move |connection, _| {
+                deliveries::claim(connection, &claim)
+            })
+            .await
+    }
+
+    async fn delivery_finish(&self, finish: &DeliveryFinish) -> Result<bool, Error> {
+        let finish = finish.clone();
+        self.writer
+            .write(Kind::Other, move |connection, effects| {
+                deliveries::finish(connection, effects, &finish)
+            })
+            .await
+    }
+
+    async fn deliveries_lapse(&self, which: Lapse, now: Timestamp) -> Result<u64, Error> {
+        self.writer
+            .write(Kind::Other, move |connection, effects| {
+                deliveries::lapse(connection, effects, which, now)
+            })
+            .await
+    }
+
+    async fn deliveries_due(&self) -> Result<Vec<(WebhookId, Timestamp)>, Error> {
+        self.readers.read(deliveries::due).await
+    }
+
+    async fn deliveries_list(
+        &self,
+        scope: &Scope,
+        query: &DeliveryQuery,
+    ) -> Result<Option<Page<Delivery>>, Error> {
+        let (scope, query) = (scope.clone(), query.clone());
+        self.readers
+            .read(move |connection| deliveries::list(connection, &scope, &query))
+            .await
+    }
+
+    async fn delivery_find(
+        &self,
+        scope: &Scope,
+        webhook_id: WebhookId,
+        event_id: EventId,
+    ) -> Result<Option<Delivery>, Error> {
+        let scope = scope.clone();
+        self.readers
+            .read(move |connection| deliveries::find(connection, &scope, webhook_id, event_id))
+            .await
+    }
+
+    async fn delivery_attempts_list(
+        &self,
+        scope: &Scope,
+        webhook_id: WebhookId,
+        event_id: EventId,
+    ) -> Result<Option<Vec<DeliveryAttempt>>, Error> {
+        let scope = scope.clone();
+        self.readers
+            .read(move |connection| deliveries::attempts(connection, &scope, webhook_id, event_id))
+            .await
+    }
+
+    async fn deliveries_replay(
+        &self,
+        by: &Actor,
+        webhook_id: WebhookId,
+        replay: Replay,
+        after: i64,
+        limit: u32,
+        now: Timestamp,
+    ) -> Result<Option<Replayed>, Error> {
+        let by = by.clone();
+        self.writer
+            .write(Kind::Other, move |connection, effects| {
+                let from = (after, limit);
+                deliveries::replay(connection, effects, &by, webhook_id, replay, from, now)
+            })
+            .await
+    }
+
+    async fn deliveries_depth(&self) -> Result<Depth, Error> {
+        self.readers.read(deliveries::depth).await
+    }
+
     async fn idempotency_sweep(&self, now: Timestamp, limit: u32) -> Result<u64, Error> {
         self.writer
             .write(Kind::Other, move |connection, _| {
@@ -712,6 +855,14 @@ impl Store for Sqlite {
 mod tests {
     use super::*;
 
+    struct Nothing;
+
+    impl model::Entropy for Nothing {
+        fn bytes(&self) -> [u8; 16] {
+            [0; 16]
+        }
+    }
+
     #[tokio::test]
     async fn a_database_that_another_keeps_to_itself_is_busy_and_not_broken() {
         let dir = tempfile::tempdir().unwrap();
@@ -723,7 +874,8 @@ mod tests {
         one.execute_batch("BEGIN IMMEDIATE").unwrap();
         other.busy_timeout(Duration::ZERO).unwrap();
         let signals = Arc::new(Signals::default());
-        let writer = Writer::start(other, signals, Arc::new(crate::Unobserved)).unwrap();
+        let observer = Arc::new(crate::Unobserved);
+        let writer = Writer::start(other, signals, observer, Arc::new(Nothing)).unwrap();
         let refused = writer.write(Kind::Other, |_, _| Ok(())).await;
         assert!(matches!(refused, Err(Error::Busy)));
         one.execute_batch("ROLLBACK").unwrap();

@@ -6,13 +6,19 @@ use model::{
     Scope, Timestamp,
     record::{Kind, Record},
     resources::prospect::is_there,
+    webhook::{Trigger, stored_change, stored_new},
     write::{Confirmed, Operation, Outcome, Touched},
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::{Map, Value, json};
 
-use super::{corrupt, database, intake::Request, stamp, terms};
-use crate::Error;
+use super::{
+    corrupt, database,
+    events::{self, Happened},
+    intake::Request,
+    stamp, terms,
+};
+use crate::{Error, signals::Effects};
 
 /// Records with one contact or one address that are looked at, at most: a person has a few.
 const HAVING_MAX_ROWS: u32 = 100;
@@ -36,6 +42,19 @@ pub(super) struct New<'a> {
     pub(super) integration_id: &'a str,
     pub(super) x_id: Option<&'a str>,
     pub(super) body: &'a Value,
+}
+
+/// What brings a record, or a change of one: the id of a write or of a run of synchronisation, and the name of which.
+#[derive(Clone, Copy)]
+pub(super) struct Job<'a> {
+    pub(super) id: &'a str,
+    pub(super) word: &'a str,
+}
+
+impl<'a> Job<'a> {
+    const fn told(self) -> (&'a str, &'a str) {
+        (self.id, self.word)
+    }
 }
 
 /// The record that a confirmation made or met.
@@ -100,7 +119,13 @@ pub(super) fn by_id(connection: &Connection, id: &str) -> Result<Option<Stored>,
 }
 
 /// Stores a record that is new.
-pub(super) fn insert(connection: &Connection, new: &New<'_>, at: Timestamp) -> Result<(), Error> {
+pub(super) fn insert(
+    connection: &Connection,
+    effects: &mut Effects,
+    new: &New<'_>,
+    job: Option<Job<'_>>,
+    at: Timestamp,
+) -> Result<(), Error> {
     connection
         .prepare_cached("INSERT INTO records (id, kind, lane, x_id, body, created_at, updated_at, last_seen) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, ?6)")
         .and_then(|mut sql| sql.execute(params![new.id, new.kind.word(), new.lane, new.x_id, new.body.to_string(), at.as_micros()]))
@@ -110,7 +135,53 @@ pub(super) fn insert(connection: &Connection, new: &New<'_>, at: Timestamp) -> R
         kind: new.kind,
         integration_id: new.integration_id,
     };
-    terms::enter(connection, subject, new.body)
+    terms::enter(connection, subject, new.body)?;
+    let happened = Happened {
+        trigger: Trigger::DataNew,
+        kind: Some(new.kind),
+        lane: new.lane,
+        integration_id: new.integration_id,
+        subject: new.id,
+        job: job.map(Job::told),
+        stored: Some(stored_new(new.x_id, new.body)),
+    };
+    events::record(connection, effects, &happened, at)
+}
+
+/// Puts the change of a record into the outbox: the members that differ, as they are now and as they were.
+pub(super) fn announce_change(
+    connection: &Connection,
+    effects: &mut Effects,
+    record: &Stored,
+    (new, previous): (&Map<String, Value>, &Map<String, Value>),
+    job: Option<Job<'_>>,
+    at: Timestamp,
+) -> Result<(), Error> {
+    let happened = Happened {
+        trigger: Trigger::DataUpdate,
+        kind: Some(record.kind),
+        lane: record.lane,
+        integration_id: &record.integration_id,
+        subject: &record.id,
+        job: job.map(Job::told),
+        stored: Some(stored_change(&record.body["community_id"], new, previous)),
+    };
+    events::record(connection, effects, &happened, at)
+}
+
+/// The members of `new` that differ from `old`, as they are now and as they were.
+pub(super) fn difference(
+    old: &Value,
+    new: &Map<String, Value>,
+) -> (Map<String, Value>, Map<String, Value>) {
+    let (mut now, mut previous) = (Map::new(), Map::new());
+    for (name, value) in new {
+        if old[name] != *value {
+            now.insert(name.clone(), value.clone());
+            previous.insert(name.clone(), old[name].clone());
+        }
+    }
+    (now, previous)
 }
 
 /// Why a record was not stored: in words for the caller, when the vendor's id is another record's.
@@ -147,6 +218,25 @@ pub(super) fn replace(
     terms::follow(connection, subject_of(old), &old.body, new.body)
 }
 
+/// Registers a record that may be known already, and puts what is new about it into the outbox.
+pub(super) fn register(
+    connection: &Connection,
+    effects: &mut Effects,
+    known: Option<&Stored>,
+    new: &New<'_>,
+    at: Timestamp,
+) -> Result<(), Error> {
+    let Some(old) = known else {
+        return insert(connection, effects, new, None, at);
+    };
+    replace(connection, old, new, at)?;
+    let (now, previous) = difference(&old.body, &as_object(new.body.clone()));
+    if now.is_empty() {
+        return Ok(());
+    }
+    announce_change(connection, effects, old, (&now, &previous), None, at)
+}
+
 fn subject_of(stored: &Stored) -> terms::Subject<'_> {
     terms::Subject {
         seq: stored.seq,
@@ -158,19 +248,13 @@ fn subject_of(stored: &Stored) -> terms::Subject<'_> {
 /// Lays `update` over a record that was seen at the vendor. `true` when that changed it.
 pub(super) fn change(
     connection: &Connection,
+    effects: &mut Effects,
     stored: &Stored,
     update: &Map<String, Value>,
-    job_id: &str,
+    job: Job<'_>,
     at: Timestamp,
 ) -> Result<bool, Error> {
-    let (mut new, mut previous) = (Map::new(), Map::new());
-    for (name, value) in update {
-        let old = &stored.body[name];
-        if old != value {
-            new.insert(name.clone(), value.clone());
-            previous.insert(name.clone(), old.clone());
-        }
-    }
+    let (new, previous) = difference(&stored.body, update);
     if new.is_empty() {
         connection
             .prepare_cached("UPDATE records SET last_seen = ?2 WHERE seq = ?1")
@@ -186,7 +270,7 @@ pub(super) fn change(
         .and_then(|mut sql| sql.execute(params![stored.seq, body.to_string(), at.as_micros()]))
         .map_err(database)?;
     terms::follow(connection, subject_of(stored), &stored.body, &body)?;
-    keep_diff(connection, stored, &new, &previous, job_id, at)?;
+    keep_diff(connection, effects, stored, (&new, &previous), job, at)?;
     Ok(true)
 }
 
@@ -200,27 +284,28 @@ fn laid_over(body: &Value, update: &Map<String, Value>) -> Value {
 
 fn keep_diff(
     connection: &Connection,
+    effects: &mut Effects,
     stored: &Stored,
-    new: &Map<String, Value>,
-    previous: &Map<String, Value>,
-    job_id: &str,
+    (new, previous): (&Map<String, Value>, &Map<String, Value>),
+    job: Job<'_>,
     at: Timestamp,
 ) -> Result<(), Error> {
     connection
         .prepare_cached("INSERT INTO diffs (at, lane, kind, record_id, job_id, diff) VALUES (?1, ?2, ?3, ?4, ?5, ?6)")
         .and_then(|mut sql| {
             let diff = json!({ "new": new, "previous": previous }).to_string();
-            sql.execute(params![at.as_micros(), stored.lane, stored.kind.word(), stored.id, job_id, diff])
+            sql.execute(params![at.as_micros(), stored.lane, stored.kind.word(), stored.id, job.id, diff])
         })
-        .map(drop)
-        .map_err(database)
+        .map_err(database)?;
+    announce_change(connection, effects, stored, (new, previous), Some(job), at)
 }
 
 /// Marks a record that the vendor does not have any more; it stays as it was last seen. `true` when that is news.
 pub(super) fn vanish(
     connection: &Connection,
+    effects: &mut Effects,
     stored: &Stored,
-    job_id: &str,
+    job: Job<'_>,
     at: Timestamp,
 ) -> Result<bool, Error> {
     if !stored.body["vanished_at"].is_null() {
@@ -233,7 +318,7 @@ pub(super) fn vanish(
         .and_then(|mut sql| sql.execute(params![stored.seq, body.to_string(), at.as_micros()]))
         .map_err(database)?;
     let previous = as_object(json!({ "vanished_at": null }));
-    keep_diff(connection, stored, &new, &previous, job_id, at)?;
+    keep_diff(connection, effects, stored, (&new, &previous), job, at)?;
     Ok(true)
 }
 
@@ -269,6 +354,7 @@ fn asked(connection: &Connection, seq: i64) -> Result<Asked, Error> {
 /// Makes or changes the record that write `seq` is confirmed to be, under the vendor's id if it gave one.
 pub(super) fn confirm(
     connection: &Connection,
+    effects: &mut Effects,
     seq: i64,
     x_id: Option<&str>,
     new_id: &str,
@@ -276,6 +362,10 @@ pub(super) fn confirm(
 ) -> Result<Met, Error> {
     let asked = asked(connection, seq)?;
     let (kind, at) = (asked.operation.kind(), stamp::next(connection, now)?);
+    let job = Job {
+        id: &asked.job_id,
+        word: asked.operation.word(),
+    };
     let mut confirmed = asked.confirmed;
     let mut known = match x_id {
         Some(x_id) => by_x_id(connection, asked.lane, kind, x_id)?,
@@ -294,7 +384,7 @@ pub(super) fn confirm(
     }
     if let Some(touched) = &confirmed.prospect {
         let community = &confirmed.create["community_id"];
-        if let Some(prospect) = touch(connection, touched, community, &asked.job_id, at)? {
+        if let Some(prospect) = touch(connection, effects, touched, community, job, at)? {
             for record in [&mut confirmed.create, &mut confirmed.update] {
                 record["prospect_id"] = json!(prospect);
             }
@@ -311,7 +401,7 @@ pub(super) fn confirm(
             if !known.body["vanished_at"].is_null() {
                 update.insert("vanished_at".to_owned(), Value::Null);
             }
-            let is_changed = change(connection, &known, &update, &asked.job_id, at)?;
+            let is_changed = change(connection, effects, &known, &update, job, at)?;
             (known.id, false, is_changed)
         }
         None => {
@@ -323,7 +413,7 @@ pub(super) fn confirm(
                 x_id,
                 body: &confirmed.create,
             };
-            insert(connection, &new, at)?;
+            insert(connection, effects, &new, Some(job), at)?;
             (new_id.to_owned(), true, true)
         }
     };
@@ -348,7 +438,8 @@ pub(super) fn confirm(
         Operation::AppointmentCreate => {
             let given_way = give_way(
                 connection,
-                &asked.job_id,
+                effects,
+                job,
                 &confirmed.replaces,
                 &id,
                 &confirmed.create,
@@ -391,7 +482,8 @@ fn odd(operation: Operation, known: &Stored, confirmed: &Value) -> Option<String
 /// Marks the upcoming appointments that appointment `id` took the place of. `true` when there are any.
 fn give_way(
     connection: &Connection,
-    job_id: &str,
+    effects: &mut Effects,
+    job: Job<'_>,
     replaces: &[(String, String)],
     id: &str,
     create: &Value,
@@ -410,7 +502,7 @@ fn give_way(
             let is_anothers = !theirs.is_null() && !ours.is_null() && theirs != ours;
             if is_upcoming && !is_anothers && earlier.body["status"] == create["status"] {
                 let update = as_object(json!({ "status": "REPLACED", "replaced_by": id }));
-                any |= change(connection, earlier, &update, job_id, at)?;
+                any |= change(connection, effects, earlier, &update, job, at)?;
             }
         }
     }
@@ -452,9 +544,10 @@ fn set_x_id(connection: &Connection, seq: i64, x_id: &str) -> Result<(), Error> 
 /// Lays what a write about something else does to a prospect over its record, if there is one. Returns its id.
 fn touch(
     connection: &Connection,
+    effects: &mut Effects,
     touched: &Touched,
     community_id: &Value,
-    job_id: &str,
+    job: Job<'_>,
     at: Timestamp,
 ) -> Result<Option<String>, Error> {
     for by in &touched.by {
@@ -462,7 +555,7 @@ fn touch(
         // What is gone at the vendor, or merged there, is not what it met.
         if let Some(prospect) = found.into_iter().find(|one| is_there(&one.body)) {
             let update = as_object(touched.update.clone());
-            change(connection, &prospect, &update, job_id, at)?;
+            change(connection, effects, &prospect, &update, job, at)?;
             return Ok(Some(prospect.id));
         }
     }

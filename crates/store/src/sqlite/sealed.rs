@@ -36,12 +36,20 @@ struct Column {
 }
 
 /// Every column with sealed blobs.
-const COLUMNS: &[Column] = &[Column {
-    table: "integrations",
-    owner: "id",
-    blob: "credential",
-    purpose: Purpose::Credential,
-}];
+const COLUMNS: &[Column] = &[
+    Column {
+        table: "integrations",
+        owner: "id",
+        blob: "credential",
+        purpose: Purpose::Credential,
+    },
+    Column {
+        table: "webhooks",
+        owner: "id",
+        blob: "sealed",
+        purpose: Purpose::WebhookSecret,
+    },
+];
 
 impl Column {
     /// The beginning of a blob, in the words of its index.

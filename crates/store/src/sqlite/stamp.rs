@@ -1,4 +1,4 @@
-//! The times on records.
+//! The times on records and events.
 //!
 //! Guarantee: each is later than every one before it, in the order of commits, whatever the clock does. So who walks a list by time misses nothing
 //! that was stored behind their back.
@@ -11,10 +11,11 @@ use crate::Error;
 
 /// Makes the place where the last one is kept: in the writing connection's memory, so that it follows every rollback.
 pub(super) fn build(connection: &Connection) -> Result<(), Error> {
-    // Each of these is one step into an index: the times of creation rise with the order stored, the others are indexed by kind.
+    // Each of these is one step into an index: the times of creation, and of events, rise with the order stored, the others are indexed by kind.
     let mut last: i64 = connection
         .query_row(
-            "SELECT coalesce((SELECT created_at FROM records ORDER BY seq DESC LIMIT 1), 0)",
+            "SELECT max(coalesce((SELECT created_at FROM records ORDER BY seq DESC LIMIT 1), 0),
+                        coalesce((SELECT at FROM events ORDER BY seq DESC LIMIT 1), 0))",
             [],
             |row| row.get(0),
         )

@@ -5,7 +5,7 @@
 use model::Timestamp;
 use rusqlite::{Connection, params};
 
-use super::database;
+use super::{database, events};
 use crate::{Error, privacy::ErasureCounts};
 
 /// States of `writes.kept`.
@@ -27,6 +27,11 @@ pub(super) fn write(
         .and_then(|mut sql| sql.execute([seq]))
         .map_err(database)?;
     counts.attempts += attempts_of(connection, seq)?;
+    let job_id: String = connection
+        .prepare_cached("SELECT job_id FROM writes WHERE seq = ?1")
+        .and_then(|mut sql| sql.query_row([seq], |row| row.get(0)))
+        .map_err(database)?;
+    events::forget(connection, &job_id)?;
     counts.writes += connection
         .prepare_cached("UPDATE writes SET result = '', request = '', errors = NULL, kept = ?2, stripped_at = coalesce(stripped_at, ?3) WHERE seq = ?1")
         .and_then(|mut sql| sql.execute(params![seq, NOTHING, now.as_micros()]))

@@ -5,18 +5,28 @@
 use model::{
     IntegrationId, JobId, Scope, Timestamp,
     record::{Kind, SortField},
+    webhook::{Trigger, stored_run},
     write::WriteStatus,
 };
 use rusqlite::{Connection, OptionalExtension, params};
 use serde_json::Value;
 
-use super::{corrupt, database, delivery::lane_of, directory, lists, records, stamp};
+use super::{
+    corrupt, database,
+    delivery::lane_of,
+    directory,
+    events::{self, Happened},
+    lists, records, stamp,
+};
 use crate::{
     Error, Query,
     history::{Candidate, Seen, Tally},
     query::Sort,
     signals::Effects,
 };
+
+/// What a run is called in events.
+const JOB_TYPE: &str = "sync";
 
 /// Every active integration and when it is to be synchronised, the earliest first.
 pub(super) fn due(connection: &Connection) -> Result<Vec<(IntegrationId, Timestamp)>, Error> {
@@ -143,6 +153,10 @@ pub(super) fn record(
 ) -> Result<Tally, Error> {
     let (lane, integration_id, job_id) =
         (lane_of(connection, id)?, id.to_string(), job_id.to_string());
+    let job = records::Job {
+        id: &job_id,
+        word: JOB_TYPE,
+    };
     let mut tally = Tally::default();
     let mut directory_changed = false;
     for one in seen {
@@ -151,7 +165,7 @@ pub(super) fn record(
         let is_news = match (&known, &one.create) {
             (Some(stored), _) if one.is_gone => {
                 tally.missing += 1;
-                records::vanish(connection, stored, &job_id, at)?
+                records::vanish(connection, effects, stored, job, at)?
             }
             (Some(stored), _) => {
                 let mut update = one.update.clone();
@@ -171,7 +185,7 @@ pub(super) fn record(
                 if stored.updated_at > one.asked_at {
                     update.clear();
                 }
-                let is_changed = records::change(connection, stored, &update, &job_id, at)?;
+                let is_changed = records::change(connection, effects, stored, &update, job, at)?;
                 tally.seen += 1;
                 tally.changed += u64::from(is_changed);
                 is_changed
@@ -185,7 +199,7 @@ pub(super) fn record(
                     x_id: Some(&one.x_id),
                     body,
                 };
-                records::insert(connection, &new, at)?;
+                records::insert(connection, effects, &new, Some(job), at)?;
                 tally.seen += 1;
                 tally.created += 1;
                 true
@@ -204,6 +218,7 @@ pub(super) fn record(
 /// Ends a run; with `next_at`, the next one is due then, unless it is due before.
 pub(super) fn end(
     connection: &Connection,
+    effects: &mut Effects,
     job_id: JobId,
     status: WriteStatus,
     done: &Tally,
@@ -222,19 +237,66 @@ pub(super) fn end(
             .and_then(|mut sql| sql.execute(params![lane, next_at.as_micros()]))
             .map_err(database)?;
     }
-    Ok(())
+    announce(connection, effects, (lane, job_id), status, done, now)
+}
+
+/// Puts the end of a run into the outbox.
+fn announce(
+    connection: &Connection,
+    effects: &mut Effects,
+    (lane, job_id): (i64, JobId),
+    status: WriteStatus,
+    done: &Tally,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let integration_id: String = connection
+        .prepare_cached("SELECT id FROM integrations WHERE n = ?1")
+        .and_then(|mut sql| sql.query_row([lane], |row| row.get(0)))
+        .map_err(database)?;
+    let trigger = if status == WriteStatus::Failure {
+        Trigger::JobFailure
+    } else {
+        let is_first = connection
+            .prepare_cached(
+                "UPDATE syncs SET was_complete = 1 WHERE lane = ?1 AND NOT was_complete",
+            )
+            .and_then(|mut sql| sql.execute([lane]))
+            .map_err(database)?
+            > 0;
+        if is_first {
+            Trigger::FirstSyncComplete
+        } else {
+            Trigger::SyncComplete
+        }
+    };
+    let job_id = job_id.to_string();
+    let happened = Happened {
+        trigger,
+        kind: None,
+        lane,
+        integration_id: &integration_id,
+        subject: &job_id,
+        job: Some((&job_id, JOB_TYPE)),
+        stored: Some(stored_run(status, &done.errors)),
+    };
+    let at = stamp::next(connection, now)?;
+    events::record(connection, effects, &happened, at)
 }
 
 /// Ends the runs of a process that is gone, and makes their integrations due.
-pub(super) fn void(connection: &Connection, now: Timestamp) -> Result<u64, Error> {
-    let open: Vec<(i64, String)> = connection
-        .prepare_cached("SELECT lane, body FROM jobs WHERE ended_at IS NULL")
+pub(super) fn void(
+    connection: &Connection,
+    effects: &mut Effects,
+    now: Timestamp,
+) -> Result<u64, Error> {
+    let open: Vec<(i64, String, String)> = connection
+        .prepare_cached("SELECT lane, body, job_id FROM jobs WHERE ended_at IS NULL")
         .and_then(|mut sql| {
-            sql.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+            sql.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
                 .collect()
         })
         .map_err(database)?;
-    for (lane, body) in &open {
+    for (lane, body, job_id) in &open {
         let mut done: Tally = serde_json::from_str(body).map_err(corrupt("a job"))?;
         done.errors
             .push("Portico stopped before the run had ended".to_owned());
@@ -245,6 +307,10 @@ pub(super) fn void(connection: &Connection, now: Timestamp) -> Result<u64, Error
             })
             .map_err(database)?;
         set_due(connection, *lane, now)?;
+        if let Ok(job_id) = job_id.parse() {
+            let run = (*lane, job_id);
+            announce(connection, effects, run, WriteStatus::Failure, &done, now)?;
+        }
     }
     Ok(open.len() as u64)
 }

@@ -11,6 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use model::Entropy;
 use rusqlite::Connection;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
@@ -78,11 +79,12 @@ impl Writer {
         connection: Connection,
         signals: Arc<Signals>,
         observer: Arc<dyn Observer>,
+        entropy: Arc<dyn Entropy>,
     ) -> Result<Self, Error> {
         let (sender, receiver) = mpsc::channel(QUEUE_MAX_REQUESTS);
         let thread = std::thread::Builder::new()
             .name("store-writer".to_owned())
-            .spawn(move || run(&connection, receiver, &signals, &*observer))
+            .spawn(move || run(&connection, receiver, &signals, &*observer, &entropy))
             .map_err(|why| {
                 Error::Database(format!("the writing thread cannot be started: {why}"))
             })?;
@@ -194,6 +196,7 @@ fn run(
     mut receiver: mpsc::Receiver<Request>,
     signals: &Signals,
     observer: &dyn Observer,
+    entropy: &Arc<dyn Entropy>,
 ) {
     let mut batch = Vec::new();
     let mut crowd = 0;
@@ -205,7 +208,7 @@ fn run(
             .iter_mut()
             .filter_map(|request| request.fold.take())
             .collect();
-        commit(connection, &mut batch, signals, observer);
+        commit(connection, &mut batch, signals, observer, entropy);
         if !folds.is_empty() {
             let is_empty = fold(connection);
             for reply in folds {
@@ -264,13 +267,14 @@ fn commit(
     batch: &mut Vec<Request>,
     signals: &Signals,
     observer: &dyn Observer,
+    entropy: &Arc<dyn Entropy>,
 ) {
     let started = Instant::now();
     let (requests, accepts) = (
         batch.len(),
         batch.iter().filter(|request| request.is_accept).count(),
     );
-    let mut effects = Effects::default();
+    let mut effects = Effects::new(entropy.clone());
     let mut done = Vec::with_capacity(requests);
     let mut outcome = step(connection, "BEGIN IMMEDIATE");
     for request in batch.drain(..) {
@@ -295,7 +299,7 @@ fn commit(
         if !connection.is_autocommit() {
             let _ = step(connection, "ROLLBACK");
         }
-        effects = Effects::default();
+        effects = Effects::new(entropy.clone());
     }
     // Before anyone is answered, so that a test that was answered finds the count.
     observer.committed(requests, accepts, started.elapsed());
@@ -315,7 +319,7 @@ fn in_savepoint(
     effects: &mut Effects,
     run: Run,
 ) -> (Done, Result<(), Error>) {
-    let mut own = Effects::default();
+    let mut own = Effects::new(effects.entropy.clone());
     let ran = catch_unwind(AssertUnwindSafe(|| run(Some((connection, &mut own)))));
     let (keep, done) = ran.unwrap_or_else(|_| {
         tracing::error!(
@@ -324,10 +328,7 @@ fn in_savepoint(
         (false, Box::new(|_| ()))
     });
     let left = if keep {
-        effects.due.extend(own.due);
-        effects.ended.extend(own.ended);
-        effects.directory |= own.directory;
-        effects.sync |= own.sync;
+        effects.add(own);
         step(connection, "RELEASE request")
     } else {
         step(connection, "ROLLBACK TO request").and_then(|()| step(connection, "RELEASE request"))

@@ -1,0 +1,9 @@
+//! Subscriptions to events: how one is made, changed and shown.
+
+mod input;
+mod record;
+mod rules;
+
+pub use input::{Header, Model, WebhookCreate, WebhookUpdate};
+pub use record::{HeaderRecord, TriggerRecord, WebhookRecord};
+pub use rules::{Checked, OVERLAP_DEFAULT_S, OVERLAP_MAX_S, check_create, check_update};

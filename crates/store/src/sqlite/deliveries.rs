@@ -1,0 +1,521 @@
+//! Events on their way to subscribers: claim, lease, finish, and looking back.
+//!
+//! Guarantee: a delivery is pending until its receiver has taken it or it was tried as often as it is; whoever holds it when the process dies loses it, and it is
+//! tried again.
+
+use model::{
+    Actor, EventId, Scope, Timestamp, WebhookId,
+    record::Kind,
+    webhook::{Delivery, DeliveryAttempt, DeliveryStatus, Trigger},
+};
+use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter, types::Value as Sql};
+use serde_json::{Value, json};
+
+use super::{
+    audit::{self, Deed},
+    corrupt, database, events,
+    webhooks::{self, Place},
+};
+use crate::{
+    Depth, Error, Lapse, Page,
+    signals::Effects,
+    webhooks::{
+        ClaimedDelivery, DeliveryClaim, DeliveryFinish, DeliveryLane, DeliveryQuery,
+        DeliveryTicket, DeliveryVerdict, Replay, Replayed, Standing,
+    },
+};
+
+/// States of `deliveries.state`.
+const READY: i64 = 1;
+const LEASED: i64 = 2;
+const DELIVERED: i64 = 3;
+const GIVEN_UP: i64 = 4;
+
+/// Leases ended in one transaction; the next call ends the rest.
+const LAPSE_MAX_ROWS: u32 = 1_000;
+
+pub(super) fn claim(
+    connection: &Connection,
+    claim: &DeliveryClaim,
+) -> Result<Vec<DeliveryLane>, Error> {
+    let mut lanes = Vec::with_capacity(claim.lanes.len());
+    for (webhook_id, limit) in &claim.lanes {
+        let webhook: Option<i64> = connection
+            .prepare_cached("SELECT n FROM webhooks WHERE id = ?1 AND active")
+            .and_then(|mut sql| {
+                sql.query_row([webhook_id.to_string()], |row| row.get(0))
+                    .optional()
+            })
+            .map_err(database)?;
+        let Some(webhook) = webhook else { continue };
+        let due: Vec<i64> = connection
+            .prepare_cached("SELECT event FROM deliveries WHERE webhook = ?1 AND state = 1 AND due_at <= ?2 ORDER BY due_at, event LIMIT ?3")
+            .and_then(|mut sql| sql.query_map(params![webhook, claim.now.as_micros(), limit], |row| row.get(0))?.collect())
+            .map_err(database)?;
+        let mut deliveries = Vec::with_capacity(due.len());
+        for event in due {
+            let (attempt, tries) = connection
+                .prepare_cached(
+                    "UPDATE deliveries SET state = 2, due_at = ?3, claimed_at = ?4, attempts = attempts + 1, tries = tries + 1
+                     WHERE webhook = ?1 AND event = ?2 RETURNING attempts, tries",
+                )
+                .and_then(|mut sql| {
+                    let values = params![webhook, event, claim.lease_until.as_micros(), claim.now.as_micros()];
+                    sql.query_row(values, |row| Ok((row.get(0)?, row.get(1)?)))
+                })
+                .map_err(database)?;
+            let read = match events::at(connection, event) {
+                Ok(read) => Ok(read),
+                Err(Error::Corrupt(why)) => Err(why),
+                Err(why) => return Err(why),
+            };
+            deliveries.push(ClaimedDelivery {
+                ticket: DeliveryTicket {
+                    webhook,
+                    event,
+                    attempt,
+                    tries,
+                },
+                event: read,
+            });
+        }
+        let next: Option<i64> = connection
+            .prepare_cached("SELECT min(due_at) FROM deliveries WHERE webhook = ?1 AND state = 1")
+            .and_then(|mut sql| sql.query_row([webhook], |row| row.get(0)))
+            .map_err(database)?;
+        lanes.push(DeliveryLane {
+            webhook_id: *webhook_id,
+            deliveries,
+            next_due_at: next.map(Timestamp::from_micros),
+        });
+    }
+    Ok(lanes)
+}
+
+fn record_attempt(
+    connection: &Connection,
+    (webhook, event): (i64, i64),
+    attempt: &DeliveryAttempt,
+) -> Result<(), Error> {
+    let body = serde_json::to_string(attempt).map_err(corrupt("an attempt"))?;
+    connection
+        .prepare_cached("INSERT OR REPLACE INTO delivery_attempts (webhook, event, number, body) VALUES (?1, ?2, ?3, ?4)")
+        .and_then(|mut sql| sql.execute(params![webhook, event, attempt.number, body]))
+        .map(drop)
+        .map_err(database)
+}
+
+/// Records an attempt and what follows. `true` when the subscription was switched off.
+pub(super) fn finish(
+    connection: &Connection,
+    effects: &mut Effects,
+    finish: &DeliveryFinish,
+) -> Result<bool, Error> {
+    let DeliveryTicket {
+        webhook,
+        event,
+        attempt,
+        ..
+    } = finish.ticket;
+    let open: Option<(i64, u32)> = connection
+        .prepare_cached("SELECT state, attempts FROM deliveries WHERE webhook = ?1 AND event = ?2")
+        .and_then(|mut sql| {
+            sql.query_row([webhook, event], |row| Ok((row.get(0)?, row.get(1)?)))
+                .optional()
+        })
+        .map_err(database)?;
+    // Without a row the event, or the subscription, is gone.
+    let Some((state, current)) = open else {
+        return Ok(false);
+    };
+    record_attempt(connection, (webhook, event), &finish.attempt)?;
+    let holds_the_lease = state == LEASED && current == attempt;
+    let (next, due_at) = match finish.verdict {
+        // That the receiver has it is the truth, even when the lease had lapsed.
+        DeliveryVerdict::Delivered if state != DELIVERED => (DELIVERED, finish.now),
+        DeliveryVerdict::Again(at) if holds_the_lease => (READY, at),
+        DeliveryVerdict::GivenUp if holds_the_lease => (GIVEN_UP, finish.now),
+        _ => (state, finish.now),
+    };
+    if next != state {
+        connection
+            .prepare_cached("UPDATE deliveries SET state = ?3, due_at = ?4, error = ?5 WHERE webhook = ?1 AND event = ?2")
+            .and_then(|mut sql| {
+                sql.execute(params![webhook, event, next, due_at.as_micros(), finish.attempt.error])
+            })
+            .map_err(database)?;
+    }
+    match &finish.standing {
+        Standing::Well => webhooks::did_well(connection, webhook).map(|()| false),
+        Standing::Failed {
+            since_before,
+            reason,
+        } => webhooks::failed(
+            connection,
+            effects,
+            webhook,
+            Some(*since_before),
+            reason,
+            finish.now,
+        ),
+        Standing::Gone { reason } => {
+            webhooks::failed(connection, effects, webhook, None, reason, finish.now)
+        }
+    }
+}
+
+pub(super) fn lapse(
+    connection: &Connection,
+    effects: &mut Effects,
+    which: Lapse,
+    now: Timestamp,
+) -> Result<u64, Error> {
+    let until = match which {
+        Lapse::Expired => now.as_micros(),
+        Lapse::All => i64::MAX,
+    };
+    let lapsed: Vec<(i64, i64, u32, i64)> = connection
+        .prepare_cached(
+            "SELECT webhook, event, attempts, claimed_at FROM deliveries WHERE state = 2 AND due_at <= ?1 ORDER BY due_at LIMIT ?2",
+        )
+        .and_then(|mut sql| {
+            sql.query_map(params![until, LAPSE_MAX_ROWS], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+            })?
+            .collect()
+        })
+        .map_err(database)?;
+    for (webhook, event, number, claimed_at) in &lapsed {
+        let attempt = DeliveryAttempt {
+            number: *number,
+            started_at: Timestamp::from_micros(*claimed_at),
+            duration_ms: None,
+            is_taken: false,
+            error: Some(
+                "Portico stopped, or lost its lease, before the answer was recorded".to_owned(),
+            ),
+            status: None,
+            response: None,
+            response_is_cut: false,
+        };
+        record_attempt(connection, (*webhook, *event), &attempt)?;
+        // What was cut off counts as an attempt, and not as a failure of the receiver's: it is tried again as if it had not been.
+        connection
+            .prepare_cached("UPDATE deliveries SET state = 1, due_at = ?3, tries = max(0, tries - 1) WHERE webhook = ?1 AND event = ?2")
+            .and_then(|mut sql| sql.execute(params![webhook, event, now.as_micros()]))
+            .map_err(database)?;
+        let id: Option<String> = connection
+            .prepare_cached("SELECT id FROM webhooks WHERE n = ?1")
+            .and_then(|mut sql| sql.query_row([webhook], |row| row.get(0)).optional())
+            .map_err(database)?;
+        effects
+            .deliveries
+            .extend(id.and_then(|id| id.parse::<WebhookId>().ok()));
+    }
+    Ok(lapsed.len() as u64)
+}
+
+pub(super) fn due(connection: &Connection) -> Result<Vec<(WebhookId, Timestamp)>, Error> {
+    let rows: Vec<(String, Option<i64>)> = connection
+        .prepare_cached(
+            "SELECT w.id, (SELECT min(due_at) FROM deliveries d WHERE d.webhook = w.n AND d.state = 1) FROM webhooks w WHERE w.active",
+        )
+        .and_then(|mut sql| sql.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect())
+        .map_err(database)?;
+    rows.into_iter()
+        .filter_map(|(id, due_at)| Some((id, due_at?)))
+        .map(|(id, due_at)| {
+            let id = id
+                .parse()
+                .map_err(|_| Error::Corrupt("the id of a webhook".to_owned()))?;
+            Ok((id, Timestamp::from_micros(due_at)))
+        })
+        .collect()
+}
+
+pub(super) fn depth(connection: &Connection) -> Result<Depth, Error> {
+    let (open, oldest): (i64, Option<i64>) = connection
+        .prepare_cached(
+            "SELECT count(*), (SELECT at FROM events WHERE seq = min(d.event)) FROM deliveries d
+             WHERE d.state IN (1, 2) AND d.webhook IN (SELECT n FROM webhooks WHERE active)",
+        )
+        .and_then(|mut sql| sql.query_row([], |row| Ok((row.get(0)?, row.get(1)?))))
+        .map_err(database)?;
+    Ok(Depth {
+        open: open.unsigned_abs(),
+        oldest_accepted_at: oldest.map(Timestamp::from_micros),
+    })
+}
+
+/// What [`read`] reads.
+const COLUMNS: &str =
+    "e.id, e.seq, e.trigger, e.kind, i.id, e.at, d.state, d.attempts, d.error, d.due_at, w.active";
+
+fn read(row: &Row<'_>) -> Result<Delivery, Error> {
+    let seq: i64 = row.get(1).map_err(database)?;
+    let bad = |what: &str| Error::Corrupt(format!("{what} of event {seq}"));
+    let text = |place: usize| row.get::<_, String>(place).map_err(database);
+    let kind: Option<String> = row.get(3).map_err(database)?;
+    let state: i64 = row.get(6).map_err(database)?;
+    let due_at = row.get(9).map(Timestamp::from_micros).map_err(database)?;
+    let is_active: bool = row.get(10).map_err(database)?;
+    Ok(Delivery {
+        event_id: text(0)?.parse().map_err(|_| bad("the id"))?,
+        seq,
+        trigger: Trigger::of(&text(2)?).ok_or_else(|| bad("the trigger"))?,
+        kind: kind.and_then(|word| Kind::of(&word)),
+        integration_id: text(4)?,
+        created_at: row.get(5).map(Timestamp::from_micros).map_err(database)?,
+        status: match state {
+            DELIVERED => DeliveryStatus::Delivered,
+            GIVEN_UP => DeliveryStatus::Failed,
+            _ => DeliveryStatus::Pending,
+        },
+        attempts: row.get(7).map_err(database)?,
+        error: row.get(8).map_err(database)?,
+        next_attempt_at: (state == READY && is_active).then_some(due_at),
+        completed_at: [DELIVERED, GIVEN_UP].contains(&state).then_some(due_at),
+    })
+}
+
+/// The deliveries of a subscription, the newest event first.
+pub(super) fn list(
+    connection: &Connection,
+    scope: &Scope,
+    query: &DeliveryQuery,
+) -> Result<Option<Page<Delivery>>, Error> {
+    let Some(Place { n: webhook, .. }) = webhooks::row(connection, scope, query.webhook_id)? else {
+        return Ok(None);
+    };
+    let before = match query.after {
+        Some(after) => events::cursor(connection, scope, after)?,
+        None => i64::MAX,
+    };
+    // Each reads along an index that has just these.
+    let states = match query.status {
+        None => "1",
+        Some(DeliveryStatus::Pending) => "d.state IN (1, 2)",
+        Some(DeliveryStatus::Delivered) => "d.state = 3",
+        Some(DeliveryStatus::Failed) => "d.state = 4",
+    };
+    let limit = i64::try_from(query.limit).unwrap_or(i64::MAX);
+    let rows: Vec<Result<Delivery, Error>> = connection
+        .prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM deliveries d JOIN webhooks w ON w.n = d.webhook JOIN events e ON e.seq = d.event JOIN integrations i ON i.n = e.lane
+             WHERE d.webhook = ?1 AND d.event < ?2 AND {states} ORDER BY d.event DESC LIMIT ?3"
+        ))
+        .and_then(|mut sql| {
+            sql.query_map(params![webhook, before, limit.saturating_add(1)], |row| Ok(read(row)))?
+                .collect()
+        })
+        .map_err(database)?;
+    let mut rows: Vec<Delivery> = rows.into_iter().collect::<Result<_, _>>()?;
+    let limit = usize::try_from(query.limit).unwrap_or(usize::MAX);
+    let has_more = rows.len() > limit;
+    rows.truncate(limit);
+    Ok(Some(Page {
+        rows,
+        total: None,
+        has_more,
+    }))
+}
+
+/// Row and place of a delivery that `scope` may know of.
+fn known(
+    connection: &Connection,
+    scope: &Scope,
+    webhook_id: WebhookId,
+    event_id: EventId,
+) -> Result<Option<(i64, i64)>, Error> {
+    let webhook = webhooks::row(connection, scope, webhook_id)?;
+    let event = events::place(connection, scope, event_id)?;
+    Ok(webhook.map(|webhook| webhook.n).zip(event))
+}
+
+pub(super) fn find(
+    connection: &Connection,
+    scope: &Scope,
+    webhook_id: WebhookId,
+    event_id: EventId,
+) -> Result<Option<Delivery>, Error> {
+    let Some((webhook, event)) = known(connection, scope, webhook_id, event_id)? else {
+        return Ok(None);
+    };
+    connection
+        .prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM deliveries d JOIN webhooks w ON w.n = d.webhook JOIN events e ON e.seq = d.event JOIN integrations i ON i.n = e.lane
+             WHERE d.webhook = ?1 AND d.event = ?2"
+        ))
+        .and_then(|mut sql| sql.query_row([webhook, event], |row| Ok(read(row))).optional())
+        .map_err(database)?
+        .transpose()
+}
+
+pub(super) fn attempts(
+    connection: &Connection,
+    scope: &Scope,
+    webhook_id: WebhookId,
+    event_id: EventId,
+) -> Result<Option<Vec<DeliveryAttempt>>, Error> {
+    if find(connection, scope, webhook_id, event_id)?.is_none() {
+        return Ok(None);
+    }
+    let Some((webhook, event)) = known(connection, scope, webhook_id, event_id)? else {
+        return Ok(None);
+    };
+    let rows: Vec<String> = connection
+        .prepare_cached(
+            "SELECT body FROM delivery_attempts WHERE webhook = ?1 AND event = ?2 ORDER BY number",
+        )
+        .and_then(|mut sql| sql.query_map([webhook, event], |row| row.get(0))?.collect())
+        .map_err(database)?;
+    rows.iter()
+        .map(|body| serde_json::from_str(body).map_err(corrupt("an attempt")))
+        .collect::<Result<_, _>>()
+        .map(Some)
+}
+
+/// The events that a piece of a replay looks at.
+struct Piece {
+    events: Vec<i64>,
+    next: Option<i64>,
+}
+
+fn piece(
+    connection: &Connection,
+    by: &Actor,
+    (webhook, limited): (i64, Option<String>),
+    replay: Replay,
+    (after, limit): (i64, u32),
+    now: Timestamp,
+) -> Result<Option<Piece>, Error> {
+    let places = |sql: &str, values: Vec<Sql>| -> Result<Vec<i64>, Error> {
+        connection
+            .prepare_cached(sql)
+            .and_then(|mut sql| {
+                sql.query_map(params_from_iter(values), |row| row.get(0))?
+                    .collect()
+            })
+            .map_err(database)
+    };
+    let next_of = |seen: &[i64]| {
+        seen.last()
+            .copied()
+            .filter(|_| seen.len() >= usize::try_from(limit).unwrap_or(usize::MAX))
+    };
+    let piece = match replay {
+        Replay::Event(id) => {
+            let Some(event) = events::place(connection, &by.scope, id)? else {
+                return Ok(None);
+            };
+            // The caller may see more than the subscription does.
+            let is_theirs = places(
+                "SELECT e.seq FROM events e JOIN integrations i ON i.n = e.lane
+                 WHERE e.seq = ?1 AND (?2 IS NULL OR i.id IN (SELECT value FROM json_each(?2)))",
+                vec![event.into(), limited.into()],
+            )?;
+            if is_theirs.is_empty() {
+                return Ok(None);
+            }
+            Piece {
+                events: vec![event],
+                next: None,
+            }
+        }
+        Replay::Failed => {
+            let events = places(
+                "SELECT event FROM deliveries WHERE webhook = ?1 AND state = 4 AND event > ?2 ORDER BY event LIMIT ?3",
+                vec![webhook.into(), after.into(), i64::from(limit).into()],
+            )?;
+            Piece {
+                next: next_of(&events),
+                events,
+            }
+        }
+        Replay::Since(since) => {
+            let first = events::first_since(connection, since)?;
+            let seen = places(
+                "SELECT seq FROM events WHERE seq > ?1 AND at >= ?2 AND at <= ?3 ORDER BY seq LIMIT ?4",
+                vec![
+                    after.max(first - 1).into(),
+                    since.as_micros().into(),
+                    now.as_micros().into(),
+                    i64::from(limit).into(),
+                ],
+            )?;
+            let (low, high) = match (seen.first(), seen.last()) {
+                (Some(low), Some(high)) => (*low, *high),
+                _ => (1, 0),
+            };
+            let events = places(
+                "SELECT DISTINCT e.seq FROM events e JOIN integrations i ON i.n = e.lane
+                 JOIN webhook_triggers t ON t.webhook = ?1 AND t.trigger = e.trigger AND t.kind IN ('', e.kind)
+                 WHERE e.seq BETWEEN ?2 AND ?3 AND (?4 IS NULL OR i.id IN (SELECT value FROM json_each(?4))) ORDER BY e.seq",
+                vec![webhook.into(), low.into(), high.into(), limited.into()],
+            )?;
+            Piece {
+                next: next_of(&seen),
+                events,
+            }
+        }
+    };
+    Ok(Some(piece))
+}
+
+/// Makes deliveries due once more.
+pub(super) fn replay(
+    connection: &Connection,
+    effects: &mut Effects,
+    by: &Actor,
+    webhook_id: WebhookId,
+    replay: Replay,
+    (after, limit): (i64, u32),
+    now: Timestamp,
+) -> Result<Option<Replayed>, Error> {
+    let Some(Place {
+        n: webhook,
+        integrations,
+    }) = webhooks::row(connection, &by.scope, webhook_id)?
+    else {
+        return Ok(None);
+    };
+    let limited =
+        integrations.map(|ids| Value::from_iter(ids.iter().map(ToString::to_string)).to_string());
+    let asked = (webhook, limited);
+    let Some(piece) = piece(connection, by, asked, replay, (after, limit), now)? else {
+        return Ok(None);
+    };
+    if after == 0 {
+        let (what, since) = match replay {
+            Replay::Event(id) => (id.to_string(), Value::Null),
+            Replay::Failed => ("failed".to_owned(), Value::Null),
+            Replay::Since(since) => ("since".to_owned(), json!(since)),
+        };
+        let deed = Deed {
+            action: "webhook_replay",
+            integration: None,
+            subject: webhook_id.to_string(),
+            before: Value::Null,
+            after: json!({ "what": what, "since": since }),
+        };
+        audit::record(connection, by, deed, now)?;
+    }
+    let mut count = 0;
+    for event in piece.events {
+        // What is under a lease is being tried just now.
+        count += connection
+            .prepare_cached(
+                "INSERT INTO deliveries (webhook, event, state, due_at) VALUES (?1, ?2, 1, ?3)
+                 ON CONFLICT (webhook, event) DO UPDATE SET state = 1, due_at = ?3, tries = 0 WHERE state <> 2",
+            )
+            .and_then(|mut sql| sql.execute(params![webhook, event, now.as_micros()]))
+            .map_err(database)? as u64;
+    }
+    if count > 0 {
+        effects.deliveries.insert(webhook_id);
+    }
+    Ok(Some(Replayed {
+        count,
+        next: piece.next,
+    }))
+}
