@@ -4,4 +4,7 @@
 //! to, and it is put to the very addresses that are connected to. Every delivery is signed.
 
 pub mod addresses;
+pub mod client;
+pub mod guard;
+pub mod resolver;
 pub mod signing;
