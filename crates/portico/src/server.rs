@@ -23,6 +23,11 @@ use portico_http::{
 };
 use store::{Lapse, Live, Observer, Sealer, Store, retention::Retention, sqlite::Sqlite};
 use tokio::net::TcpListener;
+use webhooks::{
+    client::Client,
+    guard::{Guard, Network},
+    resolver::SystemLookup,
+};
 
 use crate::{
     master_key::Source,
@@ -149,6 +154,19 @@ pub(crate) fn registry(
     Registry::new(text.as_deref(), vendor_urls).map_err(|why| anyhow!(why))
 }
 
+/// What receivers of webhooks are reached through: at public addresses and in `networks`, and over https only unless `allows_http`.
+///
+/// # Errors
+/// When there is a network in which nothing can be allowed, or TLS cannot be set up.
+pub(crate) fn receivers(
+    allows_http: bool,
+    networks: impl IntoIterator<Item = Network>,
+) -> anyhow::Result<Client> {
+    Guard::new(allows_http, networks)
+        .and_then(|guard| Client::new(guard, Arc::new(SystemLookup::default())))
+        .map_err(|why| anyhow!(why))
+}
+
 /// What a server is made of.
 pub(crate) struct Setup {
     /// Where it listens.
@@ -169,6 +187,8 @@ pub(crate) struct Setup {
     pub(crate) retention: Retention,
     /// How the vendor is made to forget, where this process plays it.
     pub(crate) vendor_forgets: Option<VendorForgets>,
+    /// What receivers of webhooks are reached through.
+    pub(crate) receivers: Client,
 }
 
 /// The connections that fit into so many open files. Where there are few of those, half of them stay for the rest.
@@ -205,6 +225,7 @@ pub(crate) async fn run(
         mut transport,
         retention,
         vendor_forgets,
+        receivers,
     } = setup;
     transport.connections_max = connections_max(descriptors_raise());
     let clock = Arc::new(SystemClock);
@@ -240,6 +261,8 @@ pub(crate) async fn run(
         uses: Uses::default(),
         body_room: portico_http::body::Room::default(),
         desk: portico_http::availability::Desk::default(),
+        receivers,
+        trials: portico_http::webhooks::Trials::default(),
         vendor_forgets,
         openapi,
         schemas,

@@ -30,11 +30,15 @@ use store::{Lapse, Live, Registration, Sealer, Store, sqlite::Sqlite};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tower::ServiceExt;
+use webhooks::{client::Client, guard::Guard, resolver::SystemLookup};
 
 use crate::clock::{MockClock, Seeded};
 
 /// Real time that a wait may take before it counts as lost.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Where receivers of webhooks are: on this machine.
+const LOOPBACK: &str = "127.0.0.0/8";
 
 /// How often a wait looks.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
@@ -258,6 +262,10 @@ impl TestApp {
             observer: metrics.clone(),
             settings: delivery::Settings::default(),
         });
+        let receivers = Client::new(
+            Guard::new(true, [LOOPBACK.parse()?])?,
+            Arc::new(SystemLookup::default()),
+        )?;
         let openapi = portico_http::document(&registry)?;
         let schemas = Schemas::compile(&openapi)?;
         let router = portico_http::router(Arc::new(portico_http::Parts {
@@ -272,6 +280,8 @@ impl TestApp {
             uses: Uses::default(),
             body_room: portico_http::body::Room::default(),
             desk: portico_http::availability::Desk::default(),
+            receivers,
+            trials: portico_http::webhooks::Trials::default(),
             vendor_forgets: None,
             openapi,
             schemas,

@@ -44,6 +44,9 @@ const NAME: &str = "Knock sandbox";
 /// Calls under way at once to the sandbox.
 const CONCURRENCY: u32 = 100;
 
+/// The networks of this machine alone.
+const LOOPBACK: [&str; 2] = ["127.0.0.0/8", "::1/128"];
+
 /// Runs the server together with the Knock sandbox, ready to try.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -130,6 +133,12 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     } else {
         store
     };
+    // Who tries webhooks out has their receiver on this machine, without a certificate.
+    let this_machine = LOOPBACK.map(|network| network.parse().map_err(|why: String| anyhow!(why)));
+    let this_machine = this_machine
+        .into_iter()
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    let receivers = server::receivers(true, this_machine)?;
     let contents = store.directory_contents(0).await?;
     let base_url = format!("http://{}", listener.local_addr()?);
     let ready = || {
@@ -152,6 +161,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
             transport: portico_http::serve::Settings::default(),
             retention: Retention::default(),
             vendor_forgets,
+            receivers,
         },
         &owned,
         ready,
