@@ -4,6 +4,7 @@
 //! and none but those of [`webhooks`] a receiver.
 
 pub mod agents;
+mod announced;
 pub mod appointments;
 pub mod attributions;
 pub mod audit;

@@ -586,6 +586,7 @@ pub fn finish(document: &utoipa::openapi::OpenApi, registry: &Registry) -> Resul
     }
     generalise_update(&mut document["components"]["schemas"]);
     crate::lists::describe(&mut document);
+    crate::announced::describe(&mut document)?;
     limit(&mut document);
     Ok(document)
 }

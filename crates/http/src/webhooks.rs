@@ -11,7 +11,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use model::{
-    Permission, Scope, WebhookId,
+    EventId, Permission, Scope, Timestamp, WebhookId,
     key::System,
     permission::{Group, Level},
     resources::webhook::{
@@ -21,6 +21,7 @@ use model::{
     webhook::{Change, Webhook},
 };
 use serde::Serialize;
+use serde_json::{Value, json};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use utoipa::ToSchema;
 
@@ -37,6 +38,22 @@ use crate::{
 
 /// Receivers that are looked up or tried at once, over all callers: each may keep its caller, and a connection, for as long as a call may take.
 pub const TRIALS_MAX: usize = 32;
+
+/// The trigger of a test event. No subscription is to it.
+pub(crate) const TEST: &str = "TEST";
+
+/// The body of a test event.
+pub(crate) fn test_body(webhook_id: WebhookId, event_id: EventId, now: Timestamp) -> Value {
+    json!({
+        "trigger": TEST,
+        "data": {
+            "event": TEST,
+            "webhook_id": webhook_id,
+            "message": "This is a test. It stands in no log, and is not sent again",
+        },
+        "meta": { "object": null, "integration_id": null, "event_id": event_id, "created_at": now },
+    })
+}
 
 /// Receivers that are being looked up or tried.
 pub struct Trials(Semaphore);
