@@ -23,6 +23,7 @@ use portico_http::{VendorForgets, limits::RATE_LIMIT_DEFAULT, metrics::Metrics};
 use serde_json::{Value, json};
 use store::{Registration, Store, discard::Discard, retention::Retention};
 use tokio::net::TcpListener;
+use webhooks::guard::Network;
 
 use crate::{
     commands::sandbox,
@@ -151,6 +152,8 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
             delivers: !arguments.no_delivery,
             transport: portico_http::serve::Settings::default(),
             retention: Retention::default(),
+            // Who develops a receiver has it on this machine.
+            receivers: server::receivers(true, this_machine()?)?,
             vendor_forgets,
         },
         &owned,
@@ -166,6 +169,13 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
 }
 
 /// The secret kept in `path`, made by `make` when there is none yet. Readable by its owner only.
+fn this_machine() -> anyhow::Result<Vec<Network>> {
+    ["127.0.0.0/8", "::1"]
+        .into_iter()
+        .map(|network| network.parse().map_err(|why: String| anyhow!(why)))
+        .collect()
+}
+
 fn kept(path: &Path, make: impl FnOnce() -> Secret) -> anyhow::Result<Secret> {
     match std::fs::read_to_string(path) {
         Ok(text) => Ok(Secret::new(text.trim())),

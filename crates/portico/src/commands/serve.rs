@@ -191,6 +191,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         attempts_days: days(Some(attempts_days)),
     };
 
+    let receivers = server::receivers(false, Vec::new())?;
     let owned = server::own(&data_dir)?;
     let vendor_urls = arguments.vendor_urls.or(file.vendor_urls);
     let registry = server::registry(vocabulary.as_ref(), &vendor_urls.unwrap_or_default())?;
@@ -225,6 +226,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
             delivers: true,
             transport,
             retention,
+            receivers,
             vendor_forgets: None,
         },
         &owned,

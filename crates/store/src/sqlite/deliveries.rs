@@ -146,6 +146,7 @@ pub(super) fn finish(
             .map_err(database)?;
     }
     match &finish.standing {
+        Standing::Unasked => Ok(false),
         Standing::Well => webhooks::did_well(connection, webhook).map(|()| false),
         Standing::Failed {
             since_before,
