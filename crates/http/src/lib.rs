@@ -175,6 +175,7 @@ fn routes() -> OpenApiRouter<App> {
             webhooks::webhook_delete
         ))
         .routes(routes!(webhooks::webhook_secret_rotate))
+        .routes(routes!(webhooks::webhook_test))
         .routes(routes!(deliveries::webhook_deliveries_list))
         .routes(routes!(deliveries::webhook_delivery_get))
         .routes(routes!(deliveries::webhook_delivery_attempts_list))

@@ -23,6 +23,11 @@ struct AttemptLabels {
     class: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DeliveryLabels {
+    result: &'static str,
+}
+
 /// Every metric.
 pub struct Metrics {
     registry: Registry,
@@ -37,6 +42,9 @@ pub struct Metrics {
     oldest_seconds: Gauge,
     deliveries_pending: Gauge,
     deliveries_oldest_seconds: Gauge,
+    deliveries: Family<DeliveryLabels, Counter>,
+    delivery_seconds: Histogram,
+    announce_seconds: Histogram,
 }
 
 impl Default for Metrics {
@@ -55,6 +63,12 @@ impl Default for Metrics {
             Histogram::new([0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0, 300.0, 3600.0, 86400.0]);
         let (open, oldest_seconds) = (Gauge::default(), Gauge::default());
         let (deliveries_pending, deliveries_oldest_seconds) = (Gauge::default(), Gauge::default());
+        let deliveries = Family::default();
+        let delivery_seconds = Histogram::new([
+            0.001, 0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0,
+        ]);
+        let announce_seconds =
+            Histogram::new([0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0, 300.0, 3600.0, 86400.0]);
         registry.register(
             "accepts",
             "Writes at the door, by what became of them",
@@ -111,6 +125,23 @@ impl Default for Metrics {
             Unit::Seconds,
             deliveries_oldest_seconds.clone(),
         );
+        registry.register(
+            "delivery_attempts",
+            "Attempts to deliver events to receivers, by how they ended",
+            deliveries.clone(),
+        );
+        registry.register_with_unit(
+            "delivery_duration",
+            "How long an attempt to deliver took",
+            Unit::Seconds,
+            delivery_seconds.clone(),
+        );
+        registry.register_with_unit(
+            "announce_delay",
+            "From an event to its being taken by a receiver",
+            Unit::Seconds,
+            announce_seconds.clone(),
+        );
         Self {
             registry,
             accepts,
@@ -124,6 +155,9 @@ impl Default for Metrics {
             oldest_seconds,
             deliveries_pending,
             deliveries_oldest_seconds,
+            deliveries,
+            delivery_seconds,
+            announce_seconds,
         }
     }
 }
@@ -188,6 +222,19 @@ impl delivery::Observer for Metrics {
         self.call_seconds.observe(took.as_secs_f64());
         if let Some(millis) = since_accepted_ms {
             self.outcome_seconds.observe(millis as f64 / 1_000.0);
+        }
+    }
+}
+
+impl webhooks::announcer::Observer for Metrics {
+    fn announced(&self, is_taken: bool, took: Duration, since_created_ms: Option<u64>) {
+        let result = if is_taken { "delivered" } else { "failed" };
+        self.deliveries
+            .get_or_create(&DeliveryLabels { result })
+            .inc();
+        self.delivery_seconds.observe(took.as_secs_f64());
+        if let Some(millis) = since_created_ms {
+            self.announce_seconds.observe(millis as f64 / 1_000.0);
         }
     }
 }

@@ -24,6 +24,7 @@ use portico_http::{
 use store::{Lapse, Live, Observer, Sealer, Store, retention::Retention, sqlite::Sqlite};
 use tokio::net::TcpListener;
 use webhooks::{
+    announcer::Announcer,
     client::Client,
     guard::{Guard, Network},
     resolver::SystemLookup,
@@ -50,7 +51,7 @@ const DESCRIPTORS_RESERVED: u64 = 1_024;
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 const SWEEP_ROWS: u32 = 5_000;
 
-/// How long diffs of records and runs of synchronisation are kept: 30 days, as the contract has it (section 5).
+/// How long diffs of records, runs of synchronisation and events are kept: 30 days, as the contract has it (section 5).
 const HISTORY_KEPT_MS: i64 = 30 * 24 * 3_600_000;
 
 /// Opens the store in `data_dir`, made when absent.
@@ -154,17 +155,13 @@ pub(crate) fn registry(
     Registry::new(text.as_deref(), vendor_urls).map_err(|why| anyhow!(why))
 }
 
-/// What receivers of webhooks are reached through: at public addresses and in `networks`, and over https only unless `allows_http`.
+/// The way to receivers: to public addresses and into `networks`, over https only unless `allows_http`.
 ///
 /// # Errors
-/// When there is a network in which nothing can be allowed, or TLS cannot be set up.
-pub(crate) fn receivers(
-    allows_http: bool,
-    networks: impl IntoIterator<Item = Network>,
-) -> anyhow::Result<Client> {
-    Guard::new(allows_http, networks)
-        .and_then(|guard| Client::new(guard, Arc::new(SystemLookup::default())))
-        .map_err(|why| anyhow!(why))
+/// When a network is one that is never sent into.
+pub(crate) fn receivers(allows_http: bool, networks: Vec<Network>) -> anyhow::Result<Client> {
+    let guard = Guard::new(allows_http, networks).map_err(|why| anyhow!(why))?;
+    Client::new(guard, Arc::new(SystemLookup::default())).map_err(|why| anyhow!(why))
 }
 
 /// What a server is made of.
@@ -185,10 +182,10 @@ pub(crate) struct Setup {
     pub(crate) transport: Transport,
     /// How long writes and attempts are kept.
     pub(crate) retention: Retention,
+    /// The way to receivers of events.
+    pub(crate) receivers: Client,
     /// How the vendor is made to forget, where this process plays it.
     pub(crate) vendor_forgets: Option<VendorForgets>,
-    /// What receivers of webhooks are reached through.
-    pub(crate) receivers: Client,
 }
 
 /// The connections that fit into so many open files. Where there are few of those, half of them stay for the rest.
@@ -224,14 +221,15 @@ pub(crate) async fn run(
         delivers,
         mut transport,
         retention,
-        vendor_forgets,
         receivers,
+        vendor_forgets,
     } = setup;
     transport.connections_max = connections_max(descriptors_raise());
     let clock = Arc::new(SystemClock);
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
     // The lock proves that whoever held these leases is gone.
     while store.leases_lapse(Lapse::All, clock.now()).await? > 0 {}
+    while store.deliveries_lapse(Lapse::All, clock.now()).await? > 0 {}
     store.syncs_void(clock.now()).await?;
     let live = Live::load(&*store).await?;
     let follower = tokio::spawn(live.clone().follow(store.clone()));
@@ -245,6 +243,16 @@ pub(crate) async fn run(
             entropy: entropy.clone(),
             observer: metrics.clone(),
             settings: delivery::Settings::default(),
+        })
+    });
+    let announcer = delivers.then(|| {
+        Announcer::start(webhooks::announcer::Parts {
+            store: store.clone(),
+            client: receivers.clone(),
+            timer: clock.clone(),
+            entropy: entropy.clone(),
+            observer: metrics.clone(),
+            settings: webhooks::announcer::Settings::default(),
         })
     });
     let openapi = portico_http::document(&registry).map_err(|why| anyhow!(why))?;
@@ -273,8 +281,12 @@ pub(crate) async fn run(
     portico_http::serve::serve(listener, router, transport, stop, DRAIN)
         .await
         .map_err(|why| anyhow!(why))?;
+    // The worker first: what it still brings to an end is told as far as time allows, and the rest at the next start.
     if let Some(worker) = worker {
         worker.stop().await;
+    }
+    if let Some(announcer) = announcer {
+        announcer.stop().await;
     }
     uses.abort();
     sweeper.abort();
@@ -307,6 +319,7 @@ async fn sweep(store: Arc<dyn Store>, retention: Retention) {
             store.idempotency_sweep(now, SWEEP_ROWS).await?;
             let before = now.plus_millis(-HISTORY_KEPT_MS);
             store.history_sweep(before, SWEEP_ROWS).await?;
+            store.events_sweep(before, SWEEP_ROWS).await?;
             retention.sweep(&*store, now).await
         };
         match swept.await {

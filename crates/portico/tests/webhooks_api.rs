@@ -98,8 +98,14 @@ fn what_is_wrong_with_a_webhook_is_told_all_at_once() {
         (
             "a model for the triggers that there are",
             "PUT",
-            change,
+            change.clone(),
             json!({ "model": "crm_prospects" }),
+        ),
+        (
+            "a rotation",
+            "POST",
+            format!("{change}/rotate-secret?overlap_s=2592001&secret=mine"),
+            Value::Null,
         ),
         ("a replay of nothing", "POST", replay.clone(), json!({})),
         (
@@ -146,7 +152,6 @@ fn what_is_wrong_with_a_webhook_is_told_all_at_once() {
             "the log behind an event that is not there",
             "/v1/admin/events?cursor=evt_00000000000000000000000000".to_owned(),
         ),
-        ("a rotation", "/v1/webhooks?overlap_s=1".to_owned()),
     ] {
         let answer = admin.call("GET", &path, &[], "").expect("an answer");
         assert_eq!(answer.status, 400, "{name}: {}", answer.body);

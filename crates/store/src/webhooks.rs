@@ -97,6 +97,8 @@ pub struct DeliveryFinish {
 /// What an attempt says about the receiver.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Standing {
+    /// Nothing: it was not asked.
+    Unasked,
     /// It works.
     Well,
     /// It failed. When it did nothing else since before this instant, its subscription is switched off, for this reason.

@@ -4,6 +4,7 @@
 //! data; every wait has an end.
 
 pub mod clock;
+pub mod receiver;
 
 use std::{fmt::Display, path::PathBuf, sync::Arc, time::Duration};
 
@@ -16,8 +17,11 @@ use delivery::Worker;
 use http_body_util::BodyExt;
 use model::{
     Actor, AttributionId, Clock, CommunityId, IntegrationId, KeyId, Permission, Scope, Secret,
+    WebhookId,
     directory::{Attribution, Community, Integration, Settings, Vendor},
+    id::TriggerId,
     key::{self, Key, System},
+    webhook::{Subscribed, Trigger, Webhook},
 };
 use portico_http::{
     limits::{Limits, RATE_LIMIT_DEFAULT},
@@ -30,15 +34,23 @@ use store::{Lapse, Live, Registration, Sealer, Store, sqlite::Sqlite};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tower::ServiceExt;
-use webhooks::{client::Client, guard::Guard, resolver::SystemLookup};
+use webhooks::{
+    announcer::Announcer,
+    client::Client,
+    guard::{Guard, Network},
+    resolver::SystemLookup,
+};
 
-use crate::clock::{MockClock, Seeded};
+use crate::{
+    clock::{MockClock, Seeded},
+    receiver::TestReceiver,
+};
 
 /// Real time that a wait may take before it counts as lost.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Where receivers of webhooks are: on this machine.
-const LOOPBACK: &str = "127.0.0.0/8";
+/// What deliveries to every receiver are signed with.
+pub const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
 /// How often a wait looks.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
@@ -115,6 +127,7 @@ struct Running {
     router: Router,
     store: Arc<dyn Store>,
     worker: Worker,
+    announcer: Announcer,
     follower: JoinHandle<()>,
 }
 
@@ -248,6 +261,7 @@ impl TestApp {
     pub async fn resume(&mut self) -> Outcome {
         let store = self.open()?;
         while store.leases_lapse(Lapse::All, self.clock.now()).await? > 0 {}
+        while store.deliveries_lapse(Lapse::All, self.clock.now()).await? > 0 {}
         store.syncs_void(self.clock.now()).await?;
         let live = Live::load(&*store).await?;
         let follower = tokio::spawn(live.clone().follow(store.clone()));
@@ -263,9 +277,21 @@ impl TestApp {
             settings: delivery::Settings::default(),
         });
         let receivers = Client::new(
-            Guard::new(true, [LOOPBACK.parse()?])?,
+            Guard::new(true, ["127.0.0.0/8".parse::<Network>()?])?,
             Arc::new(SystemLookup::default()),
         )?;
+        let announcer = Announcer::start(webhooks::announcer::Parts {
+            store: store.clone(),
+            client: receivers.clone(),
+            timer: self.clock.clone(),
+            entropy: self.entropy.clone(),
+            observer: metrics.clone(),
+            settings: webhooks::announcer::Settings {
+                // Receivers that hang do so for good.
+                drain_ms: 200,
+                ..webhooks::announcer::Settings::default()
+            },
+        });
         let openapi = portico_http::document(&registry)?;
         let schemas = Schemas::compile(&openapi)?;
         let router = portico_http::router(Arc::new(portico_http::Parts {
@@ -290,6 +316,7 @@ impl TestApp {
             router,
             store,
             worker,
+            announcer,
             follower,
         });
         Ok(())
@@ -299,6 +326,7 @@ impl TestApp {
     pub async fn stop(&mut self) {
         if let Some(running) = self.running.take() {
             running.worker.stop().await;
+            running.announcer.stop().await;
             running.follower.abort();
             running.store.close().await;
         }
@@ -338,6 +366,41 @@ impl TestApp {
         let status = answer.status().as_u16();
         let bytes = answer.into_body().collect().await?.to_bytes();
         Ok((status, serde_json::from_slice(&bytes)?))
+    }
+
+    /// Subscribes `receiver` to `triggers`, to begin at once. Returns the subscription's id.
+    ///
+    /// # Errors
+    /// When it cannot be stored.
+    pub async fn subscribe(
+        &self,
+        receiver: &TestReceiver,
+        triggers: &[Trigger],
+    ) -> Outcome<WebhookId> {
+        let (now, entropy) = (self.clock.now(), &*self.entropy);
+        let triggers = triggers.iter().map(|trigger| Subscribed {
+            id: TriggerId::new(now, entropy),
+            trigger: *trigger,
+            kind: None,
+        });
+        let webhook = Webhook {
+            id: WebhookId::new(now, entropy),
+            url: receiver.url.clone(),
+            headers: Vec::new(),
+            triggers: triggers.collect(),
+            active: true,
+            system: System::Sandbox,
+            integrations: None,
+            secret: Secret::new(SECRET),
+            previous: None,
+            failing_since: None,
+            disabled: None,
+            created_at: now,
+            updated_at: now,
+        };
+        let id = webhook.id;
+        self.store()?.webhook_create(&operator(), webhook).await?;
+        Ok(id)
     }
 
     /// The body of a prospect for `vendor`, known by `email`.

@@ -39,8 +39,8 @@ pub const BODY_KEPT_BYTES: usize = 4 * 1_024;
 /// Bytes of an answer that was asked for: a full page of events is smaller.
 pub const PAGE_MAX_BYTES: usize = 16 * 1_024 * 1_024;
 
-/// Idle connections kept to one receiver: there may be thousands of receivers.
-const IDLE_PER_HOST: usize = 8;
+/// Idle connections kept to one receiver: as many as it may be sent at once, since who is sent much is sent more in the next moment.
+const IDLE_PER_HOST: usize = 32;
 
 /// How long an idle connection is kept. Common servers close theirs after five seconds, and what is sent into one as it closes is lost.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(4);

@@ -4,7 +4,11 @@
 //! to, and it is put to the very addresses that are connected to. Every delivery is signed.
 
 pub mod addresses;
+pub mod announcer;
 pub mod client;
 pub mod guard;
+mod lane;
 pub mod resolver;
+pub mod schedule;
+pub mod sender;
 pub mod signing;

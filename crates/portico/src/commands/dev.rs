@@ -23,6 +23,7 @@ use portico_http::{VendorForgets, limits::RATE_LIMIT_DEFAULT, metrics::Metrics};
 use serde_json::{Value, json};
 use store::{Registration, Store, discard::Discard, retention::Retention};
 use tokio::net::TcpListener;
+use webhooks::guard::Network;
 
 use crate::{
     commands::sandbox,
@@ -43,9 +44,6 @@ const NAME: &str = "Knock sandbox";
 
 /// Calls under way at once to the sandbox.
 const CONCURRENCY: u32 = 100;
-
-/// The networks of this machine alone.
-const LOOPBACK: [&str; 2] = ["127.0.0.0/8", "::1/128"];
 
 /// Runs the server together with the Knock sandbox, ready to try.
 #[derive(clap::Args)]
@@ -133,12 +131,6 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     } else {
         store
     };
-    // Who tries webhooks out has their receiver on this machine, without a certificate.
-    let this_machine = LOOPBACK.map(|network| network.parse().map_err(|why: String| anyhow!(why)));
-    let this_machine = this_machine
-        .into_iter()
-        .collect::<anyhow::Result<Vec<_>>>()?;
-    let receivers = server::receivers(true, this_machine)?;
     let contents = store.directory_contents(0).await?;
     let base_url = format!("http://{}", listener.local_addr()?);
     let ready = || {
@@ -160,8 +152,9 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
             delivers: !arguments.no_delivery,
             transport: portico_http::serve::Settings::default(),
             retention: Retention::default(),
+            // Who develops a receiver has it on this machine.
+            receivers: server::receivers(true, this_machine()?)?,
             vendor_forgets,
-            receivers,
         },
         &owned,
         ready,
@@ -173,6 +166,14 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         task.await??;
     }
     Ok(())
+}
+
+/// The networks of this machine alone.
+fn this_machine() -> anyhow::Result<Vec<Network>> {
+    ["127.0.0.0/8", "::1"]
+        .into_iter()
+        .map(|network| network.parse().map_err(|why: String| anyhow!(why)))
+        .collect()
 }
 
 /// The secret kept in `path`, made by `make` when there is none yet. Readable by its owner only.

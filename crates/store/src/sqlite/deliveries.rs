@@ -146,6 +146,7 @@ pub(super) fn finish(
             .map_err(database)?;
     }
     match &finish.standing {
+        Standing::Unasked => Ok(false),
         Standing::Well => webhooks::did_well(connection, webhook).map(|()| false),
         Standing::Failed {
             since_before,
@@ -236,8 +237,9 @@ pub(super) fn due(connection: &Connection) -> Result<Vec<(WebhookId, Timestamp)>
 pub(super) fn depth(connection: &Connection) -> Result<Depth, Error> {
     let (open, oldest): (i64, Option<i64>) = connection
         .prepare_cached(
-            "SELECT count(*), (SELECT at FROM events WHERE seq = min(d.event)) FROM deliveries d
-             WHERE d.state IN (1, 2) AND d.webhook IN (SELECT n FROM webhooks WHERE active)",
+            "SELECT open, (SELECT at FROM events WHERE seq = first) FROM (
+               SELECT count(*) AS open, min(event) AS first FROM deliveries
+               WHERE state IN (1, 2) AND webhook IN (SELECT n FROM webhooks WHERE active))",
         )
         .and_then(|mut sql| sql.query_row([], |row| Ok((row.get(0)?, row.get(1)?))))
         .map_err(database)?;

@@ -15,6 +15,7 @@ use super::{
     corrupt, database,
     logs::{self, Conditions},
     records::limited_to,
+    stamp,
 };
 use crate::{Error, Page, signals::Effects, webhooks::EventQuery};
 
@@ -60,10 +61,11 @@ pub(super) fn record(
         .map_err(database)?;
     for (webhook, id) in subscribers {
         connection
-            .prepare_cached(
-                "INSERT INTO deliveries (webhook, event, state, due_at) VALUES (?1, ?2, 1, ?3)",
-            )
-            .and_then(|mut sql| sql.execute(params![webhook, event, at.as_micros()]))
+            .prepare_cached(&format!(
+                "INSERT INTO deliveries (webhook, event, state, due_at) VALUES (?1, ?2, 1, {})",
+                stamp::ASKED_AT
+            ))
+            .and_then(|mut sql| sql.execute([webhook, event]))
             .map_err(database)?;
         effects.deliveries.extend(id.parse::<WebhookId>());
     }

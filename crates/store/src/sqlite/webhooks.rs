@@ -335,6 +335,15 @@ fn replace(
         return Ok(false);
     }
     put_triggers(connection, before.n, &after.triggers)?;
+    if (after.active && !before.webhook.active) || after.url != before.webhook.url {
+        // What failed before is no reason to wait any more. These are few: a receiver that fails is not sent much.
+        connection
+            .execute(
+                "UPDATE deliveries SET due_at = ?2, tries = 0 WHERE webhook = ?1 AND state = 1 AND due_at > ?2",
+                params![before.n, after.updated_at.as_micros()],
+            )
+            .map_err(database)?;
+    }
     effects.webhooks = true;
     effects.deliveries.insert(after.id);
     let states = (shown(&before.webhook)?, shown(after)?);

@@ -1,0 +1,530 @@
+//! The loop that delivers events to subscribers.
+//!
+//! Guarantee: what is stored to be delivered is tried until its receiver has it, or as often as the schedule says; subscribed before it looks, so it sleeps
+//! through nothing; a slow or dead receiver delays no other, since each has its own lane and always room for one delivery.
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use delivery::Timer;
+use model::{
+    Entropy, EventId, Scope, Timestamp, WebhookId,
+    webhook::{DeliveryAttempt, Event, Webhook},
+};
+use store::{
+    Error, Lapse, Store,
+    webhooks::{
+        ClaimedDelivery, DeliveryClaim, DeliveryFinish, DeliveryTicket, DeliveryVerdict, Standing,
+    },
+};
+use tokio::{
+    sync::{mpsc, watch},
+    task::{JoinHandle, JoinSet},
+};
+
+use crate::{
+    client::Client,
+    lane::{Lane, Turn},
+    schedule,
+    sender::{Sent, send},
+};
+
+/// How long to wait before asking a store again that failed.
+const STORE_TROUBLE_WAIT: Duration = Duration::from_millis(200);
+
+/// Times an outcome is offered to a failing store before its lease is left to lapse (and the event is sent again).
+const RECORD_TRIES: u32 = 50;
+
+/// Who wants to know about attempts: metrics.
+pub trait Observer: Send + Sync + 'static {
+    /// One attempt ended after `took`; with `since_created_ms`, its event was taken with it.
+    fn announced(&self, is_taken: bool, took: Duration, since_created_ms: Option<u64>);
+}
+
+/// The announcer's bounds.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Deliveries under way at once over all subscribers, beyond the one that each may always have: bounds memory.
+    pub in_flight_max: usize,
+    /// Deliveries under way at once to one subscriber.
+    pub per_webhook_max: u32,
+    /// How long a lease holds. Longer than a delivery may take.
+    pub lease_ms: i64,
+    /// How often lapsed leases are looked for, and, as a net under the signals, due deliveries and changed subscriptions.
+    pub sweep_ms: i64,
+    /// How long deliveries under way may go on once the announcer is told to stop.
+    pub drain_ms: u64,
+    /// How long a receiver may do nothing but fail before its subscription is switched off: days, so that no weekend is too long.
+    pub disable_after_ms: i64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            in_flight_max: 1_024,
+            per_webhook_max: 32,
+            lease_ms: 60_000,
+            sweep_ms: 5_000,
+            drain_ms: 10_000,
+            disable_after_ms: 5 * 24 * 3_600_000,
+        }
+    }
+}
+
+/// What the announcer works with.
+pub struct Parts {
+    /// Where deliveries are claimed and their outcomes recorded.
+    pub store: Arc<dyn Store>,
+    /// The way to receivers.
+    pub client: Client,
+    /// Time.
+    pub timer: Arc<dyn Timer>,
+    /// Jitter.
+    pub entropy: Arc<dyn Entropy>,
+    /// Metrics.
+    pub observer: Arc<dyn Observer>,
+    /// Bounds.
+    pub settings: Settings,
+}
+
+/// A running announcer.
+pub struct Announcer {
+    stop: watch::Sender<bool>,
+    alive: watch::Receiver<bool>,
+    task: JoinHandle<()>,
+}
+
+impl Announcer {
+    /// Starts it on the current runtime.
+    pub fn start(parts: Parts) -> Self {
+        let (stop, stopping) = watch::channel(false);
+        let (living, alive) = watch::channel(true);
+        let task = tokio::spawn(async move {
+            // Dropped when the loop ends, whatever ends it.
+            let _living = living;
+            run(Arc::new(parts), stopping).await;
+        });
+        Self { stop, alive, task }
+    }
+
+    /// Whether it runs: for readiness.
+    pub fn alive(&self) -> watch::Receiver<bool> {
+        self.alive.clone()
+    }
+
+    /// Claims nothing more, lets deliveries under way finish within the drain time, and gives the rest up: their leases lapse and they are sent again.
+    pub async fn stop(self) {
+        let _ = self.stop.send(true);
+        let _ = self.task.await;
+    }
+}
+
+/// A delivery that is over.
+struct Done {
+    webhook_id: WebhookId,
+    is_taken: bool,
+    retry_after_ms: Option<u64>,
+    /// When it is due again, if it is.
+    again_at: Option<Timestamp>,
+}
+
+/// What the loop knows: the lanes, and the subscriptions as they were last read.
+#[derive(Default)]
+struct Known {
+    lanes: HashMap<WebhookId, Lane>,
+    webhooks: HashMap<WebhookId, Arc<Webhook>>,
+    /// As of which change of them.
+    revision: Option<u64>,
+    in_flight: usize,
+}
+
+async fn run(parts: Arc<Parts>, mut stopping: watch::Receiver<bool>) {
+    let mut known = Known::default();
+    let mut calls = JoinSet::new();
+    let (done_sender, mut done) = mpsc::unbounded_channel::<Done>();
+    let mut next_sweep = Timestamp::ZERO;
+    while !*stopping.borrow() {
+        let signals = parts.store.signals();
+        let due = signals.deliveries_due();
+        let now = parts.timer.now();
+        let revision = signals.webhooks_revision();
+        let is_sweep = now >= next_sweep;
+        if is_sweep {
+            next_sweep = now.plus_millis(parts.settings.sweep_ms);
+            sweep(&parts, &mut known, now).await;
+        }
+        if is_sweep || known.revision != Some(revision) {
+            reload(&parts, &mut known, revision).await;
+        }
+        for id in signals.take_deliveries_due() {
+            known.lanes.entry(id).or_default().signal(now);
+        }
+        let mut wake_at = next_sweep;
+        let asks = asks(&parts.settings, &known, now, &mut wake_at);
+        if asks.is_empty() {
+            tokio::select! {
+                () = due => {}
+                Some(one) = done.recv() => take(&parts, &mut known, &one),
+                () = parts.timer.sleep_until(wake_at) => {}
+                _ = stopping.changed() => {}
+            }
+        } else {
+            claim(&parts, &mut known, &mut calls, &done_sender, asks, now).await;
+        }
+        while let Ok(one) = done.try_recv() {
+            take(&parts, &mut known, &one);
+        }
+        while calls.try_join_next().is_some() {}
+    }
+    let drain = async { while calls.join_next().await.is_some() {} };
+    let within = Duration::from_millis(parts.settings.drain_ms);
+    if tokio::time::timeout(within, drain).await.is_err() {
+        tracing::warn!(
+            deliveries = calls.len(),
+            "deliveries still under way are given up; their events are sent again"
+        );
+        calls.shutdown().await;
+    }
+}
+
+/// Reads the subscriptions anew. One that was changed begins anew: perhaps it leads elsewhere now.
+async fn reload(parts: &Parts, known: &mut Known, revision: u64) {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the announcer delivers for all subscriptions"
+    )]
+    let all = Scope::operator();
+    match parts.store.webhooks_list(&all).await {
+        Ok(read) => {
+            let mut webhooks = HashMap::with_capacity(read.len());
+            for webhook in read {
+                let before = known.webhooks.get(&webhook.id);
+                let is_changed = before.is_some_and(|before| {
+                    before.updated_at != webhook.updated_at || before.active != webhook.active
+                });
+                if is_changed && let Some(lane) = known.lanes.get_mut(&webhook.id) {
+                    lane.forgive();
+                }
+                webhooks.insert(webhook.id, Arc::new(webhook));
+            }
+            known
+                .lanes
+                .retain(|id, lane| webhooks.contains_key(id) || lane.in_flight > 0);
+            known.webhooks = webhooks;
+            known.revision = Some(revision);
+        }
+        Err(Error::Closed) => {}
+        Err(why) => {
+            tracing::error!(%why, "the subscriptions could not be read; trying again");
+            tokio::time::sleep(STORE_TROUBLE_WAIT).await;
+        }
+    }
+}
+
+/// What every lane may claim now; `wake_at` is brought forward to when a lane that may not, may.
+fn asks(
+    settings: &Settings,
+    known: &Known,
+    now: Timestamp,
+    wake_at: &mut Timestamp,
+) -> Vec<(WebhookId, u32)> {
+    let mut asks: Vec<(WebhookId, u32, bool)> = Vec::new();
+    for (id, lane) in &known.lanes {
+        if known.webhooks.get(id).is_none_or(|webhook| !webhook.active) {
+            continue;
+        }
+        match lane.turn(now, settings.per_webhook_max) {
+            Turn::Claim(count) => asks.push((*id, count, lane.in_flight == 0)),
+            Turn::At(at) => *wake_at = (*wake_at).min(at),
+            Turn::Idle => {}
+        }
+    }
+    // An even share of what room there is; what the frugal leave, the next round hands out. Who has nothing under way may have one at any time, so that no
+    // number of slow receivers keeps another waiting.
+    let mut room = settings.in_flight_max.saturating_sub(known.in_flight);
+    let share = (room / asks.len().max(1)).max(1);
+    let mut allowed = Vec::with_capacity(asks.len());
+    for (id, count, has_none) in asks {
+        let fair = (count as usize).min(share).min(room);
+        let count = fair.max(usize::from(has_none));
+        room = room.saturating_sub(count);
+        if count > 0 {
+            allowed.push((id, u32::try_from(count).unwrap_or(u32::MAX)));
+        }
+    }
+    allowed
+}
+
+async fn claim(
+    parts: &Arc<Parts>,
+    known: &mut Known,
+    calls: &mut JoinSet<()>,
+    done: &mpsc::UnboundedSender<Done>,
+    asks: Vec<(WebhookId, u32)>,
+    now: Timestamp,
+) {
+    for (id, _) in &asks {
+        // Whatever becomes ready from here on signals anew; the claim tells what is ready by now.
+        if let Some(lane) = known.lanes.get_mut(id) {
+            lane.due_at = None;
+        }
+    }
+    let again: Vec<WebhookId> = asks.iter().map(|(id, _)| *id).collect();
+    let claim = DeliveryClaim {
+        lanes: asks,
+        now,
+        lease_until: now.plus_millis(parts.settings.lease_ms),
+    };
+    let claimed = match parts.store.deliveries_claim(claim).await {
+        Ok(claimed) => claimed,
+        Err(why) => {
+            tracing::error!(%why, "due deliveries could not be claimed; trying again");
+            for id in again {
+                known.lanes.entry(id).or_default().signal(now);
+            }
+            tokio::time::sleep(STORE_TROUBLE_WAIT).await;
+            return;
+        }
+    };
+    for got in claimed {
+        let lane = known.lanes.entry(got.webhook_id).or_default();
+        if let Some(next_due_at) = got.next_due_at {
+            lane.signal(next_due_at);
+        }
+        let Some(webhook) = known.webhooks.get(&got.webhook_id) else {
+            continue;
+        };
+        let count = got.deliveries.len();
+        lane.began(now, u32::try_from(count).unwrap_or(u32::MAX));
+        known.in_flight += count;
+        for delivery in got.deliveries {
+            calls.spawn(deliver(
+                parts.clone(),
+                webhook.clone(),
+                delivery,
+                done.clone(),
+            ));
+        }
+    }
+}
+
+fn take(parts: &Parts, known: &mut Known, one: &Done) {
+    known.in_flight = known.in_flight.saturating_sub(1);
+    let now = parts.timer.now();
+    let lane = known.lanes.entry(one.webhook_id).or_default();
+    lane.ended(now, one.is_taken, one.retry_after_ms, seed(parts));
+    if let Some(again_at) = one.again_at {
+        lane.signal(again_at);
+    }
+}
+
+fn seed(parts: &Parts) -> u64 {
+    let bytes = parts.entropy.bytes();
+    bytes
+        .iter()
+        .take(8)
+        .fold(0, |number, byte| (number << 8) | u64::from(*byte))
+}
+
+/// Ends what lapsed, and looks for due deliveries that no signal told of.
+async fn sweep(parts: &Parts, known: &mut Known, now: Timestamp) {
+    let work = async {
+        let lapsed = parts.store.deliveries_lapse(Lapse::Expired, now).await?;
+        if lapsed > 0 {
+            tracing::warn!(
+                lapsed,
+                "leases of deliveries lapsed; their events are sent again"
+            );
+        }
+        parts.store.deliveries_due().await
+    };
+    match work.await {
+        Ok(due) => {
+            for (id, at) in due {
+                known.lanes.entry(id).or_default().signal(at);
+            }
+        }
+        Err(Error::Closed) => {}
+        Err(why) => tracing::error!(%why, "deliveries could not be swept; trying again"),
+    }
+}
+
+/// Makes one attempt and records what became of it.
+async fn deliver(
+    parts: Arc<Parts>,
+    webhook: Arc<Webhook>,
+    delivery: ClaimedDelivery,
+    done: mpsc::UnboundedSender<Done>,
+) {
+    let ClaimedDelivery { ticket, event } = delivery;
+    // A task of its own, so that a panic is an attempt like any other and gives the lane its place back.
+    let attempt = tokio::spawn(attempt(parts.clone(), webhook.clone(), ticket, event));
+    let over = attempt.await.unwrap_or(Done {
+        webhook_id: webhook.id,
+        is_taken: false,
+        retry_after_ms: None,
+        again_at: None,
+    });
+    let _ = done.send(over);
+}
+
+async fn attempt(
+    parts: Arc<Parts>,
+    webhook: Arc<Webhook>,
+    ticket: DeliveryTicket,
+    event: Result<Event, String>,
+) -> Done {
+    let (started_at, started) = (parts.timer.now(), Instant::now());
+    let read = event.and_then(|event| Ok((event.id, event.at, body(&event)?)));
+    let (id, created_at, body) = match read {
+        Ok(read) => read,
+        Err(why) => {
+            let finish = unreadable(ticket, &why, started_at);
+            record(&parts, &webhook, &finish).await;
+            return Done {
+                webhook_id: webhook.id,
+                is_taken: false,
+                retry_after_ms: None,
+                again_at: None,
+            };
+        }
+    };
+    let sent = send(
+        &parts.client,
+        &webhook,
+        id,
+        body,
+        ticket.attempt,
+        started_at,
+    )
+    .await;
+    let now = parts.timer.now();
+    let retry_after_ms = sent.retry_after_ms;
+    let is_taken = sent.attempt.is_taken;
+    told(&webhook, id, &sent);
+    let verdict = decide(&parts, ticket, &sent, now);
+    let finish = DeliveryFinish {
+        ticket,
+        standing: standing(&parts, &sent, now),
+        attempt: sent.attempt,
+        verdict,
+        now,
+    };
+    if record(&parts, &webhook, &finish).await {
+        let since_created_ms = is_taken.then(|| now.millis_since(created_at));
+        parts
+            .observer
+            .announced(is_taken, started.elapsed(), since_created_ms);
+    }
+    Done {
+        webhook_id: webhook.id,
+        is_taken,
+        retry_after_ms,
+        again_at: match verdict {
+            DeliveryVerdict::Again(at) => Some(at),
+            DeliveryVerdict::Delivered | DeliveryVerdict::GivenUp => None,
+        },
+    }
+}
+
+fn body(event: &Event) -> Result<Bytes, String> {
+    let told = |why: serde_json::Error| {
+        format!(
+            "event {} is not readable at line {} column {}",
+            event.id,
+            why.line(),
+            why.column()
+        )
+    };
+    let body = event.body().map_err(told)?;
+    serde_json::to_vec(&body).map(Bytes::from).map_err(told)
+}
+
+/// One line an attempt. Without the address and the receiver's words, either of which may hold a secret: who asks for the attempts is shown them.
+fn told(webhook: &Webhook, event_id: EventId, sent: &Sent) {
+    let (webhook_id, attempt, status) = (webhook.id, sent.attempt.number, sent.attempt.status);
+    if sent.attempt.is_taken {
+        tracing::debug!(%webhook_id, %event_id, attempt, status, "delivered to a receiver");
+    } else {
+        tracing::info!(%webhook_id, %event_id, attempt, status, "an attempt to deliver to a receiver failed");
+    }
+}
+
+/// What follows from an attempt for its delivery.
+fn decide(parts: &Parts, ticket: DeliveryTicket, sent: &Sent, now: Timestamp) -> DeliveryVerdict {
+    if sent.attempt.is_taken {
+        return DeliveryVerdict::Delivered;
+    }
+    if sent.is_gone {
+        // Nothing is sent until the subscription is switched on again, and then this at once.
+        return DeliveryVerdict::Again(now);
+    }
+    match schedule::delay_ms(ticket.tries, sent.retry_after_ms, seed(parts)) {
+        Some(delay_ms) => {
+            DeliveryVerdict::Again(now.plus_millis(i64::try_from(delay_ms).unwrap_or(i64::MAX)))
+        }
+        None => DeliveryVerdict::GivenUp,
+    }
+}
+
+/// What an attempt says about its receiver.
+fn standing(parts: &Parts, sent: &Sent, now: Timestamp) -> Standing {
+    let why = sent.attempt.error.as_deref().unwrap_or_default();
+    if sent.attempt.is_taken {
+        Standing::Well
+    } else if sent.is_gone {
+        Standing::Gone {
+            reason: why.to_owned(),
+        }
+    } else {
+        let days = parts.settings.disable_after_ms / 86_400_000;
+        Standing::Failed {
+            since_before: now.plus_millis(-parts.settings.disable_after_ms),
+            reason: format!("Every attempt failed for {days} days. The last time, {why}"),
+        }
+    }
+}
+
+/// An event that cannot be read cannot be sent, today or tomorrow: its delivery is given up, and those behind it go on.
+fn unreadable(ticket: DeliveryTicket, why: &str, now: Timestamp) -> DeliveryFinish {
+    tracing::error!(seq = ticket.event, %why, "a stored event cannot be read; its delivery is given up");
+    DeliveryFinish {
+        ticket,
+        attempt: DeliveryAttempt {
+            number: ticket.attempt,
+            started_at: now,
+            duration_ms: Some(0),
+            is_taken: false,
+            error: Some(format!("Portico could not read the stored event: {why}")),
+            status: None,
+            response: None,
+            response_is_cut: false,
+        },
+        verdict: DeliveryVerdict::GivenUp,
+        standing: Standing::Unasked,
+        now,
+    }
+}
+
+/// Records an outcome; `false` when the store would not have it, so that the lease lapses and the event is sent again.
+async fn record(parts: &Parts, webhook: &Webhook, finish: &DeliveryFinish) -> bool {
+    for _ in 0..RECORD_TRIES {
+        match parts.store.delivery_finish(finish).await {
+            Ok(is_switched_off) => {
+                if is_switched_off {
+                    tracing::warn!(webhook_id = %webhook.id, "a subscription was switched off, since its receiver failed for days or is gone; its events are kept, and delivered when it is switched on");
+                }
+                return true;
+            }
+            Err(why) => {
+                tracing::error!(%why, seq = finish.ticket.event, "an attempt to deliver could not be recorded; trying again");
+                tokio::time::sleep(STORE_TROUBLE_WAIT).await;
+            }
+        }
+    }
+    false
+}
