@@ -90,7 +90,7 @@ impl VendorClient {
     pub fn new(reach: Reach) -> Result<Self, String> {
         // Another part of the process may have chosen ring before: it is the only provider compiled in.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        #[expect(clippy::disallowed_methods, reason = "this is the first of the two places")]
+        #[expect(clippy::disallowed_methods, reason = "one of the two places")]
         let client = Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(CALL_TIMEOUT)

@@ -138,10 +138,7 @@ impl Client {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let guard = Arc::new(guard);
         let resolver = Resolver::new(Arc::clone(&guard), lookup);
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "this is the second of the two places"
-        )]
+        #[expect(clippy::disallowed_methods, reason = "one of the two places")]
         let client = reqwest::Client::builder()
             .dns_resolver(Arc::new(resolver.clone()))
             .connect_timeout(connect_timeout)
@@ -720,6 +717,24 @@ mod tests {
             .await,
             FailureKind::Unreachable,
             "no such name",
+        );
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_does_not_stand_in_time_is_given_up() {
+        // It takes connections and never agrees on TLS.
+        let silent = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let port = silent.local_addr().expect("an address").port();
+        let url = format!("https://receiver.example:{port}/s3cret")
+            .parse()
+            .expect("a url");
+        let guard = Guard::new(false, ["127.0.0.1".parse().expect("a network")]).expect("a guard");
+        let short = Duration::from_millis(100);
+        let client = Client::with_timeouts(guard, Answers::new([&["127.0.0.1"]]), short, LONG);
+        expect_failure(
+            post(&client.expect("a client"), &url).await,
+            FailureKind::Unreachable,
+            "receiver.example cannot be reached: operation timed out",
         );
     }
 
