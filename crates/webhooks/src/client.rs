@@ -4,7 +4,7 @@
 //! than a bound of memory; nothing is followed (redirects), nothing is taken from the environment (proxies); and what it says of a failure holds neither
 //! the url's path or query nor a header.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{
@@ -66,16 +66,28 @@ pub fn is_connections_own(name: &HeaderName) -> bool {
 }
 
 /// What came back. It counts from when its head has arrived, whatever becomes of the body.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Answer {
     /// The HTTP status.
     pub status: u16,
-    /// How long `Retry-After` says to wait, counted from the call.
+    /// How long `Retry-After` says to wait, counted from the call. As the receiver said it: whoever waits bounds it.
     pub retry_after_s: Option<u64>,
     /// What was kept of the body.
     pub body: Vec<u8>,
     /// Whether there was more of it, or might have been.
     pub body_is_cut: bool,
+}
+
+/// Without the body, which may tell of people.
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Answer")
+            .field("status", &self.status)
+            .field("retry_after_s", &self.retry_after_s)
+            .field("body_bytes", &self.body.len())
+            .field("body_is_cut", &self.body_is_cut)
+            .finish()
+    }
 }
 
 /// Why nothing came back.
@@ -138,10 +150,7 @@ impl Client {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let guard = Arc::new(guard);
         let resolver = Resolver::new(Arc::clone(&guard), lookup);
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "this is the second of the two places"
-        )]
+        #[expect(clippy::disallowed_methods, reason = "one of the two places")]
         let client = reqwest::Client::builder()
             .dns_resolver(Arc::new(resolver.clone()))
             .connect_timeout(connect_timeout)
@@ -720,6 +729,24 @@ mod tests {
             .await,
             FailureKind::Unreachable,
             "no such name",
+        );
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_does_not_stand_in_time_is_given_up() {
+        // It takes connections and never agrees on TLS.
+        let silent = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let port = silent.local_addr().expect("an address").port();
+        let url = format!("https://receiver.example:{port}/s3cret")
+            .parse()
+            .expect("a url");
+        let guard = Guard::new(false, ["127.0.0.1".parse().expect("a network")]).expect("a guard");
+        let short = Duration::from_millis(100);
+        let client = Client::with_timeouts(guard, Answers::new([&["127.0.0.1"]]), short, LONG);
+        expect_failure(
+            post(&client.expect("a client"), &url).await,
+            FailureKind::Unreachable,
+            "receiver.example cannot be reached: operation timed out",
         );
     }
 
