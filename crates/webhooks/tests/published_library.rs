@@ -269,7 +269,7 @@ async fn a_receiver_with_the_published_library_takes_what_our_client_sends() {
 
     let asked = url.join("/_taken").expect("a url");
     let told = client
-        .get(&asked, &Secret::new("none"), Timestamp::ZERO)
+        .get(&asked, &Secret::new("none"), None, Timestamp::ZERO)
         .await;
     let told: Value = serde_json::from_slice(&told.expect("an answer").body).expect("JSON");
     let of =
