@@ -1,7 +1,7 @@
 //! Goal: whoever verifies deliveries with the published library of Standard Webhooks accepts every one of ours, and none that is not.
 //!
-//! Method: our signatures, judged by that library (the Python one, which `scripts/test` installs) in `scripts/webhook_receiver`: one by one, and as a
-//! receiver that our client sends to. Without the library the tests say so, and in continuous integration they fail.
+//! Method: our signatures, judged by that library (the Python one, which `scripts/test` installs) in `scripts/webhook_receiver`: one by one, as a
+//! receiver that our client sends to, and as one that subscribes to a running server. Without the library the tests say so, and in continuous integration they fail.
 
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
@@ -12,13 +12,16 @@ use std::{
     path::Path,
     process::{Child, ChildStdout, Command, Stdio},
     sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
+
+mod support;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use model::{Secret, Timestamp};
 use serde_json::{Value, json};
+use support::{PATIENCE, Stage, leads, text};
 use url::Url;
 use webhooks::{
     client::{Answer, Client},
@@ -281,4 +284,60 @@ async fn a_receiver_with_the_published_library_takes_what_our_client_sends() {
             "refused": {"No matching signature found": 2, "Message timestamp too old": 1, "propexo-signature is wrong": 1},
         })
     );
+}
+
+#[test]
+fn a_receiver_with_the_published_library_takes_every_delivery_of_a_server() {
+    const WRITES: usize = 60;
+    let secret = new_secret(7);
+    let Some(mut command) = receiver(&["--port", "0", "--secret", &secret]) else {
+        return;
+    };
+    let (_running, mut prints) = start(&mut command);
+    let port = line(&mut prints)["port"].to_string();
+    let stage = Stage::set();
+    let caller = stage.caller();
+    let subscription = json!({
+        "url": format!("http://127.0.0.1:{port}/hooks"),
+        "triggers": ["WRITE_OPERATION_SUCCESS", "WRITE_OPERATION_FAILURE", "DATA_NEW", "DATA_UPDATE"],
+        "active": true,
+        "secret": secret,
+    });
+    let made = caller.send("POST", "/v1/webhooks/", &subscription).json();
+    let id = text(&made["result"]["id"]);
+    for lead in leads(&stage.server, WRITES) {
+        caller
+            .send("POST", "/crm/v1/prospects/knock", &lead)
+            .job_id();
+    }
+
+    let port: u16 = port.parse().expect("a port");
+    let taken = |trigger: &str| {
+        let told = support::request(&format!("127.0.0.1:{port}"), "GET", "/_taken", &[], "");
+        let told = told.expect("an answer").json();
+        assert_eq!(told["refused"], json!({}));
+        let all = told["taken"].as_object().expect("what was taken").clone();
+        let of_trigger = all.values().filter(|one| one["trigger"] == trigger).count();
+        (of_trigger, all)
+    };
+    let started = Instant::now();
+    while taken("WRITE_OPERATION_SUCCESS").0 < WRITES {
+        assert!(started.elapsed() < PATIENCE, "not all was delivered");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let pending = format!("/v1/webhooks/{id}/deliveries?status=PENDING");
+    while caller.get(&pending)["results"] != json!([]) {
+        assert!(started.elapsed() < PATIENCE, "something is still pending");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    // Every event that it subscribed to is there under its id, with one body.
+    let (_, all) = taken("DATA_NEW");
+    let delivered = format!("/v1/webhooks/{id}/deliveries?limit=250");
+    let delivered = caller.get(&delivered);
+    let delivered = delivered["results"].as_array().expect("deliveries");
+    assert_eq!(delivered.len(), all.len());
+    for one in delivered {
+        assert_eq!(one["status"], "DELIVERED");
+        assert_eq!(all[&text(&one["event_id"])]["is_same"], true, "{one}");
+    }
 }
