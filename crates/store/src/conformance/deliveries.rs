@@ -338,7 +338,8 @@ impl<B: Backend> History<B> {
             self.now = self.soon(10);
             let before = self.tickets.len();
             self.claim(20).await?;
-            for (who, place, ticket) in self.tickets[before..].to_vec() {
+            let fresh = self.tickets[before..].to_vec();
+            for (who, place, ticket) in fresh {
                 self.end(who, place, ticket, DeliveryVerdict::Delivered)
                     .await?;
             }
