@@ -31,8 +31,8 @@ pub(super) fn build(connection: &Connection) -> Result<(), Error> {
         last = last.max(of_kind);
     }
     connection
-        .execute_batch("CREATE TEMP TABLE stamp (last INTEGER NOT NULL)")
-        .and_then(|()| connection.execute("INSERT INTO temp.stamp VALUES (?1)", [last]))
+        .execute_batch("CREATE TEMP TABLE stamp (last INTEGER NOT NULL, given INTEGER NOT NULL)")
+        .and_then(|()| connection.execute("INSERT INTO temp.stamp VALUES (?1, 0)", [last]))
         .map(drop)
         .map_err(database)
 }
@@ -40,8 +40,17 @@ pub(super) fn build(connection: &Connection) -> Result<(), Error> {
 /// `now`, or a microsecond after the last one if that is later.
 pub(super) fn next(connection: &Connection, now: Timestamp) -> Result<Timestamp, Error> {
     connection
-        .prepare_cached("UPDATE temp.stamp SET last = max(last + 1, ?1) RETURNING last")
+        .prepare_cached("UPDATE temp.stamp SET last = max(last + 1, ?1), given = ?1 RETURNING last")
         .and_then(|mut sql| sql.query_row([now.as_micros()], |row| row.get(0)))
+        .map(Timestamp::from_micros)
+        .map_err(database)
+}
+
+/// The `now` of which the last one was made: what the clock says.
+pub(super) fn given(connection: &Connection) -> Result<Timestamp, Error> {
+    connection
+        .prepare_cached("SELECT given FROM temp.stamp")
+        .and_then(|mut sql| sql.query_row([], |row| row.get(0)))
         .map(Timestamp::from_micros)
         .map_err(database)
 }
