@@ -206,7 +206,7 @@ pub struct Event {
     pub seq: i64,
     /// Its id.
     pub id: EventId,
-    /// When it was stored; no two at the same time.
+    /// When it was stored: never before what stands before it in the log.
     pub at: Timestamp,
     /// What kind of thing.
     pub trigger: Trigger,

@@ -3,9 +3,20 @@
 
 use std::process::Command;
 
+use model::{
+    Secret, WebhookId,
+    id::TriggerId,
+    key::System,
+    webhook::{DeliveryAttempt, Subscribed, Trigger, Webhook},
+};
 use serde_json::{Value, json};
-use store::retention::Retention;
-use testkit::{Outcome, TestApp, wrong};
+use store::{
+    retention::Retention,
+    webhooks::{
+        ClaimedDelivery, DeliveryClaim, DeliveryFinish, DeliveryVerdict, EventQuery, Standing,
+    },
+};
+use testkit::{Outcome, TestApp, clock::Seeded, operator, wrong};
 
 const DAY_MS: i64 = 24 * 3_600_000;
 const MINUTE_MS: i64 = 60_000;
@@ -191,12 +202,89 @@ async fn of_others(app: &TestApp) -> Outcome<Vec<Value>> {
     Ok(all)
 }
 
+/// Has somebody subscribe to all that happens.
+async fn subscribe(app: &TestApp) -> Outcome<WebhookId> {
+    let (now, entropy) = (model_now(app), Seeded::default());
+    let webhook = Webhook {
+        id: WebhookId::new(now, &entropy),
+        url: "https://receiver.example/".to_owned(),
+        headers: Vec::new(),
+        triggers: Trigger::ALL
+            .iter()
+            .map(|trigger| Subscribed {
+                id: TriggerId::new(now, &entropy),
+                trigger: *trigger,
+                kind: None,
+            })
+            .collect(),
+        active: true,
+        system: System::Sandbox,
+        integrations: None,
+        secret: Secret::new("signing-secret"),
+        previous: None,
+        failing_since: None,
+        disabled: None,
+        created_at: now,
+        updated_at: now,
+    };
+    let id = webhook.id;
+    app.store()?.webhook_create(&operator(), webhook).await?;
+    Ok(id)
+}
+
+/// Claims all that is due for a subscription.
+async fn claim(app: &TestApp, webhook_id: WebhookId) -> Outcome<Vec<ClaimedDelivery>> {
+    let now = model_now(app);
+    let claim = DeliveryClaim {
+        lanes: vec![(webhook_id, 1_000)],
+        now,
+        lease_until: now.plus_millis(DAY_MS),
+    };
+    let mut lanes = app.store()?.deliveries_claim(claim).await?;
+    Ok(lanes.pop().ok_or("it is active")?.deliveries)
+}
+
+/// The receiver takes an event, and answers with all that it was told.
+async fn answer(app: &TestApp, one: &ClaimedDelivery) -> Outcome {
+    let (now, event) = (model_now(app), one.event.as_ref().map_err(wrong)?);
+    let finish = DeliveryFinish {
+        ticket: one.ticket,
+        attempt: DeliveryAttempt {
+            number: one.ticket.attempt,
+            started_at: now,
+            duration_ms: Some(1),
+            is_taken: true,
+            error: None,
+            status: Some(200),
+            response: Some(format!("Got {}", event.body()?)),
+            response_is_cut: false,
+        },
+        verdict: DeliveryVerdict::Delivered,
+        standing: Standing::Well,
+        now,
+    };
+    app.store()?.delivery_finish(&finish).await?;
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_forgotten_person_is_in_no_file_of_the_data_directory() -> Outcome {
     let app = TestApp::start(1).await?;
+    let webhook = subscribe(&app).await?;
     others(&app, "before").await?;
     let (id, failed) = lived_through(&app).await?;
     others(&app, "after").await?;
+    // The receiver repeats what it is told; of half of it, it has not said so yet when the person is forgotten.
+    let told = claim(&app, webhook).await?;
+    let (late, early): (Vec<_>, Vec<_>) = told.iter().partition(|one| one.ticket.event % 2 == 0);
+    for one in early {
+        answer(&app, one).await?;
+    }
+    let is_told = |one: &&ClaimedDelivery| {
+        let body = one.event.as_ref().ok().and_then(|event| event.body().ok());
+        body.is_some_and(|body| body.to_string().contains("harpsichord"))
+    };
+    assert!(told.iter().any(|one| is_told(&one)), "it is told of them");
     let found = traces(&app)?;
     for trace in TRACES {
         let is_there = found.iter().any(|one| one.starts_with(trace));
@@ -214,6 +302,33 @@ async fn a_forgotten_person_is_in_no_file_of_the_data_directory() -> Outcome {
     let (status, answer) = erase(&app, &id).await?;
     assert_eq!(status, 200, "{answer}");
     assert_eq!(traces(&app)?, Vec::<String>::new());
+    for one in late {
+        self::answer(&app, one).await?;
+    }
+    assert_eq!(traces(&app)?, Vec::<String>::new(), "nor does it come back");
+    let last = claim(&app, webhook).await?;
+    let told: Vec<Value> = last
+        .iter()
+        .filter_map(|one| one.event.as_ref().ok()?.body().ok())
+        .collect();
+    assert_eq!(told.len(), 1, "who was told of them is told");
+    assert_eq!(told[0]["data"]["event"], "DATA_UPDATE");
+    assert_eq!(told[0]["data"]["record_id"], id.as_str());
+    let erased_at = &told[0]["data"]["diff"]["new"]["erased_at"];
+    assert_eq!(erased_at, &answer["result"]["erased_at"]);
+    let query = EventQuery {
+        limit: 1_000,
+        ..EventQuery::default()
+    };
+    for event in app
+        .store()?
+        .events_list(&operator().scope, &query)
+        .await?
+        .rows
+    {
+        let body = event.body()?.to_string();
+        assert!(!TRACES.iter().any(|trace| body.contains(trace)), "{body}");
+    }
     let result = &answer["result"];
     assert_eq!(
         (&result["id"], &result["writes"], &result["records"]),

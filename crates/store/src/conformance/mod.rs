@@ -6,6 +6,7 @@
 pub mod administration;
 pub mod confirmation;
 pub mod consent;
+pub mod deliveries;
 pub mod delivery;
 pub mod directory;
 pub mod erasure;
@@ -14,6 +15,7 @@ pub mod intake;
 pub mod lists;
 pub mod order;
 pub mod sealing;
+pub mod webhooks;
 
 use std::{
     collections::HashSet,
@@ -149,6 +151,31 @@ macro_rules! conformance_tests {
             sealing::a_move_that_was_broken_off_needs_both_keys_and_goes_on
             sealing::a_store_in_use_follows_a_change_of_key
             sealing::a_secret_that_cannot_be_sealed_under_the_current_key_is_refused
+            sealing::secrets_of_subscriptions_move_too
+            deliveries::a_random_history_of_deliveries_agrees_with_a_model
+            webhooks::a_write_that_ends_is_told_after_what_it_did
+            webhooks::a_change_that_fails_tells_nothing
+            webhooks::runs_of_synchronisation_are_told
+            webhooks::members_are_told_when_something_about_them_differs
+            webhooks::an_event_goes_to_those_who_subscribe_to_it
+            webhooks::deliveries_are_claimed_in_order_and_never_twice
+            webhooks::a_clock_that_is_set_back_delays_no_delivery
+            webhooks::a_lapsed_delivery_comes_back_with_its_attempt_cut_off
+            webhooks::an_attempt_leaves_its_delivery_as_it_says
+            webhooks::a_receiver_that_fails_for_five_days_is_switched_off_and_misses_nothing
+            webhooks::who_wants_no_more_is_switched_off_at_once
+            webhooks::changes_of_a_subscription_do_not_undo_each_other
+            webhooks::a_secret_is_changed_with_an_overlap
+            webhooks::a_subscription_is_known_to_who_sees_all_that_it_gets
+            webhooks::deliveries_are_replayed_one_or_all_or_since
+            webhooks::deliveries_are_listed_by_status_a_page_at_a_time
+            webhooks::the_log_of_events_is_walked_both_ways_by_all_that_it_offers
+            webhooks::what_happened_long_ago_goes_with_its_deliveries
+            webhooks::the_depth_counts_what_waits_for_active_subscriptions
+            webhooks::a_forgotten_person_is_in_no_event_and_no_answer
+            webhooks::what_is_kept_of_an_old_write_says_nothing_in_its_event
+            webhooks::changes_of_subscriptions_are_in_the_audit_log_without_secrets
+            webhooks::there_is_an_end_to_the_number_of_subscriptions
         }
     };
     (@each $backend:expr; $($theme:ident::$case:ident)+) => {$(

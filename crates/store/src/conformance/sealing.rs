@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use model::{IntegrationId, Secret};
+use model::{IntegrationId, Secret, webhook::Trigger};
 
 use super::{Answer, Backend, START, Verdicts, World, at, credential, operator};
 use crate::{
@@ -202,4 +202,31 @@ pub async fn a_secret_that_cannot_be_sealed_under_the_current_key_is_refused<B: 
         }
     }
     Err("the key is not learnt".into())
+}
+
+pub async fn secrets_of_subscriptions_move_too<B: Backend>(backend: B) -> Verdicts {
+    let mut world = world_with_both(backend).await?;
+    let webhook = world.subscribe(world.webhook(&[Trigger::DataNew])).await?;
+    let second = world.subscribe(world.webhook(&[Trigger::DataNew])).await?;
+    world
+        .store
+        .master_key_set(&operator(), id('b')?, at(1))
+        .await?;
+    // Two integrations, two webhooks; one of these changes meanwhile, and is sealed anew by that.
+    world.switch(second, true, at(2)).await?;
+    for expected in [2, 1, 0] {
+        assert_eq!(world.store.secrets_rewrap(2).await?, expected);
+        let now = world.webhook_now(webhook).await?;
+        let signs = now.secrets(at(3));
+        assert!(signs.len() == 2 && signs[0].expose() == "signing-secret");
+        assert!(now.headers[0].1.expose() == "header-value");
+    }
+    world.store.close().await;
+    check(&world, "b", None).await?;
+    check(&world, "a", Some('b')).await?;
+    world.store = open(&world, &Source::new("b")).await?;
+    for one in world.store.webhooks_list(&world.all).await? {
+        assert!(one.secret.expose() == "signing-secret");
+    }
+    Ok(())
 }

@@ -34,6 +34,24 @@ const GIVEN_UP: i64 = 4;
 /// Leases ended in one transaction; the next call ends the rest.
 const LAPSE_MAX_ROWS: u32 = 1_000;
 
+/// What is due for a subscription.
+const DUE: &str = "SELECT event FROM deliveries WHERE webhook = ?1 AND state = 1 AND due_at <= ?2 ORDER BY due_at, event LIMIT ?3";
+
+/// When its next is due.
+const NEXT: &str = "SELECT min(due_at) FROM deliveries WHERE webhook = ?1 AND state = 1";
+
+/// Leases that end.
+const LEASED_UNTIL: &str = "SELECT webhook, event, attempts, claimed_at FROM deliveries WHERE state = 2 AND due_at <= ?1 ORDER BY due_at LIMIT ?2";
+
+/// When the next is due for each subscription.
+const NEXT_OF_EACH: &str = "SELECT w.id, (SELECT min(due_at) FROM deliveries d WHERE d.webhook = w.n AND d.state = 1) FROM webhooks w WHERE w.active";
+
+/// How many are open.
+const DEPTH: &str =
+    "SELECT open, (SELECT at FROM events WHERE seq = first) FROM (
+         SELECT count(*) AS open, min(d.event) AS first FROM webhooks w CROSS JOIN deliveries d INDEXED BY deliveries_open ON d.webhook = w.n
+         WHERE w.active AND d.state IN (1, 2))";
+
 pub(super) fn claim(
     connection: &Connection,
     claim: &DeliveryClaim,
@@ -49,8 +67,13 @@ pub(super) fn claim(
             .map_err(database)?;
         let Some(webhook) = webhook else { continue };
         let due: Vec<i64> = connection
-            .prepare_cached("SELECT event FROM deliveries WHERE webhook = ?1 AND state = 1 AND due_at <= ?2 ORDER BY due_at, event LIMIT ?3")
-            .and_then(|mut sql| sql.query_map(params![webhook, claim.now.as_micros(), limit], |row| row.get(0))?.collect())
+            .prepare_cached(DUE)
+            .and_then(|mut sql| {
+                sql.query_map(params![webhook, claim.now.as_micros(), limit], |row| {
+                    row.get(0)
+                })?
+                .collect()
+            })
             .map_err(database)?;
         let mut deliveries = Vec::with_capacity(due.len());
         for event in due {
@@ -80,7 +103,7 @@ pub(super) fn claim(
             });
         }
         let next: Option<i64> = connection
-            .prepare_cached("SELECT min(due_at) FROM deliveries WHERE webhook = ?1 AND state = 1")
+            .prepare_cached(NEXT)
             .and_then(|mut sql| sql.query_row([webhook], |row| row.get(0)))
             .map_err(database)?;
         lanes.push(DeliveryLane {
@@ -128,7 +151,12 @@ pub(super) fn finish(
     let Some((state, current)) = open else {
         return Ok(false);
     };
-    record_attempt(connection, (webhook, event), &finish.attempt)?;
+    let mut kept = finish.attempt.clone();
+    if kept.response.is_some() && !events::is_kept(connection, event)? {
+        // The person was forgotten while the receiver was told of them.
+        kept.response = None;
+    }
+    record_attempt(connection, (webhook, event), &kept)?;
     let holds_the_lease = state == LEASED && current == attempt;
     let (next, due_at) = match finish.verdict {
         // That the receiver has it is the truth, even when the lease had lapsed.
@@ -145,6 +173,7 @@ pub(super) fn finish(
             })
             .map_err(database)?;
     }
+    let tried = (webhook, finish.attempt.started_at);
     match &finish.standing {
         Standing::Unasked => Ok(false),
         Standing::Well => webhooks::did_well(connection, webhook).map(|()| false),
@@ -154,13 +183,13 @@ pub(super) fn finish(
         } => webhooks::failed(
             connection,
             effects,
-            webhook,
+            tried,
             Some(*since_before),
             reason,
             finish.now,
         ),
         Standing::Gone { reason } => {
-            webhooks::failed(connection, effects, webhook, None, reason, finish.now)
+            webhooks::failed(connection, effects, tried, None, reason, finish.now)
         }
     }
 }
@@ -176,9 +205,7 @@ pub(super) fn lapse(
         Lapse::All => i64::MAX,
     };
     let lapsed: Vec<(i64, i64, u32, i64)> = connection
-        .prepare_cached(
-            "SELECT webhook, event, attempts, claimed_at FROM deliveries WHERE state = 2 AND due_at <= ?1 ORDER BY due_at LIMIT ?2",
-        )
+        .prepare_cached(LEASED_UNTIL)
         .and_then(|mut sql| {
             sql.query_map(params![until, LAPSE_MAX_ROWS], |row| {
                 Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
@@ -218,10 +245,11 @@ pub(super) fn lapse(
 
 pub(super) fn due(connection: &Connection) -> Result<Vec<(WebhookId, Timestamp)>, Error> {
     let rows: Vec<(String, Option<i64>)> = connection
-        .prepare_cached(
-            "SELECT w.id, (SELECT min(due_at) FROM deliveries d WHERE d.webhook = w.n AND d.state = 1) FROM webhooks w WHERE w.active",
-        )
-        .and_then(|mut sql| sql.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect())
+        .prepare_cached(NEXT_OF_EACH)
+        .and_then(|mut sql| {
+            sql.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+                .collect()
+        })
         .map_err(database)?;
     rows.into_iter()
         .filter_map(|(id, due_at)| Some((id, due_at?)))
@@ -236,11 +264,7 @@ pub(super) fn due(connection: &Connection) -> Result<Vec<(WebhookId, Timestamp)>
 
 pub(super) fn depth(connection: &Connection) -> Result<Depth, Error> {
     let (open, oldest): (i64, Option<i64>) = connection
-        .prepare_cached(
-            "SELECT open, (SELECT at FROM events WHERE seq = first) FROM (
-               SELECT count(*) AS open, min(event) AS first FROM deliveries
-               WHERE state IN (1, 2) AND webhook IN (SELECT n FROM webhooks WHERE active))",
-        )
+        .prepare_cached(DEPTH)
         .and_then(|mut sql| sql.query_row([], |row| Ok((row.get(0)?, row.get(1)?))))
         .map_err(database)?;
     Ok(Depth {
@@ -280,6 +304,20 @@ fn read(row: &Row<'_>) -> Result<Delivery, Error> {
     })
 }
 
+fn list_sql(status: Option<DeliveryStatus>) -> String {
+    // What is open, and what was given up, is read along an index that has just these: the most are delivered.
+    let (along, states) = match status {
+        None => ("", "1"),
+        Some(DeliveryStatus::Pending) => ("INDEXED BY deliveries_open", "d.state IN (1, 2)"),
+        Some(DeliveryStatus::Delivered) => ("", "d.state = 3"),
+        Some(DeliveryStatus::Failed) => ("INDEXED BY deliveries_failed", "d.state = 4"),
+    };
+    format!(
+        "SELECT {COLUMNS} FROM deliveries d {along} CROSS JOIN webhooks w ON w.n = d.webhook CROSS JOIN events e ON e.seq = d.event CROSS JOIN integrations i ON i.n = e.lane
+         WHERE d.webhook = ?1 AND d.event < ?2 AND {states} ORDER BY d.event DESC LIMIT ?3"
+    )
+}
+
 /// The deliveries of a subscription, the newest event first.
 pub(super) fn list(
     connection: &Connection,
@@ -293,18 +331,8 @@ pub(super) fn list(
         Some(after) => events::cursor(connection, scope, after)?,
         None => i64::MAX,
     };
-    // Each reads along an index that has just these.
-    let states = match query.status {
-        None => "1",
-        Some(DeliveryStatus::Pending) => "d.state IN (1, 2)",
-        Some(DeliveryStatus::Delivered) => "d.state = 3",
-        Some(DeliveryStatus::Failed) => "d.state = 4",
-    };
     let mut sql = connection
-        .prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM deliveries d JOIN webhooks w ON w.n = d.webhook JOIN events e ON e.seq = d.event JOIN integrations i ON i.n = e.lane
-             WHERE d.webhook = ?1 AND d.event < ?2 AND {states} ORDER BY d.event DESC LIMIT ?3"
-        ))
+        .prepare_cached(&list_sql(query.status))
         .map_err(database)?;
     // No end: rows are read one by one until there are enough that can be.
     let rows = sql
@@ -368,6 +396,15 @@ pub(super) fn attempts(
         .map(Some)
 }
 
+/// What was given up, behind a place in the log.
+const GIVEN_UP_BEHIND: &str = "SELECT event FROM deliveries WHERE webhook = ?1 AND state = 4 AND event > ?2 ORDER BY event LIMIT ?3";
+
+/// Events of a part of the log that a subscription is to.
+const SUBSCRIBED_BETWEEN: &str =
+    "SELECT DISTINCT e.seq FROM events e CROSS JOIN integrations i ON i.n = e.lane
+     JOIN webhook_triggers t ON t.webhook = ?1 AND t.trigger = e.trigger AND t.kind IN ('', e.kind)
+     WHERE e.seq BETWEEN ?2 AND ?3 AND (?4 IS NULL OR i.id IN (SELECT value FROM json_each(?4))) ORDER BY e.seq";
+
 /// The events that a piece of a replay looks at.
 struct Piece {
     events: Vec<i64>,
@@ -380,7 +417,6 @@ fn piece(
     (webhook, limited): (i64, Option<String>),
     replay: Replay,
     (after, limit): (i64, u32),
-    now: Timestamp,
 ) -> Result<Option<Piece>, Error> {
     let places = |sql: &str, values: Vec<Sql>| -> Result<Vec<i64>, Error> {
         connection
@@ -417,7 +453,7 @@ fn piece(
         }
         Replay::Failed => {
             let events = places(
-                "SELECT event FROM deliveries WHERE webhook = ?1 AND state = 4 AND event > ?2 ORDER BY event LIMIT ?3",
+                GIVEN_UP_BEHIND,
                 vec![webhook.into(), after.into(), i64::from(limit).into()],
             )?;
             Piece {
@@ -428,11 +464,10 @@ fn piece(
         Replay::Since(since) => {
             let first = events::first_since(connection, since)?;
             let seen = places(
-                "SELECT seq FROM events WHERE seq > ?1 AND at >= ?2 AND at <= ?3 ORDER BY seq LIMIT ?4",
+                "SELECT seq FROM events WHERE seq > ?1 AND at >= ?2 ORDER BY seq LIMIT ?3",
                 vec![
                     after.max(first - 1).into(),
                     since.as_micros().into(),
-                    now.as_micros().into(),
                     i64::from(limit).into(),
                 ],
             )?;
@@ -441,9 +476,7 @@ fn piece(
                 _ => (1, 0),
             };
             let events = places(
-                "SELECT DISTINCT e.seq FROM events e JOIN integrations i ON i.n = e.lane
-                 JOIN webhook_triggers t ON t.webhook = ?1 AND t.trigger = e.trigger AND t.kind IN ('', e.kind)
-                 WHERE e.seq BETWEEN ?2 AND ?3 AND (?4 IS NULL OR i.id IN (SELECT value FROM json_each(?4))) ORDER BY e.seq",
+                SUBSCRIBED_BETWEEN,
                 vec![webhook.into(), low.into(), high.into(), limited.into()],
             )?;
             Piece {
@@ -475,7 +508,7 @@ pub(super) fn replay(
     let limited =
         integrations.map(|ids| Value::from_iter(ids.iter().map(ToString::to_string)).to_string());
     let asked = (webhook, limited);
-    let Some(piece) = piece(connection, by, asked, replay, (after, limit), now)? else {
+    let Some(piece) = piece(connection, by, asked, replay, (after, limit))? else {
         return Ok(None);
     };
     if after == 0 {
@@ -511,4 +544,86 @@ pub(super) fn replay(
         count,
         next: piece.next,
     }))
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::migrations;
+
+    /// Asserts that the plan of `sql` has each of `steps`, and walks over no whole table but those of `may_scan`.
+    pub(in crate::sqlite) fn assert_plan(sql: &str, steps: &[&str], may_scan: &[&str]) {
+        let connection = Connection::open_in_memory().unwrap();
+        for step in migrations::SQLITE {
+            connection.execute_batch(step.sql).unwrap();
+        }
+        let mut plan = connection
+            .prepare(&format!("EXPLAIN QUERY PLAN {sql}"))
+            .unwrap();
+        let mut rows = plan.raw_query();
+        let mut lines: Vec<String> = Vec::new();
+        while let Some(row) = rows.next().unwrap() {
+            lines.push(row.get(3).unwrap());
+        }
+        let whole = lines.join("\n");
+        for step in steps {
+            assert!(
+                lines.iter().any(|line| line.starts_with(step)),
+                "no {step}: {sql}\n{whole}"
+            );
+        }
+        for line in &lines {
+            let is_scan =
+                line.starts_with("SCAN") && !may_scan.iter().any(|one| line.starts_with(one));
+            assert!(
+                !is_scan && !line.contains("TEMP B-TREE FOR ORDER BY"),
+                "{line}: {sql}\n{whole}"
+            );
+        }
+    }
+
+    /// Most deliveries are long delivered, and there are millions of them: what is asked for all the time must not walk past them.
+    #[test]
+    fn deliveries_are_found_by_their_indexes() {
+        let ready =
+            "SEARCH deliveries USING COVERING INDEX deliveries_ready (webhook=? AND due_at<?)";
+        assert_plan(DUE, &[ready], &[]);
+        assert_plan(
+            NEXT,
+            &["SEARCH deliveries USING COVERING INDEX deliveries_ready"],
+            &[],
+        );
+        assert_plan(
+            LEASED_UNTIL,
+            &["SEARCH deliveries USING INDEX deliveries_leased (due_at<?)"],
+            &[],
+        );
+        // Of the thousand subscriptions, a step or a range of each.
+        let each = "SEARCH d USING COVERING INDEX deliveries_ready (webhook=?)";
+        assert_plan(NEXT_OF_EACH, &[each], &["SCAN w"]);
+        let open = "SEARCH d USING COVERING INDEX deliveries_open (webhook=?)";
+        assert_plan(DEPTH, &[open], &["SCAN w", "SCAN (subquery"]);
+        for (status, along) in [
+            (None, "SEARCH d USING PRIMARY KEY (webhook=? AND event<?)"),
+            (
+                Some(DeliveryStatus::Delivered),
+                "SEARCH d USING PRIMARY KEY (webhook=? AND event<?)",
+            ),
+            (
+                Some(DeliveryStatus::Pending),
+                "SEARCH d USING INDEX deliveries_open (webhook=? AND event<?)",
+            ),
+            (
+                Some(DeliveryStatus::Failed),
+                "SEARCH d USING INDEX deliveries_failed (webhook=? AND event<?)",
+            ),
+        ] {
+            assert_plan(&list_sql(status), &[along], &[]);
+        }
+        let failed =
+            "SEARCH deliveries USING COVERING INDEX deliveries_failed (webhook=? AND event>?)";
+        assert_plan(GIVEN_UP_BEHIND, &[failed], &[]);
+        let between = "SEARCH e USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)";
+        assert_plan(SUBSCRIBED_BETWEEN, &[between], &["SCAN json_each"]);
+    }
 }

@@ -31,6 +31,12 @@ pub(super) struct Happened<'a> {
     pub(super) stored: Option<String>,
 }
 
+/// Whom an event is to be delivered to.
+const SUBSCRIBERS: &str =
+    "SELECT DISTINCT w.n, w.id FROM webhook_triggers t JOIN webhooks w ON w.n = t.webhook
+     WHERE t.trigger = ?1 AND t.kind IN ('', ?2) AND w.takes
+     AND (w.integrations IS NULL OR EXISTS (SELECT 1 FROM json_each(w.integrations) WHERE value = ?3))";
+
 /// Stores an event, with a delivery for each who subscribes to it.
 pub(super) fn record(
     connection: &Connection,
@@ -50,39 +56,50 @@ pub(super) fn record(
     effects.events = true;
     let event = connection.last_insert_rowid();
     let subscribers: Vec<(i64, String)> = connection
-        .prepare_cached(
-            "SELECT DISTINCT w.n, w.id FROM webhook_triggers t JOIN webhooks w ON w.n = t.webhook
-             WHERE t.trigger = ?1 AND t.kind IN ('', ?2) AND w.takes
-             AND (w.integrations IS NULL OR EXISTS (SELECT 1 FROM json_each(w.integrations) WHERE value = ?3))",
-        )
+        .prepare_cached(SUBSCRIBERS)
         .and_then(|mut sql| {
-            sql.query_map(params![trigger, kind, happened.integration_id], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+            sql.query_map(params![trigger, kind, happened.integration_id], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })?
+            .collect()
         })
         .map_err(database)?;
+    if subscribers.is_empty() {
+        return Ok(());
+    }
+    // Times of events go ahead of a clock that was set back; what is due is due by the clock.
+    let due_at = stamp::given(connection)?.min(at);
     for (webhook, id) in subscribers {
         connection
-            .prepare_cached(&format!(
-                "INSERT INTO deliveries (webhook, event, state, due_at) VALUES (?1, ?2, 1, {})",
-                stamp::ASKED_AT
-            ))
-            .and_then(|mut sql| sql.execute([webhook, event]))
+            .prepare_cached(
+                "INSERT INTO deliveries (webhook, event, state, due_at) VALUES (?1, ?2, 1, ?3)",
+            )
+            .and_then(|mut sql| sql.execute(params![webhook, event, due_at.as_micros()]))
             .map_err(database)?;
         effects.deliveries.extend(id.parse::<WebhookId>());
     }
     Ok(())
 }
 
-/// The columns that [`read`] reads, and where they are.
+/// The columns that [`read`] reads.
 pub(super) const COLUMNS: &str = "e.seq, e.id, e.at, e.trigger, e.kind, i.id, i.vendor, e.subject, e.job_id, e.job_type, e.body, w.status, w.outcome, w.errors, w.record_id";
-pub(super) const FROM: &str = "events e JOIN integrations i ON i.n = e.lane
+/// Where they are. The log leads, whatever else is asked: so its order need not be sorted.
+pub(super) const FROM: &str = "events e CROSS JOIN integrations i ON i.n = e.lane
     LEFT JOIN writes w ON w.job_id = CASE WHEN e.trigger IN ('WRITE_OPERATION_SUCCESS', 'WRITE_OPERATION_FAILURE') THEN e.subject END";
 
 /// Reads what [`COLUMNS`] selects.
+///
+/// # Errors
+/// [`Error::Corrupt`] when it is not what was stored: no attempt to read it again would do better.
 pub(super) fn read(row: &Row<'_>) -> Result<Event, Error> {
     let seq: i64 = row.get(0).map_err(database)?;
     let bad = |what: &str| Error::Corrupt(format!("{what} of event {seq}"));
-    let text = |place: usize| row.get::<_, String>(place).map_err(database);
-    let some = |place: usize| row.get::<_, Option<String>>(place).map_err(database);
+    let column = |place: usize| bad(&format!("column {place}"));
+    let text = |place: usize| row.get::<_, String>(place).map_err(|_| column(place));
+    let some = |place: usize| {
+        row.get::<_, Option<String>>(place)
+            .map_err(|_| column(place))
+    };
     let ended = match some(11)? {
         None => None,
         Some(status) => Some(Ended {
@@ -100,7 +117,10 @@ pub(super) fn read(row: &Row<'_>) -> Result<Event, Error> {
     Ok(Event {
         seq,
         id: text(1)?.parse().map_err(|_| bad("the id"))?,
-        at: row.get(2).map(Timestamp::from_micros).map_err(database)?,
+        at: row
+            .get(2)
+            .map(Timestamp::from_micros)
+            .map_err(|_| column(2))?,
         trigger: Trigger::of(&text(3)?).ok_or_else(|| bad("the trigger"))?,
         kind: some(4)?
             .map(|word| Kind::of(&word).ok_or_else(|| bad("the kind of record")))
@@ -119,8 +139,20 @@ pub(super) fn read(row: &Row<'_>) -> Result<Event, Error> {
 pub(super) fn at(connection: &Connection, seq: i64) -> Result<Event, Error> {
     connection
         .prepare_cached(&format!("SELECT {COLUMNS} FROM {FROM} WHERE e.seq = ?1"))
-        .and_then(|mut sql| sql.query_row([seq], |row| Ok(read(row))))
+        .and_then(|mut sql| sql.query_row([seq], |row| Ok(read(row))).optional())
         .map_err(database)?
+        .unwrap_or_else(|| Err(Error::Corrupt(format!("event {seq} is not in the log"))))
+}
+
+/// Whether an event still says what it said: nobody in it was forgotten since.
+pub(super) fn is_kept(connection: &Connection, seq: i64) -> Result<bool, Error> {
+    connection
+        .prepare_cached(&format!(
+            "SELECT CASE WHEN w.seq IS NULL THEN e.body IS NOT NULL ELSE w.stripped_at IS NULL END FROM {FROM} WHERE e.seq = ?1"
+        ))
+        .and_then(|mut sql| sql.query_row([seq], |row| row.get(0)).optional())
+        .map(|is_kept| is_kept.unwrap_or(false))
+        .map_err(database)
 }
 
 /// The place of an event that `scope` may know of.
@@ -163,6 +195,11 @@ pub(super) fn find(
         .transpose()
 }
 
+fn list_sql(conditions: &str, is_descending: bool, page: &str) -> String {
+    let order = if is_descending { "DESC" } else { "ASC" };
+    format!("SELECT {COLUMNS} FROM {FROM} WHERE {conditions} ORDER BY e.seq {order} {page}")
+}
+
 /// A page of the log.
 pub(super) fn list(
     connection: &Connection,
@@ -202,11 +239,7 @@ pub(super) fn list(
     }
     // No end: rows are read one by one until there are enough that can be.
     let page = conditions.page(0, i64::MAX as u64);
-    let order = if query.is_descending { "DESC" } else { "ASC" };
-    let sql = format!(
-        "SELECT {COLUMNS} FROM {FROM} WHERE {} ORDER BY e.seq {order} {page}",
-        conditions.all()
-    );
+    let sql = list_sql(&conditions.all(), query.is_descending, &page);
     let mut sql = connection.prepare_cached(&sql).map_err(database)?;
     let rows = sql
         .query_map(params_from_iter(conditions.values), |row| Ok(read(row)))
@@ -246,13 +279,15 @@ pub(super) fn first_since(connection: &Connection, since: Timestamp) -> Result<i
     logs::first_at(connection, "events", "at", since.as_micros())
 }
 
+const FORGET: [&str; 2] = [
+    "UPDATE events SET body = NULL WHERE subject = ?1 AND body IS NOT NULL",
+    "UPDATE delivery_attempts SET body = json_remove(body, '$.response')
+     WHERE webhook IN (SELECT n FROM webhooks UNION ALL SELECT n FROM webhooks_gone) AND event IN (SELECT seq FROM events WHERE subject = ?1)",
+];
+
 /// Takes what a person may be known by out of the events about `subject`, and out of what receivers answered to them.
 pub(super) fn forget(connection: &Connection, subject: &str) -> Result<(), Error> {
-    for sql in [
-        "UPDATE events SET body = NULL WHERE subject = ?1 AND body IS NOT NULL",
-        "UPDATE delivery_attempts SET body = json_remove(body, '$.response')
-         WHERE webhook IN (SELECT n FROM webhooks UNION ALL SELECT n FROM webhooks_gone) AND event IN (SELECT seq FROM events WHERE subject = ?1)",
-    ] {
+    for sql in FORGET {
         connection
             .prepare_cached(sql)
             .and_then(|mut sql| sql.execute([subject]))
@@ -261,23 +296,26 @@ pub(super) fn forget(connection: &Connection, subject: &str) -> Result<(), Error
     Ok(())
 }
 
+/// The last of the oldest events. The newest stays, so that no place in the log is used twice.
+const OLDEST: &str = "SELECT max(seq) FROM (SELECT seq, at FROM events ORDER BY seq LIMIT ?2)
+     WHERE at < ?1 AND seq < (SELECT max(seq) FROM events)";
+
+/// Removes what happened up to a place in the log.
+const SWEEP: [&str; 3] = [
+    "DELETE FROM delivery_attempts WHERE webhook IN (SELECT n FROM webhooks UNION ALL SELECT n FROM webhooks_gone) AND event <= ?1",
+    "DELETE FROM deliveries WHERE webhook IN (SELECT n FROM webhooks UNION ALL SELECT n FROM webhooks_gone) AND event <= ?1",
+    "DELETE FROM events WHERE seq <= ?1",
+];
+
 /// Removes up to `limit` events that are older than `before`, with their deliveries, and as many deliveries of subscriptions that are no more.
 pub(super) fn sweep(connection: &Connection, before: Timestamp, limit: u32) -> Result<u64, Error> {
-    // The newest stays, so that no place in the log is used twice.
     let last: Option<i64> = connection
-        .prepare_cached(
-            "SELECT max(seq) FROM (SELECT seq, at FROM events ORDER BY seq LIMIT ?2)
-             WHERE at < ?1 AND seq < (SELECT max(seq) FROM events)",
-        )
+        .prepare_cached(OLDEST)
         .and_then(|mut sql| sql.query_row(params![before.as_micros(), limit], |row| row.get(0)))
         .map_err(database)?;
     let mut removed = 0;
     if let Some(last) = last {
-        for sql in [
-            "DELETE FROM delivery_attempts WHERE webhook IN (SELECT n FROM webhooks UNION ALL SELECT n FROM webhooks_gone) AND event <= ?1",
-            "DELETE FROM deliveries WHERE webhook IN (SELECT n FROM webhooks UNION ALL SELECT n FROM webhooks_gone) AND event <= ?1",
-            "DELETE FROM events WHERE seq <= ?1",
-        ] {
+        for sql in SWEEP {
             removed += connection
                 .prepare_cached(sql)
                 .and_then(|mut sql| sql.execute([last]))
@@ -288,23 +326,100 @@ pub(super) fn sweep(connection: &Connection, before: Timestamp, limit: u32) -> R
         .prepare_cached("SELECT n FROM webhooks_gone")
         .and_then(|mut sql| sql.query_map([], |row| row.get(0))?.collect())
         .map_err(database)?;
+    // Of all of them together: how long accepts wait does not grow with their number.
+    let mut budget = limit;
     for n in gone {
-        let mut left = 0;
-        for sql in [
-            "DELETE FROM delivery_attempts WHERE webhook = ?1 AND event IN (SELECT event FROM delivery_attempts WHERE webhook = ?1 ORDER BY event LIMIT ?2)",
-            "DELETE FROM deliveries WHERE webhook = ?1 AND event IN (SELECT event FROM deliveries WHERE webhook = ?1 ORDER BY event LIMIT ?2)",
-        ] {
-            left += connection
-                .prepare_cached(sql)
-                .and_then(|mut sql| sql.execute(params![n, limit]))
+        let mut of_this = 0;
+        for table in ["delivery_attempts", "deliveries"] {
+            of_this += connection
+                .prepare_cached(&format!(
+                    "DELETE FROM {table} WHERE webhook = ?1 AND event IN (SELECT event FROM {table} WHERE webhook = ?1 ORDER BY event LIMIT ?2)"
+                ))
+                .and_then(|mut sql| sql.execute(params![n, budget]))
                 .map_err(database)?;
         }
-        if left == 0 {
+        removed += of_this;
+        if of_this > 0 {
+            budget = budget.saturating_sub(u32::try_from(of_this).unwrap_or(u32::MAX));
+        } else if budget > 0 {
             connection
                 .execute("DELETE FROM webhooks_gone WHERE n = ?1", [n])
                 .map_err(database)?;
         }
-        removed += left;
+        if budget == 0 {
+            break;
+        }
     }
     Ok(removed as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sqlite::deliveries::tests::assert_plan;
+
+    /// The log has millions of events: none of this may read them all, or sort them.
+    #[test]
+    fn the_log_is_read_along_its_order() {
+        let cursor = "SEARCH e USING INTEGER PRIMARY KEY";
+        let write = "SEARCH w USING INDEX sqlite_autoindex_writes_1 (job_id=?) LEFT-JOIN";
+        let lane = "SEARCH e USING INDEX events_lane";
+        for is_descending in [false, true] {
+            for (conditions, along) in [
+                ("1", "SCAN e"),
+                ("e.seq > ?1", cursor),
+                ("e.seq < ?1", cursor),
+                (
+                    "e.at >= ?1 AND e.seq >= ?2 AND e.trigger = ?3 AND e.kind = ?4",
+                    cursor,
+                ),
+                ("e.lane IN (?1)", lane),
+                ("e.lane IN (?1) AND e.seq > ?2", lane),
+                ("e.subject = ?1", "SEARCH e USING INDEX events_subject"),
+            ] {
+                let sql = list_sql(conditions, is_descending, "LIMIT 10 OFFSET 0");
+                assert_plan(&sql, &[along, write], &["SCAN e"]);
+            }
+        }
+        assert_plan(
+            &format!("SELECT {COLUMNS} FROM {FROM} WHERE e.seq = ?1"),
+            &[cursor, write],
+            &[],
+        );
+    }
+
+    #[test]
+    fn who_is_told_and_what_goes_is_found_by_indexes() {
+        let triggers = "SEARCH t USING PRIMARY KEY (trigger=? AND kind=?)";
+        let hook = "SEARCH w USING INTEGER PRIMARY KEY";
+        assert_plan(SUBSCRIBERS, &[triggers, hook], &["SCAN json_each"]);
+        // A table of at most a thousand rows leads; of the others a range of each.
+        let few = ["SCAN webhooks", "SCAN webhooks_gone", "SCAN (subquery"];
+        assert_plan(OLDEST, &["SCAN events"], &["SCAN events", "SCAN (subquery"]);
+        assert_plan(
+            SWEEP[0],
+            &["SEARCH delivery_attempts USING PRIMARY KEY (webhook=? AND event<?)"],
+            &few,
+        );
+        assert_plan(
+            SWEEP[1],
+            &["SEARCH deliveries USING PRIMARY KEY (webhook=? AND event<?)"],
+            &few,
+        );
+        assert_plan(
+            SWEEP[2],
+            &["SEARCH events USING INTEGER PRIMARY KEY (rowid<?)"],
+            &few,
+        );
+        assert_plan(
+            FORGET[0],
+            &["SEARCH events USING INDEX events_subject"],
+            &few,
+        );
+        assert_plan(
+            FORGET[1],
+            &["SEARCH delivery_attempts USING PRIMARY KEY (webhook=? AND event=?)"],
+            &few,
+        );
+    }
 }

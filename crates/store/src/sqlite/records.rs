@@ -230,7 +230,14 @@ pub(super) fn register(
         return insert(connection, effects, new, None, at);
     };
     replace(connection, old, new, at)?;
-    let (now, previous) = difference(&old.body, &as_object(new.body.clone()));
+    let mut members = as_object(new.body.clone());
+    // What it does not have any more is told as well.
+    for (name, value) in as_object(old.body.clone()) {
+        if !value.is_null() {
+            members.entry(name).or_insert(Value::Null);
+        }
+    }
+    let (now, previous) = difference(&old.body, &members);
     if now.is_empty() {
         return Ok(());
     }

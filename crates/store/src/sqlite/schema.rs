@@ -55,6 +55,7 @@ mod tests {
         query::Equal,
         sealing::{MasterKey, blob::seal_direct},
         sqlite::Sqlite,
+        webhooks::EventQuery,
     };
 
     struct Fixed;
@@ -127,5 +128,158 @@ mod tests {
         assert_eq!(store.secrets_rewrap(10).await.unwrap(), 1, "an old blob");
         assert_eq!(store.secrets_rewrap(10).await.unwrap(), 0);
         assert_eq!(credential().await, "key");
+    }
+
+    /// What was in the outbox becomes the log, in its order; and whether an integration was ever synchronised is known.
+    #[tokio::test]
+    async fn a_store_of_the_fifth_step_keeps_its_events() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("portico.db");
+        let mut old = Connection::open(&path).unwrap();
+        old.execute_batch("CREATE TABLE migrations (number INTEGER PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL, applied_at INTEGER NOT NULL)").unwrap();
+        for step in &migrations::SQLITE[..5] {
+            old.execute_batch(step.sql).unwrap();
+            old.execute(
+                "INSERT INTO migrations VALUES (?1, ?2, ?3, 0)",
+                params![step.number, step.name, step.checksum()],
+            )
+            .unwrap();
+        }
+        let key = MasterKey::parse(&Secret::new("a".repeat(64))).unwrap();
+        let ids = [1, 2, 3].map(|second| {
+            model::IntegrationId::new(Timestamp::from_micros(second * 1_000_000), &Fixed)
+        });
+        for (n, id) in (1..).zip(ids) {
+            let sealed = seal_direct(&key, &Fixed, &id.to_string(), "key");
+            old.execute(
+                "INSERT INTO integrations (n, id, vendor, active, credential, body, created_at, updated_at) VALUES (?1, ?2, 'KNOCK', 1, ?3, '{}', 0, 0)",
+                params![n, id.to_string(), sealed],
+            )
+            .unwrap();
+            old.execute("INSERT INTO syncs VALUES (?1, 5)", [n])
+                .unwrap();
+        }
+        let event = |second: i64| {
+            model::EventId::new(Timestamp::from_micros(second * 1_000_000), &Fixed).to_string()
+        };
+        // Gaps in the order, and a clock that was set back between the second and the third.
+        for (seq, at, operation, status, trigger) in [
+            (
+                2,
+                10,
+                "prospect_create",
+                "SUCCESS",
+                "WRITE_OPERATION_SUCCESS",
+            ),
+            (3, 90, "event_create", "SUCCESS", "WRITE_OPERATION_SUCCESS"),
+            (
+                7,
+                40,
+                "appointment_create",
+                "FAILURE",
+                "WRITE_OPERATION_FAILURE",
+            ),
+            (
+                8,
+                50,
+                "listing_create",
+                "PARTIAL_SUCCESS",
+                "WRITE_OPERATION_FAILURE",
+            ),
+            (
+                9,
+                95,
+                "prospect_update",
+                "SUCCESS",
+                "WRITE_OPERATION_SUCCESS",
+            ),
+        ] {
+            let job = format!("job_{seq}");
+            old.execute(
+                "INSERT INTO writes (seq, job_id, lane, community_id, operation, accepted_at, result, request, status, errors, completed_at)
+                 VALUES (?1, ?2, 1, 'com', ?3, ?1, '', '', ?4, '[\"why\"]', ?1)",
+                params![seq, job, operation, status],
+            )
+            .unwrap();
+            old.execute(
+                "INSERT INTO events VALUES (?1, ?2, ?3, 1, ?4, ?5)",
+                params![seq, event(seq), at, trigger, job],
+            )
+            .unwrap();
+        }
+        for (seq, lane, status) in [
+            (1, 1, "FAILURE"),
+            (2, 1, "PARTIAL_SUCCESS"),
+            (3, 2, "FAILURE"),
+        ] {
+            old.execute(
+                "INSERT INTO jobs VALUES (?1, ?2, ?3, ?4, 1, 2, '{}')",
+                params![seq, format!("run_{seq}"), lane, status],
+            )
+            .unwrap();
+        }
+        assert!(
+            !migrate(&mut old, Timestamp::ZERO).unwrap(),
+            "nothing to be left out"
+        );
+        let complete: Vec<bool> = old
+            .prepare("SELECT was_complete FROM syncs ORDER BY lane")
+            .unwrap()
+            .query_map([], |row| row.get(0))
+            .unwrap()
+            .map(Result::unwrap)
+            .collect();
+        assert_eq!(complete, [true, false, false]);
+        drop(old);
+
+        let sealer = Sealer::new(&Secret::new("a".repeat(64)), Arc::new(Fixed)).unwrap();
+        let store = Sqlite::open(&path, sealer, Arc::new(Unobserved), Timestamp::ZERO).unwrap();
+        #[expect(clippy::disallowed_methods, reason = "a test may see everything")]
+        let scope = model::Scope::operator();
+        let query = EventQuery {
+            limit: 10,
+            ..EventQuery::default()
+        };
+        let log = store.events_list(&scope, &query).await.unwrap().rows;
+        let told: Vec<_> = log
+            .iter()
+            .map(|one| {
+                let job = one.job_type.as_deref().unwrap_or_default();
+                (one.seq, one.at.as_micros(), one.kind.map(Kind::word), job)
+            })
+            .collect();
+        assert_eq!(
+            told,
+            [
+                (2, 10, Some("prospect"), "prospect_create"),
+                (3, 90, Some("event"), "event_create"),
+                (7, 90, Some("appointment"), "appointment_create"),
+                (8, 90, Some("listing"), "listing_create"),
+                (9, 95, Some("prospect"), "prospect_update"),
+            ]
+        );
+        for one in &log {
+            assert_eq!(one.id.to_string(), event(one.seq));
+            assert_eq!(one.integration_id, ids[0].to_string());
+            let body = one.body().unwrap();
+            assert_eq!(body["data"]["root_job_id"], format!("job_{}", one.seq));
+            assert_eq!(body["data"]["errors"], serde_json::json!(["why"]));
+        }
+        assert_eq!(log[2].body().unwrap()["data"]["write_status"], "FAILURE");
+        let since = EventQuery {
+            since: Some(Timestamp::from_micros(90)),
+            ..query
+        };
+        let since = store.events_list(&scope, &since).await.unwrap().rows;
+        assert_eq!(since.len(), 4, "times never fall");
+        let filter = EventQuery {
+            subject: Some("job_8".to_owned()),
+            limit: 10,
+            ..EventQuery::default()
+        };
+        assert_eq!(
+            store.events_list(&scope, &filter).await.unwrap().rows.len(),
+            1
+        );
     }
 }

@@ -31,22 +31,26 @@ pub(super) fn build(connection: &Connection) -> Result<(), Error> {
         last = last.max(of_kind);
     }
     connection
-        .execute_batch("CREATE TEMP TABLE stamp (last INTEGER NOT NULL, asked_at INTEGER NOT NULL)")
+        .execute_batch("CREATE TEMP TABLE stamp (last INTEGER NOT NULL, given INTEGER NOT NULL)")
         .and_then(|()| connection.execute("INSERT INTO temp.stamp VALUES (?1, 0)", [last]))
         .map(drop)
         .map_err(database)
 }
 
-/// The instant at which the last stamp was asked for, in SQL. A stamp may be later than it, so what is due at once is due since then.
-pub(super) const ASKED_AT: &str = "(SELECT asked_at FROM temp.stamp)";
-
 /// `now`, or a microsecond after the last one if that is later.
 pub(super) fn next(connection: &Connection, now: Timestamp) -> Result<Timestamp, Error> {
     connection
-        .prepare_cached(
-            "UPDATE temp.stamp SET last = max(last + 1, ?1), asked_at = ?1 RETURNING last",
-        )
+        .prepare_cached("UPDATE temp.stamp SET last = max(last + 1, ?1), given = ?1 RETURNING last")
         .and_then(|mut sql| sql.query_row([now.as_micros()], |row| row.get(0)))
+        .map(Timestamp::from_micros)
+        .map_err(database)
+}
+
+/// The `now` of which the last one was made: what the clock says.
+pub(super) fn given(connection: &Connection) -> Result<Timestamp, Error> {
+    connection
+        .prepare_cached("SELECT given FROM temp.stamp")
+        .and_then(|mut sql| sql.query_row([], |row| row.get(0)))
         .map(Timestamp::from_micros)
         .map_err(database)
 }

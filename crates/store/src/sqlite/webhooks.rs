@@ -312,10 +312,12 @@ fn replace(
     sealed: &[u8],
 ) -> Result<bool, Error> {
     let disabled = after.disabled.as_ref();
+    // How its receiver does may have been noted since it was read: it is taken back only where the change begins anew.
+    let begins_anew = after.url != before.webhook.url || (after.active && !before.webhook.active);
     let changed = connection
         .execute(
-            "UPDATE webhooks SET active = ?3, takes = ?4, sealed = ?5, body = ?6, revision = revision + 1, failing_since = ?7,
-                    disabled_at = ?8, disabled_reason = ?9, updated_at = ?10
+            "UPDATE webhooks SET active = ?3, takes = ?4, sealed = ?5, body = ?6, revision = revision + 1,
+                    failing_since = CASE WHEN ?7 THEN NULL ELSE failing_since END, disabled_at = ?8, disabled_reason = ?9, updated_at = ?10
              WHERE n = ?1 AND revision = ?2",
             params![
                 before.n,
@@ -324,7 +326,7 @@ fn replace(
                 takes(after),
                 sealed,
                 body(after)?,
-                after.failing_since.map(Timestamp::as_micros),
+                begins_anew,
                 disabled.map(|disabled| disabled.at.as_micros()),
                 disabled.map(|disabled| disabled.reason.as_str()),
                 after.updated_at.as_micros()
@@ -374,28 +376,31 @@ fn delete(
     Ok(true)
 }
 
-/// Notes how its receiver does. `Some(reason)` switches it off, now or, with `since_before`, when it failed all the time since then. `true` when it did.
+/// Notes that its receiver failed at an attempt that began at `started_at`; one that began before the subscription was last changed says nothing of it as it is
+/// now. It is switched off, for `reason`, at once or, with `since_before`, when it failed all the time since then. `true` when it was.
 pub(super) fn failed(
     connection: &Connection,
     effects: &mut Effects,
-    n: i64,
+    (n, started_at): (i64, Timestamp),
     since_before: Option<Timestamp>,
     reason: &str,
     now: Timestamp,
 ) -> Result<bool, Error> {
     connection
         .prepare_cached(
-            "UPDATE webhooks SET failing_since = ?2 WHERE n = ?1 AND failing_since IS NULL",
+            "UPDATE webhooks SET failing_since = ?2 WHERE n = ?1 AND failing_since IS NULL AND updated_at <= ?3",
         )
-        .and_then(|mut sql| sql.execute(params![n, now.as_micros()]))
+        .and_then(|mut sql| sql.execute(params![n, now.as_micros(), started_at.as_micros()]))
         .map_err(database)?;
     let since_before = since_before.map_or(i64::MAX, Timestamp::as_micros);
     let disabled = connection
         .prepare_cached(
             "UPDATE webhooks SET active = 0, takes = 1, disabled_at = ?3, disabled_reason = ?4, revision = revision + 1
-             WHERE n = ?1 AND active AND failing_since <= ?2",
+             WHERE n = ?1 AND active AND failing_since <= ?2 AND updated_at <= ?5",
         )
-        .and_then(|mut sql| sql.execute(params![n, since_before, now.as_micros(), reason]))
+        .and_then(|mut sql| {
+            sql.execute(params![n, since_before, now.as_micros(), reason, started_at.as_micros()])
+        })
         .map_err(database)?;
     effects.webhooks |= disabled > 0;
     Ok(disabled > 0)

@@ -66,6 +66,7 @@ CREATE TABLE deliveries (
 ) WITHOUT ROWID;
 CREATE INDEX deliveries_ready ON deliveries (webhook, due_at, event) WHERE state = 1;
 CREATE INDEX deliveries_leased ON deliveries (due_at) WHERE state = 2;
+CREATE INDEX deliveries_open ON deliveries (webhook, event, state) WHERE state IN (1, 2);
 CREATE INDEX deliveries_failed ON deliveries (webhook, event) WHERE state = 4;
 
 CREATE TABLE delivery_attempts (
