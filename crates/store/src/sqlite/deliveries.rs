@@ -331,25 +331,14 @@ pub(super) fn list(
         Some(after) => events::cursor(connection, scope, after)?,
         None => i64::MAX,
     };
-    let limit = i64::try_from(query.limit).unwrap_or(i64::MAX);
-    let rows: Vec<Result<Delivery, Error>> = connection
+    let mut sql = connection
         .prepare_cached(&list_sql(query.status))
-        .and_then(|mut sql| {
-            sql.query_map(params![webhook, before, limit.saturating_add(1)], |row| {
-                Ok(read(row))
-            })?
-            .collect()
-        })
         .map_err(database)?;
-    let mut rows: Vec<Delivery> = rows.into_iter().collect::<Result<_, _>>()?;
-    let limit = usize::try_from(query.limit).unwrap_or(usize::MAX);
-    let has_more = rows.len() > limit;
-    rows.truncate(limit);
-    Ok(Some(Page {
-        rows,
-        total: None,
-        has_more,
-    }))
+    // No end: rows are read one by one until there are enough that can be.
+    let rows = sql
+        .query_map(params![webhook, before, i64::MAX], |row| Ok(read(row)))
+        .map_err(database)?;
+    events::readable(rows, query.limit).map(Some)
 }
 
 /// Row and place of a delivery that `scope` may know of.
