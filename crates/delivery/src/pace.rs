@@ -53,7 +53,7 @@ mod tests {
         #[test]
         fn a_minute_holds_the_limit_and_one_bucket(per_minute in 1..10_000_u32, wanted in 1..100_u32) {
             let mut pace = Pace::default();
-            let gap = Some(MINUTE_MICROS / i64::from(per_minute));
+            let gap = Some((MINUTE_MICROS as u64).div_ceil(u64::from(per_minute)) as i64);
             let (mut now, mut begun) = (Timestamp::from_micros(1), 0_u64);
             while now.as_micros() < MINUTE_MICROS {
                 match pace.room(now, gap, wanted) {

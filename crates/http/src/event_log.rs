@@ -42,7 +42,7 @@ pub struct EventLogEntry {
     /// Its id: the `webhook-id` of its deliveries.
     #[schema(example = "evt_01kaz6v2zrf0pt4jbqm3y8s5nd")]
     pub id: String,
-    /// When it was stored; no two at the same time.
+    /// When it was stored: never before what stands before it in the log.
     #[schema(format = DateTime)]
     pub created_at: String,
     /// What happened.

@@ -128,7 +128,9 @@ impl Settings {
     /// From the beginning of one call to that of the next at least, in microseconds; no limit when absent.
     pub fn call_gap_micros(&self) -> Option<i64> {
         let calls = i64::from(self.max_request_frequency?.max(1));
-        Some((i64::from(self.max_request_cadence.seconds()) * 1_000_000 / calls).max(1))
+        // Rounded up: over a day, less than a microsecond a call adds up to calls beyond the limit.
+        let micros = i64::from(self.max_request_cadence.seconds()) * 1_000_000;
+        Some((micros + calls - 1) / calls)
     }
 
     /// From one synchronisation to the next, in milliseconds.

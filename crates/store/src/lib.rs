@@ -521,8 +521,8 @@ pub trait Store: Send + Sync + 'static {
     /// An event; `None` when there is none that the caller may know of.
     async fn event_find(&self, scope: &Scope, id: EventId) -> Result<Option<Event>, Error>;
 
-    /// Removes up to `limit` events that are older than `before`, with their deliveries, and as many deliveries of subscriptions that are no more.
-    /// Returns how many rows. The newest event stays.
+    /// Removes events that are older than `before`, with their deliveries, and deliveries of subscriptions that are no more: some `limit` rows of each.
+    /// Returns how many rows; none are left when it is 0. The newest event stays.
     async fn events_sweep(&self, before: Timestamp, limit: u32) -> Result<u64, Error>;
 
     /// Puts due deliveries of active subscriptions under a lease, in the order due, and counts an attempt for each.

@@ -275,6 +275,18 @@ impl<B: Backend> History<B> {
         let first = &mut self.subscribers[0];
         first.is_active = !first.is_active;
         first.takes = first.is_active;
+        if first.is_active {
+            // What failed before is no reason to wait any more.
+            for known in first.deliveries.values_mut() {
+                match &mut known.stand {
+                    Stand::Ready { due } if *due > self.now => {
+                        *due = self.now;
+                        known.tries = 0;
+                    }
+                    _ => {}
+                }
+            }
+        }
         self.world
             .switch(first.id, first.is_active, self.now)
             .await?;

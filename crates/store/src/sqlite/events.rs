@@ -307,11 +307,17 @@ const SWEEP: [&str; 3] = [
     "DELETE FROM events WHERE seq <= ?1",
 ];
 
-/// Removes up to `limit` events that are older than `before`, with their deliveries, and as many deliveries of subscriptions that are no more.
+/// Removes events that are older than `before`, with their deliveries, and deliveries of subscriptions that are no more: some `limit` rows of each.
 pub(super) fn sweep(connection: &Connection, before: Timestamp, limit: u32) -> Result<u64, Error> {
+    // Each event may have a delivery for each subscription.
+    let webhooks: u32 = connection
+        .prepare_cached("SELECT count(*) FROM webhooks")
+        .and_then(|mut sql| sql.query_row([], |row| row.get(0)))
+        .map_err(database)?;
+    let events = limit.div_ceil(1 + webhooks);
     let last: Option<i64> = connection
         .prepare_cached(OLDEST)
-        .and_then(|mut sql| sql.query_row(params![before.as_micros(), limit], |row| row.get(0)))
+        .and_then(|mut sql| sql.query_row(params![before.as_micros(), events], |row| row.get(0)))
         .map_err(database)?;
     let mut removed = 0;
     if let Some(last) = last {
