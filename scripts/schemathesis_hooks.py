@@ -76,6 +76,10 @@ def use_real_ids(body, number, broken):
 
 def ids_known(path):
     """Ids of what a path asks for."""
+    if "/webhooks/" in path:
+        return SEEDED["webhooks"]
+    if "/admin/events/" in path:
+        return SEEDED["happened"]
     for plural in ("communities", "attributions", "agents", "prospects", "events", "appointments", "listings"):
         if f"/{plural}/" in path:
             return [record["id"] for record in SEEDED[plural]]
@@ -83,8 +87,8 @@ def ids_known(path):
 
 
 def is_change_of_administration(case):
-    """Whether it changes an integration or a key: what the rest of the run works with is not for that."""
-    is_of_these = "/admin/integrations/{" in case.path or "/admin/keys/{" in case.path
+    """Whether it changes an integration, a key or a webhook: what the rest of the run works with is not for that."""
+    is_of_these = any(f"{path}/{{" in case.path for path in ("/admin/integrations", "/admin/keys", "/v1/webhooks"))
     return is_of_these and case.method != "GET"
 
 
@@ -96,13 +100,16 @@ def ask_for_what_exists(case, number):
     known = ids_known(case.path)
     if "/keys/" in case.path:
         known = SEEDED["spare_keys"]
+    elif "/webhooks/" in case.path:
+        # The last of them is for removing.
+        known = SEEDED["webhooks"][-1:] if case.method == "DELETE" else SEEDED["webhooks"][:-1]
     elif is_change_of_administration(case):
         # The last of them is for archiving.
         known = SEEDED["spare_integrations"][-1:] if case.method == "DELETE" else SEEDED["spare_integrations"][:-1]
     if case.path.endswith("/erase"):
         known = [record["id"] for record in SEEDED["forgettable"]]
     for name in case.path_parameters:
-        case.path_parameters[name] = pick(known, number)
+        case.path_parameters[name] = pick(SEEDED["happened"] if name == "event_id" else known, number)
 
 
 def make_sense(path, body, number):
@@ -176,6 +183,10 @@ def map_case(context, case):
     # Whatever is generated, no call leaves this machine: the vendor is the sandbox.
     if case.path.endswith(("/admin/integrations", "/admin/integrations/{id}")) and isinstance(case.body, dict):
         case.body = {**case.body, "base_url": SEEDED["sandbox_url"]}
+    # A receiver is where nobody listens. What is no url at all stays so: the server has to refuse it.
+    if case.path.startswith("/v1/webhooks") and isinstance(case.body, dict) and isinstance(case.body.get("url"), str):
+        if 0 < len(case.body["url"]) <= 2000:
+            case.body = {**case.body, "url": SEEDED["receiver"]}
 
     if "/admin/integrations/{" in case.path and not negative[ParameterLocation.BODY]:
         # What is registered names communities of the integration in the path.
@@ -201,7 +212,9 @@ def map_case(context, case):
     if case.query and not negative[ParameterLocation.QUERY]:
         # A cursor is opaque: only one that the server gave out can be right, and only in the list that it is of.
         if "cursor" in case.query:
-            if SEEDED["cursor"] is None or case.path.rstrip("/") != "/crm/v1/prospects":
+            if case.path.rstrip("/") == "/v1/admin/events" or case.path.endswith("/deliveries"):
+                case.query["cursor"] = pick(SEEDED["happened"], number)
+            elif SEEDED["cursor"] is None or case.path.rstrip("/") != "/crm/v1/prospects":
                 del case.query["cursor"]
             else:
                 case.query.clear()
@@ -248,7 +261,7 @@ def filter_failure(context, failure, case, response):
 
 # Fields that the schema calls no more than strings, or dates and times, of which it knows only the form.
 FORMS = {
-    "email_1", "phone_1", "move_in_date", "appointment_date", "event_datetime", "time_from", "time_to", "publish_date",
+    "email_1", "phone_1", "move_in_date", "appointment_date", "event_datetime", "time_from", "time_to", "publish_date", "since",
 }
 
 

@@ -400,6 +400,12 @@ fn issue(kind: &ValidationErrorKind, instance: &Value, mut path: Vec<Step>) -> I
             format!("String must contain at most {limit} character(s)"),
             json!({ "maximum": limit, "type": "string", "inclusive": true, "exact": false }),
         ),
+        ValidationErrorKind::MinItems { limit } => Issue::new(
+            "too_small",
+            path,
+            format!("Array must contain at least {limit} element(s)"),
+            json!({ "minimum": limit, "type": "array", "inclusive": true, "exact": false }),
+        ),
         ValidationErrorKind::MaxItems { limit } => Issue::new(
             "too_big",
             path,

@@ -47,6 +47,9 @@ needs! {
     WritesAdmin = Writes Admin;
     IntegrationsRead = Integrations Read;
     IntegrationsAdmin = Integrations Admin;
+    WebhooksRead = Webhooks Read;
+    WebhooksWrite = Webhooks Write;
+    WebhooksAdmin = Webhooks Admin;
     KeysAdmin = Keys Admin;
     AuditAdmin = Audit Admin;
 }

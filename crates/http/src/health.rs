@@ -47,9 +47,10 @@ pub async fn readiness_get(State(app): State<App>) -> Result<Json<Health>, Error
 #[utoipa::path(get, path = "/metrics", operation_id = "metrics_get", tag = "Operations", responses((status = 200, description = "The metrics", body = String, content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8")))]
 pub async fn metrics_get(State(app): State<App>) -> Result<Response, Error> {
     let depth = app.store.queue_depth().await?;
+    let deliveries = app.store.deliveries_depth().await?;
     let text = app
         .metrics
-        .render(depth, app.clock.now())
+        .render(depth, deliveries, app.clock.now())
         .ok_or_else(Error::internal)?;
     Ok((
         [(

@@ -1,8 +1,10 @@
 //! The public surface: routes, authentication, validation, errors, the OpenAPI document.
 //!
-//! Guarantee: a 200 on a write is given only after the store said that it is on stable storage; no handler but that of [`availability`] calls a vendor.
+//! Guarantee: a 200 on a write is given only after the store said that it is on stable storage; no handler but those of [`availability`] and [`integrations`] calls a vendor,
+//! and none but those of [`webhooks`] a receiver.
 
 pub mod agents;
+mod announced;
 pub mod appointments;
 pub mod attributions;
 pub mod audit;
@@ -14,9 +16,11 @@ pub mod consents;
 mod conversation;
 pub mod cursor;
 pub mod data_diffs;
+pub mod deliveries;
 pub mod envelope;
 pub mod erasure;
 pub mod error;
+pub mod event_log;
 pub mod events;
 pub mod headers;
 pub mod health;
@@ -40,6 +44,7 @@ pub mod prospects;
 pub mod serve;
 pub mod tls;
 pub mod uses;
+pub mod webhooks;
 pub mod writes;
 
 use std::sync::Arc;
@@ -84,6 +89,10 @@ pub struct Parts {
     pub body_room: body::Room,
     /// Questions to vendors.
     pub desk: availability::Desk,
+    /// What receivers of webhooks are reached through.
+    pub receivers: ::webhooks::client::Client,
+    /// Receivers that are being tried.
+    pub trials: webhooks::Trials,
     /// How the vendor is made to forget a card too, where this process plays the vendor; real ones have to be asked by a person.
     pub vendor_forgets: Option<VendorForgets>,
     /// The document as served.
@@ -159,6 +168,21 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(members::attributions_register))
         .routes(routes!(members::agent_register))
         .routes(routes!(members::agents_register))
+        .routes(routes!(webhooks::webhooks_list, webhooks::webhook_create))
+        .routes(routes!(
+            webhooks::webhook_get,
+            webhooks::webhook_update,
+            webhooks::webhook_delete
+        ))
+        .routes(routes!(webhooks::webhook_secret_rotate))
+        .routes(routes!(webhooks::webhook_test))
+        .routes(routes!(deliveries::webhook_deliveries_list))
+        .routes(routes!(deliveries::webhook_delivery_get))
+        .routes(routes!(deliveries::webhook_delivery_attempts_list))
+        .routes(routes!(deliveries::webhook_delivery_replay))
+        .routes(routes!(deliveries::webhook_replay))
+        .routes(routes!(event_log::event_log_list))
+        .routes(routes!(event_log::event_log_get))
         .routes(routes!(keys::keys_list, keys::key_create))
         .routes(routes!(keys::key_get, keys::key_revoke))
         .routes(routes!(keys::key_rotate))

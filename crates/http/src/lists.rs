@@ -444,7 +444,32 @@ pub fn page_answer<T: Serialize>(
     total: Option<u64>,
     results: Vec<T>,
 ) -> Response {
+    let meta = created_meta((offset, limit), direction, has_more, total);
+    Json(PageAnswer { meta, results }).into_response()
+}
+
+/// Answers a page, in the order of creation, of a list that is walked by cursor alone.
+pub fn cursor_answer<T: Serialize>(
+    limit: u64,
+    direction: &str,
+    has_more: bool,
+    next_cursor: Option<String>,
+    results: Vec<T>,
+) -> Response {
     let meta = ListMeta {
+        next_cursor,
+        ..created_meta((0, limit), direction, has_more, None)
+    };
+    Json(PageAnswer { meta, results }).into_response()
+}
+
+fn created_meta(
+    (offset, limit): (u64, u64),
+    direction: &str,
+    has_more: bool,
+    total: Option<u64>,
+) -> ListMeta {
+    ListMeta {
         offset,
         limit,
         order_by: vec![Order {
@@ -454,8 +479,7 @@ pub fn page_answer<T: Serialize>(
         has_more,
         total,
         next_cursor: None,
-    };
-    Json(PageAnswer { meta, results }).into_response()
+    }
 }
 
 /// Answers a page of `all`, which is in the order of its creation.

@@ -40,6 +40,8 @@ pub struct Metrics {
     outcome_seconds: Histogram,
     open: Gauge,
     oldest_seconds: Gauge,
+    deliveries_pending: Gauge,
+    deliveries_oldest_seconds: Gauge,
     deliveries: Family<DeliveryLabels, Counter>,
     delivery_seconds: Histogram,
     announce_seconds: Histogram,
@@ -60,6 +62,7 @@ impl Default for Metrics {
         let outcome_seconds =
             Histogram::new([0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0, 300.0, 3600.0, 86400.0]);
         let (open, oldest_seconds) = (Gauge::default(), Gauge::default());
+        let (deliveries_pending, deliveries_oldest_seconds) = (Gauge::default(), Gauge::default());
         let deliveries = Family::default();
         let delivery_seconds = Histogram::new([
             0.001, 0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0,
@@ -112,6 +115,17 @@ impl Default for Metrics {
             oldest_seconds.clone(),
         );
         registry.register(
+            "deliveries_pending",
+            "Events that active webhooks have not taken",
+            deliveries_pending.clone(),
+        );
+        registry.register_with_unit(
+            "deliveries_oldest_age",
+            "Age of the oldest event that an active webhook has not taken",
+            Unit::Seconds,
+            deliveries_oldest_seconds.clone(),
+        );
+        registry.register(
             "delivery_attempts",
             "Attempts to deliver events to receivers, by how they ended",
             deliveries.clone(),
@@ -139,6 +153,8 @@ impl Default for Metrics {
             outcome_seconds,
             open,
             oldest_seconds,
+            deliveries_pending,
+            deliveries_oldest_seconds,
             deliveries,
             delivery_seconds,
             announce_seconds,
@@ -158,13 +174,21 @@ impl Metrics {
     }
 
     /// The text; `None` when it cannot be written.
-    pub fn render(&self, depth: Depth, now: Timestamp) -> Option<String> {
-        self.open.set(i64::try_from(depth.open).unwrap_or(i64::MAX));
-        let age_ms = depth
-            .oldest_accepted_at
-            .map_or(0, |oldest| now.millis_since(oldest));
-        self.oldest_seconds
-            .set(i64::try_from(age_ms / 1_000).unwrap_or(i64::MAX));
+    pub fn render(&self, writes: Depth, deliveries: Depth, now: Timestamp) -> Option<String> {
+        for (depth, open, oldest_seconds) in [
+            (writes, &self.open, &self.oldest_seconds),
+            (
+                deliveries,
+                &self.deliveries_pending,
+                &self.deliveries_oldest_seconds,
+            ),
+        ] {
+            open.set(i64::try_from(depth.open).unwrap_or(i64::MAX));
+            let age_ms = depth
+                .oldest_accepted_at
+                .map_or(0, |oldest| now.millis_since(oldest));
+            oldest_seconds.set(i64::try_from(age_ms / 1_000).unwrap_or(i64::MAX));
+        }
         let mut text = String::new();
         encode(&mut text, &self.registry).ok()?;
         Some(text)

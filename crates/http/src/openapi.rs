@@ -33,6 +33,7 @@ use utoipa::{
         (name = "Agents", description = "People who let apartments"),
         (name = "Writes", description = "What became of a write"),
         (name = "Integrations", description = "Vendor accounts, and what is registered with them"),
+        (name = "Webhooks", description = "What happened, told to whoever subscribes to it: subscriptions, deliveries, and the log of events"),
         (name = "Keys", description = "API keys"),
         (name = "Administration", description = "Synchronisation, vocabulary, and what changed"),
         (name = "Privacy", description = "What prospects agreed to, and forgetting them"),
@@ -585,6 +586,7 @@ pub fn finish(document: &utoipa::openapi::OpenApi, registry: &Registry) -> Resul
     }
     generalise_update(&mut document["components"]["schemas"]);
     crate::lists::describe(&mut document);
+    crate::announced::describe(&mut document)?;
     limit(&mut document);
     Ok(document)
 }
@@ -723,13 +725,16 @@ pub struct Schema {
 }
 
 /// The bodies of administration, by the names of their schemas.
-const ADMINISTRATION: [&str; 6] = [
+const ADMINISTRATION: [&str; 9] = [
     "IntegrationCreate",
     "IntegrationUpdate",
     "CommunityRegister",
     "AttributionRegister",
     "AgentRegister",
     "KeyCreate",
+    "WebhookCreate",
+    "WebhookUpdate",
+    "WebhookReplay",
 ];
 
 /// The compiled schemas of request bodies.

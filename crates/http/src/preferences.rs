@@ -22,7 +22,7 @@ pub const IDEMPOTENCY_KEY_MAX_CHARS: usize = 255;
 const IDEMPOTENCY_KEPT_MS: i64 = 48 * 3_600_000;
 
 /// How often a wait looks at the store, as a net under the signal.
-const WAIT_POLL: Duration = Duration::from_secs(1);
+pub(crate) const WAIT_POLL: Duration = Duration::from_secs(1);
 
 /// The seconds of `Prefer: wait=<seconds>` (RFC 7240), at most [`WAIT_MAX_S`]. What is not understood is ignored, as the RFC asks.
 pub fn wait_s(headers: &HeaderMap) -> Option<u64> {

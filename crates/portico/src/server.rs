@@ -248,7 +248,7 @@ pub(crate) async fn run(
     let announcer = delivers.then(|| {
         Announcer::start(webhooks::announcer::Parts {
             store: store.clone(),
-            client: receivers,
+            client: receivers.clone(),
             timer: clock.clone(),
             entropy: entropy.clone(),
             observer: metrics.clone(),
@@ -269,6 +269,8 @@ pub(crate) async fn run(
         uses: Uses::default(),
         body_room: portico_http::body::Room::default(),
         desk: portico_http::availability::Desk::default(),
+        receivers,
+        trials: portico_http::webhooks::Trials::default(),
         vendor_forgets,
         openapi,
         schemas,

@@ -18,6 +18,9 @@ use std::{collections::BTreeMap, time::Duration};
 use serde_json::{Value, json};
 use support::{Answer, Caller, Stage, leads, text};
 
+/// Where webhooks of this test go: nobody listens there.
+const RECEIVER: &str = "http://127.0.0.1:9/hook";
+
 /// Every permission that there is.
 fn permissions() -> Vec<String> {
     model::permission::Group::ALL
@@ -91,6 +94,9 @@ fn of_nobody(ids: &Ids) -> Ids {
 fn path_of(operation: &Operation, ids: &Ids) -> String {
     let mut path = operation.path.clone();
     let kinds = [
+        ("/admin/events/", "happened"),
+        ("/deliveries/", "happened"),
+        ("/webhooks/", "webhook"),
         ("/prospects/", "prospect"),
         ("/events/", "event"),
         ("/appointments/", "appointment"),
@@ -170,6 +176,9 @@ fn body_of(operation: &Operation, ids: &Ids) -> String {
         "agents_register" => {
             json!([{ "x_id": "y", "name": "n", "community_ids": [ids["community"]] }])
         }
+        "webhook_create" => json!({ "url": RECEIVER, "triggers": ["JOB_FAILURE"] }),
+        "webhook_update" => json!({ "triggers": ["JOB_FAILURE"] }),
+        "webhook_replay" => json!({ "failed": true }),
         "key_create" => {
             json!({ "name": "new", "permissions": ["keys:admin"], "integration_ids": [ids["integration"]] })
         }
@@ -223,6 +232,17 @@ impl World {
             };
             ids.insert("key", key);
         }
+        for place in [true, false] {
+            let ids = if place { &world.here } else { &world.there };
+            let (webhook, happened) = world.subscribed(ids);
+            let ids = if place {
+                &mut world.here
+            } else {
+                &mut world.there
+            };
+            ids.insert("webhook", webhook);
+            ids.insert("happened", happened);
+        }
         world
     }
 
@@ -236,6 +256,21 @@ impl World {
             self.admin.with_token(&text(&told["token"])),
             text(&told["result"]["id"]),
         )
+    }
+
+    /// A webhook of a key that is limited to an integration, and an event of that which has a delivery to it.
+    fn subscribed(&self, ids: &Ids) -> (String, String) {
+        let (own, _) = self.key(&json!({
+            "permissions": ["webhooks:read", "webhooks:write", "webhooks:admin"], "integration_ids": [ids["integration"]],
+        }));
+        let body = json!({ "url": RECEIVER, "triggers": ["WRITE_OPERATION_SUCCESS"] });
+        let made = own.send("POST", "/v1/webhooks", &body).json();
+        let webhook = text(&made["result"]["id"]);
+        let since = json!({ "since": "2026-01-01T00:00:00Z" });
+        let replayed = own.send("POST", &format!("/v1/webhooks/{webhook}/replay"), &since);
+        assert_eq!(replayed.status, 200, "{}", replayed.body);
+        let deliveries = own.get(&format!("/v1/webhooks/{webhook}/deliveries"));
+        (webhook, text(&deliveries["results"][0]["event_id"]))
     }
 
     /// The time at the server: its newest key is made now.
@@ -459,7 +494,8 @@ fn every_operation_refuses_every_key_that_is_not_its_own() {
         );
         let (status, told_of_theirs) = told(&theirs);
         let names_something = operation.path.contains('{') && operation.id != "normalization_get"
-            || operation.takes_body && operation.id != "integration_create";
+            || operation.takes_body
+                && !["integration_create", "webhook_create"].contains(&operation.id.as_str());
         if names_something {
             assert_eq!(
                 (status, &told_of_theirs),

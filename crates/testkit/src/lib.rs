@@ -282,7 +282,7 @@ impl TestApp {
         )?;
         let announcer = Announcer::start(webhooks::announcer::Parts {
             store: store.clone(),
-            client: receivers,
+            client: receivers.clone(),
             timer: self.clock.clone(),
             entropy: self.entropy.clone(),
             observer: metrics.clone(),
@@ -306,6 +306,8 @@ impl TestApp {
             uses: Uses::default(),
             body_room: portico_http::body::Room::default(),
             desk: portico_http::availability::Desk::default(),
+            receivers,
+            trials: portico_http::webhooks::Trials::default(),
             vendor_forgets: None,
             openapi,
             schemas,

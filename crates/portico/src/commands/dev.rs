@@ -168,7 +168,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The secret kept in `path`, made by `make` when there is none yet. Readable by its owner only.
+/// The networks of this machine alone.
 fn this_machine() -> anyhow::Result<Vec<Network>> {
     ["127.0.0.0/8", "::1"]
         .into_iter()
@@ -176,6 +176,7 @@ fn this_machine() -> anyhow::Result<Vec<Network>> {
         .collect()
 }
 
+/// The secret kept in `path`, made by `make` when there is none yet. Readable by its owner only.
 fn kept(path: &Path, make: impl FnOnce() -> Secret) -> anyhow::Result<Secret> {
     match std::fs::read_to_string(path) {
         Ok(text) => Ok(Secret::new(text.trim())),

@@ -11,6 +11,7 @@ use std::{
 };
 
 use anyhow::{Context, anyhow, bail};
+use clap::builder::BoolishValueParser;
 use model::key::RateLimit;
 use portico_http::{
     limits::RATE_LIMIT_DEFAULT,
@@ -41,7 +42,7 @@ const CONFIG_MAX_BYTES: u64 = 64 * 1_024;
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// A TOML file with any of listen, data_dir, vocabulary, master_key_file, master_key_command, trusted_proxies,
-    /// vendor_urls, requests_per_minute, tls_cert, tls_key, connections_per_address, retain_writes_days, retain_attempts_days. Flags and environment go before it; relative paths
+    /// vendor_urls, webhook_allow_http, webhook_networks, requests_per_minute, tls_cert, tls_key, connections_per_address, retain_writes_days, retain_attempts_days. Flags and environment go before it; relative paths
     /// in it start at its own directory.
     #[arg(long, env = "PORTICO_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
@@ -78,6 +79,17 @@ pub(crate) struct Arguments {
         value_delimiter = ','
     )]
     vendor_urls: Option<Vec<String>>,
+    /// Lets webhooks be sent over http too, where everybody on the way can read them.
+    #[arg(long, env = "PORTICO_WEBHOOK_ALLOW_HTTP", value_name = "YES", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    webhook_allow_http: Option<bool>,
+    /// Private networks or addresses that webhooks may be sent into, besides the internet. Link-local addresses and a cloud's metadata service are none. [default: none]
+    #[arg(
+        long = "webhook-network",
+        env = "PORTICO_WEBHOOK_NETWORKS",
+        value_name = "CIDR",
+        value_delimiter = ','
+    )]
+    webhook_networks: Option<Vec<webhooks::guard::Network>>,
     /// Requests a minute that an API key may send which has no limit of its own. [default: 15000]
     #[arg(long, env = "PORTICO_REQUESTS_PER_MINUTE", value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=i64::from(RateLimit::MAX)))]
     requests_per_minute: Option<u32>,
@@ -102,6 +114,8 @@ struct File {
     master_key_file: Option<PathBuf>,
     trusted_proxies: Option<Vec<Network>>,
     vendor_urls: Option<Vec<String>>,
+    webhook_allow_http: Option<bool>,
+    webhook_networks: Option<Vec<webhooks::guard::Network>>,
     requests_per_minute: Option<u32>,
     master_key_command: Option<String>,
     tls_cert: Option<PathBuf>,
@@ -191,10 +205,17 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         attempts_days: days(Some(attempts_days)),
     };
 
-    let receivers = server::receivers(false, Vec::new())?;
     let owned = server::own(&data_dir)?;
     let vendor_urls = arguments.vendor_urls.or(file.vendor_urls);
     let registry = server::registry(vocabulary.as_ref(), &vendor_urls.unwrap_or_default())?;
+    let webhook_networks = arguments.webhook_networks.or(file.webhook_networks);
+    let receivers = server::receivers(
+        arguments
+            .webhook_allow_http
+            .or(file.webhook_allow_http)
+            .unwrap_or(false),
+        webhook_networks.unwrap_or_default(),
+    )?;
     let rate_limit = arguments
         .requests_per_minute
         .or(file.requests_per_minute)
@@ -296,6 +317,14 @@ mod tests {
         check(
             "trusted_proxies = ['10.0.0.0/8', 'nginx']",
             Err("\"nginx\" is neither a network"),
+        );
+        check(
+            "listen = '0.0.0.0:80'\ndata_dir = 'kept'\nwebhook_allow_http = true\nwebhook_networks = ['10.0.0.0/8']",
+            Ok(("0.0.0.0:80", "kept")),
+        );
+        check(
+            "webhook_networks = ['10.0.0.0/8', 'inside']",
+            Err("\"inside\" is neither a network"),
         );
         check("listen = ", Err("line 1"));
     }

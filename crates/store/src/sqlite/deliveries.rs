@@ -237,8 +237,9 @@ pub(super) fn due(connection: &Connection) -> Result<Vec<(WebhookId, Timestamp)>
 pub(super) fn depth(connection: &Connection) -> Result<Depth, Error> {
     let (open, oldest): (i64, Option<i64>) = connection
         .prepare_cached(
-            "SELECT count(*), (SELECT at FROM events WHERE seq = min(d.event)) FROM deliveries d
-             WHERE d.state IN (1, 2) AND d.webhook IN (SELECT n FROM webhooks WHERE active)",
+            "SELECT open, (SELECT at FROM events WHERE seq = first) FROM (
+               SELECT count(*) AS open, min(event) AS first FROM deliveries
+               WHERE state IN (1, 2) AND webhook IN (SELECT n FROM webhooks WHERE active))",
         )
         .and_then(|mut sql| sql.query_row([], |row| Ok((row.get(0)?, row.get(1)?))))
         .map_err(database)?;
@@ -299,26 +300,17 @@ pub(super) fn list(
         Some(DeliveryStatus::Delivered) => "d.state = 3",
         Some(DeliveryStatus::Failed) => "d.state = 4",
     };
-    let limit = i64::try_from(query.limit).unwrap_or(i64::MAX);
-    let rows: Vec<Result<Delivery, Error>> = connection
+    let mut sql = connection
         .prepare_cached(&format!(
             "SELECT {COLUMNS} FROM deliveries d JOIN webhooks w ON w.n = d.webhook JOIN events e ON e.seq = d.event JOIN integrations i ON i.n = e.lane
              WHERE d.webhook = ?1 AND d.event < ?2 AND {states} ORDER BY d.event DESC LIMIT ?3"
         ))
-        .and_then(|mut sql| {
-            sql.query_map(params![webhook, before, limit.saturating_add(1)], |row| Ok(read(row)))?
-                .collect()
-        })
         .map_err(database)?;
-    let mut rows: Vec<Delivery> = rows.into_iter().collect::<Result<_, _>>()?;
-    let limit = usize::try_from(query.limit).unwrap_or(usize::MAX);
-    let has_more = rows.len() > limit;
-    rows.truncate(limit);
-    Ok(Some(Page {
-        rows,
-        total: None,
-        has_more,
-    }))
+    // No end: rows are read one by one until there are enough that can be.
+    let rows = sql
+        .query_map(params![webhook, before, i64::MAX], |row| Ok(read(row)))
+        .map_err(database)?;
+    events::readable(rows, query.limit).map(Some)
 }
 
 /// Row and place of a delivery that `scope` may know of.

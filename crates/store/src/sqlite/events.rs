@@ -200,25 +200,42 @@ pub(super) fn list(
         };
         conditions.add(condition, seq);
     }
-    let page = conditions.page(0, query.limit.saturating_add(1));
+    // No end: rows are read one by one until there are enough that can be.
+    let page = conditions.page(0, i64::MAX as u64);
     let order = if query.is_descending { "DESC" } else { "ASC" };
     let sql = format!(
         "SELECT {COLUMNS} FROM {FROM} WHERE {} ORDER BY e.seq {order} {page}",
         conditions.all()
     );
-    let rows: Vec<Result<Event, Error>> = connection
-        .prepare_cached(&sql)
-        .and_then(|mut sql| {
-            sql.query_map(params_from_iter(conditions.values), |row| Ok(read(row)))?
-                .collect()
-        })
+    let mut sql = connection.prepare_cached(&sql).map_err(database)?;
+    let rows = sql
+        .query_map(params_from_iter(conditions.values), |row| Ok(read(row)))
         .map_err(database)?;
-    let mut rows: Vec<Event> = rows.into_iter().collect::<Result<_, _>>()?;
-    let limit = usize::try_from(query.limit).unwrap_or(usize::MAX);
-    let has_more = rows.len() > limit;
-    rows.truncate(limit);
+    readable(rows, query.limit)
+}
+
+/// The first `limit` of `rows`, which are read as they are asked for. One that cannot be read is left out, and told to the operator: it hides none behind it.
+pub(super) fn readable<T>(
+    rows: impl Iterator<Item = Result<Result<T, Error>, rusqlite::Error>>,
+    limit: u64,
+) -> Result<Page<T>, Error> {
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let (mut page, mut has_more) = (Vec::new(), false);
+    for row in rows {
+        match row.map_err(database)? {
+            Ok(_) if page.len() >= limit => {
+                has_more = true;
+                break;
+            }
+            Ok(row) => page.push(row),
+            Err(Error::Corrupt(what)) => {
+                tracing::error!(%what, "a row of the log of events cannot be read");
+            }
+            Err(why) => return Err(why),
+        }
+    }
     Ok(Page {
-        rows,
+        rows: page,
         total: None,
         has_more,
     })

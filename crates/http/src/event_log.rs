@@ -1,0 +1,237 @@
+//! The log of events: what happened, whether or not anybody subscribes to it.
+//!
+//! Guarantee: who follows it by cursor from old to new meets every event once, those that happened while they were away too, as long as they come back within the
+//! time for which it is kept; what cannot be read hides nothing else.
+//! Source: the public contract, section 6.
+
+use axum::{
+    Json,
+    extract::{Path, State},
+    http::{HeaderMap, Uri},
+    response::{IntoResponse, Response},
+};
+use model::{
+    EventId, Scope,
+    record::Kind,
+    webhook::{Event, Trigger},
+};
+use serde::Serialize;
+use serde_json::Value;
+use store::{Page, webhooks::EventQuery};
+use tokio::time::{Duration, Instant, sleep_until, timeout_at};
+use utoipa::ToSchema;
+
+use crate::{
+    App,
+    caller::{Caller, WebhooksRead},
+    deliveries::{cursor_gone, event_cursor},
+    error::Error,
+    lists::{LIMIT_DEFAULT, LIMIT_MAX, cursor_answer},
+    logs::of_integration,
+    openapi::{GetProblems, ListProblems, PageAnswer},
+    parameters::Parameters,
+    preferences::{WAIT_POLL, wait_s},
+};
+
+/// How long a wait that was woken for nothing lets events be before it looks again: who follows a part of the log is not to read it at every commit.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Something that happened.
+#[derive(Serialize, ToSchema)]
+pub struct EventLogEntry {
+    /// Its id: the `webhook-id` of its deliveries.
+    #[schema(example = "evt_01kaz6v2zrf0pt4jbqm3y8s5nd")]
+    pub id: String,
+    /// When it was stored; no two at the same time.
+    #[schema(format = DateTime)]
+    pub created_at: String,
+    /// What happened.
+    #[schema(example = "DATA_NEW")]
+    pub trigger: String,
+    /// To which model's record; `null` when it was none.
+    #[schema(example = "crm_prospects")]
+    pub model: Option<String>,
+    /// The integration that it concerns.
+    pub integration_id: String,
+    /// The record, the write or the run of synchronisation that it is about.
+    pub subject_id: String,
+    /// What subscribers are sent; `null` when what was stored of it cannot be read.
+    #[schema(value_type = Option<Object>)]
+    pub body: Option<Value>,
+}
+
+/// An event.
+#[derive(Serialize, ToSchema)]
+pub struct EventLogAnswer {
+    /// It.
+    pub result: EventLogEntry,
+}
+
+/// What a query for the log of events may say.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "the type stands for its documentation")]
+pub struct EventLogParameters {
+    /// Events to answer
+    #[param(minimum = 0, maximum = 250)]
+    limit: Option<i64>,
+    /// The `nextCursor` of the page before. The id of an event, such as the newest `webhook-id` that a receiver has taken, is one too
+    #[param(required = false, value_type = String, min_length = 1, pattern = r"\S")]
+    cursor: Option<String>,
+    /// `created_at:asc` (or `created_at`) or `created_at:desc`; the newest first when absent
+    #[param(rename = "order-by", required = false, value_type = String, pattern = "^created_at(:asc|:desc)?$")]
+    order_by: Option<String>,
+    /// Of this trigger
+    trigger: Option<Trigger>,
+    /// About records of this model, such as `crm_prospects`
+    #[param(
+        required = false,
+        value_type = String,
+        pattern = "^crm_(communities|attributions|agents|prospects|events|appointments|listings)$"
+    )]
+    model: Option<String>,
+    /// Concerning this integration
+    #[param(required = false, value_type = String, min_length = 1, pattern = r"\S")]
+    integration_id: Option<String>,
+    /// About this record, write or run of synchronisation
+    #[param(required = false, value_type = String, min_length = 1, pattern = r"\S")]
+    subject_id: Option<String>,
+    /// That happened at this time or later
+    #[param(required = false, value_type = String, format = DateTime)]
+    created_at_gte: Option<String>,
+}
+
+fn entry(event: Event) -> EventLogEntry {
+    let body = event
+        .body()
+        .map_err(|why| {
+            // Not what it says: that may repeat a person's data.
+            tracing::error!(id = %event.id, line = why.line(), "a stored event cannot be read");
+        })
+        .ok();
+    EventLogEntry {
+        id: event.id.to_string(),
+        created_at: event.at.to_string(),
+        trigger: event.trigger.word().to_owned(),
+        model: event.kind.map(|kind| Kind::model(kind).to_owned()),
+        integration_id: event.integration_id,
+        subject_id: event.subject,
+        body,
+    }
+}
+
+fn asked(uri: &Uri) -> Result<EventQuery, Error> {
+    let mut given = Parameters::of(uri);
+    let limit = given.number("limit", 0..=LIMIT_MAX);
+    let after = event_cursor(&mut given);
+    let orders = [
+        ("created_at:asc", false),
+        ("created_at:desc", true),
+        ("created_at", false),
+    ];
+    let is_descending = given.word("order-by", &orders).unwrap_or(true);
+    let triggers: Vec<(&str, Trigger)> = Trigger::ALL
+        .iter()
+        .map(|trigger| (trigger.word(), *trigger))
+        .collect();
+    let models: Vec<(&str, Kind)> = Kind::ALL.iter().map(|kind| (kind.model(), *kind)).collect();
+    let query = EventQuery {
+        integration_id: given.text("integration_id").as_deref().map(of_integration),
+        trigger: given.word("trigger", &triggers),
+        kind: given.word("model", &models),
+        subject: given.text("subject_id"),
+        since: given.instant("created_at_gte"),
+        after,
+        is_descending,
+        limit: limit.unwrap_or(LIMIT_DEFAULT),
+    };
+    given.finish()?;
+    Ok(query)
+}
+
+/// List events
+///
+/// What happened, newest first, kept for 30 days. Who was away catches up with `order-by=created_at:asc` and the `nextCursor` of their last page, and goes on
+/// following in the same way: in this order there is a `nextCursor` also when nothing more has happened yet. Without a cursor it begins with the oldest that is kept,
+/// or with `created_at_gte`. With `Prefer: wait=<seconds>` a page of this order that would be empty is held until something happens.
+#[utoipa::path(
+    get,
+    path = "/v1/admin/events",
+    operation_id = "event_log_list",
+    tag = "Webhooks",
+    params(
+        EventLogParameters,
+        ("Prefer" = Option<String>, Header, description = "`wait=<seconds>` holds an answer in ascending order until there is an event for it or the time is over (55 s at most)", example = "wait=10"),
+    ),
+    responses((status = 200, description = "A page of events", body = PageAnswer<EventLogEntry>), ListProblems),
+    security(("bearer" = ["webhooks:read"]))
+)]
+pub async fn event_log_list(
+    State(app): State<App>,
+    caller: Caller<WebhooksRead>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Error> {
+    let query = asked(&uri)?;
+    // What is behind the newest is not there yet; what is before the oldest never will be.
+    let wait_s = wait_s(&headers).filter(|_| !query.is_descending && query.limit > 0);
+    let page = await_events(&app, &caller.scope, &query, wait_s.unwrap_or(0)).await?;
+    let next_cursor = match page.rows.last() {
+        Some(last) => (page.has_more || !query.is_descending).then(|| last.id.to_string()),
+        None => query.after.map(|after| after.to_string()),
+    };
+    let direction = if query.is_descending { "desc" } else { "asc" };
+    let results: Vec<EventLogEntry> = page.rows.into_iter().map(entry).collect();
+    Ok(cursor_answer(
+        query.limit,
+        direction,
+        page.has_more,
+        next_cursor,
+        results,
+    ))
+}
+
+/// A page of the log once there is something on it, or as it is when the time is over.
+async fn await_events(
+    app: &App,
+    scope: &Scope,
+    query: &EventQuery,
+    wait_s: u64,
+) -> Result<Page<Event>, Error> {
+    let deadline = Instant::now() + Duration::from_secs(wait_s);
+    loop {
+        let mut recorded = std::pin::pin!(app.store.signals().event_recorded());
+        // Subscribed before looking: what happens in between is not missed.
+        recorded.as_mut().enable();
+        let page = app.store.events_list(scope, query).await;
+        let page = page.map_err(cursor_gone)?;
+        let looked_at = Instant::now();
+        if !page.rows.is_empty() || looked_at >= deadline {
+            return Ok(page);
+        }
+        let _ = timeout_at(deadline.min(looked_at + WAIT_POLL), recorded).await;
+        sleep_until(deadline.min(looked_at + PAUSE)).await;
+    }
+}
+
+/// Get an event
+#[utoipa::path(
+    get,
+    path = "/v1/admin/events/{id}",
+    operation_id = "event_log_get",
+    tag = "Webhooks",
+    params(("id" = String, Path, description = "Its id")),
+    responses((status = 200, description = "It", body = EventLogAnswer), GetProblems),
+    security(("bearer" = ["webhooks:read"]))
+)]
+pub async fn event_log_get(
+    State(app): State<App>,
+    caller: Caller<WebhooksRead>,
+    Path(id): Path<String>,
+) -> Result<Response, Error> {
+    let none = || Error::not_found("event");
+    let id: EventId = id.parse().map_err(|_| none())?;
+    let event = app.store.event_find(&caller.scope, id).await?;
+    let result = entry(event.ok_or_else(none)?);
+    Ok(Json(EventLogAnswer { result }).into_response())
+}
