@@ -152,7 +152,7 @@ fn asked(uri: &Uri) -> Result<EventQuery, Error> {
 /// List events
 ///
 /// What happened, newest first, kept for 30 days. Who was away catches up with `order-by=created_at:asc` and the `nextCursor` of their last page, and goes on
-/// following in the same way: in this order there is a `nextCursor` also when nothing more has happened yet. Without a cursor it begins with the oldest that is kept,
+/// following in the same way: there is a `nextCursor` behind the last event of every page, and in this order an empty page gives back the cursor that came. Without a cursor it begins with the oldest that is kept,
 /// or with `created_at_gte`. With `Prefer: wait=<seconds>` a page of this order that would be empty is held until something happens.
 #[utoipa::path(
     get,
@@ -176,10 +176,12 @@ pub async fn event_log_list(
     // What is behind the newest is not there yet; what is before the oldest never will be.
     let wait_s = wait_s(&headers).filter(|_| !query.is_descending && query.limit > 0);
     let page = await_events(&app, &caller.scope, &query, wait_s.unwrap_or(0)).await?;
-    let next_cursor = match page.rows.last() {
-        Some(last) => (page.has_more || !query.is_descending).then(|| last.id.to_string()),
-        None => query.after.map(|after| after.to_string()),
+    // From the newest back, an empty page is the end; from the oldest on, it is where to go on from.
+    let next = match page.rows.last() {
+        Some(last) => Some(last.id),
+        None => query.after.filter(|_| !query.is_descending),
     };
+    let next_cursor = next.map(|id| id.to_string());
     let direction = if query.is_descending { "desc" } else { "asc" };
     let results: Vec<EventLogEntry> = page.rows.into_iter().map(entry).collect();
     Ok(cursor_answer(

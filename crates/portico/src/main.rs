@@ -37,6 +37,8 @@ enum Command {
     Audit(commands::audit::Arguments),
     /// Looks for what is wrong, and says how to mend it.
     Doctor(commands::doctor::Arguments),
+    /// Forwards a server's events to a receiver on this machine.
+    Listen(commands::listen::Arguments),
     /// Measures the server on this machine, over loopback.
     Bench(commands::bench::Arguments),
     /// Prints the OpenAPI document.
@@ -63,6 +65,7 @@ fn main() -> std::process::ExitCode {
             Command::Keys(arguments) => commands::keys::run(arguments).await,
             Command::Audit(arguments) => commands::audit::run(arguments).await,
             Command::Doctor(arguments) => commands::doctor::run(arguments).await,
+            Command::Listen(arguments) => commands::listen::run(arguments).await,
             Command::Bench(arguments) => commands::bench::run(arguments).await,
             Command::Openapi(arguments) => commands::openapi::run(&arguments),
         }

@@ -437,7 +437,15 @@ fn who_follows_the_log_of_events_meets_each_once() {
         "{of_writes}&limit=5&cursor={}",
         text(&newest["meta"]["nextCursor"])
     ));
-    assert_eq!(rest["meta"]["nextCursor"], Value::Null);
+    assert_eq!(rest["meta"]["hasMore"], false);
+    let end = admin.get(&format!(
+        "{of_writes}&limit=5&cursor={}",
+        text(&rest["meta"]["nextCursor"])
+    ));
+    assert_eq!(
+        (&end["results"], &end["meta"]["nextCursor"]),
+        (&json!([]), &Value::Null)
+    );
     let mut backwards = [ids(&newest), ids(&rest)].concat();
     backwards.reverse();
     assert_eq!(

@@ -180,8 +180,18 @@ const NETWORKS: &[(IpNet, Standing)] = &[
         v6([0xfd00, 0xc1, 0, 0, 0, 0, 0xa9fe, 0xa9fe], 128),
         Never(METADATA),
     ),
+    // Alibaba Cloud.
+    (
+        v6([0xfd00, 0x100, 0, 0, 0, 0, 0x100, 0x200], 128),
+        Never(METADATA),
+    ),
     // Amazon: metadata at fd00:ec2::254, credentials of containers at fd00:ec2::23, and what else is its own.
     (v6([0xfd00, 0xec2, 0, 0, 0, 0, 0, 0], 32), Never(METADATA)),
+    // Linode.
+    (
+        v6([0xfd00, 0xa9fe, 0xa9fe, 0, 0, 0, 0, 1], 128),
+        Never(METADATA),
+    ),
     // Google Cloud.
     (
         v6([0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254], 128),
@@ -300,7 +310,9 @@ mod tests {
         ("private", "fbff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "fc00::", "fdff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "fe00::", "-oo-"),
         ("metadata of Scaleway", "fd00:42::41", "fd00:42::42", "fd00:42::42", "fd00:42::43", "o--o"),
         ("metadata of Oracle", "fd00:c1::a9fe:a9fd", "fd00:c1::a9fe:a9fe", "fd00:c1::a9fe:a9fe", "fd00:c1::a9fe:a9ff", "o--o"),
+        ("metadata of Alibaba", "fd00:100::100:1ff", "fd00:100::100:200", "fd00:100::100:200", "fd00:100::100:201", "o--o"),
         ("metadata of Amazon", "fd00:ec1:ffff:ffff:ffff:ffff:ffff:ffff", "fd00:ec2::", "fd00:ec2:ffff:ffff:ffff:ffff:ffff:ffff", "fd00:ec3::", "o--o"),
+        ("metadata of Linode", "fd00:a9fe:a9fe::", "fd00:a9fe:a9fe::1", "fd00:a9fe:a9fe::1", "fd00:a9fe:a9fe::2", "o--o"),
         ("metadata of Google", "fd20:ce::253", "fd20:ce::254", "fd20:ce::254", "fd20:ce::255", "o--o"),
         ("link-local", "fe7f:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "fe80::", "febf:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "fec0::", "----"),
         ("site-local", "febf:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "fec0::", "feff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "ff00::", "----"),

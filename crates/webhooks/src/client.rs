@@ -4,7 +4,7 @@
 //! than a bound of memory; nothing is followed (redirects), nothing is taken from the environment (proxies); and what it says of a failure holds neither
 //! the url's path or query nor a header.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{
@@ -66,16 +66,28 @@ pub fn is_connections_own(name: &HeaderName) -> bool {
 }
 
 /// What came back. It counts from when its head has arrived, whatever becomes of the body.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Answer {
     /// The HTTP status.
     pub status: u16,
-    /// How long `Retry-After` says to wait, counted from the call.
+    /// How long `Retry-After` says to wait, counted from the call. As the receiver said it: whoever waits bounds it.
     pub retry_after_s: Option<u64>,
     /// What was kept of the body.
     pub body: Vec<u8>,
     /// Whether there was more of it, or might have been.
     pub body_is_cut: bool,
+}
+
+/// Without the body, which may tell of people.
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Answer")
+            .field("status", &self.status)
+            .field("retry_after_s", &self.retry_after_s)
+            .field("body_bytes", &self.body.len())
+            .field("body_is_cut", &self.body_is_cut)
+            .finish()
+    }
 }
 
 /// Why nothing came back.
@@ -138,10 +150,7 @@ impl Client {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let guard = Arc::new(guard);
         let resolver = Resolver::new(Arc::clone(&guard), lookup);
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "this is the second of the two places"
-        )]
+        #[expect(clippy::disallowed_methods, reason = "one of the two places")]
         let client = reqwest::Client::builder()
             .dns_resolver(Arc::new(resolver.clone()))
             .connect_timeout(connect_timeout)
@@ -205,18 +214,28 @@ impl Client {
         Ok(answer)
     }
 
-    /// Asks a server for something, with `bearer` as its token. `now` is what a date in `Retry-After` is counted from.
+    /// Asks a server for something, with `bearer` as its token, and lets it wait for that up to `wait_s`, which is to be well below [`CALL_TIMEOUT`]. `now` is
+    /// what a date in `Retry-After` is counted from.
     ///
     /// # Errors
     /// When no answer came, or not the whole of it.
-    pub async fn get(&self, url: &Url, bearer: &Secret, now: Timestamp) -> Result<Answer, Failure> {
+    pub async fn get(
+        &self,
+        url: &Url,
+        bearer: &Secret,
+        wait_s: Option<u32>,
+        now: Timestamp,
+    ) -> Result<Answer, Failure> {
         let token = HeaderValue::try_from(format!("Bearer {}", bearer.expose()));
         let mut token = token.map_err(|_| Failure {
             kind: FailureKind::Refused,
             words: "the token cannot be sent in an HTTP header".to_owned(),
         })?;
         token.set_sensitive(true);
-        let request = self.client.get(url.clone()).header(AUTHORIZATION, token);
+        let mut request = self.client.get(url.clone()).header(AUTHORIZATION, token);
+        if let Some(wait_s) = wait_s {
+            request = request.header("prefer", format!("wait={wait_s}"));
+        }
         let answer = self.call(url, request, now, PAGE_MAX_BYTES).await?;
         if answer.body_is_cut {
             return Err(Failure {
@@ -724,6 +743,24 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_connection_that_does_not_stand_in_time_is_given_up() {
+        // It takes connections and never agrees on TLS.
+        let silent = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let port = silent.local_addr().expect("an address").port();
+        let url = format!("https://receiver.example:{port}/s3cret")
+            .parse()
+            .expect("a url");
+        let guard = Guard::new(false, ["127.0.0.1".parse().expect("a network")]).expect("a guard");
+        let short = Duration::from_millis(100);
+        let client = Client::with_timeouts(guard, Answers::new([&["127.0.0.1"]]), short, LONG);
+        expect_failure(
+            post(&client.expect("a client"), &url).await,
+            FailureKind::Unreachable,
+            "receiver.example cannot be reached: operation timed out",
+        );
+    }
+
+    #[tokio::test]
     async fn where_the_guard_does_not_allow_no_connection_is_made() {
         let receiver = Receiver::start(OK, Then::Close).await;
         // A literal address, a name, and a name of which no address will do.
@@ -836,10 +873,16 @@ mod tests {
         let url = format!("http://localhost:{port}/events?cursor=s3cret");
         let url = client.check(&url).await.expect("a url");
         let token = Secret::new("s3cret");
-        let answer = client.get(&url, &token, NOW).await.expect("an answer");
+        let answer = client
+            .get(&url, &token, None, NOW)
+            .await
+            .expect("an answer");
         assert_eq!((answer.status, answer.body.len()), (200, 200_000));
         // Half a page is none.
-        let failure = client.get(&url, &token, NOW).await.expect_err("broken off");
+        let failure = client
+            .get(&url, &token, None, NOW)
+            .await
+            .expect_err("broken off");
         assert_eq!(failure.kind, FailureKind::Broken);
         assert!(!failure.words.contains("s3cret"), "{failure:?}");
         for head in server.await.expect("heads") {
@@ -849,7 +892,7 @@ mod tests {
             );
             assert!(head.contains("authorization: Bearer s3cret\r\n"), "{head}");
         }
-        let no_token = client.get(&url, &Secret::new("s3\ncret"), NOW).await;
+        let no_token = client.get(&url, &Secret::new("s3\ncret"), None, NOW).await;
         expect_failure(no_token, FailureKind::Refused, "cannot be sent");
     }
 

@@ -30,6 +30,9 @@ pub const PROPEXO_HEADER: &str = "propexo-signature";
 /// How a secret begins whose rest is a key in base64.
 const SECRET_PREFIX: &str = "whsec_";
 
+/// Characters of a secret of our own: the prefix, and 32 bytes in base64.
+const SECRET_CHARS: usize = SECRET_PREFIX.len() + 44;
+
 /// The version of the signature: HMAC-SHA256.
 const VERSION: &str = "v1";
 
@@ -102,8 +105,12 @@ pub fn propexo_signature(secret: &Secret, body: &[u8]) -> String {
 
 /// A new secret of 256 bits, made of two draws of [`model::Entropy`].
 pub fn secret_new(draws: [[u8; 16]; 2]) -> Secret {
-    let key = Zeroizing::new(draws.as_flattened().to_vec());
-    Secret::new(format!("{SECRET_PREFIX}{}", STANDARD.encode(&*key)))
+    let key = Zeroizing::new(draws);
+    // As long as it will be, so that no shorter copy is left behind unwiped.
+    let mut text = String::with_capacity(SECRET_CHARS);
+    text.push_str(SECRET_PREFIX);
+    STANDARD.encode_string(key.as_flattened(), &mut text);
+    Secret::new(text)
 }
 
 #[cfg(test)]
@@ -199,6 +206,7 @@ mod tests {
             secret.expose(),
             "whsec_AQEBAQEBAQEBAQEBAQEBAQICAgICAgICAgICAgICAgI="
         );
+        assert_eq!(secret.expose().len(), SECRET_CHARS);
         let decoded = STANDARD.decode(&secret.expose()[SECRET_PREFIX.len()..]);
         let key = decoded.expect("base64");
         assert_eq!((&key[..16], &key[16..]), (&[1; 16][..], &[2; 16][..]));

@@ -168,6 +168,17 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The token that `portico dev` keeps in `data_dir`.
+///
+/// # Errors
+/// When there is none.
+pub(crate) fn token(data_dir: &Path) -> anyhow::Result<Secret> {
+    let path = data_dir.join(TOKEN);
+    std::fs::read_to_string(&path)
+        .map(|token| Secret::new(token.trim()))
+        .with_context(|| format!("{} cannot be read", path.display()))
+}
+
 /// The networks of this machine alone.
 fn this_machine() -> anyhow::Result<Vec<Network>> {
     ["127.0.0.0/8", "::1"]

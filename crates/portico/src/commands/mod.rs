@@ -5,6 +5,7 @@ pub(crate) mod bench;
 pub(crate) mod dev;
 pub(crate) mod doctor;
 pub(crate) mod keys;
+pub(crate) mod listen;
 pub(crate) mod openapi;
 pub(crate) mod rotate;
 pub(crate) mod sandbox;

@@ -51,7 +51,14 @@ pub struct Data {
     pub active: u64,
     /// Where the vendors of active integrations are, each once, up to the limit asked for.
     pub base_urls: Vec<String>,
+    /// Subscriptions to events.
+    pub webhooks: u64,
+    /// Of those, some whose receivers fail: the id, and why when it was switched off for that. The longest failing first, up to a few.
+    pub failing: Vec<(String, Option<String>)>,
 }
+
+/// Failing subscriptions that are named at most.
+const FAILING_MAX: u32 = 5;
 
 /// Looks at the database at `path`: at its soundness for as long as `within`, and at up to `base_urls_max` places of vendors.
 ///
@@ -155,6 +162,14 @@ fn data(connection: &Connection, base_urls_max: u32) -> Result<Data, Error> {
                 "SELECT DISTINCT json_extract(body, '$.settings.base_url') FROM integrations WHERE active LIMIT ?1",
             )
             .and_then(|mut sql| sql.query_map([base_urls_max], |row| row.get(0))?.collect())
+            .map_err(database)?,
+        webhooks: count("SELECT count(*) FROM webhooks")?,
+        failing: connection
+            .prepare(
+                "SELECT id, disabled_reason FROM webhooks WHERE disabled_at IS NOT NULL OR (active AND failing_since IS NOT NULL)
+                 ORDER BY failing_since LIMIT ?1",
+            )
+            .and_then(|mut sql| sql.query_map([FAILING_MAX], |row| Ok((row.get(0)?, row.get(1)?)))?.collect())
             .map_err(database)?,
     })
 }

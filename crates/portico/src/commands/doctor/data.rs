@@ -186,6 +186,31 @@ pub(super) fn keys(data: &Data) -> Check {
     }
 }
 
+/// Receivers that fail. Why is told without the receiver's address, which may hold a secret.
+pub(super) fn webhooks(data: &Data) -> Check {
+    const NAME: &str = "webhooks";
+    if data.failing.is_empty() {
+        let found = match data.webhooks {
+            0 => "there is none".to_owned(),
+            some => format!("{some}, and none fails"),
+        };
+        return Check::ok(NAME, found);
+    }
+    let told: Vec<String> = data
+        .failing
+        .iter()
+        .map(|(id, reason)| match reason {
+            Some(reason) => format!("{id} was switched off: {}", reason.trim_end_matches('.')),
+            None => format!("{id} fails"),
+        })
+        .collect();
+    Check::warn(
+        NAME,
+        format!("of {}, {}", data.webhooks, told.join("; ")),
+        "GET /v1/webhooks/{id}/deliveries shows why; once the receiver is mended, switch it on with PUT /v1/webhooks/{id} {\"active\": true}: what happened meanwhile is kept and sent",
+    )
+}
+
 pub(super) fn server(data_dir: &Path) -> Check {
     const NAME: &str = "server";
     let Ok(lock) = File::open(data_dir.join(server::LOCK)) else {

@@ -18,7 +18,7 @@ use crate::{
     output, server,
 };
 
-/// Looks for what is wrong with keys, files, disk, database, clock and vendors, and says how to mend it. Changes nothing, and works while a server runs.
+/// Looks for what is wrong with keys, files, disk, database, clock, webhooks and vendors, and says how to mend it. Changes nothing, and works while a server runs.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// The configuration file of `portico serve`, if it has one.
@@ -116,6 +116,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
             found.push(data::master_key(source, seen.as_ref(), &dir));
             found.push(data::clock(seen.as_ref()));
             found.extend(seen.as_ref().map(data::keys));
+            found.extend(seen.as_ref().map(data::webhooks));
             found.push(data::server(&dir));
             (found, seen.map(|seen| (seen.active, seen.base_urls)))
         })
