@@ -127,12 +127,10 @@ pub(super) async fn subscribed(
     let mut api = Api::of(&server).await?;
     let mut ids = Vec::with_capacity(receivers.len());
     for receiver in receivers {
-        let body = json!({
-            "url": receiver.url,
-            "triggers": triggers,
-            "model": "crm_prospects",
-            "active": true,
-        });
+        let mut body = json!({ "url": receiver.url, "triggers": triggers, "active": true });
+        if triggers.contains(&"DATA_NEW") {
+            body["model"] = json!("crm_prospects");
+        }
         let made = api.call(Method::POST, "/v1/webhooks", Some(&body)).await?;
         let word = |member: &str| {
             let word = made["result"][member].as_str();
