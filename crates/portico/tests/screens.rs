@@ -68,6 +68,9 @@ fn help_says_what_there_is() {
             &["doctor", "--help"],
             &["bench", "accept", "--help"],
             &["bench", "reads", "--help"],
+            &["bench", "webhooks", "--help"],
+            &["bench", "webhooks", "chaos", "--help"],
+            &["bench", "webhooks", "latency", "--help"],
         ],
     );
 }

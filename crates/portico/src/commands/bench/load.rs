@@ -68,7 +68,10 @@ impl Bodies {
     }
 
     /// The bodies for the server that printed `ready`.
-    fn for_server(&self, ready: &Value) -> anyhow::Result<Filled> {
+    ///
+    /// # Errors
+    /// When it did not tell what they refer to.
+    pub(crate) fn for_server(&self, ready: &Value) -> anyhow::Result<Filled> {
         let community = &ready["communities"][0]["id"];
         let attribution = ready["attributions"]
             .as_array()
@@ -96,13 +99,14 @@ impl Bodies {
 }
 
 /// Bodies but for the contact, which is made for each request.
-struct Filled {
+pub(crate) struct Filled {
     tails: Vec<String>,
     next: Arc<AtomicU64>,
 }
 
 impl Filled {
-    fn next(&self) -> String {
+    /// The next body.
+    pub(crate) fn next(&self) -> String {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let place = usize::try_from(number).unwrap_or(0) % self.tails.len();
         let tail = self.tails.get(place).map_or("}", String::as_str);
@@ -120,7 +124,12 @@ impl Latencies {
 
     /// Records what began then and ends now.
     pub(crate) fn record_since(&mut self, begun: Instant) {
-        let micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.record(begun.elapsed());
+    }
+
+    /// Records what took so long.
+    pub(crate) fn record(&mut self, took: Duration) {
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         self.0.saturating_record(micros);
     }
 

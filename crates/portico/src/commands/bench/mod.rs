@@ -1,14 +1,19 @@
 //! `portico bench`: measures the server on this machine, over loopback.
 //!
 //! Guarantee: what it starts ends with it, what it writes is in temporary directories, every accepted write is looked for at the
-//! other end, and every list is read to its end. A row that is missing, or is there twice, fails the command; slowness does not.
+//! other end, every list is read to its end, and every event is looked for at every receiver. What is missing, or a row that is there twice, fails the command;
+//! slowness does not.
 
+mod chaos;
 mod fill;
+mod latency;
 mod load;
 mod people;
 mod process;
 mod reads;
+mod receivers;
 mod report;
+mod webhooks;
 
 use std::{
     path::{Path, PathBuf},
@@ -68,6 +73,8 @@ enum Command {
     },
     /// How long lists and records take to read with many prospects stored, beside the same with few.
     Reads(reads::Plan),
+    /// Events told to receivers: whether all arrive while everybody fails, and how soon they do.
+    Webhooks(webhooks::Arguments),
 }
 
 #[derive(clap::Args)]
@@ -140,6 +147,7 @@ async fn measure(arguments: Arguments) -> anyhow::Result<()> {
             });
             Ok(())
         }
+        Command::Webhooks(arguments) => arguments.measure().await,
     }
 }
 

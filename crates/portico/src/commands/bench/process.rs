@@ -2,7 +2,13 @@
 //!
 //! Guarantee: a process ends with its handle; starting one takes a bounded time; only loopback addresses are used.
 
-use std::{ffi::OsString, net::SocketAddr, path::Path, process::Stdio, time::Duration};
+use std::{
+    ffi::OsString,
+    net::{Ipv4Addr, SocketAddr},
+    path::Path,
+    process::Stdio,
+    time::Duration,
+};
 
 use anyhow::{Context, anyhow, bail};
 use serde_json::Value;
@@ -75,7 +81,7 @@ impl Process {
         })
     }
 
-    /// Starts a server on `data_dir`.
+    /// Starts a server on `data_dir`, at a free port.
     ///
     /// # Errors
     /// When it is not ready in time.
@@ -84,9 +90,23 @@ impl Process {
         sandbox: &Self,
         mode: Mode,
     ) -> anyhow::Result<Self> {
-        let mut arguments: Vec<OsString> = ["dev", "--json", "--listen", "127.0.0.1:0"]
-            .map(OsString::from)
-            .to_vec();
+        let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        Self::server_at(free, data_dir, sandbox, mode).await
+    }
+
+    /// Starts a server on `data_dir` that listens on `address`.
+    ///
+    /// # Errors
+    /// When it is not ready in time.
+    pub(crate) async fn server_at(
+        address: SocketAddr,
+        data_dir: &Path,
+        sandbox: &Self,
+        mode: Mode,
+    ) -> anyhow::Result<Self> {
+        let mut arguments: Vec<OsString> =
+            ["dev", "--json", "--listen"].map(OsString::from).to_vec();
+        arguments.push(address.to_string().into());
         arguments.push("--sandbox-url".into());
         arguments.push(sandbox.word("sandbox_url")?.into());
         arguments.push("--data-dir".into());
@@ -198,6 +218,8 @@ pub(crate) struct Counted {
     pub(crate) commits: f64,
     /// Writes that have not ended.
     pub(crate) open: f64,
+    /// Events that receivers have not taken.
+    pub(crate) pending: f64,
 }
 
 /// Reads a server's `/metrics`.
@@ -226,6 +248,7 @@ impl Counted {
             accepts: sample("portico_accepts_total{result=\"accepted\"}"),
             commits: sample("portico_commits_total"),
             open: sample("portico_queue_depth"),
+            pending: sample("portico_deliveries_pending"),
         }
     }
 }
@@ -248,11 +271,12 @@ mod tests {
     #[test]
     fn metrics_are_read_by_their_whole_name() {
         let text = "# TYPE portico_commits counter\nportico_commits_total 7\nportico_commits_total_other 9\n\
-                    portico_accepts_total{result=\"replayed\"} 3\nportico_accepts_total{result=\"accepted\"} 21\nportico_queue_depth 4\n# EOF\n";
+                    portico_accepts_total{result=\"replayed\"} 3\nportico_accepts_total{result=\"accepted\"} 21\nportico_queue_depth 4\nportico_deliveries_pending 5\n# EOF\n";
         let want = Counted {
             accepts: 21.0,
             commits: 7.0,
             open: 4.0,
+            pending: 5.0,
         };
         assert_eq!(Counted::of(text), want);
         assert_eq!(Counted::of(""), Counted::default());

@@ -1,5 +1,6 @@
 //! What was measured, as a table and as JSON.
 
+use anyhow::bail;
 use serde::Serialize;
 
 use super::load::{Latencies, Tally};
@@ -134,6 +135,145 @@ pub(crate) struct ReadRow {
 pub(crate) struct Reads {
     pub(crate) stores: Vec<StoreRow>,
     pub(crate) reads: Vec<ReadRow>,
+}
+
+/// What `bench webhooks chaos` shows about one receiver.
+#[derive(Serialize)]
+pub(crate) struct ReceiverRow {
+    pub(crate) receiver: &'static str,
+    /// Events that it took.
+    pub(crate) taken: u64,
+    /// Events of the log that it did not take, or not as they are.
+    pub(crate) missing: u64,
+    /// Events that it got and that are not in the log.
+    pub(crate) unknown: u64,
+    /// Deliveries that came to it.
+    pub(crate) attempts: u64,
+    /// Of these, those that it failed.
+    pub(crate) failed_on_purpose: u64,
+    /// Deliveries of events that it had taken before.
+    pub(crate) duplicates: u64,
+}
+
+/// What `bench webhooks chaos` shows about all of it.
+#[derive(Serialize)]
+pub(crate) struct ChaosRow {
+    /// Writes that were accepted.
+    pub(crate) writes: u64,
+    /// Of these, those that the vendor refused.
+    pub(crate) writes_failed: u64,
+    /// Accepted writes whose end is not in the log.
+    pub(crate) untold: u64,
+    /// Events in the log, of the kinds that the receivers are told of.
+    pub(crate) events: u64,
+    /// Events taken, over all receivers.
+    pub(crate) deliveries: u64,
+    /// Deliveries that came to them.
+    pub(crate) attempts: u64,
+    /// Deliveries of events that had been taken before.
+    pub(crate) duplicates: u64,
+    pub(crate) attempts_to_deliveries: f64,
+    pub(crate) missing: u64,
+    pub(crate) unknown: u64,
+    /// Deliveries that the server holds to be pending, or has given up.
+    pub(crate) pending: u64,
+    pub(crate) kills: u64,
+    /// Until all writes were accepted.
+    pub(crate) accepted_s: f64,
+    /// Until nothing was left.
+    pub(crate) seconds: f64,
+    pub(crate) deliveries_per_s: f64,
+    /// The most of any server.
+    pub(crate) rss_mb: f64,
+}
+
+/// What `bench webhooks chaos` shows.
+#[derive(Serialize)]
+pub(crate) struct Chaos {
+    #[serde(flatten)]
+    pub(crate) whole: ChaosRow,
+    pub(crate) receivers: Vec<ReceiverRow>,
+    /// What was first wrong with a delivery or the log, in words.
+    pub(crate) trouble: Option<String>,
+}
+
+impl Chaos {
+    /// Refuses a run in which something is missing.
+    ///
+    /// # Errors
+    /// In words, when something is.
+    pub(crate) fn complete(&self) -> anyhow::Result<()> {
+        if let Some(trouble) = &self.trouble {
+            bail!("{trouble}");
+        }
+        let ChaosRow {
+            untold,
+            missing,
+            unknown,
+            pending,
+            ..
+        } = self.whole;
+        if untold + missing + unknown + pending > 0 {
+            bail!(
+                "{missing} deliveries are missing, {pending} are pending or given up, {unknown} are of events that are not in the log, and the end of {untold} writes was not told"
+            );
+        }
+        Ok(())
+    }
+}
+
+/// A row of `bench webhooks latency`: so many under way at once.
+#[derive(Serialize)]
+pub(crate) struct RateRow {
+    pub(crate) outstanding: u32,
+    /// Events taken by the receiver a second.
+    pub(crate) received_per_s: f64,
+    pub(crate) accepted: u64,
+    pub(crate) missing: u64,
+    /// From the 200 to the receiver.
+    pub(crate) from_accept: Latency,
+}
+
+/// What `bench webhooks latency` shows of half the highest rate.
+#[derive(Serialize)]
+pub(crate) struct HalfRow {
+    pub(crate) wanted_per_s: f64,
+    pub(crate) accepted_per_s: f64,
+    pub(crate) accepted: u64,
+    pub(crate) missing: u64,
+    /// From the 200 to the receiver.
+    pub(crate) from_accept: Latency,
+    /// From when the write was due to be sent to the receiver.
+    pub(crate) from_due: Latency,
+    /// The server's peak, the highest rate included.
+    pub(crate) rss_mb: f64,
+}
+
+/// What `bench webhooks latency` shows.
+#[derive(Serialize)]
+pub(crate) struct WebhookLatency {
+    pub(crate) rates: Vec<RateRow>,
+    pub(crate) max_per_s: f64,
+    pub(crate) half: HalfRow,
+    /// What was first wrong with a delivery, in words.
+    pub(crate) trouble: Option<String>,
+}
+
+impl WebhookLatency {
+    /// Refuses a run in which something is missing.
+    ///
+    /// # Errors
+    /// In words, when something is.
+    pub(crate) fn complete(&self) -> anyhow::Result<()> {
+        if let Some(trouble) = &self.trouble {
+            bail!("{trouble}");
+        }
+        let missing = self.rates.iter().map(|row| row.missing).sum::<u64>() + self.half.missing;
+        if missing > 0 {
+            bail!("{missing} writes were accepted of which the receiver did not hear");
+        }
+        Ok(())
+    }
 }
 
 /// A kind of row.
@@ -280,6 +420,122 @@ impl Row for ReadRow {
             format!("{:.2}", self.large_to_small),
             format!("{:.2}", self.small.p99_ms),
             format!("{:.2}", self.large.p99_ms),
+        ]]
+    }
+}
+
+impl Row for ChaosRow {
+    const COLUMNS: &'static [&'static str] = &[
+        "WRITES",
+        "REFUSED",
+        "KILLS",
+        "EVENTS",
+        "DELIVERIES",
+        "ATTEMPTS",
+        "OF DELIVERIES",
+        "DUPLICATES",
+        "MISSING",
+        "PENDING",
+        "ACCEPTED S",
+        "SECONDS",
+        "DELIVERIES/S",
+        "RSS MB",
+    ];
+
+    fn lines(&self) -> Vec<Vec<String>> {
+        vec![vec![
+            self.writes.to_string(),
+            self.writes_failed.to_string(),
+            self.kills.to_string(),
+            self.events.to_string(),
+            self.deliveries.to_string(),
+            self.attempts.to_string(),
+            format!("{:.3}", self.attempts_to_deliveries),
+            self.duplicates.to_string(),
+            (self.missing + self.unknown + self.untold).to_string(),
+            self.pending.to_string(),
+            format!("{:.1}", self.accepted_s),
+            format!("{:.1}", self.seconds),
+            format!("{:.0}", self.deliveries_per_s),
+            format!("{:.0}", self.rss_mb),
+        ]]
+    }
+}
+
+impl Row for ReceiverRow {
+    const COLUMNS: &'static [&'static str] = &[
+        "RECEIVER",
+        "TAKEN",
+        "MISSING",
+        "ATTEMPTS",
+        "FAILED ON PURPOSE",
+        "DUPLICATES",
+    ];
+
+    fn lines(&self) -> Vec<Vec<String>> {
+        vec![vec![
+            self.receiver.to_owned(),
+            self.taken.to_string(),
+            (self.missing + self.unknown).to_string(),
+            self.attempts.to_string(),
+            self.failed_on_purpose.to_string(),
+            self.duplicates.to_string(),
+        ]]
+    }
+}
+
+impl Row for RateRow {
+    const COLUMNS: &'static [&'static str] = &[
+        "UNDER WAY",
+        "RECEIVED/S",
+        "P50 MS",
+        "P99 MS",
+        "ACCEPTED",
+        "MISSING",
+    ];
+
+    fn lines(&self) -> Vec<Vec<String>> {
+        vec![vec![
+            self.outstanding.to_string(),
+            format!("{:.0}", self.received_per_s),
+            format!("{:.2}", self.from_accept.p50_ms),
+            format!("{:.2}", self.from_accept.p99_ms),
+            self.accepted.to_string(),
+            self.missing.to_string(),
+        ]]
+    }
+}
+
+/// The p99 from accept to receipt that is aimed at, at half the highest rate.
+const TARGET_P99_MS: f64 = 250.0;
+
+impl Row for HalfRow {
+    const COLUMNS: &'static [&'static str] = &[
+        "AT HALF, WANTED/S",
+        "ACCEPTED/S",
+        "P50 MS",
+        "P99 MS",
+        "UNDER 250 MS",
+        "SINCE DUE P50 MS",
+        "P99 MS",
+        "ACCEPTED",
+        "MISSING",
+        "RSS MB",
+    ];
+
+    fn lines(&self) -> Vec<Vec<String>> {
+        let is_under = self.from_accept.p99_ms < TARGET_P99_MS;
+        vec![vec![
+            format!("{:.0}", self.wanted_per_s),
+            format!("{:.0}", self.accepted_per_s),
+            format!("{:.2}", self.from_accept.p50_ms),
+            format!("{:.2}", self.from_accept.p99_ms),
+            if is_under { "yes" } else { "no" }.to_owned(),
+            format!("{:.2}", self.from_due.p50_ms),
+            format!("{:.2}", self.from_due.p99_ms),
+            self.accepted.to_string(),
+            self.missing.to_string(),
+            format!("{:.0}", self.rss_mb),
         ]]
     }
 }
