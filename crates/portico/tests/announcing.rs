@@ -2,7 +2,6 @@
 //!
 //! Goal: every event reaches every receiver, under one id and with one body, and in the end nothing is pending. Method: `portico bench webhooks chaos`, which is the
 //! same at full size.
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::process::Command;
 

@@ -176,6 +176,7 @@ pub(super) fn row(
     Ok(may_know(scope, integrations.as_deref()).then_some(Place { n, integrations }))
 }
 
+/// Every subscription that `scope` may know of and that can be read.
 fn all(connection: &Connection, sealer: &Sealer, scope: &Scope) -> Result<Vec<Webhook>, Error> {
     let rows: Vec<Result<Stored, Error>> = connection
         .prepare_cached(&format!("SELECT {COLUMNS} FROM webhooks ORDER BY n"))
@@ -183,9 +184,15 @@ fn all(connection: &Connection, sealer: &Sealer, scope: &Scope) -> Result<Vec<We
         .map_err(database)?;
     let mut webhooks = Vec::with_capacity(rows.len());
     for row in rows {
-        let webhook = row?.webhook;
-        if may_know(scope, webhook.integrations.as_deref()) {
-            webhooks.push(webhook);
+        match row {
+            Ok(row) if may_know(scope, row.webhook.integrations.as_deref()) => {
+                webhooks.push(row.webhook);
+            }
+            Ok(_) => {}
+            Err(Error::Corrupt(what)) => {
+                tracing::error!(%what, "a webhook cannot be read; the others go on");
+            }
+            Err(why) => return Err(why),
         }
     }
     Ok(webhooks)
