@@ -204,14 +204,14 @@ impl Track {
         mut connection: Connection,
         until: Instant,
     ) -> anyhow::Result<()> {
-        loop {
+        // A place that is free is had also when the time is over.
+        while Instant::now() < until {
             let place = tokio::time::timeout_at(until.into(), places.clone().acquire_owned());
-            let Ok(place) = place.await else {
-                return Ok(());
-            };
+            let Ok(place) = place.await else { break };
             self.send(&mut connection, Instant::now(), Some(place?))
                 .await?;
         }
+        Ok(())
     }
 
     /// One at each beat, of those that nobody else has sent.
