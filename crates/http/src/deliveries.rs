@@ -57,7 +57,8 @@ pub struct DeliveryRecord {
     pub attempts: u32,
     /// Why it was not taken, as of the last attempt.
     pub error: Option<String>,
-    /// When it is tried next; `null` when it has ended, is being tried now, or waits until the webhook is switched on.
+    /// When it is tried next; `null` when it has ended, is being tried now, or waits until the webhook is switched on. A time that is over: it waits for its turn,
+    /// behind others, or because the receiver fails or asked to be left alone.
     #[schema(format = DateTime)]
     pub next_attempt_at: Option<String>,
     /// When it was taken, or given up.
@@ -261,7 +262,7 @@ pub(crate) fn cursor_gone(why: store::Error) -> Error {
     match why {
         store::Error::Conflict(_) => Error::invalid_parameter(
             "cursor",
-            "The event that this cursor goes on behind is not in the log: events are kept for 30 days. Begin anew, without a cursor",
+            "The event that this cursor goes on behind is not in the log: it is older than the 30 days for which events are kept, or was a test's. Begin anew, without a cursor",
         ),
         why => why.into(),
     }

@@ -4,6 +4,7 @@
 //! the time that one call may take, and [`TRIALS_MAX`] at once.
 //! Source: the public contract, section 6.
 
+use ::webhooks::signing::secret_fits;
 use axum::{
     Json,
     extract::{Path, State},
@@ -204,7 +205,8 @@ pub async fn webhook_create(
     let screened = screen(schema.ok_or_else(Error::internal)?, body, ignore_unknown)?;
     let input: WebhookCreate = screened.read()?;
     let allowed = allowed(&app, &screened, Some(&input.url)).await?;
-    let checked = check_create(input, &|field| screened.is_broken(field), allowed);
+    let broken = |field: &str| screened.is_broken(field);
+    let checked = check_create(input, &broken, allowed, &secret_fits);
     let checked = screened.settle(checked)?;
     let now = app.clock.now();
     let webhook = checked.webhook(
@@ -273,7 +275,8 @@ pub async fn webhook_update(
     let allowed = allowed(&app, &screened, input.url.as_deref()).await?;
     let now = app.clock.now();
     let broken = |field: &str| screened.is_broken(field);
-    let checked = check_update(input, &stored, &broken, allowed, now, &*app.entropy);
+    let rules = (allowed, &secret_fits as &dyn Fn(&str) -> _);
+    let checked = check_update(input, &stored, &broken, rules, now, &*app.entropy);
     let asked = screened.settle(checked)?;
     change(&app, &caller, stored.id, "webhook_update", asked).await
 }

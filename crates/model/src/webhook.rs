@@ -99,6 +99,10 @@ pub struct Disabled {
     pub reason: String,
 }
 
+/// Earlier secrets that deliveries are still signed with at most: who rotates again, because an answer was lost, is not to cut off a receiver that has the one
+/// before, and more than a few at a time are a mistake.
+pub const PREVIOUS_MAX: usize = 4;
+
 /// A subscription to events.
 #[derive(Clone)]
 pub struct Webhook {
@@ -118,8 +122,8 @@ pub struct Webhook {
     pub integrations: Option<Vec<IntegrationId>>,
     /// What deliveries are signed with.
     pub secret: Secret,
-    /// What they were signed with before, for a while.
-    pub previous: Option<Previous>,
+    /// What they were signed with before, for a while: the newest first, at most [`PREVIOUS_MAX`].
+    pub previous: Vec<Previous>,
     /// Since when every attempt failed.
     pub failing_since: Option<Timestamp>,
     /// That it was switched off because its receiver failed. What happens since then is kept for it.
@@ -177,10 +181,18 @@ impl Change {
             && secret.expose() != to.secret.expose()
         {
             let before = std::mem::replace(&mut to.secret, secret);
-            to.previous = (until > now).then_some(Previous {
-                secret: before,
-                until,
-            });
+            to.previous.retain(|one| one.until > now);
+            if until > now {
+                let before = Previous {
+                    secret: before,
+                    until,
+                };
+                to.previous.insert(0, before);
+                to.previous.truncate(PREVIOUS_MAX);
+            } else {
+                // What is to end at once takes with it what went before.
+                to.previous.clear();
+            }
         }
         to.updated_at = now;
     }

@@ -127,7 +127,7 @@ struct Running {
     router: Router,
     store: Arc<dyn Store>,
     worker: Worker,
-    announcer: Announcer,
+    announcer: Option<Announcer>,
     follower: JoinHandle<()>,
 }
 
@@ -316,7 +316,7 @@ impl TestApp {
             router,
             store,
             worker,
-            announcer,
+            announcer: Some(announcer),
             follower,
         });
         Ok(())
@@ -326,9 +326,19 @@ impl TestApp {
     pub async fn stop(&mut self) {
         if let Some(running) = self.running.take() {
             running.worker.stop().await;
-            running.announcer.stop().await;
+            if let Some(announcer) = running.announcer {
+                announcer.stop().await;
+            }
             running.follower.abort();
             running.store.close().await;
+        }
+    }
+
+    /// Stops delivering events until the next start, for a test that claims them itself.
+    pub async fn silence(&mut self) {
+        let announcer = self.running.as_mut().and_then(|one| one.announcer.take());
+        if let Some(announcer) = announcer {
+            announcer.stop().await;
         }
     }
 
@@ -392,7 +402,7 @@ impl TestApp {
             system: System::Sandbox,
             integrations: None,
             secret: Secret::new(SECRET),
-            previous: None,
+            previous: Vec::new(),
             failing_since: None,
             disabled: None,
             created_at: now,

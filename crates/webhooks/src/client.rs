@@ -307,8 +307,9 @@ async fn read(response: &mut Response, deadline: Instant, max_bytes: usize) -> (
 /// The wait that `Retry-After` asks for, which is a number of seconds or a date.
 fn retry_after_s(headers: &HeaderMap, now: Timestamp) -> Option<u64> {
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(wait_s) = value.parse() {
-        return Some(wait_s);
+    if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
+        // More digits than a number has are a long wait too.
+        return Some(value.parse().unwrap_or(u64::MAX));
     }
     let date = jiff::fmt::rfc2822::parse(value).ok()?.timestamp();
     let until = Timestamp::from_micros(date.as_microsecond());
@@ -607,7 +608,7 @@ mod tests {
             ("Tue, 24 Nov 2026 17:00:00 GMT", Some(0)),
             ("-1", None),
             ("1.5", None),
-            ("99999999999999999999", None),
+            ("99999999999999999999", Some(u64::MAX)),
             ("", None),
             ("tomorrow", None),
             ("2026-11-24", None),

@@ -103,6 +103,33 @@ pub fn propexo_signature(secret: &Secret, body: &[u8]) -> String {
     signed.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// Bytes of a key in base64 at least: half of what is made here, which is beyond guessing.
+const KEY_MIN_BYTES: usize = 16;
+
+/// Characters of another secret at least, as the public contract has it (section 6).
+const SECRET_MIN_CHARS: usize = 10;
+
+/// Whether a secret can be signed with, and libraries of Standard Webhooks can verify with it.
+///
+/// # Errors
+/// In words, without the secret.
+pub fn secret_fits(secret: &str) -> Result<(), String> {
+    let Some(rest) = secret.strip_prefix(SECRET_PREFIX) else {
+        if secret.chars().count() < SECRET_MIN_CHARS {
+            return Err(format!(
+                "A secret has {SECRET_MIN_CHARS} characters at least"
+            ));
+        }
+        return Ok(());
+    };
+    match LENIENT.decode(rest) {
+        Ok(key) if key.len() >= KEY_MIN_BYTES => Ok(()),
+        _ => Err(format!(
+            "A secret that begins with {SECRET_PREFIX} goes on with the base64 of {KEY_MIN_BYTES} bytes at least; leave the secret out to have one made, or give a text that begins otherwise"
+        )),
+    }
+}
+
 /// A new secret of 256 bits, made of two draws of [`model::Entropy`].
 pub fn secret_new(draws: [[u8; 16]; 2]) -> Secret {
     let key = Zeroizing::new(draws);
@@ -133,6 +160,21 @@ mod tests {
     const TIMESTAMP_S: i64 = 1_614_265_330;
     const BODY: &[u8] = br#"{"test": 2432232314}"#;
     const SIGNATURE: &str = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=";
+
+    #[test]
+    fn a_secret_is_one_that_libraries_can_verify_with() {
+        for fit in [
+            SECRET,
+            "ten letters",
+            secret_new([[1; 16], [2; 16]]).expose(),
+        ] {
+            assert_eq!(secret_fits(fit), Ok(()), "{fit}");
+        }
+        for unfit in ["whsec_!!!!!!!!!!!!", "whsec_AAAA", "whsec_", "short"] {
+            let why = secret_fits(unfit).expect_err(unfit);
+            assert!(!why.contains("!!"), "{why}");
+        }
+    }
 
     #[test]
     fn the_published_vector_comes_out() {

@@ -16,7 +16,11 @@ use model::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 use url::Url;
-use webhooks::{client::Client, sender::send, signing::secret_new};
+use webhooks::{
+    client::Client,
+    sender::send,
+    signing::{secret_fits, secret_new},
+};
 
 use crate::{
     commands::{dev, serve},
@@ -219,6 +223,13 @@ async fn follow(arguments: Arguments) -> anyhow::Result<()> {
         events,
         token,
     };
+    if let Some(why) = arguments
+        .secret
+        .as_deref()
+        .and_then(|secret| secret_fits(secret).err())
+    {
+        bail!("--secret: {why}");
+    }
     let given = arguments.secret.map(Secret::new);
     let is_given = given.is_some();
     let secret =
@@ -249,18 +260,13 @@ async fn follow(arguments: Arguments) -> anyhow::Result<()> {
             json!({ "forward_to": receiver.url, "server": arguments.server, "secret": secret });
         output::data(&ready.to_string());
     } else {
-        let whose = if is_given {
-            "Signed with your secret"
+        let signed = if is_given {
+            "Signed with your secret".to_owned()
         } else {
-            "Signed with"
-        };
-        let shown = if is_given {
-            ""
-        } else {
-            receiver.secret.expose()
+            format!("Signed with {}", receiver.secret.expose())
         };
         output::note(&format!(
-            "Forwarding events of {} to {}\n{whose} {shown}",
+            "Forwarding events of {} to {}\n{signed}",
             arguments.server, receiver.url
         ));
     }
@@ -294,7 +300,7 @@ fn receiver(forward_to: Url, secret: Secret) -> Webhook {
         system: System::Sandbox,
         integrations: None,
         secret,
-        previous: None,
+        previous: Vec::new(),
         failing_since: None,
         disabled: None,
         created_at: now,

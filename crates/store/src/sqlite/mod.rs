@@ -88,6 +88,8 @@ pub struct Sqlite {
     readers: Readers,
     signals: Arc<Signals>,
     sealer: Sealer,
+    /// Held while a subscription is read, changed and put back.
+    webhook_changes: tokio::sync::Mutex<()>,
 }
 
 #[expect(
@@ -183,6 +185,7 @@ impl Sqlite {
             readers,
             signals,
             sealer,
+            webhook_changes: tokio::sync::Mutex::default(),
         })
     }
 }

@@ -34,14 +34,14 @@ struct Body {
     url: String,
     triggers: Vec<Subscribed>,
     system: System,
-    previous_until: Option<Timestamp>,
+    previous_until: Vec<Timestamp>,
 }
 
 /// What of a subscription is sealed.
 #[derive(Serialize, Deserialize)]
 struct Sealed {
     secret: String,
-    previous: Option<String>,
+    previous: Vec<String>,
     headers: Vec<(String, String)>,
 }
 
@@ -50,8 +50,9 @@ fn sealed(webhook: &Webhook) -> Result<Secret, Error> {
         secret: webhook.secret.expose().to_owned(),
         previous: webhook
             .previous
-            .as_ref()
-            .map(|previous| previous.secret.expose().to_owned()),
+            .iter()
+            .map(|previous| previous.secret.expose().to_owned())
+            .collect(),
         headers: webhook
             .headers
             .iter()
@@ -68,7 +69,11 @@ fn body(webhook: &Webhook) -> Result<String, Error> {
         url: webhook.url.clone(),
         triggers: webhook.triggers.clone(),
         system: webhook.system,
-        previous_until: webhook.previous.as_ref().map(|previous| previous.until),
+        previous_until: webhook
+            .previous
+            .iter()
+            .map(|previous| previous.until)
+            .collect(),
     };
     serde_json::to_string(&body).map_err(corrupt("a webhook"))
 }
@@ -118,11 +123,13 @@ fn read(row: &Row<'_>, sealer: &Sealer) -> Result<Stored, Error> {
         secret: Secret::new(secrets.secret),
         previous: secrets
             .previous
+            .into_iter()
             .zip(body.previous_until)
             .map(|(secret, until)| Previous {
                 secret: Secret::new(secret),
                 until,
-            }),
+            })
+            .collect(),
         failing_since: time(5)?,
         disabled: disabled_at.map(|at| Disabled {
             at,
@@ -448,6 +455,8 @@ impl Sqlite {
         change: Change,
         now: Timestamp,
     ) -> Result<Option<Webhook>, Error> {
+        // One after the other here, so that only who changes it from another process comes between.
+        let _turn = self.webhook_changes.lock().await;
         for _ in 0..CHANGE_TRIES {
             let scope = by.scope.clone();
             let found = self

@@ -47,7 +47,7 @@ impl Model {
 #[serde(deny_unknown_fields)]
 #[schema(as = WebhookHeader)]
 pub struct Header {
-    /// Its name.
+    /// Its name. Not one of the connection's own, such as `host`, `content-type` or `connection`, and not a signature's.
     #[serde(default)]
     #[schema(
         required,
@@ -91,7 +91,7 @@ pub struct WebhookCreate {
     pub headers: Option<Vec<Header>>,
     /// Whether events are sent; `false` when absent. A test event is sent all the same.
     pub active: Option<bool>,
-    /// What deliveries are signed with; one is made when absent.
+    /// What deliveries are signed with: `whsec_` and the base64 of 16 bytes or more, or any other text; one is made when absent.
     #[schema(min_length = 10, max_length = 200, pattern = "^[!-~]+$")]
     pub secret: Option<String>,
     /// The model whose records `DATA_NEW` and `DATA_UPDATE` are told of; all when absent.

@@ -25,7 +25,7 @@ pub struct WebhookRecord {
     pub active: bool,
     /// What deliveries are signed with; `null` for a key without `webhooks:admin`.
     pub secret: Option<String>,
-    /// Until when they are signed with the secret before as well; `null` when they are not.
+    /// Until when they are signed with a secret before as well; `null` when they are not.
     #[schema(format = DateTime)]
     pub previous_secret_expires_at: Option<String>,
     /// Production or sandbox, as of the key that made it.
@@ -89,8 +89,10 @@ impl WebhookRecord {
             secret: with_secrets.then(|| webhook.secret.expose().to_owned()),
             previous_secret_expires_at: webhook
                 .previous
-                .as_ref()
-                .map(|previous| previous.until.to_string()),
+                .iter()
+                .map(|previous| previous.until)
+                .max()
+                .map(|until| until.to_string()),
             system: webhook.system,
             triggers: webhook
                 .triggers

@@ -23,9 +23,11 @@ pub const OVERLAP_DEFAULT_S: u32 = 86_400;
 pub const OVERLAP_MAX_S: u32 = 30 * 86_400;
 
 /// Headers that are the client's own, or the signature's.
-const RESERVED_HEADERS: [&str; 16] = [
+const RESERVED_HEADERS: [&str; 18] = [
     "host",
     "connection",
+    "keep-alive",
+    "proxy-connection",
     "content-length",
     "content-type",
     "content-encoding",
@@ -44,6 +46,22 @@ const RESERVED_HEADERS: [&str; 16] = [
 
 /// Where events may be sent: the address as it is stored, or why it is not allowed.
 type Allowed = Result<String, String>;
+
+/// Whether a secret can be signed with, or why not.
+type Fits<'a> = &'a dyn Fn(&str) -> Result<(), String>;
+
+fn checked_secret(
+    given: Option<String>,
+    broken: &dyn Fn(&str) -> bool,
+    fits: Fits<'_>,
+    issues: &mut Vec<Issue>,
+) -> Option<Secret> {
+    let given = given.filter(|_| !broken("secret"))?;
+    if let Err(why) = fits(&given) {
+        issues.push(Issue::invalid_string("secret", "base64", why));
+    }
+    Some(Secret::new(given))
+}
 
 /// A subscription that may be made.
 pub struct Checked {
@@ -73,7 +91,7 @@ impl Checked {
             system,
             integrations: scope.integrations().map(<[_]>::to_vec),
             secret: self.secret.unwrap_or_else(secret_new),
-            previous: None,
+            previous: Vec::new(),
             failing_since: None,
             disabled: None,
             created_at: now,
@@ -160,7 +178,7 @@ fn checked_url(allowed: Allowed, issues: &mut Vec<Issue>) -> Option<String> {
         .ok()
 }
 
-/// Checks a subscription to be made. `allowed` is what the guard says of its address, which is passed over when the address is `broken`.
+/// Checks a subscription to be made. `allowed` is what the guard says of its address, if that is not `broken`; `fits` says whether a secret can be signed with.
 ///
 /// # Errors
 /// Every broken rule.
@@ -168,11 +186,13 @@ pub fn check_create(
     input: WebhookCreate,
     broken: &dyn Fn(&str) -> bool,
     allowed: Option<Allowed>,
+    fits: Fits<'_>,
 ) -> Result<Checked, Vec<Issue>> {
     let mut issues = Vec::new();
     let url = allowed.and_then(|allowed| checked_url(allowed, &mut issues));
     checked_model(&input.triggers, input.model, &mut issues);
     let headers = checked_headers(input.headers, broken, &mut issues);
+    let secret = checked_secret(input.secret, broken, fits, &mut issues);
     if !issues.is_empty() {
         return Err(issues);
     }
@@ -181,11 +201,11 @@ pub fn check_create(
         headers: headers.unwrap_or_default(),
         triggers: paired(&input.triggers, input.model),
         active: input.active.unwrap_or(false),
-        secret: input.secret.map(Secret::new),
+        secret,
     })
 }
 
-/// Checks what is to change about `webhook`.
+/// Checks what is to change about `webhook`; otherwise as [`check_create`].
 ///
 /// # Errors
 /// Every broken rule.
@@ -193,7 +213,7 @@ pub fn check_update(
     input: WebhookUpdate,
     webhook: &Webhook,
     broken: &dyn Fn(&str) -> bool,
-    allowed: Option<Allowed>,
+    (allowed, fits): (Option<Allowed>, Fits<'_>),
     now: Timestamp,
     entropy: &dyn Entropy,
 ) -> Result<Change, Vec<Issue>> {
@@ -206,6 +226,7 @@ pub fn check_update(
     let triggers =
         changes_triggers.then(|| subscribed(&paired(triggers, input.model), now, entropy));
     let headers = checked_headers(input.headers, broken, &mut issues);
+    let secret = checked_secret(input.secret, broken, fits, &mut issues);
     if !issues.is_empty() {
         return Err(issues);
     }
@@ -215,6 +236,6 @@ pub fn check_update(
         headers,
         triggers,
         active: input.active,
-        secret: input.secret.map(|secret| (Secret::new(secret), until)),
+        secret: secret.map(|secret| (secret, until)),
     })
 }
