@@ -224,7 +224,7 @@ async fn claim(
 
 fn take(parts: &Parts, lanes: &Lanes, held: &mut HashMap<Ticket, Timestamp>, one: Done) {
     held.remove(&one.ticket);
-    let seed = seed(parts);
+    let seed = parts.entropy.number();
     let mut lanes = lanes.lock();
     let lane = lanes.entry(one.integration_id).or_default();
     let now = parts.timer.now();
@@ -236,14 +236,6 @@ fn take(parts: &Parts, lanes: &Lanes, held: &mut HashMap<Ticket, Timestamp>, one
     if let Some(again_at) = one.again_at {
         lane.signal(again_at);
     }
-}
-
-fn seed(parts: &Parts) -> u64 {
-    let bytes = parts.entropy.bytes();
-    bytes
-        .iter()
-        .take(8)
-        .fold(0, |number, byte| (number << 8) | u64::from(*byte))
 }
 
 /// Renews what is held, ends what lapsed, and looks for due writes that no signal told of.
@@ -420,7 +412,7 @@ fn decide(parts: &Parts, write: &Claimed, answer: &Answer, now: Timestamp) -> Ve
             let delay_ms = schedule::delay_asked_ms(
                 write.ticket.attempt,
                 answer.class,
-                seed(parts),
+                parts.entropy.number(),
                 answer.retry_after_ms,
             );
             // The last try falls on the maximum age, not somewhere behind it.

@@ -13,7 +13,7 @@ use axum::{
 use model::{
     KeyId, Scope,
     key::{Key, token_make},
-    resources::key::{KeyCreate, KeyRecord, OVERLAP_DEFAULT_S, OVERLAP_MAX_S, check_create},
+    resources::key::{KeyCreate, KeyRecord, check_create},
 };
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -55,11 +55,7 @@ fn none() -> Error {
 
 /// Whether `scope` may know of `key`: one that sees no more than itself.
 fn may_know(scope: &Scope, key: &Key) -> bool {
-    match (scope.integrations(), &key.integrations) {
-        (None, _) => true,
-        (Some(_), None) => false,
-        (Some(own), Some(theirs)) => theirs.iter().all(|id| own.contains(id)),
-    }
+    scope.sees_as_much_as(key.integrations.as_deref())
 }
 
 /// Refuses to let a key be changed by one that may do less: it would be given a token of it.
@@ -193,15 +189,14 @@ pub async fn key_rotate(
     uri: Uri,
 ) -> Result<Response, Error> {
     let mut given = Parameters::of(&uri);
-    let overlap_s = given.number("overlap_s", 0..=u64::from(OVERLAP_MAX_S));
+    let overlap_ms = given.overlap_ms();
     given.finish()?;
     let key = find(&app, &caller.scope, &id)?;
     may_change(&caller.scope, &key)?;
     let now = app.clock.now();
     let (token, kept) =
         token_make(key.system, &*app.entropy, now).map_err(|_| Error::internal())?;
-    let overlap_ms = overlap_s.unwrap_or(u64::from(OVERLAP_DEFAULT_S)) * 1_000;
-    let until = now.plus_millis(i64::try_from(overlap_ms).unwrap_or(0));
+    let until = now.plus_millis(overlap_ms);
     let rotated = app
         .store
         .key_rotate(&caller.actor(), key.id, kept, until, now)

@@ -5,7 +5,11 @@
 use std::{collections::BTreeMap, fmt::Display, ops::RangeInclusive, str::FromStr};
 
 use axum::http::Uri;
-use model::{Issue, Timestamp, issue::cut};
+use model::{
+    Issue, Timestamp,
+    issue::cut,
+    resources::key::{OVERLAP_DEFAULT_S, OVERLAP_MAX_S},
+};
 
 use crate::{
     error::Error,
@@ -80,6 +84,13 @@ impl Parameters {
         let offset = self.number("offset", 0..=i64::MAX as u64);
         let limit = self.number("limit", 0..=LIMIT_MAX);
         (offset.unwrap_or(0), limit.unwrap_or(LIMIT_DEFAULT))
+    }
+
+    /// How long what is rotated is taken beside what replaces it, in milliseconds.
+    pub fn overlap_ms(&mut self) -> i64 {
+        let overlap_s = self.number("overlap_s", 0..=u64::from(OVERLAP_MAX_S));
+        let overlap_ms = overlap_s.unwrap_or(u64::from(OVERLAP_DEFAULT_S)) * 1_000;
+        i64::try_from(overlap_ms).unwrap_or(0)
     }
 
     /// An instant.

@@ -15,10 +15,7 @@ use model::{
     EventId, Permission, Scope, Timestamp, WebhookId,
     key::System,
     permission::{Group, Level},
-    resources::webhook::{
-        OVERLAP_DEFAULT_S, OVERLAP_MAX_S, WebhookCreate, WebhookRecord, WebhookUpdate,
-        check_create, check_update,
-    },
+    resources::webhook::{WebhookCreate, WebhookRecord, WebhookUpdate, check_create, check_update},
     webhook::{Change, Webhook},
 };
 use serde::Serialize;
@@ -128,9 +125,8 @@ pub(crate) fn webhook_id(id: &str) -> Result<WebhookId, Error> {
 
 /// A subscription as the caller may know it.
 async fn find(app: &App, scope: &Scope, id: &str) -> Result<Webhook, Error> {
-    let id = webhook_id(id)?;
-    let all = app.store.webhooks_list(scope).await?;
-    all.into_iter().find(|one| one.id == id).ok_or_else(none)
+    let found = app.store.webhook_find(scope, webhook_id(id)?).await?;
+    found.ok_or_else(none)
 }
 
 /// What the guard says of the address in a body: it as it is to be stored, or why it is not allowed. `None` when there is none to speak of.
@@ -345,13 +341,9 @@ pub async fn webhook_secret_rotate(
     uri: Uri,
 ) -> Result<Response, Error> {
     let mut given = Parameters::of(&uri);
-    let overlap_s = given.number("overlap_s", 0..=u64::from(OVERLAP_MAX_S));
+    let overlap_ms = given.overlap_ms();
     given.finish()?;
-    let overlap_ms = overlap_s.unwrap_or(u64::from(OVERLAP_DEFAULT_S)) * 1_000;
-    let until = app
-        .clock
-        .now()
-        .plus_millis(i64::try_from(overlap_ms).unwrap_or(0));
+    let until = app.clock.now().plus_millis(overlap_ms);
     let asked = Change {
         secret: Some((secret_new(&app), until)),
         ..Change::default()

@@ -93,4 +93,13 @@ pub trait Clock: Send + Sync + 'static {
 pub trait Entropy: Send + Sync + 'static {
     /// Sixteen random bytes. Must be unpredictable in production: API tokens are made from them.
     fn bytes(&self) -> [u8; 16];
+
+    /// A random number, such as a seed of jitter.
+    fn number(&self) -> u64 {
+        let bytes = self.bytes();
+        bytes
+            .iter()
+            .take(8)
+            .fold(0, |number, byte| (number << 8) | u64::from(*byte))
+    }
 }

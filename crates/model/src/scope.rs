@@ -70,6 +70,15 @@ impl Scope {
         self.integrations.as_deref()
     }
 
+    /// Whether the caller sees at least as much as what is limited to `integrations`, which sees all when they are absent.
+    pub fn sees_as_much_as(&self, integrations: Option<&[IntegrationId]>) -> bool {
+        match (self.integrations(), integrations) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(own), Some(theirs)) => theirs.iter().all(|id| own.contains(id)),
+        }
+    }
+
     /// Whether the caller may know of `integration`.
     pub fn sees(&self, integration: IntegrationId) -> bool {
         self.integrations

@@ -317,6 +317,10 @@ impl Store for Discard {
         self.0.webhook_delete(by, id, now).await
     }
 
+    async fn webhook_find(&self, scope: &Scope, id: WebhookId) -> Result<Option<Webhook>, Error> {
+        self.0.webhook_find(scope, id).await
+    }
+
     async fn webhooks_list(&self, scope: &Scope) -> Result<Vec<Webhook>, Error> {
         self.0.webhooks_list(scope).await
     }

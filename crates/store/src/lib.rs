@@ -509,6 +509,9 @@ pub trait Store: Send + Sync + 'static {
         now: Timestamp,
     ) -> Result<bool, Error>;
 
+    /// A subscription; `None` when there is none that the caller may know of.
+    async fn webhook_find(&self, scope: &Scope, id: WebhookId) -> Result<Option<Webhook>, Error>;
+
     /// Every subscription that the caller may know of, the oldest first: one that gets no more than the caller sees.
     async fn webhooks_list(&self, scope: &Scope) -> Result<Vec<Webhook>, Error>;
 

@@ -316,18 +316,15 @@ fn take(parts: &Parts, known: &mut Known, one: &Done) {
     known.in_flight = known.in_flight.saturating_sub(1);
     let now = parts.timer.now();
     let lane = known.lanes.entry(one.webhook_id).or_default();
-    lane.ended(now, one.is_taken, one.retry_after_ms, seed(parts));
+    lane.ended(
+        now,
+        one.is_taken,
+        one.retry_after_ms,
+        parts.entropy.number(),
+    );
     if let Some(again_at) = one.again_at {
         lane.signal(again_at);
     }
-}
-
-fn seed(parts: &Parts) -> u64 {
-    let bytes = parts.entropy.bytes();
-    bytes
-        .iter()
-        .take(8)
-        .fold(0, |number, byte| (number << 8) | u64::from(*byte))
 }
 
 /// Ends what lapsed, and looks for due deliveries that no signal told of.
@@ -463,7 +460,7 @@ fn decide(parts: &Parts, ticket: DeliveryTicket, sent: &Sent, now: Timestamp) ->
         // Nothing is sent until the subscription is switched on again, and then this at once.
         return DeliveryVerdict::Again(now);
     }
-    match schedule::delay_ms(ticket.tries, sent.retry_after_ms, seed(parts)) {
+    match schedule::delay_ms(ticket.tries, sent.retry_after_ms, parts.entropy.number()) {
         Some(delay_ms) => {
             DeliveryVerdict::Again(now.plus_millis(i64::try_from(delay_ms).unwrap_or(i64::MAX)))
         }

@@ -359,9 +359,14 @@ pub(super) fn find(
     webhook_id: WebhookId,
     event_id: EventId,
 ) -> Result<Option<Delivery>, Error> {
-    let Some((webhook, event)) = known(connection, scope, webhook_id, event_id)? else {
-        return Ok(None);
-    };
+    match known(connection, scope, webhook_id, event_id)? {
+        Some((webhook, event)) => at(connection, webhook, event),
+        None => Ok(None),
+    }
+}
+
+/// The delivery of the event at a place of the log.
+fn at(connection: &Connection, webhook: i64, event: i64) -> Result<Option<Delivery>, Error> {
     connection
         .prepare_cached(&format!(
             "SELECT {COLUMNS} FROM deliveries d JOIN webhooks w ON w.n = d.webhook JOIN events e ON e.seq = d.event JOIN integrations i ON i.n = e.lane
@@ -378,12 +383,12 @@ pub(super) fn attempts(
     webhook_id: WebhookId,
     event_id: EventId,
 ) -> Result<Option<Vec<DeliveryAttempt>>, Error> {
-    if find(connection, scope, webhook_id, event_id)?.is_none() {
-        return Ok(None);
-    }
     let Some((webhook, event)) = known(connection, scope, webhook_id, event_id)? else {
         return Ok(None);
     };
+    if at(connection, webhook, event)?.is_none() {
+        return Ok(None);
+    }
     let rows: Vec<String> = connection
         .prepare_cached(
             "SELECT body FROM delivery_attempts WHERE webhook = ?1 AND event = ?2 ORDER BY number",

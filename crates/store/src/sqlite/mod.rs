@@ -721,6 +721,10 @@ impl Store for Sqlite {
         self.webhook_remove(by, id, now).await
     }
 
+    async fn webhook_find(&self, scope: &Scope, id: WebhookId) -> Result<Option<Webhook>, Error> {
+        self.webhook(scope, id).await
+    }
+
     async fn webhooks_list(&self, scope: &Scope) -> Result<Vec<Webhook>, Error> {
         self.webhooks(scope).await
     }

@@ -20,17 +20,15 @@ pub(super) fn write(
     now: Timestamp,
     counts: &mut ErasureCounts,
 ) -> Result<(), Error> {
-    connection
-        .prepare_cached(
-            "DELETE FROM idempotency WHERE job_id = (SELECT job_id FROM writes WHERE seq = ?1)",
-        )
-        .and_then(|mut sql| sql.execute([seq]))
-        .map_err(database)?;
-    counts.attempts += attempts_of(connection, seq)?;
     let job_id: String = connection
         .prepare_cached("SELECT job_id FROM writes WHERE seq = ?1")
         .and_then(|mut sql| sql.query_row([seq], |row| row.get(0)))
         .map_err(database)?;
+    connection
+        .prepare_cached("DELETE FROM idempotency WHERE job_id = ?1")
+        .and_then(|mut sql| sql.execute([&job_id]))
+        .map_err(database)?;
+    counts.attempts += attempts_of(connection, seq)?;
     events::forget(connection, &job_id)?;
     counts.writes += connection
         .prepare_cached("UPDATE writes SET result = '', request = '', errors = NULL, kept = ?2, stripped_at = coalesce(stripped_at, ?3) WHERE seq = ?1")

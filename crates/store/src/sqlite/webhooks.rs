@@ -145,15 +145,6 @@ fn read(row: &Row<'_>, sealer: &Sealer) -> Result<Stored, Error> {
     })
 }
 
-/// Whether `scope` may know of a subscription: one that gets no more than it sees.
-fn may_know(scope: &Scope, integrations: Option<&[IntegrationId]>) -> bool {
-    match (scope.integrations(), integrations) {
-        (None, _) => true,
-        (Some(_), None) => false,
-        (Some(own), Some(theirs)) => theirs.iter().all(|id| own.contains(id)),
-    }
-}
-
 /// Where a subscription is stored, and the integrations that it is limited to.
 pub(super) struct Place {
     pub(super) n: i64,
@@ -180,7 +171,9 @@ pub(super) fn row(
         .map(|list| serde_json::from_str(&list))
         .transpose()
         .map_err(corrupt("the integrations of a webhook"))?;
-    Ok(may_know(scope, integrations.as_deref()).then_some(Place { n, integrations }))
+    Ok(scope
+        .sees_as_much_as(integrations.as_deref())
+        .then_some(Place { n, integrations }))
 }
 
 /// Every subscription that `scope` may know of and that can be read.
@@ -192,7 +185,7 @@ fn all(connection: &Connection, sealer: &Sealer, scope: &Scope) -> Result<Vec<We
     let mut webhooks = Vec::with_capacity(rows.len());
     for row in rows {
         match row {
-            Ok(row) if may_know(scope, row.webhook.integrations.as_deref()) => {
+            Ok(row) if scope.sees_as_much_as(row.webhook.integrations.as_deref()) => {
                 webhooks.push(row.webhook);
             }
             Ok(_) => {}
@@ -219,7 +212,7 @@ fn one(
         })
         .map_err(database)?
         .transpose()?;
-    Ok(found.filter(|one| may_know(scope, one.webhook.integrations.as_deref())))
+    Ok(found.filter(|one| scope.sees_as_much_as(one.webhook.integrations.as_deref())))
 }
 
 fn shown(webhook: &Webhook) -> Result<Value, Error> {
@@ -438,6 +431,21 @@ impl Sqlite {
             .await
     }
 
+    async fn webhook_stored(&self, scope: &Scope, id: WebhookId) -> Result<Option<Stored>, Error> {
+        let scope = scope.clone();
+        self.read_sealed(move |connection, sealer| one(connection, sealer, &scope, id))
+            .await
+    }
+
+    pub(super) async fn webhook(
+        &self,
+        scope: &Scope,
+        id: WebhookId,
+    ) -> Result<Option<Webhook>, Error> {
+        let stored = self.webhook_stored(scope, id).await?;
+        Ok(stored.map(|stored| stored.webhook))
+    }
+
     pub(super) async fn webhook_insert(&self, by: &Actor, webhook: Webhook) -> Result<(), Error> {
         let (by, id, secrets) = (by.clone(), webhook.id.to_string(), sealed(&webhook)?);
         let change = move |connection: &Connection, effects: &mut Effects, sealed: &[u8]| {
@@ -458,11 +466,7 @@ impl Sqlite {
         // One after the other here, so that only who changes it from another process comes between.
         let _turn = self.webhook_changes.lock().await;
         for _ in 0..CHANGE_TRIES {
-            let scope = by.scope.clone();
-            let found = self
-                .read_sealed(move |connection, sealer| one(connection, sealer, &scope, id))
-                .await?;
-            let Some(before) = found else {
+            let Some(before) = self.webhook_stored(&by.scope, id).await? else {
                 return Ok(None);
             };
             let mut after = before.webhook.clone();

@@ -15,7 +15,7 @@ use crate::{
     scope::Scope,
 };
 
-/// How long the tokens of a rotated key are still taken unless somebody says otherwise: a day.
+/// How long the tokens of a rotated key are still taken, and a webhook's deliveries signed with the secret before, unless somebody says otherwise: a day.
 pub const OVERLAP_DEFAULT_S: u32 = 86_400;
 
 /// How long at most: 30 days.

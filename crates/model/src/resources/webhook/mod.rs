@@ -6,4 +6,4 @@ mod rules;
 
 pub use input::{Header, Model, WebhookCreate, WebhookUpdate};
 pub use record::{HeaderRecord, TriggerRecord, WebhookRecord};
-pub use rules::{Checked, OVERLAP_DEFAULT_S, OVERLAP_MAX_S, check_create, check_update};
+pub use rules::{Checked, check_create, check_update};

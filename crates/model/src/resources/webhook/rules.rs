@@ -10,17 +10,12 @@ use crate::{
     issue::{Issue, Step},
     key::System,
     record::Kind,
+    resources::key::OVERLAP_DEFAULT_S,
     resources::webhook::{Header, Model, WebhookCreate, WebhookUpdate},
     scope::Scope,
     secret::Secret,
     webhook::{Change, Subscribed, Trigger, Webhook},
 };
-
-/// How long deliveries are signed with the secret before as well, unless somebody says otherwise: a day.
-pub const OVERLAP_DEFAULT_S: u32 = 86_400;
-
-/// How long at most: 30 days.
-pub const OVERLAP_MAX_S: u32 = 30 * 86_400;
 
 /// Headers that are the client's own, or the signature's.
 const RESERVED_HEADERS: [&str; 18] = [
