@@ -20,8 +20,9 @@ use tokio::{
 
 use crate::{
     Parts,
-    lane::{Lane, Lanes, Turn},
+    lane::{Lane, Lanes},
     schedule,
+    way::Turn,
 };
 
 /// How long to wait before asking a store again that failed.
@@ -54,7 +55,7 @@ pub(crate) async fn run(parts: Arc<Parts>, lanes: &Lanes, mut stopping: watch::R
             sweep(&parts, lanes, &held, now).await;
         }
         for id in parts.store.signals().take_due() {
-            lanes.lock().entry(id).or_default().signal(now);
+            lanes.lock().entry(id).or_default().way.signal(now);
         }
         let mut wake_at = next_sweep;
         let directory = parts.live.get();
@@ -162,7 +163,7 @@ async fn claim(
     for (id, _) in &asks {
         // Whatever becomes ready from here on signals anew; the claim tells what is ready by now.
         if let Some(lane) = lanes.lock().get_mut(id) {
-            lane.due_at = None;
+            lane.way.due_at = None;
         }
     }
     let again: Vec<IntegrationId> = asks.iter().map(|(id, _)| *id).collect();
@@ -180,7 +181,7 @@ async fn claim(
         Err(why) => {
             tracing::error!(%why, "due writes could not be claimed; trying again");
             for id in again {
-                lanes.lock().entry(id).or_default().signal(now);
+                lanes.lock().entry(id).or_default().way.signal(now);
             }
             tokio::time::sleep(STORE_TROUBLE_WAIT).await;
             return;
@@ -190,7 +191,7 @@ async fn claim(
     for got in claimed {
         let lane = lanes.entry(got.integration_id).or_default();
         if let Some(next_due_at) = got.next_due_at {
-            lane.signal(next_due_at);
+            lane.way.signal(next_due_at);
         }
         for (ticket, why) in got.unreadable {
             calls.spawn(end_unreadable(parts.clone(), ticket, why));
@@ -228,13 +229,13 @@ fn take(parts: &Parts, lanes: &Lanes, held: &mut HashMap<Ticket, Timestamp>, one
     let mut lanes = lanes.lock();
     let lane = lanes.entry(one.integration_id).or_default();
     let now = parts.timer.now();
-    let was_held_up = lane.is_held_up(now);
+    let was_held_up = lane.way.is_held_up(now);
     lane.ended(now, one.class, one.retry_after_ms, seed);
-    if lane.is_held_up(now) && !was_held_up {
+    if lane.way.is_held_up(now) && !was_held_up {
         tracing::warn!(integration_id = %one.integration_id, class = %one.class, retry_after_ms = one.retry_after_ms, "the vendor is in trouble, or asked to be left alone; the integration's writes wait a while");
     }
     if let Some(again_at) = one.again_at {
-        lane.signal(again_at);
+        lane.way.signal(again_at);
     }
 }
 
@@ -258,7 +259,7 @@ async fn sweep(parts: &Parts, lanes: &Lanes, held: &HashMap<Ticket, Timestamp>, 
         Ok(due) => {
             let mut lanes = lanes.lock();
             for (id, at) in due {
-                lanes.entry(id).or_default().signal(at);
+                lanes.entry(id).or_default().way.signal(at);
             }
         }
         Err(Error::Closed) => {}

@@ -12,8 +12,8 @@ use std::{
 use model::{IntegrationId, Timestamp, write::Class};
 
 use crate::{
-    breaker::{Allows, Breaker},
     pace::Pace,
+    way::{Turn, Way},
 };
 
 /// How long synchronisation waits before it asks again whether writes leave room.
@@ -35,58 +35,25 @@ impl Lanes {
 /// One integration's way out.
 #[derive(Default)]
 pub(crate) struct Lane {
-    pub(crate) in_flight: u32,
-    /// When its next ready write is due, as far as known.
-    pub(crate) due_at: Option<Timestamp>,
-    breaker: Breaker,
+    pub(crate) way: Way,
     pace: Pace,
     /// The pace of everything: what synchronisation may take is what this leaves.
     sync_pace: Pace,
-    /// The vendor asked to be left alone until then.
-    paused_until: Option<Timestamp>,
-}
-
-/// What a lane may have.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Turn {
-    /// So many writes, now.
-    Claim(u32),
-    /// Nothing before then.
-    At(Timestamp),
-    /// Nothing until something is signalled or comes back.
-    Idle,
 }
 
 impl Lane {
     pub(crate) fn turn(&self, now: Timestamp, concurrency: u32, gap_micros: Option<i64>) -> Turn {
-        let Some(due_at) = self.due_at else {
-            return Turn::Idle;
-        };
-        let not_before = self.paused_until.map_or(due_at, |until| until.max(due_at));
-        if not_before > now {
-            return Turn::At(not_before);
-        }
-        let free = concurrency.saturating_sub(self.in_flight);
-        let wanted = match self.breaker.allows(now) {
-            Allows::All => free,
-            Allows::Probe => free.min(1),
-            Allows::NothingBefore(until) => return Turn::At(until),
-            Allows::NothingYet => 0,
-        };
-        if wanted == 0 {
-            return Turn::Idle;
-        }
-        match self.pace.room(now, gap_micros, wanted) {
-            Ok(room) => Turn::Claim(room),
-            Err(next) => Turn::At(next),
+        match self.way.turn(now, concurrency) {
+            Turn::Claim(wanted) => self
+                .pace
+                .room(now, gap_micros, wanted)
+                .map_or_else(Turn::At, Turn::Claim),
+            turn => turn,
         }
     }
 
     pub(crate) fn began(&mut self, now: Timestamp, gap_micros: Option<i64>, count: u32) {
-        if count > 0 && self.breaker.allows(now) == Allows::Probe {
-            self.breaker.probe_sent();
-        }
-        self.in_flight += count;
+        self.way.began(now, count);
         self.pace.began(now, gap_micros, count);
         self.sync_pace.began(now, gap_micros, count);
     }
@@ -97,19 +64,8 @@ impl Lane {
         now: Timestamp,
         gap_micros: Option<i64>,
     ) -> Result<(), Timestamp> {
-        let later = now.plus_millis(SYNC_YIELD_MS);
-        if self.due_at.is_some_and(|due_at| due_at <= now) {
-            return Err(later);
-        }
-        if let Some(until) = self.paused_until.filter(|until| *until > now) {
-            return Err(until);
-        }
-        match self.breaker.allows(now) {
-            Allows::All => {}
-            Allows::NothingBefore(until) => return Err(until),
-            // A write finds out whether the vendor is back.
-            Allows::Probe | Allows::NothingYet => return Err(later),
-        }
+        // While writes leave no room, or one of them has to find out whether the vendor is back.
+        self.way.spare(now, now.plus_millis(SYNC_YIELD_MS))?;
         self.sync_pace.room(now, gap_micros, 1)?;
         self.sync_pace.began(now, gap_micros, 1);
         Ok(())
@@ -122,26 +78,12 @@ impl Lane {
         retry_after_ms: Option<u64>,
         seed: u64,
     ) {
-        self.in_flight = self.in_flight.saturating_sub(1);
-        match class {
-            Class::Delivered | Class::Rejected => self.breaker.succeeded(),
-            Class::Retry | Class::Unknown | Class::Unauthorized => self.breaker.failed(now, seed),
-        }
-        if let Some(asked) = retry_after_ms {
-            let until = now.plus_millis(i64::try_from(asked.min(PAUSE_MAX_MS)).unwrap_or(i64::MAX));
-            self.paused_until = self.paused_until.max(Some(until));
-        }
-    }
-
-    /// Whether writes wait because of the vendor: it asked to be left alone, or it keeps failing.
-    pub(crate) fn is_held_up(&self, now: Timestamp) -> bool {
-        self.paused_until.is_some_and(|until| until > now)
-            || self.breaker.allows(now) != Allows::All
-    }
-
-    /// Something of this lane is due at `at`.
-    pub(crate) fn signal(&mut self, at: Timestamp) {
-        self.due_at = Some(self.due_at.map_or(at, |due| due.min(at)));
+        let works = match class {
+            Class::Delivered | Class::Rejected => true,
+            Class::Retry | Class::Unknown | Class::Unauthorized => false,
+        };
+        let pause_ms = retry_after_ms.map(|asked| asked.min(PAUSE_MAX_MS));
+        self.way.ended(now, works, pause_ms, seed);
     }
 }
 
@@ -159,10 +101,10 @@ mod tests {
         let next = START.plus_millis(1_000);
         assert_eq!(lane.sync_turn(START, limit), Err(next), "its own pace");
         // A write that comes now goes now, though synchronisation has just had a call.
-        lane.signal(START);
+        lane.way.signal(START);
         assert_eq!(lane.turn(START, 8, limit), Turn::Claim(1));
         assert!(lane.sync_turn(next, limit).is_err(), "a write is due");
-        lane.due_at = None;
+        lane.way.due_at = None;
         lane.began(next, limit, 1);
         assert!(
             lane.sync_turn(next, limit).is_err(),

@@ -9,6 +9,7 @@ mod lane;
 pub mod pace;
 pub mod schedule;
 mod sync;
+pub mod way;
 
 use std::{sync::Arc, time::Duration};
 

@@ -10,7 +10,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use delivery::Timer;
+use delivery::{
+    Timer,
+    way::{Turn, Way},
+};
 use model::{
     Entropy, EventId, Scope, Timestamp, WebhookId,
     webhook::{DeliveryAttempt, Event, Webhook},
@@ -28,7 +31,6 @@ use tokio::{
 
 use crate::{
     client::Client,
-    lane::{Lane, Turn},
     schedule,
     sender::{Sent, send},
 };
@@ -38,6 +40,9 @@ const STORE_TROUBLE_WAIT: Duration = Duration::from_millis(200);
 
 /// Times an outcome is offered to a failing store before its lease is left to lapse (and the event is sent again).
 const RECORD_TRIES: u32 = 50;
+
+/// The longest that one answer's `Retry-After` keeps the other deliveries back. The one that was told waits as long as it was told.
+const PAUSE_MAX_MS: u64 = 60 * 60_000;
 
 /// Who wants to know about attempts: metrics.
 pub trait Observer: Send + Sync + 'static {
@@ -135,7 +140,7 @@ struct Done {
 /// What the loop knows: the lanes, and the subscriptions as they were last read.
 #[derive(Default)]
 struct Known {
-    lanes: HashMap<WebhookId, Lane>,
+    lanes: HashMap<WebhookId, Way>,
     webhooks: HashMap<WebhookId, Arc<Webhook>>,
     /// As of which change of them.
     revision: Option<u64>,
@@ -316,12 +321,8 @@ fn take(parts: &Parts, known: &mut Known, one: &Done) {
     known.in_flight = known.in_flight.saturating_sub(1);
     let now = parts.timer.now();
     let lane = known.lanes.entry(one.webhook_id).or_default();
-    lane.ended(
-        now,
-        one.is_taken,
-        one.retry_after_ms,
-        parts.entropy.number(),
-    );
+    let pause_ms = one.retry_after_ms.map(|asked| asked.min(PAUSE_MAX_MS));
+    lane.ended(now, one.is_taken, pause_ms, parts.entropy.number());
     if let Some(again_at) = one.again_at {
         lane.signal(again_at);
     }

@@ -7,7 +7,6 @@ pub mod addresses;
 pub mod announcer;
 pub mod client;
 pub mod guard;
-mod lane;
 pub mod resolver;
 pub mod schedule;
 pub mod sender;
