@@ -21,7 +21,7 @@ use portico_http::{
     serve::{CONNECTIONS_MAX, Settings as Transport},
     uses::{self, Uses},
 };
-use store::{Lapse, Live, Observer, Sealer, Store, retention::Retention, sqlite::Sqlite};
+use store::{Lapse, Live, Observer, Sealer, Store, retention::Retention};
 use tokio::net::TcpListener;
 use webhooks::{
     announcer::Announcer,
@@ -68,10 +68,10 @@ pub(crate) async fn open_store(
     let now = SystemClock.now();
     let store = tokio::task::spawn_blocking(move || {
         let sealer = Sealer::from_source(Arc::new(master_key), Arc::new(SystemEntropy))?;
-        Sqlite::open(&path, sealer, observer, now)
+        store::sqlite::open(&path, sealer, observer, now)
     })
     .await??;
-    Ok(Arc::new(store))
+    Ok(store)
 }
 
 /// The database's file in `data_dir`.

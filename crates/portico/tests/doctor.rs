@@ -21,7 +21,7 @@ use model::{
     directory::{Community, Contents},
 };
 use serde_json::Value;
-use store::{Registration, Sealer, Store, Unobserved, sqlite::Sqlite};
+use store::{Registration, Sealer, Store, Unobserved};
 use support::Stage;
 
 /// Runs portico in `directory`, without the settings of who runs this, and gives what it said and how it ended.
@@ -116,7 +116,7 @@ impl Entropy for Fixed {
 /// Runs `change` on the store in `directory`, which no server has open.
 fn with_store<F: Future<Output = Result<(), store::Error>>>(
     directory: &Path,
-    change: impl FnOnce(Arc<Sqlite>, Contents) -> F,
+    change: impl FnOnce(Arc<dyn Store>, Contents) -> F,
 ) {
     let key = std::fs::read_to_string(directory.join("dev-master.key")).expect("the key");
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
@@ -125,7 +125,7 @@ fn with_store<F: Future<Output = Result<(), store::Error>>>(
             let sealer = Sealer::new(&Secret::new(key), Arc::new(Fixed))?;
             let path = directory.join("portico.db");
             let now = Timestamp::from_micros(1_795_000_000_000_000);
-            let store = Arc::new(Sqlite::open(&path, sealer, Arc::new(Unobserved), now)?);
+            let store = store::sqlite::open(&path, sealer, Arc::new(Unobserved), now)?;
             let contents = store.directory_contents(0).await?;
             change(store.clone(), contents).await?;
             store.close().await;

@@ -11,11 +11,13 @@ pub mod discard;
 pub mod history;
 pub mod live;
 pub mod migrations;
+pub mod postgres;
 pub mod privacy;
 pub mod query;
 pub mod retention;
 pub mod sealing;
 pub mod signals;
+mod sql;
 pub mod sqlite;
 pub mod webhooks;
 

@@ -6,7 +6,7 @@ use std::{
     collections::{HashMap, HashSet},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -29,6 +29,8 @@ pub struct Signals {
     deliveries_notify: Notify,
     webhooks: AtomicU64,
     events: Notify,
+    /// Whether signals may have been missed, by the dispatcher and by the announcer.
+    missed: [AtomicBool; 2],
 }
 
 /// A write whose end somebody waits for.
@@ -113,6 +115,36 @@ impl Signals {
         if effects.events {
             self.events.notify_waiters();
         }
+    }
+
+    /// Signals may have been missed: whoever waits looks at everything.
+    pub(crate) fn look_again(&self) {
+        for one in &self.missed {
+            one.store(true, Ordering::Release);
+        }
+        for one in lock(&self.ended).values() {
+            one.notify.notify_waiters();
+        }
+        self.webhooks.fetch_add(1, Ordering::Release);
+        self.events.notify_waiters();
+        for one in [
+            &self.due_notify,
+            &self.deliveries_notify,
+            &self.directory,
+            &self.sync,
+        ] {
+            one.notify_one();
+        }
+    }
+
+    /// Whether signals of due writes may have been missed since the last call: then what is due is to be looked for.
+    pub fn take_missed_due(&self) -> bool {
+        self.missed[0].swap(false, Ordering::AcqRel)
+    }
+
+    /// The same of due deliveries.
+    pub fn take_missed_deliveries(&self) -> bool {
+        self.missed[1].swap(false, Ordering::AcqRel)
     }
 
     /// Ends when a delivery became due or a subscription changed. One waiter only: the announcer.

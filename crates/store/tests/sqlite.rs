@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use model::Timestamp;
-use store::{Error, Sealer, Store, Unobserved, conformance::Backend, sqlite::Sqlite};
+use store::{Error, Sealer, Store, Unobserved, conformance::Backend, sqlite};
 use tempfile::TempDir;
 
 struct Disk(TempDir);
@@ -11,8 +11,7 @@ struct Disk(TempDir);
 impl Backend for Disk {
     async fn open(&self, sealer: Sealer, now: Timestamp) -> Result<Arc<dyn Store>, Error> {
         let path = self.0.path().join("portico.db");
-        let store = Sqlite::open(&path, sealer, Arc::new(Unobserved), now)?;
-        Ok(Arc::new(store))
+        sqlite::open(&path, sealer, Arc::new(Unobserved), now)
     }
 }
 

@@ -30,7 +30,7 @@ use portico_http::{
     uses::Uses,
 };
 use serde_json::{Value, json};
-use store::{Lapse, Live, Registration, Sealer, Store, sqlite::Sqlite};
+use store::{Lapse, Live, Registration, Sealer, Store};
 use tempfile::TempDir;
 /// PostgreSQL, for what runs on it.
 pub use testbed as postgres;
@@ -183,8 +183,12 @@ impl TestApp {
     fn open(&self) -> Outcome<Arc<dyn Store>> {
         let sealer = Sealer::new(&Secret::new("5e".repeat(32)), self.entropy.clone())?;
         let observer = Arc::new(Metrics::default());
-        let store = Sqlite::open(&self.database(), sealer, observer, self.clock.now())?;
-        Ok(Arc::new(store))
+        Ok(store::sqlite::open(
+            &self.database(),
+            sealer,
+            observer,
+            self.clock.now(),
+        )?)
     }
 
     async fn vendor(&self, store: &dyn Store) -> Outcome<TestVendor> {

@@ -56,6 +56,13 @@ pub const SQLITE: &[Migration] = &[
     },
 ];
 
+/// The steps of the PostgreSQL back end.
+pub const POSTGRES: &[Migration] = &[Migration {
+    number: 1,
+    name: "initial",
+    sql: include_str!("postgres/0001_initial.sql"),
+}];
+
 /// The steps still to apply, given those that the store records as `(number, checksum)` in order.
 ///
 /// # Errors

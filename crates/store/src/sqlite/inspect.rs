@@ -11,8 +11,12 @@ use std::{
 use model::{Timestamp, record::Kind};
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
 
-use super::{database, sealed};
-use crate::{Error, migrations, sealing::MasterKeyId};
+use super::database;
+use crate::{
+    Error, migrations,
+    sealing::MasterKeyId,
+    sql::{db::Db, sealed},
+};
 
 /// Damages that are told: the first ones say enough.
 const DAMAGES_MAX: u32 = 3;
@@ -152,8 +156,8 @@ fn data(connection: &Connection, base_urls_max: u32) -> Result<Data, Error> {
         Ok(count.unsigned_abs())
     };
     Ok(Data {
-        master_key: sealed::recorded(connection)?,
-        sealed_under: sealed::in_use(connection)?,
+        master_key: sealed::recorded(&Db::Sqlite(connection))?,
+        sealed_under: sealed::in_use(&Db::Sqlite(connection))?,
         newest_at: newest_at(connection)?,
         keys: count("SELECT count(*) FROM keys WHERE revoked_at IS NULL AND coalesce(json_extract(body, '$.expires_at'), '9999') > strftime('%Y-%m-%dT%H:%M:%fZ', 'now')")?,
         active: count("SELECT count(*) FROM integrations WHERE active")?,

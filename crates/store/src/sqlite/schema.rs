@@ -51,10 +51,10 @@ mod tests {
 
     use super::*;
     use crate::{
-        Query, Sealer, Store, Unobserved,
+        Query, Sealer, Unobserved,
         query::Equal,
         sealing::{MasterKey, blob::seal_direct},
-        sqlite::Sqlite,
+        sqlite,
         webhooks::EventQuery,
     };
 
@@ -101,7 +101,7 @@ mod tests {
         }
         drop(old);
 
-        let store = Sqlite::open(&path, sealer(), Arc::new(Unobserved), Timestamp::ZERO).unwrap();
+        let store = sqlite::open(&path, sealer(), Arc::new(Unobserved), Timestamp::ZERO).unwrap();
         #[expect(clippy::disallowed_methods, reason = "a test may see everything")]
         let scope = model::Scope::operator();
         let filter = *Kind::Prospect.filter("email_1").unwrap();
@@ -233,7 +233,7 @@ mod tests {
         drop(old);
 
         let sealer = Sealer::new(&Secret::new("a".repeat(64)), Arc::new(Fixed)).unwrap();
-        let store = Sqlite::open(&path, sealer, Arc::new(Unobserved), Timestamp::ZERO).unwrap();
+        let store = sqlite::open(&path, sealer, Arc::new(Unobserved), Timestamp::ZERO).unwrap();
         #[expect(clippy::disallowed_methods, reason = "a test may see everything")]
         let scope = model::Scope::operator();
         let query = EventQuery {

@@ -7,12 +7,13 @@ use model::{
     key::{Key, Token},
     resources::key::KeyRecord,
 };
-use rusqlite::{Connection, OptionalExtension, params};
 use serde_json::Value;
 
 use super::{
     audit::{self, Deed},
-    corrupt, database, directory,
+    corrupt,
+    db::{Db, Row, values},
+    directory,
 };
 use crate::{Error, signals::Effects};
 
@@ -23,35 +24,33 @@ fn shown(key: &Key) -> Result<Value, Error> {
     serde_json::to_value(KeyRecord::from(key)).map_err(corrupt("a key"))
 }
 
-fn write(connection: &Connection, effects: &mut Effects, key: &Key) -> Result<(), Error> {
-    let revision = directory::changed(connection, effects)?;
+fn write(db: &Db<'_>, effects: &mut Effects, key: &Key) -> Result<(), Error> {
+    let revision = directory::changed(db, effects)?;
     let body = serde_json::to_string(key).map_err(corrupt("a key"))?;
     let revoked_at = key.revoked_at.map(Timestamp::as_micros);
-    connection
-        .execute(
-            "INSERT INTO keys (id, revision, revoked_at, body) VALUES (?1, ?2, ?3, ?4)
+    db.execute(
+        "INSERT INTO keys (id, revision, revoked_at, body) VALUES (?1, ?2, ?3, ?4)
              ON CONFLICT (id) DO UPDATE SET revision = ?2, revoked_at = ?3, body = ?4",
-            params![key.id.to_string(), revision, revoked_at, body],
-        )
-        .map(drop)
-        .map_err(database)
+        values![key.id.to_string(), revision, revoked_at, body],
+    )
+    .map(drop)
 }
 
 pub(super) fn create(
-    connection: &Connection,
+    db: &Db<'_>,
     effects: &mut Effects,
     by: &Actor,
     key: &Key,
 ) -> Result<(), Error> {
-    if find(connection, key.id)?.is_some() {
+    if find(db, key.id)?.is_some() {
         return Err(Error::Conflict(format!("the key {} exists", key.id)));
     }
-    write(connection, effects, key)?;
-    record(connection, by, "key_create", None, key, key.created_at)
+    write(db, effects, key)?;
+    record(db, by, "key_create", None, key, key.created_at)
 }
 
 fn record(
-    connection: &Connection,
+    db: &Db<'_>,
     by: &Actor,
     action: &str,
     before: Option<&Key>,
@@ -65,18 +64,18 @@ fn record(
         before: before.map(shown).transpose()?.unwrap_or_default(),
         after: shown(after)?,
     };
-    audit::record(connection, by, deed, now)
+    audit::record(db, by, deed, now)
 }
 
 const COLUMNS: &str = "SELECT body, revoked_at, last_used_at FROM keys";
 
-type Row = (String, Option<i64>, Option<i64>);
+type Columns = (String, Option<i64>, Option<i64>);
 
-fn columns(row: &rusqlite::Row<'_>) -> Result<Row, rusqlite::Error> {
+fn columns(row: &Row<'_>) -> Result<Columns, Error> {
     Ok((row.get(0)?, row.get(1)?, row.get(2)?))
 }
 
-fn read((body, revoked_at, last_used_at): Row) -> Result<Key, Error> {
+fn read((body, revoked_at, last_used_at): Columns) -> Result<Key, Error> {
     let key: Key = serde_json::from_str(&body).map_err(corrupt("a key"))?;
     Ok(Key {
         revoked_at: revoked_at.map(Timestamp::from_micros),
@@ -85,33 +84,35 @@ fn read((body, revoked_at, last_used_at): Row) -> Result<Key, Error> {
     })
 }
 
-fn find(connection: &Connection, id: KeyId) -> Result<Option<Key>, Error> {
-    connection
-        .prepare_cached(&format!("{COLUMNS} WHERE id = ?1"))
-        .and_then(|mut sql| sql.query_row([id.to_string()], columns).optional())
-        .map_err(database)?
-        .map(read)
-        .transpose()
+fn find(db: &Db<'_>, id: KeyId) -> Result<Option<Key>, Error> {
+    db.find(
+        &format!("{COLUMNS} WHERE id = ?1"),
+        values![id.to_string()],
+        columns,
+    )?
+    .map(read)
+    .transpose()
 }
 
 /// Those that changed after a revision, oldest first.
-pub(super) fn since(connection: &Connection, revision: i64) -> Result<Vec<Key>, Error> {
-    let rows: Vec<Row> = connection
-        .prepare_cached(&format!("{COLUMNS} WHERE revision > ?1 ORDER BY id"))
-        .and_then(|mut sql| sql.query_map([revision], columns)?.collect())
-        .map_err(database)?;
+pub(super) fn since(db: &Db<'_>, revision: i64) -> Result<Vec<Key>, Error> {
+    let rows: Vec<Columns> = db.all(
+        &format!("{COLUMNS} WHERE revision > ?1 ORDER BY id"),
+        values![revision],
+        columns,
+    )?;
     rows.into_iter().map(read).collect()
 }
 
 /// Revokes a key. `None` when there is none; a key that is revoked stays so since then.
 pub(super) fn revoke(
-    connection: &Connection,
+    db: &Db<'_>,
     effects: &mut Effects,
     by: &Actor,
     id: KeyId,
     now: Timestamp,
 ) -> Result<Option<Key>, Error> {
-    let Some(before) = find(connection, id)? else {
+    let Some(before) = find(db, id)? else {
         return Ok(None);
     };
     if before.revoked_at.is_some() {
@@ -121,14 +122,14 @@ pub(super) fn revoke(
         revoked_at: Some(now),
         ..before.clone()
     };
-    write(connection, effects, &after)?;
-    record(connection, by, "key_revoke", Some(&before), &after, now)?;
+    write(db, effects, &after)?;
+    record(db, by, "key_revoke", Some(&before), &after, now)?;
     Ok(Some(after))
 }
 
 /// Gives a key another token. `None` when there is none.
 pub(super) fn rotate(
-    connection: &Connection,
+    db: &Db<'_>,
     effects: &mut Effects,
     by: &Actor,
     id: KeyId,
@@ -136,7 +137,7 @@ pub(super) fn rotate(
     old_until: Timestamp,
     now: Timestamp,
 ) -> Result<Option<Key>, Error> {
-    let Some(before) = find(connection, id)? else {
+    let Some(before) = find(db, id)? else {
         return Ok(None);
     };
     if before.revoked_at.is_some() {
@@ -156,20 +157,18 @@ pub(super) fn rotate(
             "this key has {TOKENS_MAX} tokens that are still taken; wait until some are over, or revoke it"
         )));
     }
-    write(connection, effects, &after)?;
-    record(connection, by, "key_rotate", Some(&before), &after, now)?;
+    write(db, effects, &after)?;
+    record(db, by, "key_rotate", Some(&before), &after, now)?;
     Ok(Some(after))
 }
 
 /// Notes when keys were last used. Nothing that a request is answered by changes.
-pub(super) fn used(connection: &Connection, uses: &[(KeyId, Timestamp)]) -> Result<(), Error> {
+pub(super) fn used(db: &Db<'_>, uses: &[(KeyId, Timestamp)]) -> Result<(), Error> {
     for (id, at) in uses {
-        connection
-            .prepare_cached(
-                "UPDATE keys SET last_used_at = max(coalesce(last_used_at, 0), ?2) WHERE id = ?1",
-            )
-            .and_then(|mut sql| sql.execute(params![id.to_string(), at.as_micros()]))
-            .map_err(database)?;
+        db.execute(
+            "UPDATE keys SET last_used_at = CASE WHEN last_used_at > ?2 THEN last_used_at ELSE ?2 END WHERE id = ?1",
+            values![id.to_string(), at.as_micros()],
+        )?;
     }
     Ok(())
 }

@@ -14,12 +14,13 @@ use model::{
     record::Kind,
     write::{Confirmed, WriteStatus},
 };
-use rusqlite::{Connection, OptionalExtension, params};
 use serde_json::{Value, json};
 
 use super::{
     audit::{self, Deed},
-    corrupt, database, events,
+    corrupt,
+    db::{Db, Row, values},
+    events,
     intake::Request,
     records::{self, Stored},
     stamp, strip, terms,
@@ -85,14 +86,12 @@ pub(super) enum Step {
 }
 
 /// What an earlier erasure of a record removed.
-fn earlier(connection: &Connection, id: &str) -> Result<Option<Erasure>, Error> {
-    let found: Option<(i64, String)> = connection
-        .prepare_cached("SELECT at, body FROM erasures WHERE record_id = ?1")
-        .and_then(|mut sql| {
-            sql.query_row([id], |row| Ok((row.get(0)?, row.get(1)?)))
-                .optional()
-        })
-        .map_err(database)?;
+fn earlier(db: &Db<'_>, id: &str) -> Result<Option<Erasure>, Error> {
+    let found: Option<(i64, String)> = db.find(
+        "SELECT at, body FROM erasures WHERE record_id = ?1",
+        values![id],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
     found
         .map(|(at, body)| {
             Ok(Erasure {
@@ -105,8 +104,8 @@ fn earlier(connection: &Connection, id: &str) -> Result<Option<Erasure>, Error> 
 }
 
 /// Refuses a write about a record whose person was forgotten.
-pub(super) fn not_erased(connection: &Connection, id: &str) -> Result<(), Error> {
-    match earlier(connection, id)? {
+pub(super) fn not_erased(db: &Db<'_>, id: &str) -> Result<(), Error> {
+    match earlier(db, id)? {
         None => Ok(()),
         Some(erasure) => Err(Error::Conflict(format!(
             "the person of {id} was forgotten at {}; what is about them is taken no more",
@@ -135,29 +134,25 @@ fn contacts_of(confirmed: &Confirmed) -> BTreeSet<Contact> {
 }
 
 /// The records of a kind that have a value in a field, whatever their number.
-fn having(
-    connection: &Connection,
-    kind: Kind,
-    field: &str,
-    value: &str,
-) -> Result<Vec<Stored>, Error> {
+fn having(db: &Db<'_>, kind: Kind, field: &str, value: &str) -> Result<Vec<Stored>, Error> {
     let Some(filter) = kind.filter(field) else {
         return Ok(Vec::new());
     };
     let term = terms::of_value(kind, filter, "", value);
-    let ids: Vec<String> = connection
-        .prepare_cached("SELECT r.id FROM record_terms t JOIN records r ON r.seq = t.seq WHERE t.term = ?1 ORDER BY t.seq")
-        .and_then(|mut sql| sql.query_map([term], |row| row.get(0))?.collect())
-        .map_err(database)?;
+    let ids: Vec<String> = db.all(
+        "SELECT r.id FROM record_terms t JOIN records r ON r.seq = t.seq WHERE t.term = ?1 ORDER BY t.seq",
+        values![term],
+        |row| row.get(0),
+    )?;
     let mut found = Vec::new();
     for id in ids {
-        found.extend(records::by_id(connection, &id)?);
+        found.extend(records::by_id(db, &id)?);
     }
     Ok(found)
 }
 
 impl Person {
-    fn of(connection: &Connection, record: &Stored) -> Result<Self, Error> {
+    fn of(db: &Db<'_>, record: &Stored) -> Result<Self, Error> {
         let mut person = Self {
             id: record.id.clone(),
             lane: record.lane,
@@ -166,14 +161,14 @@ impl Person {
             own: BTreeSet::new(),
             records: BTreeSet::new(),
         };
-        person.take(connection, record)?;
+        person.take(db, record)?;
         for kind in [Kind::Event, Kind::Appointment] {
-            for one in having(connection, kind, "prospect_id", &record.id)? {
-                person.take(connection, &one)?;
+            for one in having(db, kind, "prospect_id", &record.id)? {
+                person.take(db, &one)?;
             }
         }
         for (name, value) in &person.contacts {
-            let others = having(connection, Kind::Prospect, name, value)?;
+            let others = having(db, Kind::Prospect, name, value)?;
             let is_anothers = others
                 .iter()
                 .any(|one| one.id != person.id && person.is_here(one));
@@ -183,7 +178,7 @@ impl Person {
         }
         // Tours that were asked for before the prospect was known are nobody's by an id.
         for (name, value) in person.contacts.clone() {
-            for tour in having(connection, Kind::Appointment, name, &value)? {
+            for tour in having(db, Kind::Appointment, name, &value)? {
                 let is_nobodys = tour.body["prospect_id"].is_null() && person.is_here(&tour);
                 if is_nobodys && person.is_meant_by(&contacts_in(&tour.body).collect()) {
                     person.records.insert(tour.id);
@@ -199,23 +194,25 @@ impl Person {
     }
 
     /// Takes a record that is theirs, with the contacts that it has, had, or was written with.
-    fn take(&mut self, connection: &Connection, record: &Stored) -> Result<(), Error> {
+    fn take(&mut self, db: &Db<'_>, record: &Stored) -> Result<(), Error> {
         self.records.insert(record.id.clone());
         self.contacts.extend(contacts_in(&record.body));
-        let diffs: Vec<String> = connection
-            .prepare_cached("SELECT diff FROM diffs WHERE record_id = ?1")
-            .and_then(|mut sql| sql.query_map([&record.id], |row| row.get(0))?.collect())
-            .map_err(database)?;
+        let diffs: Vec<String> = db.all(
+            "SELECT diff FROM diffs WHERE record_id = ?1",
+            values![&record.id],
+            |row| row.get(0),
+        )?;
         for diff in diffs {
             let diff: Value = serde_json::from_str(&diff).map_err(corrupt("a diff"))?;
             for part in ["new", "previous"] {
                 self.contacts.extend(contacts_in(&diff[part]));
             }
         }
-        let requests: Vec<String> = connection
-            .prepare_cached("SELECT request FROM writes WHERE record_id = ?1")
-            .and_then(|mut sql| sql.query_map([&record.id], |row| row.get(0))?.collect())
-            .map_err(database)?;
+        let requests: Vec<String> = db.all(
+            "SELECT request FROM writes WHERE record_id = ?1",
+            values![&record.id],
+            |row| row.get(0),
+        )?;
         for request in requests {
             // One that was stripped, or cannot be read, says nothing.
             if let Ok(request) = serde_json::from_str::<Request>(&request) {
@@ -252,7 +249,7 @@ impl Person {
     }
 
     /// Whether the write of a row is about them.
-    fn looks_at(&self, row: &Row) -> Theirs {
+    fn looks_at(&self, row: &Line) -> Theirs {
         let is_here =
             row.lane == self.lane && self.community_id.as_str() == Some(&row.community_id);
         if !is_here || !self.is_concerned(&row.request) {
@@ -268,7 +265,7 @@ impl Person {
 }
 
 /// A write as it is looked at.
-struct Row {
+struct Line {
     seq: i64,
     job_id: String,
     lane: i64,
@@ -279,28 +276,26 @@ struct Row {
 
 /// Looks at a piece of `along`: writes with a place above `after`, up to `through`. Returns the place of the last of them. One at a time, for bodies may be large.
 fn piece(
-    connection: &Connection,
+    db: &Db<'_>,
     (from, place): Along,
     (after, through): (i64, i64),
-    mut look: impl FnMut(&Row),
+    mut look: impl FnMut(&Line),
 ) -> Result<Option<i64>, Error> {
-    let mut sql = connection
-        .prepare_cached(&format!(
-            "SELECT w.seq, w.job_id, w.lane, w.community_id, w.status, w.request FROM {from} AND {place} > ?1 AND {place} <= ?2 ORDER BY {place} LIMIT ?3"
-        ))
-        .map_err(database)?;
-    let mut rows = sql.query([after, through, WALK_ROWS]).map_err(database)?;
+    let sql = format!(
+        "SELECT w.seq, w.job_id, w.lane, w.community_id, w.status, w.request FROM {from} AND {place} > ?1 AND {place} <= ?2 ORDER BY {place} LIMIT ?3"
+    );
     let mut last = None;
-    while let Some(row) = rows.next().map_err(database)? {
-        let row = Row::read(row).map_err(database)?;
-        look(&row);
-        last = Some(row.seq);
-    }
+    db.each(&sql, values![after, through, WALK_ROWS], |row| {
+        let line = Line::read(row)?;
+        look(&line);
+        last = Some(line.seq);
+        Ok(())
+    })?;
     Ok(last)
 }
 
-impl Row {
-    fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
+impl Line {
+    fn read(row: &Row<'_>) -> Result<Self, Error> {
         Ok(Self {
             seq: row.get(0)?,
             job_id: row.get(1)?,
@@ -318,7 +313,7 @@ type Along = (&'static str, &'static str);
 /// What the walk goes along: first what is open, then what went wrong. A write that ends meanwhile was met as the one, or is met as the other.
 const ALONG: [Along; 2] = [
     (
-        "queue q CROSS JOIN writes w ON w.seq = q.seq WHERE 1",
+        "queue q CROSS JOIN writes w ON w.seq = q.seq WHERE TRUE",
         "q.seq",
     ),
     (
@@ -328,7 +323,7 @@ const ALONG: [Along; 2] = [
 ];
 
 /// What was accepted lately, however it stands.
-const LATELY: Along = ("writes w WHERE 1", "w.seq");
+const LATELY: Along = ("writes w WHERE TRUE", "w.seq");
 
 /// A walk under way.
 pub(super) struct Walking {
@@ -351,16 +346,16 @@ pub(super) enum Walked {
 }
 
 /// Begins a walk.
-pub(super) fn begin(connection: &Connection, scope: &Scope, id: &str) -> Result<Walked, Error> {
-    let Some(record) = find(connection, scope, id)? else {
+pub(super) fn begin(db: &Db<'_>, scope: &Scope, id: &str) -> Result<Walked, Error> {
+    let Some(record) = find(db, scope, id)? else {
         return Ok(Walked::None);
     };
-    if let Some(erasure) = earlier(connection, id)? {
+    if let Some(erasure) = earlier(db, id)? {
         return Ok(Walked::Done(erasure));
     }
     let walk = Walk {
-        person: Person::of(connection, &record)?,
-        through: newest(connection)?,
+        person: Person::of(db, &record)?,
+        through: newest(db)?,
         wrong: BTreeSet::new(),
     };
     Ok(Walked::On(Walking {
@@ -375,19 +370,17 @@ pub(super) fn begin(connection: &Connection, scope: &Scope, id: &str) -> Result<
 ///
 /// # Errors
 /// [`Error::Conflict`] at its end, when a write about the person is open.
-pub(super) fn walk(connection: &Connection, mut walking: Walking) -> Result<Walked, Error> {
+pub(super) fn walk(db: &Db<'_>, mut walking: Walking) -> Result<Walked, Error> {
     let Some(along) = ALONG.get(walking.along) else {
         not_open(&walking.open)?;
         return Ok(Walked::All(walking.walk));
     };
     let walk = &mut walking.walk;
     let within = (walking.after, walk.through);
-    let last = piece(connection, *along, within, |row| {
-        match walk.person.looks_at(row) {
-            Theirs::No => {}
-            Theirs::Open(job_id) => drop(walking.open.insert(job_id)),
-            Theirs::Ended(seq) => drop(walk.wrong.insert(seq)),
-        }
+    let last = piece(db, *along, within, |row| match walk.person.looks_at(row) {
+        Theirs::No => {}
+        Theirs::Open(job_id) => drop(walking.open.insert(job_id)),
+        Theirs::Ended(seq) => drop(walk.wrong.insert(seq)),
     })?;
     match last {
         Some(last) => walking.after = last,
@@ -396,18 +389,17 @@ pub(super) fn walk(connection: &Connection, mut walking: Walking) -> Result<Walk
     Ok(Walked::On(walking))
 }
 
-fn newest(connection: &Connection) -> Result<i64, Error> {
-    connection
-        .prepare_cached("SELECT coalesce(max(seq), 0) FROM writes")
-        .and_then(|mut sql| sql.query_row([], |row| row.get(0)))
-        .map_err(database)
+fn newest(db: &Db<'_>) -> Result<i64, Error> {
+    db.one("SELECT coalesce(max(seq), 0) FROM writes", &[], |row| {
+        row.get(0)
+    })
 }
 
-fn find(connection: &Connection, scope: &Scope, id: &str) -> Result<Option<Stored>, Error> {
-    if records::find(connection, scope, Kind::Prospect, id)?.is_none() {
+fn find(db: &Db<'_>, scope: &Scope, id: &str) -> Result<Option<Stored>, Error> {
+    if records::find(db, scope, Kind::Prospect, id)?.is_none() {
         return Ok(None);
     }
-    records::by_id(connection, id)
+    records::by_id(db, id)
 }
 
 fn not_open(open: &BTreeSet<String>) -> Result<(), Error> {
@@ -428,27 +420,27 @@ fn not_open(open: &BTreeSet<String>) -> Result<(), Error> {
 
 /// Removes all that the walk found and all that is theirs by its id.
 pub(super) fn erase(
-    connection: &Connection,
+    db: &Db<'_>,
     effects: &mut Effects,
     by: &Actor,
     walk: &Walk,
     now: Timestamp,
 ) -> Result<Step, Error> {
     let id = &walk.person.id;
-    let Some(record) = find(connection, &by.scope, id)? else {
+    let Some(record) = find(db, &by.scope, id)? else {
         return Ok(Step::None);
     };
-    if let Some(erasure) = earlier(connection, id)? {
+    if let Some(erasure) = earlier(db, id)? {
         return Ok(Step::Done(erasure));
     }
-    let person = Person::of(connection, &record)?;
-    let since = newest(connection)?;
+    let person = Person::of(db, &record)?;
+    let since = newest(db)?;
     if person != walk.person || since - walk.through > SINCE_MAX_WRITES {
         return Ok(Step::Again);
     }
     let (mut open, mut writes) = (BTreeSet::new(), walk.wrong.clone());
     let mut after = walk.through;
-    while let Some(last) = piece(connection, LATELY, (after, since), |row| {
+    while let Some(last) = piece(db, LATELY, (after, since), |row| {
         match person.looks_at(row) {
             Theirs::No => {}
             Theirs::Open(job_id) => drop(open.insert(job_id)),
@@ -459,41 +451,32 @@ pub(super) fn erase(
     }
     not_open(&open)?;
     for record in &person.records {
-        let made: Vec<i64> = connection
-            .prepare_cached("SELECT seq FROM writes WHERE record_id = ?1")
-            .and_then(|mut sql| sql.query_map([record], |row| row.get(0))?.collect())
-            .map_err(database)?;
+        let made: Vec<i64> = db.all(
+            "SELECT seq FROM writes WHERE record_id = ?1",
+            values![record],
+            |row| row.get(0),
+        )?;
         writes.extend(made);
     }
 
     let mut counts = ErasureCounts::default();
     for seq in &writes {
-        strip::write(connection, *seq, now, &mut counts)?;
+        strip::write(db, *seq, now, &mut counts)?;
     }
     for record in &person.records {
-        if let Some(stored) = records::by_id(connection, record)? {
-            forget(connection, effects, &stored, now)?;
+        if let Some(stored) = records::by_id(db, record)? {
+            forget(db, effects, &stored, now)?;
             counts.records += 1;
         }
-        counts.diffs += connection
-            .prepare_cached("DELETE FROM diffs WHERE record_id = ?1")
-            .and_then(|mut sql| sql.execute([record]))
-            .map_err(database)? as u64;
+        counts.diffs += db.execute("DELETE FROM diffs WHERE record_id = ?1", values![record])?;
     }
-    connection
-        .prepare_cached(
+    {
+        let key_id = by.scope.key().map(|id| id.to_string());
+        db.execute(
             "INSERT INTO erasures (record_id, at, key_id, body) VALUES (?1, ?2, ?3, ?4)",
+            values![id, now.as_micros(), key_id, json!(counts).to_string()],
         )
-        .and_then(|mut sql| {
-            let key_id = by.scope.key().map(|id| id.to_string());
-            sql.execute(params![
-                id,
-                now.as_micros(),
-                key_id,
-                json!(counts).to_string()
-            ])
-        })
-        .map_err(database)?;
+    }?;
     let integration_id = record.integration_id.parse::<IntegrationId>();
     let deed = Deed {
         action: "prospect_erase",
@@ -502,7 +485,7 @@ pub(super) fn erase(
         before: Value::Null,
         after: json!(counts),
     };
-    audit::record(connection, by, deed, now)?;
+    audit::record(db, by, deed, now)?;
     Ok(Step::Done(Erasure {
         id: id.clone(),
         erased_at: now,
@@ -512,7 +495,7 @@ pub(super) fn erase(
 
 /// Takes the person out of a record, and its name at the vendor, by which it would be asked for again.
 fn forget(
-    connection: &Connection,
+    db: &Db<'_>,
     effects: &mut Effects,
     stored: &Stored,
     now: Timestamp,
@@ -525,14 +508,14 @@ fn forget(
         x_id: None,
         body: &erased(stored.kind, &stored.body, now),
     };
-    let at = stamp::next(connection, now)?;
-    records::replace(connection, stored, &new, at)?;
-    events::forget(connection, &stored.id)?;
+    let at = stamp::next(db, now)?;
+    records::replace(db, stored, &new, at)?;
+    events::forget(db, &stored.id)?;
     if stored.kind != Kind::Prospect {
         return Ok(());
     }
     // Whoever was told of the person is told that they are to be forgotten.
     let told = |value| records::as_object(json!({ "erased_at": value }));
     let change = (&told(json!(now)), &told(Value::Null));
-    records::announce_change(connection, effects, stored, change, None, at)
+    records::announce_change(db, effects, stored, change, None, at)
 }

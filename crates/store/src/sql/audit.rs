@@ -6,10 +6,13 @@ use model::{
     Actor, IntegrationId, Scope, Timestamp,
     audit::{CHAIN_START, Chain, Entry, chained},
 };
-use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 use serde_json::Value;
 
-use super::{corrupt, database, logs};
+use super::{
+    corrupt,
+    db::{Db, values},
+    logs,
+};
 use crate::{Error, Page, history::AuditQuery};
 
 fn seq_of(count: u64) -> i64 {
@@ -27,21 +30,12 @@ pub(super) struct Deed<'a> {
 }
 
 /// Writes an entry.
-pub(super) fn record(
-    connection: &Connection,
-    by: &Actor,
-    deed: Deed<'_>,
-    now: Timestamp,
-) -> Result<(), Error> {
-    let last: Option<(u64, Vec<u8>)> = connection
-        .prepare_cached("SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1")
-        .and_then(|mut sql| {
-            sql.query_row([], |row| {
-                Ok((row.get::<_, i64>(0)?.unsigned_abs(), row.get(1)?))
-            })
-            .optional()
-        })
-        .map_err(database)?;
+pub(super) fn record(db: &Db<'_>, by: &Actor, deed: Deed<'_>, now: Timestamp) -> Result<(), Error> {
+    let last: Option<(u64, Vec<u8>)> = db.find(
+        "SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1",
+        &[],
+        |row| Ok((row.get::<i64>(0)?.unsigned_abs(), row.get(1)?)),
+    )?;
     let (seq, before) = last.map_or((1, CHAIN_START.to_vec()), |(seq, hash)| (seq + 1, hash));
     let entry = Entry {
         seq,
@@ -58,23 +52,21 @@ pub(super) fn record(
     let entry = serde_json::to_string(&entry).map_err(corrupt("an entry of the audit log"))?;
     let hash = chained(&before, &entry);
     let lane = deed.integration.map(|(lane, _)| lane);
-    connection
-        .prepare_cached(
-            "INSERT INTO audit (seq, at, lane, entry, hash) VALUES (?1, ?2, ?3, ?4, ?5)",
-        )
-        .and_then(|mut sql| sql.execute(params![seq_of(seq), now.as_micros(), lane, entry, hash]))
-        .map(drop)
-        .map_err(database)
+    db.execute(
+        "INSERT INTO audit (seq, at, lane, entry, hash) VALUES (?1, ?2, ?3, ?4, ?5)",
+        values![seq_of(seq), now.as_micros(), lane, entry, hash],
+    )
+    .map(drop)
 }
 
 /// A page, newest first.
 pub(super) fn list(
-    connection: &Connection,
+    db: &Db<'_>,
     scope: &Scope,
     query: &AuditQuery,
 ) -> Result<Page<(Entry, Vec<u8>)>, Error> {
     let mut conditions = logs::Conditions::default();
-    if !conditions.integration(connection, "lane", scope, query.integration_id)? {
+    if !conditions.integration(db, "lane", scope, query.integration_id)? {
         return Ok(Page {
             rows: Vec::new(),
             total: Some(0),
@@ -85,26 +77,17 @@ pub(super) fn list(
         conditions.add("at >= ?", since.as_micros());
     }
     let which = conditions.all();
-    let total: i64 = connection
-        .prepare_cached(&format!("SELECT count(*) FROM audit WHERE {which}"))
-        .and_then(|mut sql| {
-            sql.query_row(params_from_iter(conditions.values.clone()), |row| {
-                row.get(0)
-            })
-        })
-        .map_err(database)?;
+    let total: i64 = db.one(
+        &format!("SELECT count(*) FROM audit WHERE {which}"),
+        &conditions.values,
+        |row| row.get(0),
+    )?;
     let page = conditions.page(query.offset, query.limit);
-    let rows: Vec<(String, Vec<u8>)> = connection
-        .prepare_cached(&format!(
-            "SELECT entry, hash FROM audit WHERE {which} ORDER BY seq DESC {page}"
-        ))
-        .and_then(|mut sql| {
-            sql.query_map(params_from_iter(conditions.values), |row| {
-                Ok((row.get(0)?, row.get(1)?))
-            })?
-            .collect()
-        })
-        .map_err(database)?;
+    let rows: Vec<(String, Vec<u8>)> = db.all(
+        &format!("SELECT entry, hash FROM audit WHERE {which} ORDER BY seq DESC {page}"),
+        &conditions.values,
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
     let rows = rows
         .into_iter()
         .map(|(entry, hash)| {
@@ -122,7 +105,7 @@ pub(super) fn list(
 }
 
 /// An entry with the columns that it is listed by.
-type Row = (i64, String, Vec<u8>, i64, Option<String>);
+type Columns = (i64, String, Vec<u8>, i64, Option<String>);
 
 /// Whether an entry is listed as what it is: its hash does not cover the columns that lists go by.
 fn as_listed(entry: &Entry, at: i64, integration_id: Option<&str>) -> Result<(), String> {
@@ -138,21 +121,17 @@ fn as_listed(entry: &Entry, at: i64, integration_id: Option<&str>) -> Result<(),
 
 /// Follows the chain for up to `limit` entries. The second value is why it breaks there, in words.
 pub(super) fn follow(
-    connection: &Connection,
+    db: &Db<'_>,
     mut chain: Chain,
     limit: u32,
 ) -> Result<(Chain, Option<String>), Error> {
-    let rows: Vec<Row> = connection
-        .prepare_cached(
-            "SELECT a.seq, a.entry, a.hash, a.at, i.id FROM audit a LEFT JOIN integrations i ON i.n = a.lane WHERE a.seq > ?1 ORDER BY a.seq LIMIT ?2",
-        )
-        .and_then(|mut sql| {
-            sql.query_map(params![seq_of(chain.count), limit], |row| {
+    let rows: Vec<Columns> = db.all(
+        "SELECT a.seq, a.entry, a.hash, a.at, i.id FROM audit a LEFT JOIN integrations i ON i.n = a.lane WHERE a.seq > ?1 ORDER BY a.seq LIMIT ?2",
+        values![seq_of(chain.count), limit],
+        |row| {
                 Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
-            })?
-            .collect()
-        })
-        .map_err(database)?;
+            },
+    )?;
     for (seq, entry, hash, at, integration_id) in rows {
         let before = chain;
         let followed = chain.follow(seq.unsigned_abs(), &entry, &hash);

@@ -9,13 +9,14 @@ use model::{
     record::Kind,
     resources::integration::{Change, IntegrationRecord, Member},
 };
-use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use super::{
     audit::{self, Deed},
-    corrupt, database, keys, records, stamp,
+    corrupt,
+    db::{self, Db, values},
+    keys, records, stamp,
 };
 use crate::{Error, Registered, Registration, Sealer, sealing::Purpose, signals::Effects};
 
@@ -27,43 +28,37 @@ struct Body {
     settings: Settings,
 }
 
-pub(super) fn revision(connection: &Connection) -> Result<i64, Error> {
-    connection
-        .prepare_cached("SELECT revision FROM revisions WHERE what = 'directory'")
-        .and_then(|mut sql| sql.query_row([], |row| row.get(0)))
-        .map_err(database)
+pub(super) fn revision(db: &Db<'_>) -> Result<i64, Error> {
+    db.one(
+        "SELECT revision FROM revisions WHERE what = 'directory'",
+        &[],
+        |row| row.get(0),
+    )
 }
 
 /// Takes the number of a change.
-pub(super) fn changed(connection: &Connection, effects: &mut Effects) -> Result<i64, Error> {
+pub(super) fn changed(db: &Db<'_>, effects: &mut Effects) -> Result<i64, Error> {
     effects.directory = true;
-    connection
-        .prepare_cached("UPDATE revisions SET revision = revision + 1 WHERE what = 'directory' RETURNING revision")
-        .and_then(|mut sql| sql.query_row([], |row| row.get(0)))
-        .map_err(database)
+    db.one(
+        "UPDATE revisions SET revision = revision + 1 WHERE what = 'directory' RETURNING revision",
+        &[],
+        |row| row.get(0),
+    )
 }
 
 /// Something that belongs to an integration has changed.
-pub(super) fn branch_changed(
-    connection: &Connection,
-    effects: &mut Effects,
-    lane: i64,
-) -> Result<(), Error> {
-    let revision = changed(connection, effects)?;
-    connection
-        .prepare_cached("UPDATE integrations SET revision = ?2 WHERE n = ?1")
-        .and_then(|mut sql| sql.execute(params![lane, revision]))
-        .map(drop)
-        .map_err(database)
+pub(super) fn branch_changed(db: &Db<'_>, effects: &mut Effects, lane: i64) -> Result<(), Error> {
+    let revision = changed(db, effects)?;
+    db.execute(
+        "UPDATE integrations SET revision = ?2 WHERE n = ?1",
+        values![lane, revision],
+    )
+    .map(drop)
 }
 
 /// What changed after a revision; 0 is before all.
-pub(super) fn contents(
-    connection: &Connection,
-    sealer: &Sealer,
-    since: i64,
-) -> Result<Contents, Error> {
-    let revision = revision(connection)?;
+pub(super) fn contents(db: &Db<'_>, sealer: &Sealer, since: i64) -> Result<Contents, Error> {
+    let revision = revision(db)?;
     if revision == since {
         return Ok(Contents {
             revision,
@@ -71,18 +66,18 @@ pub(super) fn contents(
         });
     }
     let mut branches = Vec::new();
-    for stored in stored(connection, "revision > ?1 ORDER BY n", [since])? {
+    for stored in stored(db, "revision > ?1 ORDER BY n", values![since])? {
         let integration = stored.open(sealer)?;
         branches.push(Branch {
-            communities: bodies(connection, stored.lane, Kind::Community)?,
-            attributions: bodies(connection, stored.lane, Kind::Attribution)?,
-            agents: bodies(connection, stored.lane, Kind::Agent)?,
+            communities: bodies(db, stored.lane, Kind::Community)?,
+            attributions: bodies(db, stored.lane, Kind::Attribution)?,
+            agents: bodies(db, stored.lane, Kind::Agent)?,
             integration,
         });
     }
     Ok(Contents {
         revision,
-        keys: keys::since(connection, since)?,
+        keys: keys::since(db, since)?,
         branches,
     })
 }
@@ -105,7 +100,7 @@ impl Stored {
 }
 
 /// The columns of a row, as they are read.
-type Row = (
+type Columns = (
     i64,
     String,
     String,
@@ -116,27 +111,21 @@ type Row = (
     Option<String>,
 );
 
-fn stored(
-    connection: &Connection,
-    condition: &str,
-    values: impl rusqlite::Params,
-) -> Result<Vec<Stored>, Error> {
-    let rows: Vec<Row> = connection
-        .prepare_cached(&format!(
+fn stored(db: &Db<'_>, condition: &str, values: &[db::Value<'_>]) -> Result<Vec<Stored>, Error> {
+    let rows: Vec<Columns> = db.all(
+        &format!(
             "SELECT n, id, vendor, active, credential, body, created_at, updated_at, paused_at, archived_at, access FROM integrations WHERE {condition}"
-        ))
-        .and_then(|mut sql| {
-            sql.query_map(values, |row| {
+        ),
+        values,
+        |row| {
                 let times = [row.get(6)?, row.get(7)?, row.get(8)?, row.get(9)?];
                 Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?, times, row.get(10)?))
-            })?
-            .collect()
-        })
-        .map_err(database)?;
+            },
+    )?;
     rows.into_iter().map(read).collect()
 }
 
-fn read((lane, id, vendor, active, sealed, body, times, access): Row) -> Result<Stored, Error> {
+fn read((lane, id, vendor, active, sealed, body, times, access): Columns) -> Result<Stored, Error> {
     let body: Body = serde_json::from_str(&body).map_err(corrupt("an integration"))?;
     let [created_at, updated_at, paused_at, archived_at] =
         times.map(|at| at.map(Timestamp::from_micros));
@@ -171,22 +160,16 @@ fn read((lane, id, vendor, active, sealed, body, times, access): Row) -> Result<
     })
 }
 
-fn find(connection: &Connection, id: IntegrationId) -> Result<Option<Stored>, Error> {
-    Ok(stored(connection, "id = ?1", [id.to_string()])?.pop())
+fn find(db: &Db<'_>, id: IntegrationId) -> Result<Option<Stored>, Error> {
+    Ok(stored(db, "id = ?1", values![id.to_string()])?.pop())
 }
 
-fn bodies<T: DeserializeOwned>(
-    connection: &Connection,
-    lane: i64,
-    kind: Kind,
-) -> Result<Vec<T>, Error> {
-    let rows: Vec<String> = connection
-        .prepare_cached("SELECT body FROM records WHERE lane = ?1 AND kind = ?2 ORDER BY seq")
-        .and_then(|mut sql| {
-            sql.query_map(params![lane, kind.word()], |row| row.get(0))?
-                .collect()
-        })
-        .map_err(database)?;
+fn bodies<T: DeserializeOwned>(db: &Db<'_>, lane: i64, kind: Kind) -> Result<Vec<T>, Error> {
+    let rows: Vec<String> = db.all(
+        "SELECT body FROM records WHERE lane = ?1 AND kind = ?2 ORDER BY seq",
+        values![lane, kind.word()],
+        |row| row.get(0),
+    )?;
     rows.iter()
         .map(|body| serde_json::from_str(body).map_err(corrupt("a record of the directory")))
         .collect()
@@ -198,63 +181,56 @@ fn shown(integration: &Integration) -> Result<Value, Error> {
 
 /// Writes an integration's row, new or not, and gives its place.
 fn write(
-    connection: &Connection,
+    db: &Db<'_>,
     effects: &mut Effects,
     one: &Integration,
     sealed: &[u8],
 ) -> Result<i64, Error> {
-    let revision = changed(connection, effects)?;
+    let revision = changed(db, effects)?;
     let body = Body {
         name: one.name.clone(),
         system: one.system,
         settings: one.settings.clone(),
     };
-    connection
-        .prepare_cached(
-            "INSERT INTO integrations (id, vendor, active, credential, body, created_at, updated_at, revision, paused_at, archived_at, access)
+    let body = serde_json::to_string(&body).map_err(corrupt("an integration"))?;
+    db.one(
+        "INSERT INTO integrations (id, vendor, active, credential, body, created_at, updated_at, revision, paused_at, archived_at, access)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
              ON CONFLICT (id) DO UPDATE SET vendor = ?2, active = ?3, credential = ?4, body = ?5, updated_at = ?7, revision = ?8, paused_at = ?9, archived_at = ?10, access = ?11
              RETURNING n",
-        )
-        .and_then(|mut sql| {
-            let body = serde_json::to_string(&body)
-                .map_err(|why| rusqlite::Error::ToSqlConversionFailure(Box::new(why)))?;
-            sql.query_row(
-                params![
-                    one.id.to_string(),
-                    one.vendor.name(),
-                    one.active,
-                    sealed,
-                    body,
-                    one.created_at.as_micros(),
-                    one.updated_at.as_micros(),
-                    revision,
-                    one.paused_at.map(Timestamp::as_micros),
-                    one.archived_at.map(Timestamp::as_micros),
-                    one.access.as_ref().map(Value::to_string)
-                ],
-                |row| row.get(0),
-            )
-        })
-        .map_err(database)
+        values![
+            one.id.to_string(),
+            one.vendor.name(),
+            one.active,
+            sealed,
+            body,
+            one.created_at.as_micros(),
+            one.updated_at.as_micros(),
+            revision,
+            one.paused_at.map(Timestamp::as_micros),
+            one.archived_at.map(Timestamp::as_micros),
+            one.access.as_ref().map(Value::to_string),
+        ],
+        |row| row.get(0),
+    )
 }
 
 /// Registers an integration with all that belongs to it, or replaces what is registered under the same ids.
 pub(super) fn register(
-    connection: &Connection,
+    db: &Db<'_>,
     effects: &mut Effects,
     by: &Actor,
     registration: &Registration,
     sealed: &[u8],
     now: Timestamp,
 ) -> Result<(), Error> {
-    let before = find(connection, registration.integration.id)?.map(|stored| stored.integration);
+    let before = find(db, registration.integration.id)?.map(|stored| stored.integration);
     let after = Integration {
         created_at: before.as_ref().map_or(now, |before| before.created_at),
         updated_at: now,
         ..registration.integration.clone()
     };
-    let lane = write(connection, effects, &after, sealed)?;
+    let lane = write(db, effects, &after, sealed)?;
     let action = match &before {
         None => "integration_create",
         Some(_) => "integration_update",
@@ -266,7 +242,7 @@ pub(super) fn register(
         before: before.as_ref().map(shown).transpose()?.unwrap_or_default(),
         after: shown(&after)?,
     };
-    audit::record(connection, by, deed, now)?;
+    audit::record(db, by, deed, now)?;
     let integration_id = after.id.to_string();
     let mut put = |kind: Kind, id: String, x_id: &str, body: Result<Value, _>| {
         let body = body.map_err(corrupt("a record of the directory"))?;
@@ -278,7 +254,7 @@ pub(super) fn register(
             x_id: Some(x_id),
             body: &body,
         };
-        put(connection, effects, &new, now)
+        put(db, effects, &new, now)
     };
     for one in &registration.communities {
         put(
@@ -308,17 +284,17 @@ pub(super) fn register(
 }
 
 fn put(
-    connection: &Connection,
+    db: &Db<'_>,
     effects: &mut Effects,
     new: &records::New<'_>,
     now: Timestamp,
 ) -> Result<(), Error> {
-    let at = stamp::next(connection, now)?;
-    match records::by_id(connection, new.id)? {
+    let at = stamp::next(db, now)?;
+    match records::by_id(db, new.id)? {
         Some(old) if old.lane == new.lane && old.kind == new.kind => {
-            records::register(connection, effects, Some(&old), new, at)
+            records::register(db, effects, Some(&old), new, at)
         }
-        None => records::register(connection, effects, None, new, at),
+        None => records::register(db, effects, None, new, at),
         Some(_) => Err(Error::Conflict(format!(
             "the {} {} belongs to another integration",
             new.kind.word(),
@@ -329,14 +305,14 @@ fn put(
 
 /// Applies `change` to an integration as it is stored; `sealed` is its credential, should that be another. `None` when there is none that the caller may know of.
 pub(super) fn change(
-    connection: &Connection,
+    db: &Db<'_>,
     effects: &mut Effects,
     by: &Actor,
     (id, action): (IntegrationId, &str),
     (change, sealed): (&Change, Option<&[u8]>),
     now: Timestamp,
 ) -> Result<Option<Integration>, Error> {
-    let Some(stored) = find(connection, id)?.filter(|_| by.scope.sees(id)) else {
+    let Some(stored) = find(db, id)?.filter(|_| by.scope.sees(id)) else {
         return Ok(None);
     };
     // Its credential stays sealed: nothing here needs it.
@@ -350,13 +326,13 @@ pub(super) fn change(
         ));
     }
     if change.archived_at.is_some() {
-        nothing_is_open(connection, stored.lane)?;
+        nothing_is_open(db, stored.lane)?;
     }
     let mut after = before.clone();
     change.apply(&mut after);
     after.updated_at = now;
     let sealed = sealed.unwrap_or(&stored.sealed);
-    write(connection, effects, &after, sealed)?;
+    write(db, effects, &after, sealed)?;
     let mut told = shown(&after)?;
     if change.credential.is_some() {
         told["credentials"] = json!("replaced");
@@ -368,7 +344,7 @@ pub(super) fn change(
         before: shown(&before)?,
         after: told,
     };
-    audit::record(connection, by, deed, now)?;
+    audit::record(db, by, deed, now)?;
     if after.calls() {
         // What waited while it was paused goes on.
         effects.due.insert(id);
@@ -376,11 +352,12 @@ pub(super) fn change(
     Ok(Some(after))
 }
 
-fn nothing_is_open(connection: &Connection, lane: i64) -> Result<(), Error> {
-    let open: i64 = connection
-        .prepare_cached("SELECT count(*) FROM queue WHERE lane = ?1")
-        .and_then(|mut sql| sql.query_row([lane], |row| row.get(0)))
-        .map_err(database)?;
+fn nothing_is_open(db: &Db<'_>, lane: i64) -> Result<(), Error> {
+    let open: i64 = db.one(
+        "SELECT count(*) FROM queue WHERE lane = ?1",
+        values![lane],
+        |row| row.get(0),
+    )?;
     match open {
         0 => Ok(()),
         open => Err(Error::Conflict(format!(
@@ -392,14 +369,14 @@ fn nothing_is_open(connection: &Connection, lane: i64) -> Result<(), Error> {
 /// Registers members of an integration. Those that are known by the vendor's id of them keep their id and are changed. `None` when there is no such integration
 /// that the caller may know of.
 pub(super) fn members(
-    connection: &Connection,
+    db: &Db<'_>,
     effects: &mut Effects,
     by: &Actor,
     (id, action): (IntegrationId, &str),
     members: &[Member],
     now: Timestamp,
 ) -> Result<Option<Vec<Registered>>, Error> {
-    let Some(stored) = find(connection, id)?.filter(|_| by.scope.sees(id)) else {
+    let Some(stored) = find(db, id)?.filter(|_| by.scope.sees(id)) else {
         return Ok(None);
     };
     if stored.integration.archived_at.is_some() {
@@ -410,7 +387,7 @@ pub(super) fn members(
     let integration_id = id.to_string();
     let mut registered = Vec::with_capacity(members.len());
     for member in members {
-        let known = records::by_x_id(connection, stored.lane, member.kind, &member.x_id)?;
+        let known = records::by_x_id(db, stored.lane, member.kind, &member.x_id)?;
         let mut body = member.body.clone();
         let own_id = known.as_ref().map_or(&member.id, |known| &known.id);
         body["id"] = json!(own_id);
@@ -428,14 +405,14 @@ pub(super) fn members(
             x_id: Some(&member.x_id),
             body: &body,
         };
-        let at = stamp::next(connection, now)?;
-        records::register(connection, effects, known.as_ref(), &new, at)?;
+        let at = stamp::next(db, now)?;
+        records::register(db, effects, known.as_ref(), &new, at)?;
         registered.push(Registered {
             id: own_id.clone(),
             is_new: known.is_none(),
         });
     }
-    branch_changed(connection, effects, stored.lane)?;
+    branch_changed(db, effects, stored.lane)?;
     let deed = Deed {
         action,
         integration: Some((stored.lane, id)),
@@ -447,22 +424,23 @@ pub(super) fn members(
             }).collect::<Vec<_>>(),
         }),
     };
-    audit::record(connection, by, deed, now)?;
+    audit::record(db, by, deed, now)?;
     Ok(Some(registered))
 }
 
 /// Notes something that was asked of an integration and changes nothing of it.
 pub(super) fn note(
-    connection: &Connection,
+    db: &Db<'_>,
     by: &Actor,
     id: IntegrationId,
     (action, subject): (&str, &str),
     now: Timestamp,
 ) -> Result<(), Error> {
-    let lane = connection
-        .prepare_cached("SELECT n FROM integrations WHERE id = ?1")
-        .and_then(|mut sql| sql.query_row([id.to_string()], |row| row.get(0)).optional())
-        .map_err(database)?;
+    let lane = db.find(
+        "SELECT n FROM integrations WHERE id = ?1",
+        values![id.to_string()],
+        |row| row.get(0),
+    )?;
     let deed = Deed {
         action,
         integration: lane.map(|lane| (lane, id)),
@@ -470,5 +448,5 @@ pub(super) fn note(
         before: Value::Null,
         after: Value::Null,
     };
-    audit::record(connection, by, deed, now)
+    audit::record(db, by, deed, now)
 }

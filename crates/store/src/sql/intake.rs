@@ -4,26 +4,29 @@ use model::{
     Consent, IntegrationId, JobId, Scope, Timestamp,
     write::{Block, Call, Confirmed, NewWrite, Operation, Outcome, Write, WriteStatus},
 };
-use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 
-use super::{consents, corrupt, database, erasure, order, records};
+use super::{
+    consents, corrupt,
+    db::{self, Db, values},
+    erasure, order, records,
+};
 use crate::{Acceptance, Error, Once, signals::Effects};
 
 /// What the vendor is sent and what its confirmation makes, as kept in `writes.request`.
 #[derive(Serialize, Deserialize)]
-pub(super) struct Request {
-    pub(super) call: Call,
-    pub(super) confirmed: Confirmed,
+pub(crate) struct Request {
+    pub(crate) call: Call,
+    pub(crate) confirmed: Confirmed,
 }
 
 /// States of a row in `queue`.
-pub(super) const WAITS: i64 = 0;
-pub(super) const READY: i64 = 1;
-pub(super) const LEASED: i64 = 2;
+pub(crate) const WAITS: i64 = 0;
+pub(crate) const READY: i64 = 1;
+pub(crate) const LEASED: i64 = 2;
 
 /// A write as its rows hold it: made before the writing thread is asked, which has no time for it.
-pub(super) struct Row {
+pub(crate) struct Row {
     job_id: String,
     integration_id: IntegrationId,
     community_id: String,
@@ -42,7 +45,7 @@ pub(super) struct Row {
 }
 
 impl Row {
-    pub(super) fn of(write: NewWrite, scope: &Scope) -> Result<Self, Error> {
+    pub(crate) fn of(write: NewWrite, scope: &Scope) -> Result<Self, Error> {
         let named = write.confirmed.create["prospect_id"].as_str();
         let about = write.confirmed.subject.as_deref().or(named);
         let about = about.map(str::to_owned);
@@ -70,61 +73,58 @@ impl Row {
     }
 
     /// What it holds in memory, nearly.
-    pub(super) fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.result.len() + self.request.len()
     }
 }
 
-pub(super) fn accept(
-    connection: &Connection,
+pub(crate) fn accept(
+    db: &Db<'_>,
     effects: &mut Effects,
     write: &Row,
     once: Option<&Once>,
 ) -> Result<Acceptance, Error> {
     if let Some(once) = once {
-        if let Some(earlier) = replay(connection, once)? {
+        if let Some(earlier) = replay(db, once)? {
             return Ok(earlier);
         }
-        connection
-            .prepare_cached("INSERT OR REPLACE INTO idempotency (key_hash, fingerprint, job_id, expires_at) VALUES (?1, ?2, ?3, ?4)")
-            .and_then(|mut sql| sql.execute(params![once.key_hash, once.fingerprint, write.job_id, once.expires_at.as_micros()]))
-            .map_err(database)?;
+        db.execute(
+            "INSERT INTO idempotency (key_hash, fingerprint, job_id, expires_at) VALUES (?1, ?2, ?3, ?4) ON CONFLICT (key_hash) DO UPDATE SET fingerprint = ?2, job_id = ?3, expires_at = ?4",
+            values![once.key_hash, once.fingerprint, write.job_id, once.expires_at.as_micros()],
+        )?;
     }
     if let Some(failed) = &write.retry_of {
-        retry_is_allowed(connection, failed)?;
+        retry_is_allowed(db, failed)?;
     }
     for block in &write.blocked_by {
-        not_blocked(connection, block)?;
+        not_blocked(db, block)?;
     }
     if let Some(id) = &write.about {
-        erasure::not_erased(connection, id)?;
+        erasure::not_erased(db, id)?;
     }
-    let lane: i64 = connection
-        .prepare_cached("SELECT n FROM integrations WHERE id = ?1")
-        .and_then(|mut sql| sql.query_row([write.integration_id.to_string()], |row| row.get(0)))
-        .map_err(database)?;
-    connection
-        .prepare_cached(
-            "INSERT INTO writes (job_id, lane, community_id, operation, accepted_at, retry_of, result, request, status) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-        )
-        .and_then(|mut sql| {
-            sql.execute(params![
-                write.job_id,
-                lane,
-                write.community_id,
-                write.operation.word(),
-                write.accepted_at.as_micros(),
-                write.retry_of,
-                write.result,
-                write.request,
-                WriteStatus::Pending.word(),
-            ])
-        })
-        .map_err(database)?;
-    let seq = connection.last_insert_rowid();
+    let lane: i64 = db.one(
+        "SELECT n FROM integrations WHERE id = ?1",
+        values![write.integration_id.to_string()],
+        |row| row.get(0),
+    )?;
+    let seq: i64 = db.one(
+        "INSERT INTO writes (job_id, lane, community_id, operation, accepted_at, retry_of, result, request, status) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) RETURNING seq",
+        values![
+            write.job_id,
+            lane,
+            write.community_id,
+            write.operation.word(),
+            write.accepted_at.as_micros(),
+            write.retry_of,
+            write.result,
+            write.request,
+            WriteStatus::Pending.word(),
+        ],
+        |row| row.get(0),
+    )?;
     if let Some(consent) = write.consent {
         consents::add(
-            connection,
+            db,
             seq,
             consent,
             (&write.request_id, write.key_id.as_deref()),
@@ -133,21 +133,17 @@ pub(super) fn accept(
         )?;
     }
 
-    let waits = order::enter(connection, seq, &write.order_keys)?;
-    connection
-        .prepare_cached(
-            "INSERT INTO queue (seq, lane, state, due_at, order_keys) VALUES (?1, ?2, ?3, ?4, ?5)",
-        )
-        .and_then(|mut sql| {
-            sql.execute(params![
-                seq,
-                lane,
-                if waits { WAITS } else { READY },
-                write.accepted_at.as_micros(),
-                order::kept(&write.order_keys)
-            ])
-        })
-        .map_err(database)?;
+    let waits = order::enter(db, seq, &write.order_keys)?;
+    db.execute(
+        "INSERT INTO queue (seq, lane, state, due_at, order_keys) VALUES (?1, ?2, ?3, ?4, ?5)",
+        values![
+            seq,
+            lane,
+            if waits { WAITS } else { READY },
+            write.accepted_at.as_micros(),
+            order::kept(&write.order_keys)
+        ],
+    )?;
     if !waits {
         effects.due.insert(write.integration_id);
     }
@@ -155,12 +151,13 @@ pub(super) fn accept(
 }
 
 /// What a write would send may depend on how an open one ends: then it has to come after it.
-fn not_blocked(connection: &Connection, block: &Block) -> Result<(), Error> {
-    for seq in order::open(connection, block.key)? {
-        let (job_id, operation): (String, String) = connection
-            .prepare_cached("SELECT job_id, operation FROM writes WHERE seq = ?1")
-            .and_then(|mut sql| sql.query_row([seq], |row| Ok((row.get(0)?, row.get(1)?))))
-            .map_err(database)?;
+fn not_blocked(db: &Db<'_>, block: &Block) -> Result<(), Error> {
+    for seq in order::open(db, block.key)? {
+        let (job_id, operation): (String, String) = db.one(
+            "SELECT job_id, operation FROM writes WHERE seq = ?1",
+            values![seq],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )?;
         let blocks = Operation::of(&operation).is_some_and(|one| block.operations.contains(&one));
         if blocks {
             return Err(Error::Conflict(format!(
@@ -179,14 +176,12 @@ fn gone(at: Timestamp) -> String {
 }
 
 /// Only a failed write may be repeated, and only once: its repeat can be repeated in turn.
-fn retry_is_allowed(connection: &Connection, failed: &str) -> Result<(), Error> {
-    let found: Option<(String, Option<i64>)> = connection
-        .prepare_cached("SELECT status, stripped_at FROM writes WHERE job_id = ?1")
-        .and_then(|mut sql| {
-            sql.query_row([failed], |row| Ok((row.get(0)?, row.get(1)?)))
-                .optional()
-        })
-        .map_err(database)?;
+fn retry_is_allowed(db: &Db<'_>, failed: &str) -> Result<(), Error> {
+    let found: Option<(String, Option<i64>)> = db.find(
+        "SELECT status, stripped_at FROM writes WHERE job_id = ?1",
+        values![failed],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
     let (status, stripped_at) = found.unzip();
     if let Some(at) = stripped_at.flatten() {
         return Err(Error::Conflict(gone(Timestamp::from_micros(at))));
@@ -204,10 +199,11 @@ fn retry_is_allowed(connection: &Connection, failed: &str) -> Result<(), Error> 
             ));
         }
     }
-    let repeat: Option<String> = connection
-        .prepare_cached("SELECT job_id FROM writes WHERE retry_of = ?1")
-        .and_then(|mut sql| sql.query_row([failed], |row| row.get(0)).optional())
-        .map_err(database)?;
+    let repeat: Option<String> = db.find(
+        "SELECT job_id FROM writes WHERE retry_of = ?1",
+        values![failed],
+        |row| row.get(0),
+    )?;
     match repeat {
         None => Ok(()),
         Some(job_id) => Err(Error::Conflict(format!(
@@ -217,13 +213,12 @@ fn retry_is_allowed(connection: &Connection, failed: &str) -> Result<(), Error> 
 }
 
 /// What a key that has not expired stands for.
-pub(super) fn replay(connection: &Connection, once: &Once) -> Result<Option<Acceptance>, Error> {
-    let found: Option<(Vec<u8>, String, String)> = connection
-        .prepare_cached(
-            "SELECT i.fingerprint, i.job_id, w.result FROM idempotency i JOIN writes w ON w.job_id = i.job_id WHERE i.key_hash = ?1 AND i.expires_at > ?2",
-        )
-        .and_then(|mut sql| sql.query_row(params![once.key_hash, once.used_at.as_micros()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).optional())
-        .map_err(database)?;
+pub(crate) fn replay(db: &Db<'_>, once: &Once) -> Result<Option<Acceptance>, Error> {
+    let found: Option<(Vec<u8>, String, String)> = db.find(
+        "SELECT i.fingerprint, i.job_id, w.result FROM idempotency i JOIN writes w ON w.job_id = i.job_id WHERE i.key_hash = ?1 AND i.expires_at > ?2",
+        values![once.key_hash, once.used_at.as_micros()],
+        |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+    )?;
     Ok(match found {
         None => None,
         Some((fingerprint, _, _)) if fingerprint != once.fingerprint => Some(Acceptance::Mismatch),
@@ -236,45 +231,36 @@ pub(super) fn replay(connection: &Connection, once: &Once) -> Result<Option<Acce
     })
 }
 
-pub(super) fn sweep(connection: &Connection, now: Timestamp, limit: u32) -> Result<u64, Error> {
-    connection
-        .prepare_cached("DELETE FROM idempotency WHERE key_hash IN (SELECT key_hash FROM idempotency WHERE expires_at <= ?1 LIMIT ?2)")
-        .and_then(|mut sql| sql.execute(params![now.as_micros(), limit]))
-        .map(|count| count as u64)
-        .map_err(database)
+pub(crate) fn sweep(db: &Db<'_>, now: Timestamp, limit: u32) -> Result<u64, Error> {
+    db.execute(
+        "DELETE FROM idempotency WHERE key_hash IN (SELECT key_hash FROM idempotency WHERE expires_at <= ?1 LIMIT ?2)",
+        values![now.as_micros(), limit],
+    )
 }
 
 /// What stands for the errors of a write that was stripped: it may not have ended without a word.
 const WHY_IS_GONE: &str = "Why is no longer kept: what this write said was removed, since the person was forgotten or the time for which writes are kept is over";
 
 /// The columns that [`read`] reads, of `writes w`, `integrations i`, and `queue q` where the write is open.
-pub(super) const COLUMNS: &str = "w.job_id, i.id, w.community_id, w.operation, w.result, w.request, w.status, w.outcome, coalesce(w.errors, q.errors), w.record_id, coalesce(q.attempt, w.attempts), w.accepted_at, w.completed_at, CASE q.state WHEN 1 THEN q.due_at END, i.vendor, w.stripped_at, (SELECT c.value FROM consents c WHERE c.seq = w.seq), (SELECT c.is_stated FROM consents c WHERE c.seq = w.seq)";
+pub(crate) const COLUMNS: &str = "w.job_id, i.id, w.community_id, w.operation, w.result, w.request, w.status, w.outcome, coalesce(w.errors, q.errors), w.record_id, coalesce(q.attempt, w.attempts), w.accepted_at, w.completed_at, CASE q.state WHEN 1 THEN q.due_at END, i.vendor, w.stripped_at, (SELECT c.value FROM consents c WHERE c.seq = w.seq), (SELECT c.is_stated FROM consents c WHERE c.seq = w.seq)";
 
-pub(super) fn find(
-    connection: &Connection,
-    scope: &Scope,
-    job_id: JobId,
-) -> Result<Option<Write>, Error> {
+pub(crate) fn find(db: &Db<'_>, scope: &Scope, job_id: JobId) -> Result<Option<Write>, Error> {
     // Another's is not read at all: it would take longer than to find nothing.
-    let row = connection
-        .prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM writes w JOIN integrations i ON i.n = w.lane LEFT JOIN queue q ON q.seq = w.seq WHERE w.job_id = ?1 AND (?2 IS NULL OR i.id IN (SELECT value FROM json_each(?2)))"
-        ))
-        .and_then(|mut sql| {
-            let values = params![job_id.to_string(), records::limited_to(scope)];
-            sql.query_row(values, |row| Ok(read(row))).optional()
-        })
-        .map_err(database)?;
-    row.transpose()
+    db.find(
+        &format!(
+            "SELECT {COLUMNS} FROM writes w JOIN integrations i ON i.n = w.lane LEFT JOIN queue q ON q.seq = w.seq WHERE w.job_id = ?1 AND (CAST(?2 AS TEXT) IS NULL OR i.id IN (SELECT value FROM json_each(?2)))"
+        ),
+        values![job_id.to_string(), records::limited_to(scope)],
+        read,
+    )
 }
 
-pub(super) fn read(row: &rusqlite::Row<'_>) -> Result<Write, Error> {
-    let text = |place: usize| row.get::<_, String>(place).map_err(database);
-    let maybe = |place: usize| row.get::<_, Option<String>>(place).map_err(database);
+pub(crate) fn read(row: &db::Row<'_>) -> Result<Write, Error> {
+    let text = |place: usize| row.get::<String>(place);
+    let maybe = |place: usize| row.get::<Option<String>>(place);
     let time = |place: usize| {
-        row.get::<_, Option<i64>>(place)
+        row.get::<Option<i64>>(place)
             .map(|at| at.map(Timestamp::from_micros))
-            .map_err(database)
     };
     let job_id = text(0)?;
     let bad = |what: &str| Error::Corrupt(format!("{what} of write {job_id}"));
@@ -284,7 +270,7 @@ pub(super) fn read(row: &rusqlite::Row<'_>) -> Result<Write, Error> {
         .unzip();
     let status = WriteStatus::of(&text(6)?).ok_or_else(|| bad("the status"))?;
     let stripped_at = time(15)?;
-    let flag = |place: usize| row.get::<_, Option<bool>>(place).map_err(database);
+    let flag = |place: usize| row.get::<Option<bool>>(place);
     let consent = flag(16)?.zip(flag(17)?);
     let mut errors: Vec<String> = maybe(8)?
         .map(|json| serde_json::from_str(&json))
@@ -309,7 +295,7 @@ pub(super) fn read(row: &rusqlite::Row<'_>) -> Result<Write, Error> {
             .transpose()?,
         errors,
         record_id: maybe(9)?,
-        attempts: row.get(10).map_err(database)?,
+        attempts: row.get(10)?,
         accepted_at: time(11)?.ok_or_else(|| bad("the time"))?,
         completed_at: time(12)?,
         next_attempt_at: time(13)?,

@@ -6,15 +6,20 @@
 use std::collections::BTreeSet;
 
 use model::record::{Filter, Kind};
-use rusqlite::{Connection, OptionalExtension, params};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::{corrupt, database};
+use super::{
+    corrupt,
+    db::{Db, values},
+};
 use crate::Error;
 
 /// Raise it when the filters of a kind, or the way a term is made, change.
 const VERSION: i64 = 1;
+
+/// Records whose terms are made at once.
+const BUILD_ROWS: u32 = 1_000;
 
 /// What a record's terms are made of.
 #[derive(Clone, Copy)]
@@ -70,115 +75,104 @@ fn terms(subject: Subject<'_>, body: &Value) -> BTreeSet<(i64, bool)> {
 }
 
 /// Enters a new record.
-pub(super) fn enter(
-    connection: &Connection,
-    subject: Subject<'_>,
-    body: &Value,
-) -> Result<(), Error> {
-    count(connection, of_kind(subject.kind), 1)?;
+pub(super) fn enter(db: &Db<'_>, subject: Subject<'_>, body: &Value) -> Result<(), Error> {
+    count(db, of_kind(subject.kind), 1)?;
     for term in terms(subject, body) {
-        put(connection, subject.seq, term)?;
+        put(db, subject.seq, term)?;
     }
     Ok(())
 }
 
 /// Follows a record from one body to another.
 pub(super) fn follow(
-    connection: &Connection,
+    db: &Db<'_>,
     subject: Subject<'_>,
     from: &Value,
     to: &Value,
 ) -> Result<(), Error> {
     let (old, new) = (terms(subject, from), terms(subject, to));
     for &(term, is_wide) in old.difference(&new) {
-        connection
-            .prepare_cached("DELETE FROM record_terms WHERE term = ?1 AND seq = ?2")
-            .and_then(|mut sql| sql.execute([term, subject.seq]))
-            .map_err(database)?;
+        db.execute(
+            "DELETE FROM record_terms WHERE term = ?1 AND seq = ?2",
+            values![term, subject.seq],
+        )?;
         if is_wide {
-            count(connection, term, -1)?;
+            count(db, term, -1)?;
         }
     }
     for &term in new.difference(&old) {
-        put(connection, subject.seq, term)?;
+        put(db, subject.seq, term)?;
     }
     Ok(())
 }
 
-fn put(connection: &Connection, seq: i64, (term, is_wide): (i64, bool)) -> Result<(), Error> {
-    connection
-        .prepare_cached("INSERT OR IGNORE INTO record_terms (term, seq) VALUES (?1, ?2)")
-        .and_then(|mut sql| sql.execute([term, seq]))
-        .map_err(database)?;
+fn put(db: &Db<'_>, seq: i64, (term, is_wide): (i64, bool)) -> Result<(), Error> {
+    db.execute(
+        "INSERT INTO record_terms (term, seq) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
+        values![term, seq],
+    )?;
     if is_wide {
-        count(connection, term, 1)?;
+        count(db, term, 1)?;
     }
     Ok(())
 }
 
-fn count(connection: &Connection, term: i64, by: i64) -> Result<(), Error> {
-    connection
-        .prepare_cached(
-            "INSERT INTO record_counts (term, n) VALUES (?1, ?2) ON CONFLICT (term) DO UPDATE SET n = n + ?2",
-        )
-        .and_then(|mut sql| sql.execute([term, by]))
-        .map(drop)
-        .map_err(database)
+fn count(db: &Db<'_>, term: i64, by: i64) -> Result<(), Error> {
+    db.execute(
+        "INSERT INTO record_counts (term, n) VALUES (?1, ?2) ON CONFLICT (term) DO UPDATE SET n = record_counts.n + ?2",
+        values![term, by],
+    ).map(drop)
 }
 
 /// How many records have a term that is counted.
-pub(super) fn counted(connection: &Connection, term: i64) -> Result<u64, Error> {
-    connection
-        .prepare_cached("SELECT n FROM record_counts WHERE term = ?1")
-        .and_then(|mut sql| sql.query_row([term], |row| row.get::<_, i64>(0)).optional())
-        .map(|n| n.unwrap_or(0).unsigned_abs())
-        .map_err(database)
+pub(super) fn counted(db: &Db<'_>, term: i64) -> Result<u64, Error> {
+    db.find(
+        "SELECT n FROM record_counts WHERE term = ?1",
+        values![term],
+        |row| row.get::<i64>(0),
+    )
+    .map(|n| n.unwrap_or(0).unsigned_abs())
 }
 
 /// Makes all terms anew if they were made by another version of this rule.
-pub(super) fn build(connection: &mut Connection) -> Result<(), Error> {
-    let transaction = connection.transaction().map_err(database)?;
-    let made_by: i64 = transaction
-        .query_row(
-            "SELECT revision FROM revisions WHERE what = 'terms'",
-            [],
-            |row| row.get(0),
-        )
-        .map_err(database)?;
+pub(crate) fn build(db: &Db<'_>) -> Result<(), Error> {
+    let made_by: i64 = db.one(
+        "SELECT revision FROM revisions WHERE what = 'terms'",
+        &[],
+        |row| row.get(0),
+    )?;
     if made_by == VERSION {
         return Ok(());
     }
-    transaction
-        .execute_batch("DELETE FROM record_terms; DELETE FROM record_counts")
-        .map_err(database)?;
-    {
-        let mut all = transaction
-            .prepare("SELECT r.seq, r.kind, i.id, r.body FROM records r JOIN integrations i ON i.n = r.lane")
-            .map_err(database)?;
-        let mut rows = all.query([]).map_err(database)?;
-        while let Some(row) = rows.next().map_err(database)? {
-            let (kind, integration_id, body): (String, String, String) = (
-                row.get(1).map_err(database)?,
-                row.get(2).map_err(database)?,
-                row.get(3).map_err(database)?,
-            );
+    db.execute("DELETE FROM record_terms", &[])?;
+    db.execute("DELETE FROM record_counts", &[])?;
+    let mut last = i64::MIN;
+    loop {
+        let some: Vec<(i64, String, String, String)> = db.all(
+            "SELECT r.seq, r.kind, i.id, r.body FROM records r JOIN integrations i ON i.n = r.lane WHERE r.seq > ?1 ORDER BY r.seq LIMIT ?2",
+            values![last, BUILD_ROWS],
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
+        )?;
+        for (seq, kind, integration_id, body) in &some {
+            last = *seq;
             let subject = Subject {
-                seq: row.get(0).map_err(database)?,
-                kind: Kind::of(&kind)
+                seq: *seq,
+                kind: Kind::of(kind)
                     .ok_or_else(|| Error::Corrupt("the kind of a record".to_owned()))?,
-                integration_id: &integration_id,
+                integration_id,
             };
-            let body = serde_json::from_str(&body).map_err(corrupt("a stored record"))?;
-            enter(&transaction, subject, &body)?;
+            let body = serde_json::from_str(body).map_err(corrupt("a stored record"))?;
+            enter(db, subject, &body)?;
+        }
+        if some.is_empty() {
+            break;
         }
     }
-    transaction
-        .execute(
-            "UPDATE revisions SET revision = ?1 WHERE what = 'terms'",
-            params![VERSION],
-        )
-        .map_err(database)?;
-    transaction.commit().map_err(database)
+    db.execute(
+        "UPDATE revisions SET revision = ?1 WHERE what = 'terms'",
+        values![VERSION],
+    )
+    .map(drop)
 }
 
 #[cfg(test)]

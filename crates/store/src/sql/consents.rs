@@ -3,9 +3,11 @@
 //! Guarantee: an event is stored in the transaction that accepts its write, and never changed or removed (the schema refuses it).
 
 use model::{Consent, JobId, Scope, Timestamp, record::Kind, write::WriteStatus};
-use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{database, records};
+use super::{
+    db::{Db, Row, values},
+    records,
+};
 use crate::{
     Error, Page,
     privacy::{ConsentEvent, ConsentQuery},
@@ -13,60 +15,54 @@ use crate::{
 
 /// Adds the event of write `seq`.
 pub(super) fn add(
-    connection: &Connection,
+    db: &Db<'_>,
     seq: i64,
     consent: Consent,
     (request_id, key_id): (&str, Option<&str>),
     retry_of: Option<&str>,
     at: Timestamp,
 ) -> Result<(), Error> {
-    let repeats = retry_of.map(|failed| first(connection, failed));
-    connection
-        .prepare_cached("INSERT INTO consents (seq, at, value, is_stated, request_id, key_id, repeats_job_id) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")
-        .and_then(|mut sql| {
-            sql.execute(params![seq, at.as_micros(), consent.value, consent.is_stated, request_id, key_id, repeats.transpose()?])
-        })
-        .map(drop)
-        .map_err(database)
+    let repeats = retry_of.map(|failed| first(db, failed));
+    db.execute(
+        "INSERT INTO consents (seq, at, value, is_stated, request_id, key_id, repeats_job_id) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        values![seq, at.as_micros(), consent.value, consent.is_stated, request_id, key_id, repeats.transpose()?],
+    ).map(drop)
 }
 
 /// The write that first said what `failed` said: itself, unless it is a retry too.
-fn first(connection: &Connection, failed: &str) -> rusqlite::Result<String> {
-    let earlier: Option<Option<String>> = connection
-        .prepare_cached("SELECT c.repeats_job_id FROM writes w JOIN consents c ON c.seq = w.seq WHERE w.job_id = ?1")?
-        .query_row([failed], |row| row.get(0))
-        .optional()?;
+fn first(db: &Db<'_>, failed: &str) -> Result<String, Error> {
+    let earlier: Option<Option<String>> = db.find(
+        "SELECT c.repeats_job_id FROM writes w JOIN consents c ON c.seq = w.seq WHERE w.job_id = ?1",
+        values![failed],
+        |row| row.get(0),
+    )?;
     Ok(earlier.flatten().unwrap_or_else(|| failed.to_owned()))
 }
 
 /// A page of a prospect's events, newest first; `None` when there is no such prospect that the caller may know of.
 pub(super) fn list(
-    connection: &Connection,
+    db: &Db<'_>,
     scope: &Scope,
     query: &ConsentQuery,
 ) -> Result<Option<Page<ConsentEvent>>, Error> {
     let id = &query.prospect_id;
-    if records::find(connection, scope, Kind::Prospect, id)?.is_none() {
+    if records::find(db, scope, Kind::Prospect, id)?.is_none() {
         return Ok(None);
     }
-    let total: i64 = connection
-        .prepare_cached("SELECT count(*) FROM writes w CROSS JOIN consents c ON c.seq = w.seq WHERE w.record_id = ?1")
-        .and_then(|mut sql| sql.query_row([id], |row| row.get(0)))
-        .map_err(database)?;
+    let total: i64 = db.one(
+        "SELECT count(*) FROM writes w CROSS JOIN consents c ON c.seq = w.seq WHERE w.record_id = ?1",
+        values![id],
+        |row| row.get(0),
+    )?;
     let total = total.unsigned_abs();
     let number = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
-    let rows: Vec<Result<ConsentEvent, Error>> = connection
-        .prepare_cached(
-            "SELECT c.seq, c.at, c.value, c.is_stated, c.request_id, c.key_id, w.job_id, c.repeats_job_id, i.id, w.community_id, w.status
+    let rows = db.all(
+        "SELECT c.seq, c.at, c.value, c.is_stated, c.request_id, c.key_id, w.job_id, c.repeats_job_id, i.id, w.community_id, w.status
              FROM writes w CROSS JOIN consents c ON c.seq = w.seq JOIN integrations i ON i.n = w.lane
              WHERE w.record_id = ?1 ORDER BY w.seq DESC LIMIT ?2 OFFSET ?3",
-        )
-        .and_then(|mut sql| {
-            sql.query_map(params![id, number(query.limit), number(query.offset)], |row| Ok(read(row)))?
-                .collect()
-        })
-        .map_err(database)?;
-    let rows = rows.into_iter().collect::<Result<Vec<_>, _>>()?;
+        values![id, number(query.limit), number(query.offset)],
+        read,
+    )?;
     let has_more = query.offset.saturating_add(rows.len() as u64) < total;
     Ok(Some(Page {
         rows,
@@ -75,17 +71,17 @@ pub(super) fn list(
     }))
 }
 
-fn read(row: &rusqlite::Row<'_>) -> Result<ConsentEvent, Error> {
-    let text = |place: usize| row.get::<_, String>(place).map_err(database);
-    let maybe = |place: usize| row.get::<_, Option<String>>(place).map_err(database);
+fn read(row: &Row<'_>) -> Result<ConsentEvent, Error> {
+    let text = |place: usize| row.get::<String>(place);
+    let maybe = |place: usize| row.get::<Option<String>>(place);
     let bad = |what: &str| Error::Corrupt(format!("{what} of a consent event"));
     let job = |text: String| text.parse::<JobId>().map_err(|_| bad("the job"));
     Ok(ConsentEvent {
-        seq: row.get(0).map_err(database)?,
-        at: row.get(1).map(Timestamp::from_micros).map_err(database)?,
+        seq: row.get(0)?,
+        at: row.get(1).map(Timestamp::from_micros)?,
         consent: Consent {
-            value: row.get(2).map_err(database)?,
-            is_stated: row.get(3).map_err(database)?,
+            value: row.get(2)?,
+            is_stated: row.get(3)?,
         },
         request_id: text(4)?,
         key_id: maybe(5)?

@@ -9,11 +9,11 @@ use model::{
     webhook::{Trigger, stored_change, stored_new},
     write::{Confirmed, Operation, Outcome, Touched},
 };
-use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::{Map, Value, json};
 
 use super::{
-    corrupt, database,
+    corrupt,
+    db::{self, Db, Refused, Row, values},
     events::{self, Happened},
     intake::Request,
     stamp, terms,
@@ -69,31 +69,23 @@ pub(super) struct Met {
 const STORED: &str = "SELECT r.seq, r.id, r.kind, r.lane, i.id, r.body, r.updated_at FROM records r JOIN integrations i ON i.n = r.lane";
 
 /// Reads what [`STORED`] selects, with `condition` behind it.
-fn stored(
-    connection: &Connection,
-    condition: &str,
-    values: impl rusqlite::Params,
-) -> Result<Option<Stored>, Error> {
-    let row: Option<(String, Stored)> = connection
-        .prepare_cached(&format!("{STORED} WHERE {condition}"))
-        .and_then(|mut sql| {
-            sql.query_row(values, |row| {
-                let kind: String = row.get(2)?;
-                let stored = Stored {
-                    seq: row.get(0)?,
-                    id: row.get(1)?,
-                    // A kind that is not known cannot have been asked for.
-                    kind: Kind::of(&kind).ok_or(rusqlite::Error::InvalidQuery)?,
-                    lane: row.get(3)?,
-                    integration_id: row.get(4)?,
-                    body: Value::Null,
-                    updated_at: row.get(6).map(Timestamp::from_micros)?,
-                };
-                Ok((row.get(5)?, stored))
-            })
-            .optional()
-        })
-        .map_err(database)?;
+fn stored(db: &Db<'_>, condition: &str, values: &[db::Value<'_>]) -> Result<Option<Stored>, Error> {
+    let row: Option<(String, Stored)> =
+        db.find(&format!("{STORED} WHERE {condition}"), values, |row| {
+            let kind: String = row.get(2)?;
+            let stored = Stored {
+                seq: row.get(0)?,
+                id: row.get(1)?,
+                // A kind that is not known cannot have been asked for.
+                kind: Kind::of(&kind)
+                    .ok_or_else(|| Error::Corrupt("the kind of a record".to_owned()))?,
+                lane: row.get(3)?,
+                integration_id: row.get(4)?,
+                body: Value::Null,
+                updated_at: row.get(6).map(Timestamp::from_micros)?,
+            };
+            Ok((row.get(5)?, stored))
+        })?;
     row.map(|(body, stored)| {
         let body = serde_json::from_str(&body).map_err(corrupt("a stored record"))?;
         Ok(Stored { body, ..stored })
@@ -102,40 +94,40 @@ fn stored(
 }
 
 pub(super) fn by_x_id(
-    connection: &Connection,
+    db: &Db<'_>,
     lane: i64,
     kind: Kind,
     x_id: &str,
 ) -> Result<Option<Stored>, Error> {
     stored(
-        connection,
+        db,
         "r.lane = ?1 AND r.kind = ?2 AND r.x_id = ?3",
-        params![lane, kind.word(), x_id],
+        values![lane, kind.word(), x_id],
     )
 }
 
-pub(super) fn by_id(connection: &Connection, id: &str) -> Result<Option<Stored>, Error> {
-    stored(connection, "r.id = ?1", [id])
+pub(super) fn by_id(db: &Db<'_>, id: &str) -> Result<Option<Stored>, Error> {
+    stored(db, "r.id = ?1", values![id])
 }
 
 /// Stores a record that is new.
 pub(super) fn insert(
-    connection: &Connection,
+    db: &Db<'_>,
     effects: &mut Effects,
     new: &New<'_>,
     job: Option<Job<'_>>,
     at: Timestamp,
 ) -> Result<(), Error> {
-    connection
-        .prepare_cached("INSERT INTO records (id, kind, lane, x_id, body, created_at, updated_at, last_seen) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, ?6)")
-        .and_then(|mut sql| sql.execute(params![new.id, new.kind.word(), new.lane, new.x_id, new.body.to_string(), at.as_micros()]))
-        .map_err(|why| refused(new, why))?;
+    let seq = db.execute_unique(
+        "INSERT INTO records (id, kind, lane, x_id, body, created_at, updated_at, last_seen) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, ?6) RETURNING seq",
+        values![new.id, new.kind.word(), new.lane, new.x_id, new.body.to_string(), at.as_micros()],
+    ).map_err(|why| refused(new, why))?;
     let subject = terms::Subject {
-        seq: connection.last_insert_rowid(),
+        seq,
         kind: new.kind,
         integration_id: new.integration_id,
     };
-    terms::enter(connection, subject, new.body)?;
+    terms::enter(db, subject, new.body)?;
     let happened = Happened {
         trigger: Trigger::DataNew,
         kind: Some(new.kind),
@@ -145,12 +137,12 @@ pub(super) fn insert(
         job: job.map(Job::told),
         stored: Some(stored_new(new.x_id, new.body)),
     };
-    events::record(connection, effects, &happened, at)
+    events::record(db, effects, &happened, at)
 }
 
 /// Puts the change of a record into the outbox: the members that differ, as they are now and as they were.
 pub(super) fn announce_change(
-    connection: &Connection,
+    db: &Db<'_>,
     effects: &mut Effects,
     record: &Stored,
     (new, previous): (&Map<String, Value>, &Map<String, Value>),
@@ -166,7 +158,7 @@ pub(super) fn announce_change(
         job: job.map(Job::told),
         stored: Some(stored_change(&record.body["community_id"], new, previous)),
     };
-    events::record(connection, effects, &happened, at)
+    events::record(db, effects, &happened, at)
 }
 
 /// The members of `new` that differ from `old`, as they are now and as they were.
@@ -185,51 +177,45 @@ pub(super) fn difference(
 }
 
 /// Why a record was not stored: in words for the caller, when the vendor's id is another record's.
-fn refused(new: &New<'_>, why: rusqlite::Error) -> Error {
+fn refused(new: &New<'_>, why: Refused) -> Error {
     match why {
-        rusqlite::Error::SqliteFailure(why, _)
-            if why.extended_code == rusqlite::ffi::SQLITE_CONSTRAINT_UNIQUE =>
-        {
+        Refused::Taken => {
             let (kind, id) = (new.kind.word(), new.id);
             let x_id = model::issue::cut(new.x_id.unwrap_or_default());
             Error::Conflict(format!(
                 "the {kind} {id} has the vendor's id of another {kind}, {x_id}"
             ))
         }
-        why => database(why),
+        Refused::Other(why) => why,
     }
 }
 
 /// Puts another body, and perhaps another vendor's id, in the place of a record's own.
 pub(super) fn replace(
-    connection: &Connection,
+    db: &Db<'_>,
     old: &Stored,
     new: &New<'_>,
     at: Timestamp,
 ) -> Result<(), Error> {
-    connection
-        .prepare_cached(
-            "UPDATE records SET x_id = ?2, body = ?3, updated_at = ?4, last_seen = ?4 WHERE seq = ?1",
-        )
-        .and_then(|mut sql| {
-            sql.execute(params![old.seq, new.x_id, new.body.to_string(), at.as_micros()])
-        })
-        .map_err(|why| refused(new, why))?;
-    terms::follow(connection, subject_of(old), &old.body, new.body)
+    db.execute_unique(
+        "UPDATE records SET x_id = ?2, body = ?3, updated_at = ?4, last_seen = ?4 WHERE seq = ?1 RETURNING seq",
+        values![old.seq, new.x_id, new.body.to_string(), at.as_micros()],
+    ).map_err(|why| refused(new, why))?;
+    terms::follow(db, subject_of(old), &old.body, new.body)
 }
 
 /// Registers a record that may be known already, and puts what is new about it into the outbox.
 pub(super) fn register(
-    connection: &Connection,
+    db: &Db<'_>,
     effects: &mut Effects,
     known: Option<&Stored>,
     new: &New<'_>,
     at: Timestamp,
 ) -> Result<(), Error> {
     let Some(old) = known else {
-        return insert(connection, effects, new, None, at);
+        return insert(db, effects, new, None, at);
     };
-    replace(connection, old, new, at)?;
+    replace(db, old, new, at)?;
     let mut members = as_object(new.body.clone());
     // What it does not have any more is told as well.
     for (name, value) in as_object(old.body.clone()) {
@@ -241,7 +227,7 @@ pub(super) fn register(
     if now.is_empty() {
         return Ok(());
     }
-    announce_change(connection, effects, old, (&now, &previous), None, at)
+    announce_change(db, effects, old, (&now, &previous), None, at)
 }
 
 fn subject_of(stored: &Stored) -> terms::Subject<'_> {
@@ -254,7 +240,7 @@ fn subject_of(stored: &Stored) -> terms::Subject<'_> {
 
 /// Lays `update` over a record that was seen at the vendor. `true` when that changed it.
 pub(super) fn change(
-    connection: &Connection,
+    db: &Db<'_>,
     effects: &mut Effects,
     stored: &Stored,
     update: &Map<String, Value>,
@@ -263,21 +249,19 @@ pub(super) fn change(
 ) -> Result<bool, Error> {
     let (new, previous) = difference(&stored.body, update);
     if new.is_empty() {
-        connection
-            .prepare_cached("UPDATE records SET last_seen = ?2 WHERE seq = ?1")
-            .and_then(|mut sql| sql.execute(params![stored.seq, at.as_micros()]))
-            .map_err(database)?;
+        db.execute(
+            "UPDATE records SET last_seen = ?2 WHERE seq = ?1",
+            values![stored.seq, at.as_micros()],
+        )?;
         return Ok(false);
     }
     let body = laid_over(&stored.body, &new);
-    connection
-        .prepare_cached(
-            "UPDATE records SET body = ?2, updated_at = ?3, last_seen = ?3 WHERE seq = ?1",
-        )
-        .and_then(|mut sql| sql.execute(params![stored.seq, body.to_string(), at.as_micros()]))
-        .map_err(database)?;
-    terms::follow(connection, subject_of(stored), &stored.body, &body)?;
-    keep_diff(connection, effects, stored, (&new, &previous), job, at)?;
+    db.execute(
+        "UPDATE records SET body = ?2, updated_at = ?3, last_seen = ?3 WHERE seq = ?1",
+        values![stored.seq, body.to_string(), at.as_micros()],
+    )?;
+    terms::follow(db, subject_of(stored), &stored.body, &body)?;
+    keep_diff(db, effects, stored, (&new, &previous), job, at)?;
     Ok(true)
 }
 
@@ -290,26 +274,26 @@ fn laid_over(body: &Value, update: &Map<String, Value>) -> Value {
 }
 
 fn keep_diff(
-    connection: &Connection,
+    db: &Db<'_>,
     effects: &mut Effects,
     stored: &Stored,
     (new, previous): (&Map<String, Value>, &Map<String, Value>),
     job: Job<'_>,
     at: Timestamp,
 ) -> Result<(), Error> {
-    connection
-        .prepare_cached("INSERT INTO diffs (at, lane, kind, record_id, job_id, diff) VALUES (?1, ?2, ?3, ?4, ?5, ?6)")
-        .and_then(|mut sql| {
-            let diff = json!({ "new": new, "previous": previous }).to_string();
-            sql.execute(params![at.as_micros(), stored.lane, stored.kind.word(), stored.id, job.id, diff])
-        })
-        .map_err(database)?;
-    announce_change(connection, effects, stored, (new, previous), Some(job), at)
+    {
+        let diff = json!({ "new": new, "previous": previous }).to_string();
+        db.execute(
+            "INSERT INTO diffs (at, lane, kind, record_id, job_id, diff) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            values![at.as_micros(), stored.lane, stored.kind.word(), stored.id, job.id, diff],
+        )
+    }?;
+    announce_change(db, effects, stored, (new, previous), Some(job), at)
 }
 
 /// Marks a record that the vendor does not have any more; it stays as it was last seen. `true` when that is news.
 pub(super) fn vanish(
-    connection: &Connection,
+    db: &Db<'_>,
     effects: &mut Effects,
     stored: &Stored,
     job: Job<'_>,
@@ -320,12 +304,12 @@ pub(super) fn vanish(
     }
     let new = as_object(json!({ "vanished_at": at }));
     let body = laid_over(&stored.body, &new);
-    connection
-        .prepare_cached("UPDATE records SET body = ?2, updated_at = ?3 WHERE seq = ?1")
-        .and_then(|mut sql| sql.execute(params![stored.seq, body.to_string(), at.as_micros()]))
-        .map_err(database)?;
+    db.execute(
+        "UPDATE records SET body = ?2, updated_at = ?3 WHERE seq = ?1",
+        values![stored.seq, body.to_string(), at.as_micros()],
+    )?;
     let previous = as_object(json!({ "vanished_at": null }));
-    keep_diff(connection, effects, stored, (&new, &previous), job, at)?;
+    keep_diff(db, effects, stored, (&new, &previous), job, at)?;
     Ok(true)
 }
 
@@ -338,15 +322,14 @@ struct Asked {
     confirmed: Confirmed,
 }
 
-fn asked(connection: &Connection, seq: i64) -> Result<Asked, Error> {
-    let (lane, integration_id, job_id, operation, request): (i64, String, String, String, String) = connection
-        .prepare_cached("SELECT w.lane, i.id, w.job_id, w.operation, w.request FROM writes w JOIN integrations i ON i.n = w.lane WHERE w.seq = ?1")
-        .and_then(|mut sql| {
-            sql.query_row([seq], |row| {
+fn asked(db: &Db<'_>, seq: i64) -> Result<Asked, Error> {
+    let (lane, integration_id, job_id, operation, request): (i64, String, String, String, String) = db.one(
+        "SELECT w.lane, i.id, w.job_id, w.operation, w.request FROM writes w JOIN integrations i ON i.n = w.lane WHERE w.seq = ?1",
+        values![seq],
+        |row| {
                 Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
-            })
-        })
-        .map_err(database)?;
+            },
+    )?;
     let request: Request = serde_json::from_str(&request).map_err(corrupt("a stored request"))?;
     Ok(Asked {
         lane,
@@ -360,38 +343,36 @@ fn asked(connection: &Connection, seq: i64) -> Result<Asked, Error> {
 
 /// Makes or changes the record that write `seq` is confirmed to be, under the vendor's id if it gave one.
 pub(super) fn confirm(
-    connection: &Connection,
+    db: &Db<'_>,
     effects: &mut Effects,
     seq: i64,
     x_id: Option<&str>,
     new_id: &str,
     now: Timestamp,
 ) -> Result<Met, Error> {
-    let asked = asked(connection, seq)?;
-    let (kind, at) = (asked.operation.kind(), stamp::next(connection, now)?);
+    let asked = asked(db, seq)?;
+    let (kind, at) = (asked.operation.kind(), stamp::next(db, now)?);
     let job = Job {
         id: &asked.job_id,
         word: asked.operation.word(),
     };
     let mut confirmed = asked.confirmed;
     let mut known = match x_id {
-        Some(x_id) => by_x_id(connection, asked.lane, kind, x_id)?,
+        Some(x_id) => by_x_id(db, asked.lane, kind, x_id)?,
         None => None,
     };
     if known.is_none()
         && let Some(identity) = &confirmed.identity
     {
         let community = &confirmed.create["community_id"];
-        known = having(connection, kind, identity, community)?
-            .into_iter()
-            .next();
+        known = having(db, kind, identity, community)?.into_iter().next();
         if let (Some(known), Some(x_id)) = (&known, x_id) {
-            set_x_id(connection, known.seq, x_id)?;
+            set_x_id(db, known.seq, x_id)?;
         }
     }
     if let Some(touched) = &confirmed.prospect {
         let community = &confirmed.create["community_id"];
-        if let Some(prospect) = touch(connection, effects, touched, community, job, at)? {
+        if let Some(prospect) = touch(db, effects, touched, community, job, at)? {
             for record in [&mut confirmed.create, &mut confirmed.update] {
                 record["prospect_id"] = json!(prospect);
             }
@@ -408,7 +389,7 @@ pub(super) fn confirm(
             if !known.body["vanished_at"].is_null() {
                 update.insert("vanished_at".to_owned(), Value::Null);
             }
-            let is_changed = change(connection, effects, &known, &update, job, at)?;
+            let is_changed = change(db, effects, &known, &update, job, at)?;
             (known.id, false, is_changed)
         }
         None => {
@@ -420,7 +401,7 @@ pub(super) fn confirm(
                 x_id,
                 body: &confirmed.create,
             };
-            insert(connection, effects, &new, Some(job), at)?;
+            insert(db, effects, &new, Some(job), at)?;
             (new_id.to_owned(), true, true)
         }
     };
@@ -444,7 +425,7 @@ pub(super) fn confirm(
         },
         Operation::AppointmentCreate => {
             let given_way = give_way(
-                connection,
+                db,
                 effects,
                 job,
                 &confirmed.replaces,
@@ -488,7 +469,7 @@ fn odd(operation: Operation, known: &Stored, confirmed: &Value) -> Option<String
 
 /// Marks the upcoming appointments that appointment `id` took the place of. `true` when there are any.
 fn give_way(
-    connection: &Connection,
+    db: &Db<'_>,
     effects: &mut Effects,
     job: Job<'_>,
     replaces: &[(String, String)],
@@ -498,7 +479,7 @@ fn give_way(
 ) -> Result<bool, Error> {
     let mut any = false;
     for one in replaces {
-        let earlier = having(connection, Kind::Appointment, one, &create["community_id"])?;
+        let earlier = having(db, Kind::Appointment, one, &create["community_id"])?;
         for earlier in earlier.iter().filter(|earlier| earlier.id != id) {
             let starts_at = earlier.body["starts_at"]
                 .as_str()
@@ -509,7 +490,7 @@ fn give_way(
             let is_anothers = !theirs.is_null() && !ours.is_null() && theirs != ours;
             if is_upcoming && !is_anothers && earlier.body["status"] == create["status"] {
                 let update = as_object(json!({ "status": "REPLACED", "replaced_by": id }));
-                any |= change(connection, effects, earlier, &update, job, at)?;
+                any |= change(db, effects, earlier, &update, job, at)?;
             }
         }
     }
@@ -518,7 +499,7 @@ fn give_way(
 
 /// The records of a kind and a community that have a value in a field, the oldest first.
 fn having(
-    connection: &Connection,
+    db: &Db<'_>,
     kind: Kind,
     (field, value): &(String, String),
     community_id: &Value,
@@ -527,30 +508,29 @@ fn having(
         return Ok(Vec::new());
     };
     let term = terms::of_value(kind, filter, "", value);
-    let ids: Vec<String> = connection
-        .prepare_cached("SELECT r.id FROM record_terms t JOIN records r ON r.seq = t.seq WHERE t.term = ?1 ORDER BY t.seq LIMIT ?2")
-        .and_then(|mut sql| sql.query_map(params![term, HAVING_MAX_ROWS], |row| row.get(0))?.collect())
-        .map_err(database)?;
+    let ids: Vec<String> = db.all(
+        "SELECT r.id FROM record_terms t JOIN records r ON r.seq = t.seq WHERE t.term = ?1 ORDER BY t.seq LIMIT ?2",
+        values![term, HAVING_MAX_ROWS],
+        |row| row.get(0),
+    )?;
     let mut found = Vec::new();
     for id in ids {
-        found.extend(
-            by_id(connection, &id)?.filter(|one| one.body["community_id"] == *community_id),
-        );
+        found.extend(by_id(db, &id)?.filter(|one| one.body["community_id"] == *community_id));
     }
     Ok(found)
 }
 
-fn set_x_id(connection: &Connection, seq: i64, x_id: &str) -> Result<(), Error> {
-    connection
-        .prepare_cached("UPDATE records SET x_id = ?2 WHERE seq = ?1")
-        .and_then(|mut sql| sql.execute(params![seq, x_id]))
-        .map(drop)
-        .map_err(database)
+fn set_x_id(db: &Db<'_>, seq: i64, x_id: &str) -> Result<(), Error> {
+    db.execute(
+        "UPDATE records SET x_id = ?2 WHERE seq = ?1",
+        values![seq, x_id],
+    )
+    .map(drop)
 }
 
 /// Lays what a write about something else does to a prospect over its record, if there is one. Returns its id.
 fn touch(
-    connection: &Connection,
+    db: &Db<'_>,
     effects: &mut Effects,
     touched: &Touched,
     community_id: &Value,
@@ -558,11 +538,11 @@ fn touch(
     at: Timestamp,
 ) -> Result<Option<String>, Error> {
     for by in &touched.by {
-        let found = having(connection, Kind::Prospect, by, community_id)?;
+        let found = having(db, Kind::Prospect, by, community_id)?;
         // What is gone at the vendor, or merged there, is not what it met.
         if let Some(prospect) = found.into_iter().find(|one| is_there(&one.body)) {
             let update = as_object(touched.update.clone());
-            change(connection, effects, &prospect, &update, job, at)?;
+            change(db, effects, &prospect, &update, job, at)?;
             return Ok(Some(prospect.id));
         }
     }
@@ -581,7 +561,7 @@ pub(super) const COLUMNS: &str =
     "r.id, i.id, i.vendor, r.x_id, r.body, r.created_at, r.updated_at, r.last_seen";
 
 /// A record, and its body still to be read.
-pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<(String, Record)> {
+pub(super) fn read(row: &Row<'_>) -> Result<(String, Record), Error> {
     let time = |place: usize| row.get(place).map(Timestamp::from_micros);
     let record = Record {
         id: row.get(0)?,
@@ -609,17 +589,16 @@ pub(super) fn limited_to(scope: &Scope) -> Option<String> {
 }
 
 pub(super) fn find(
-    connection: &Connection,
+    db: &Db<'_>,
     scope: &Scope,
     kind: Kind,
     id: &str,
 ) -> Result<Option<Record>, Error> {
-    connection
-        .prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM records r JOIN integrations i ON i.n = r.lane WHERE r.id = ?1 AND r.kind = ?2 AND (?3 IS NULL OR i.id IN (SELECT value FROM json_each(?3)))"
-        ))
-        .and_then(|mut sql| sql.query_row(params![id, kind.word(), limited_to(scope)], read).optional())
-        .map_err(database)?
-        .map(assemble)
-        .transpose()
+    db.find(
+        &format!(
+            "SELECT {COLUMNS} FROM records r JOIN integrations i ON i.n = r.lane WHERE r.id = ?1 AND r.kind = ?2 AND (CAST(?3 AS TEXT) IS NULL OR i.id IN (SELECT value FROM json_each(?3)))"
+        ),
+        values![id, kind.word(), limited_to(scope)],
+        read,
+    )?.map(assemble).transpose()
 }

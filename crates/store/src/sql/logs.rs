@@ -5,9 +5,12 @@ use model::{
     record::Kind,
     write::{Write, WriteStatus},
 };
-use rusqlite::{Connection, OptionalExtension, params_from_iter, types::Value as Sql};
 
-use super::{corrupt, database, intake, plan};
+use super::{
+    corrupt,
+    db::{Db, Value as Sql, values},
+    intake, plan,
+};
 use crate::{
     Error, Page,
     history::{Diff, DiffQuery, Job, LogQuery},
@@ -20,12 +23,12 @@ const DISORDER_MICROS: i64 = 60_000_000;
 #[derive(Default)]
 pub(super) struct Conditions {
     holds: Vec<String>,
-    pub(super) values: Vec<Sql>,
+    pub(super) values: Vec<Sql<'static>>,
 }
 
 impl Conditions {
     /// Adds a condition; the question mark in it stands for `value`.
-    pub(super) fn add(&mut self, condition: &str, value: impl Into<Sql>) {
+    pub(super) fn add(&mut self, condition: &str, value: impl Into<Sql<'static>>) {
         self.values.push(value.into());
         let place = format!("?{}", self.values.len());
         self.holds.push(condition.replace('?', &place));
@@ -34,7 +37,7 @@ impl Conditions {
     /// Adds that the row is of an integration that was asked for and may be seen. `false` when there can be none.
     pub(super) fn integration(
         &mut self,
-        connection: &Connection,
+        db: &Db<'_>,
         column: &str,
         scope: &Scope,
         asked: Option<IntegrationId>,
@@ -45,7 +48,7 @@ impl Conditions {
         };
         let mut places = Vec::new();
         for id in seen {
-            if let Some(lane) = plan::lane(connection, id)? {
+            if let Some(lane) = plan::lane(db, id)? {
                 self.values.push(Sql::Integer(lane));
                 places.push(format!("?{}", self.values.len()));
             }
@@ -67,7 +70,7 @@ impl Conditions {
 
     pub(super) fn all(&self) -> String {
         if self.holds.is_empty() {
-            "1".to_owned()
+            "TRUE".to_owned()
         } else {
             self.holds.join(" AND ")
         }
@@ -75,18 +78,14 @@ impl Conditions {
 }
 
 /// Accepted writes, newest first.
-pub(super) fn writes(
-    connection: &Connection,
-    scope: &Scope,
-    query: &LogQuery,
-) -> Result<Vec<Write>, Error> {
+pub(super) fn writes(db: &Db<'_>, scope: &Scope, query: &LogQuery) -> Result<Vec<Write>, Error> {
     let mut conditions = Conditions::default();
-    if !conditions.integration(connection, "w.lane", scope, query.integration_id)? {
+    if !conditions.integration(db, "w.lane", scope, query.integration_id)? {
         return Ok(Vec::new());
     }
     if let Some(since) = query.since {
         conditions.add("w.accepted_at >= ?", since.as_micros());
-        conditions.add("w.seq >= ?", first_since(connection, since)?);
+        conditions.add("w.seq >= ?", first_since(db, since)?);
     }
     let from = match query.status {
         // Read along what is open, or along what went wrong: few among many.
@@ -110,49 +109,37 @@ pub(super) fn writes(
         intake::COLUMNS,
         conditions.all()
     );
-    let rows: Vec<Result<Write, Error>> = connection
-        .prepare_cached(&sql)
-        .and_then(|mut sql| {
-            sql.query_map(params_from_iter(conditions.values), |row| {
-                Ok(intake::read(row))
-            })?
-            .collect()
-        })
-        .map_err(database)?;
+    let rows: Vec<Result<Write, Error>> =
+        db.all(&sql, &conditions.values, |row| Ok(intake::read(row)))?;
     rows.into_iter().collect()
 }
 
 /// A place in the order accepted before which nothing was accepted since `since`.
-fn first_since(connection: &Connection, since: Timestamp) -> Result<i64, Error> {
+fn first_since(db: &Db<'_>, since: Timestamp) -> Result<i64, Error> {
     let since = since.as_micros().saturating_sub(DISORDER_MICROS);
-    first_at(connection, "writes", "accepted_at", since)
+    first_at(db, "writes", "accepted_at", since)
 }
 
 /// The first place of a table that is in the order of `column` whose value there is not below `least`; the last place when there is none. Found by
 /// halving, since these tables have no index by time: every accept would pay for one.
 pub(super) fn first_at(
-    connection: &Connection,
+    db: &Db<'_>,
     table: &'static str,
     column: &'static str,
     least: i64,
 ) -> Result<i64, Error> {
-    let (mut low, mut high): (i64, i64) = connection
-        .prepare_cached(&format!(
-            "SELECT coalesce(min(seq), 0), coalesce(max(seq), 0) FROM {table}"
-        ))
-        .and_then(|mut sql| sql.query_row([], |row| Ok((row.get(0)?, row.get(1)?))))
-        .map_err(database)?;
+    let (mut low, mut high): (i64, i64) = db.one(
+        &format!("SELECT coalesce(min(seq), 0), coalesce(max(seq), 0) FROM {table}"),
+        &[],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
     while low < high {
         let middle = low + (high - low) / 2;
-        let at: Option<(i64, i64)> = connection
-            .prepare_cached(&format!(
-                "SELECT seq, {column} FROM {table} WHERE seq >= ?1 ORDER BY seq LIMIT 1"
-            ))
-            .and_then(|mut sql| {
-                sql.query_row([middle], |row| Ok((row.get(0)?, row.get(1)?)))
-                    .optional()
-            })
-            .map_err(database)?;
+        let at: Option<(i64, i64)> = db.find(
+            &format!("SELECT seq, {column} FROM {table} WHERE seq >= ?1 ORDER BY seq LIMIT 1"),
+            values![middle],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )?;
         match at {
             Some((seq, at)) if at < least => low = seq + 1,
             _ => high = middle,
@@ -162,13 +149,9 @@ pub(super) fn first_at(
 }
 
 /// Runs of synchronisation, newest first.
-pub(super) fn jobs(
-    connection: &Connection,
-    scope: &Scope,
-    query: &LogQuery,
-) -> Result<Vec<Job>, Error> {
+pub(super) fn jobs(db: &Db<'_>, scope: &Scope, query: &LogQuery) -> Result<Vec<Job>, Error> {
     let mut conditions = Conditions::default();
-    if !conditions.integration(connection, "j.lane", scope, query.integration_id)? {
+    if !conditions.integration(db, "j.lane", scope, query.integration_id)? {
         return Ok(Vec::new());
     }
     if let Some(since) = query.since {
@@ -183,23 +166,17 @@ pub(super) fn jobs(
         conditions.all()
     );
     type Columns = (String, String, String, String, i64, Option<i64>, String);
-    let rows: Vec<Columns> = connection
-        .prepare_cached(&sql)
-        .and_then(|mut sql| {
-            sql.query_map(params_from_iter(conditions.values), |row| {
-                Ok((
-                    row.get(0)?,
-                    row.get(1)?,
-                    row.get(2)?,
-                    row.get(3)?,
-                    row.get(4)?,
-                    row.get(5)?,
-                    row.get(6)?,
-                ))
-            })?
-            .collect()
-        })
-        .map_err(database)?;
+    let rows: Vec<Columns> = db.all(&sql, &conditions.values, |row| {
+        Ok((
+            row.get(0)?,
+            row.get(1)?,
+            row.get(2)?,
+            row.get(3)?,
+            row.get(4)?,
+            row.get(5)?,
+            row.get(6)?,
+        ))
+    })?;
     let bad = |what: &str| Error::Corrupt(format!("{what} of a job"));
     rows.into_iter()
         .map(
@@ -219,13 +196,9 @@ pub(super) fn jobs(
 }
 
 /// What changed in records, newest first.
-pub(super) fn diffs(
-    connection: &Connection,
-    scope: &Scope,
-    query: &DiffQuery,
-) -> Result<Page<Diff>, Error> {
+pub(super) fn diffs(db: &Db<'_>, scope: &Scope, query: &DiffQuery) -> Result<Page<Diff>, Error> {
     let mut conditions = Conditions::default();
-    if !conditions.integration(connection, "d.lane", scope, query.integration_id)? {
+    if !conditions.integration(db, "d.lane", scope, query.integration_id)? {
         return Ok(Page {
             rows: Vec::new(),
             total: Some(0),
@@ -241,42 +214,30 @@ pub(super) fn diffs(
     if let Some(since) = query.since {
         conditions.add("d.at >= ?", since.as_micros());
     }
-    let total: i64 = connection
-        .prepare_cached(&format!(
-            "SELECT count(*) FROM diffs d WHERE {}",
-            conditions.all()
-        ))
-        .and_then(|mut sql| {
-            sql.query_row(params_from_iter(conditions.values.clone()), |row| {
-                row.get(0)
-            })
-        })
-        .map_err(database)?;
+    let total: i64 = db.one(
+        &format!("SELECT count(*) FROM diffs d WHERE {}", conditions.all()),
+        &conditions.values,
+        |row| row.get(0),
+    )?;
     let total = total.unsigned_abs();
     let all = conditions.all();
     let page = conditions.page(query.offset, query.limit);
     let sql = format!(
         "SELECT d.seq, d.at, i.id, i.vendor, d.kind, d.record_id, d.job_id, d.diff FROM diffs d JOIN integrations i ON i.n = d.lane WHERE {all} ORDER BY d.seq DESC {page}"
     );
-    let rows: Vec<(Diff, String, String)> = connection
-        .prepare_cached(&sql)
-        .and_then(|mut sql| {
-            sql.query_map(params_from_iter(conditions.values), |row| {
-                let diff = Diff {
-                    seq: row.get(0)?,
-                    at: row.get(1).map(Timestamp::from_micros)?,
-                    integration_id: row.get(2)?,
-                    integration_vendor: row.get(3)?,
-                    kind: Kind::Prospect,
-                    record_id: row.get(5)?,
-                    job_id: row.get(6)?,
-                    diff: serde_json::Value::Null,
-                };
-                Ok((diff, row.get(4)?, row.get(7)?))
-            })?
-            .collect()
-        })
-        .map_err(database)?;
+    let rows: Vec<(Diff, String, String)> = db.all(&sql, &conditions.values, |row| {
+        let diff = Diff {
+            seq: row.get(0)?,
+            at: row.get(1).map(Timestamp::from_micros)?,
+            integration_id: row.get(2)?,
+            integration_vendor: row.get(3)?,
+            kind: Kind::Prospect,
+            record_id: row.get(5)?,
+            job_id: row.get(6)?,
+            diff: serde_json::Value::Null,
+        };
+        Ok((diff, row.get(4)?, row.get(7)?))
+    })?;
     let rows: Vec<Diff> = rows
         .into_iter()
         .map(|(diff, kind, body)| {
@@ -297,16 +258,13 @@ pub(super) fn diffs(
 }
 
 /// Removes up to `limit` diffs and ended runs that are older than `before`. Returns how many.
-pub(super) fn sweep(connection: &Connection, before: Timestamp, limit: u32) -> Result<u64, Error> {
+pub(super) fn sweep(db: &Db<'_>, before: Timestamp, limit: u32) -> Result<u64, Error> {
     let mut removed = 0;
     for sql in [
         "DELETE FROM diffs WHERE seq IN (SELECT seq FROM diffs WHERE at < ?1 LIMIT ?2)",
         "DELETE FROM jobs WHERE seq IN (SELECT seq FROM jobs WHERE started_at < ?1 AND ended_at IS NOT NULL LIMIT ?2)",
     ] {
-        removed += connection
-            .prepare_cached(sql)
-            .and_then(|mut sql| sql.execute(rusqlite::params![before.as_micros(), limit]))
-            .map_err(database)?;
+        removed += db.execute(sql, values![before.as_micros(), limit])?;
     }
-    Ok(removed as u64)
+    Ok(removed)
 }

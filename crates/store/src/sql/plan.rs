@@ -7,9 +7,11 @@ use model::{
     IntegrationId, Scope, Timestamp,
     record::{Filter, Record, SortField},
 };
-use rusqlite::{Connection, OptionalExtension, params_from_iter, types::Value as Sql};
 
-use super::{database, records, terms};
+use super::{
+    db::{Db, Value as Sql, values},
+    records, terms,
+};
 use crate::{
     Error, Query,
     query::{From, Range, Row, RowValue, Sort},
@@ -51,11 +53,7 @@ pub(super) struct Plan<'a> {
 
 impl<'a> Plan<'a> {
     /// `None` when nothing can be found.
-    pub(super) fn new(
-        connection: &Connection,
-        scope: &Scope,
-        query: &'a Query,
-    ) -> Result<Option<Self>, Error> {
+    pub(super) fn new(db: &Db<'_>, scope: &Scope, query: &'a Query) -> Result<Option<Self>, Error> {
         let kind = query.kind;
         let mut equal = Vec::new();
         for one in &query.equal {
@@ -65,7 +63,7 @@ impl<'a> Plan<'a> {
                 .unwrap_or_default();
             let term = terms::of_value(kind, &one.filter, &within, &one.value);
             let rows = if one.filter.is_wide {
-                terms::counted(connection, term)?
+                terms::counted(db, term)?
             } else {
                 NARROW_ROWS
             };
@@ -73,14 +71,14 @@ impl<'a> Plan<'a> {
         }
         let mut lanes = None;
         if let Some(seen) = seen(scope, query.integrations.as_deref()) {
-            match owner(connection, query)? {
+            match owner(db, query)? {
                 Some(owner) if !seen.contains(&owner) => return Ok(None),
                 // What has the id of something is of the integration that this is of: that need not be asked of each record.
                 Some(_) => {}
                 None => {
                     let mut all = Vec::new();
                     for id in seen {
-                        if let Some(number) = lane(connection, id)? {
+                        if let Some(number) = lane(db, id)? {
                             let filter = &Filter::INTEGRATION;
                             all.push((number, terms::of_value(kind, filter, "", &id.to_string())));
                         }
@@ -88,7 +86,7 @@ impl<'a> Plan<'a> {
                     match all.as_slice() {
                         [] => return Ok(None),
                         // One integration is a value like any other.
-                        [(_, term)] => equal.push((*term, terms::counted(connection, *term)?)),
+                        [(_, term)] => equal.push((*term, terms::counted(db, *term)?)),
                         _ => lanes = Some(all),
                     }
                 }
@@ -96,7 +94,7 @@ impl<'a> Plan<'a> {
         }
         let x_id = match &query.x_id {
             None => None,
-            Some((id, x_id)) => match lane(connection, *id)? {
+            Some((id, x_id)) => match lane(db, *id)? {
                 Some(number) => Some((number, x_id.as_str())),
                 None => return Ok(None),
             },
@@ -104,13 +102,12 @@ impl<'a> Plan<'a> {
         let behind = match &query.from {
             From::Offset(_) => None,
             From::Row(row) => {
-                let seq = connection
-                    .prepare_cached("SELECT seq FROM records WHERE id = ?1 AND kind = ?2")
-                    .and_then(|mut sql| {
-                        sql.query_row([row.id.as_str(), kind.word()], |found| found.get(0))
-                            .optional()
-                    })
-                    .map_err(database)?
+                let seq = db
+                    .find(
+                        "SELECT seq FROM records WHERE id = ?1 AND kind = ?2",
+                        values![row.id.as_str(), kind.word()],
+                        |found| found.get(0),
+                    )?
                     .ok_or_else(|| Error::Conflict("the cursor's record is gone".to_owned()))?;
                 Some((seq, row))
             }
@@ -124,11 +121,11 @@ impl<'a> Plan<'a> {
             lead: Lead::Kind,
             order: order(&query.order),
         };
-        plan.lead = plan.choose(connection)?;
+        plan.lead = plan.choose(db)?;
         Ok(Some(plan))
     }
 
-    fn choose(&self, connection: &Connection) -> Result<Lead, Error> {
+    fn choose(&self, db: &Db<'_>) -> Result<Lead, Error> {
         if self.x_id.is_some() {
             return Ok(Lead::Vendor);
         }
@@ -146,14 +143,14 @@ impl<'a> Plan<'a> {
         if let Some(lanes) = &self.lanes {
             let mut rows = 0;
             for (_, term) in lanes {
-                rows += terms::counted(connection, *term)?;
+                rows += terms::counted(db, *term)?;
             }
             if best.as_ref().is_none_or(|(_, least)| rows < *least) {
                 let terms = lanes.iter().map(|(_, term)| *term);
                 best = Some((terms.collect(), rows));
             }
         }
-        let by_range = self.range_leads(connection)?;
+        let by_range = self.range_leads(db)?;
         let Some(in_order) = in_order else {
             return Ok(best.map_or(Lead::Kind, |(terms, _)| Lead::Terms(terms)));
         };
@@ -169,7 +166,7 @@ impl<'a> Plan<'a> {
             return Ok(Lead::Terms(best));
         }
         // Sorting what has the value costs its number; walking in order until a page is full, what lies between two of them for each row.
-        let all = terms::counted(connection, terms::of_kind(self.query.kind))?;
+        let all = terms::counted(db, terms::of_kind(self.query.kind))?;
         let offset = match self.query.from {
             From::Offset(offset) => offset,
             From::Row(_) => 0,
@@ -185,17 +182,14 @@ impl<'a> Plan<'a> {
     }
 
     /// The range that few enough records lie in to be read before they are put in order.
-    fn range_leads(&self, connection: &Connection) -> Result<Option<Lead>, Error> {
+    fn range_leads(&self, db: &Db<'_>) -> Result<Option<Lead>, Error> {
         for range in &self.query.ranges {
             let (condition, mut values) = range_condition(range, 2);
             values.insert(0, text(self.query.kind.word()));
             let sql = format!(
-                "SELECT count(*) FROM (SELECT 1 FROM records r WHERE r.kind = ?1 AND {condition} LIMIT {RANGE_LEADS_MAX_ROWS})"
+                "SELECT count(*) FROM (SELECT 1 FROM records r WHERE r.kind = ?1 AND {condition} LIMIT {RANGE_LEADS_MAX_ROWS}) AS found"
             );
-            let rows: i64 = connection
-                .prepare_cached(&sql)
-                .and_then(|mut sql| sql.query_row(params_from_iter(values), |row| row.get(0)))
-                .map_err(database)?;
+            let rows: i64 = db.one(&sql, &values, |row| row.get(0))?;
             if rows.unsigned_abs() < RANGE_LEADS_MAX_ROWS {
                 return Ok(Some(Lead::Time(range.field)));
             }
@@ -204,9 +198,9 @@ impl<'a> Plan<'a> {
     }
 
     /// What is read along, what must hold, and the values of both.
-    fn candidates(&self) -> (String, Vec<String>, Vec<Sql>) {
+    fn candidates(&self) -> (String, Vec<String>, Vec<Sql<'static>>) {
         let (mut holds, mut values) = (Vec::new(), vec![text(self.query.kind.word())]);
-        let mut bind = |value: Sql| {
+        let mut bind = |value: Sql<'static>| {
             values.push(value);
             format!("?{}", values.len())
         };
@@ -264,7 +258,7 @@ impl<'a> Plan<'a> {
     }
 
     /// The statement that reads the page and one row more.
-    pub(super) fn page(&self) -> (String, Vec<Sql>) {
+    pub(super) fn page(&self) -> (String, Vec<Sql<'static>>) {
         let (from, mut holds, mut values) = self.candidates();
         if let Some((seq, row)) = self.behind {
             holds.push(self.behind(seq, row, &mut values));
@@ -293,20 +287,14 @@ impl<'a> Plan<'a> {
         (sql, values)
     }
 
-    pub(super) fn rows(&self, connection: &Connection) -> Result<Vec<Record>, Error> {
+    pub(super) fn rows(&self, db: &Db<'_>) -> Result<Vec<Record>, Error> {
         let (sql, values) = self.page();
-        let rows: Vec<(String, Record)> = connection
-            .prepare_cached(&sql)
-            .and_then(|mut sql| {
-                sql.query_map(params_from_iter(values), records::read)?
-                    .collect()
-            })
-            .map_err(database)?;
+        let rows: Vec<(String, Record)> = db.all(&sql, &values, records::read)?;
         rows.into_iter().map(records::assemble).collect()
     }
 
     /// What holds for the rows behind one, in the order asked for.
-    fn behind(&self, seq: i64, row: &Row, values: &mut Vec<Sql>) -> String {
+    fn behind(&self, seq: i64, row: &Row, values: &mut Vec<Sql<'static>>) -> String {
         let places: Vec<(String, String, bool)> = self
             .order
             .iter()
@@ -325,7 +313,7 @@ impl<'a> Plan<'a> {
                 )
             })
             .collect();
-        let mut holds = "0".to_owned();
+        let mut holds = "FALSE".to_owned();
         for (column, value, is_descending) in places.iter().rev() {
             let beyond = if *is_descending { '<' } else { '>' };
             holds = format!("({column} {beyond} {value} OR ({column} = {value} AND {holds}))");
@@ -353,16 +341,14 @@ impl<'a> Plan<'a> {
     }
 
     /// How many records there are in all.
-    pub(super) fn total(&self, connection: &Connection) -> Result<u64, Error> {
+    pub(super) fn total(&self, db: &Db<'_>) -> Result<u64, Error> {
         let is_plain =
             self.query.ranges.is_empty() && self.x_id.is_none() && !self.query.is_at_vendor;
         let kind = self.query.kind;
         match (is_plain, self.terms.as_slice(), &self.lanes) {
-            (true, [], None) => return terms::counted(connection, terms::of_kind(kind)),
+            (true, [], None) => return terms::counted(db, terms::of_kind(kind)),
             (true, [], Some(lanes)) => {
-                let counts = lanes
-                    .iter()
-                    .map(|(_, term)| terms::counted(connection, *term));
+                let counts = lanes.iter().map(|(_, term)| terms::counted(db, *term));
                 return counts.sum();
             }
             (true, [(term, rows)], None) => {
@@ -370,23 +356,23 @@ impl<'a> Plan<'a> {
                 if is_counted {
                     return Ok(*rows);
                 }
-                return connection
-                    .prepare_cached("SELECT count(*) FROM record_terms WHERE term = ?1")
-                    .and_then(|mut sql| sql.query_row([term], |row| row.get::<_, i64>(0)))
-                    .map(i64::unsigned_abs)
-                    .map_err(database);
+                return db
+                    .one(
+                        "SELECT count(*) FROM record_terms WHERE term = ?1",
+                        values![term],
+                        |row| row.get::<i64>(0),
+                    )
+                    .map(i64::unsigned_abs);
             }
             _ => {}
         }
         let (from, holds, values) = self.candidates();
-        connection
-            .prepare_cached(&format!(
-                "SELECT count(*) FROM {from} WHERE {}",
-                holds.join(" AND ")
-            ))
-            .and_then(|mut sql| sql.query_row(params_from_iter(values), |row| row.get::<_, i64>(0)))
-            .map(i64::unsigned_abs)
-            .map_err(database)
+        db.one(
+            &format!("SELECT count(*) FROM {from} WHERE {}", holds.join(" AND ")),
+            &values,
+            |row| row.get::<i64>(0),
+        )
+        .map(i64::unsigned_abs)
     }
 }
 
@@ -409,14 +395,13 @@ fn order(asked: &[Sort]) -> Vec<Sort> {
 }
 
 /// The integration of what a filter names by an id of ours, if one does and there is such a thing.
-fn owner(connection: &Connection, query: &Query) -> Result<Option<IntegrationId>, Error> {
+fn owner(db: &Db<'_>, query: &Query) -> Result<Option<IntegrationId>, Error> {
     for one in query.equal.iter().filter(|one| one.filter.names_a_record()) {
-        let owner: Option<String> = connection
-            .prepare_cached(
-                "SELECT i.id FROM records r JOIN integrations i ON i.n = r.lane WHERE r.id = ?1",
-            )
-            .and_then(|mut sql| sql.query_row([&one.value], |row| row.get(0)).optional())
-            .map_err(database)?;
+        let owner: Option<String> = db.find(
+            "SELECT i.id FROM records r JOIN integrations i ON i.n = r.lane WHERE r.id = ?1",
+            values![&one.value],
+            |row| row.get(0),
+        )?;
         if let Some(owner) = owner {
             return owner
                 .parse()
@@ -436,14 +421,15 @@ pub(super) fn seen(scope: &Scope, asked: Option<&[IntegrationId]>) -> Option<Vec
     }
 }
 
-pub(super) fn lane(connection: &Connection, id: IntegrationId) -> Result<Option<i64>, Error> {
-    connection
-        .prepare_cached("SELECT n FROM integrations WHERE id = ?1")
-        .and_then(|mut sql| sql.query_row([id.to_string()], |row| row.get(0)).optional())
-        .map_err(database)
+pub(super) fn lane(db: &Db<'_>, id: IntegrationId) -> Result<Option<i64>, Error> {
+    db.find(
+        "SELECT n FROM integrations WHERE id = ?1",
+        values![id.to_string()],
+        |row| row.get(0),
+    )
 }
 
-fn range_condition(range: &Range, first: usize) -> (String, Vec<Sql>) {
+fn range_condition(range: &Range, first: usize) -> (String, Vec<Sql<'static>>) {
     let column = match range.field {
         SortField::LastSeen => "r.last_seen",
         _ => "r.updated_at",
@@ -457,7 +443,7 @@ fn range_condition(range: &Range, first: usize) -> (String, Vec<Sql>) {
         }
     }
     if holds.is_empty() {
-        holds.push("1".to_owned());
+        holds.push("TRUE".to_owned());
     }
     (holds.join(" AND "), values)
 }
@@ -466,6 +452,6 @@ fn direction(sort: Sort) -> &'static str {
     if sort.is_descending { "DESC" } else { "ASC" }
 }
 
-fn text(value: &str) -> Sql {
-    Sql::Text(value.to_owned())
+fn text(value: &str) -> Sql<'static> {
+    Sql::from(value.to_owned())
 }

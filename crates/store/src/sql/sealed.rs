@@ -6,14 +6,12 @@
 use std::sync::Arc;
 
 use model::{Actor, Secret, Timestamp};
-use rusqlite::{Connection, OptionalExtension, params};
 use serde_json::json;
 
 use super::{
-    Sqlite,
+    Engine, Relational,
     audit::{self, Deed},
-    database,
-    writer::Kind,
+    db::{Db, values},
 };
 use crate::{
     Error, Sealer,
@@ -58,19 +56,13 @@ impl Column {
     }
 
     /// The keys that blobs are sealed under: a step along the index for each.
-    fn keys(&self, connection: &Connection) -> Result<Vec<MasterKeyId>, Error> {
+    fn keys(&self, db: &Db<'_>) -> Result<Vec<MasterKeyId>, Error> {
         let (table, prefix) = (self.table, self.prefix());
-        let mut next = connection
-            .prepare_cached(&format!(
-                "SELECT {prefix} FROM {table} WHERE {prefix} > ?1 ORDER BY {prefix} LIMIT 1"
-            ))
-            .map_err(database)?;
-        let (mut found, mut last) = (Vec::new(), Vec::new());
+        let next =
+            format!("SELECT {prefix} FROM {table} WHERE {prefix} > ?1 ORDER BY {prefix} LIMIT 1");
+        let (mut found, mut last) = (Vec::new(), Vec::<u8>::new());
         loop {
-            let one: Option<Vec<u8>> = next
-                .query_row([&last], |row| row.get(0))
-                .optional()
-                .map_err(database)?;
+            let one: Option<Vec<u8>> = db.find(&next, values![last], |row| row.get(0))?;
             let Some(one) = one else {
                 return Ok(found);
             };
@@ -86,31 +78,25 @@ impl Column {
 
     fn rewrap(
         &self,
-        connection: &Connection,
+        db: &Db<'_>,
         sealer: &Sealer,
         under: MasterKeyId,
         limit: u32,
     ) -> Result<u32, Error> {
         let (table, owner, blob, prefix) = (self.table, self.owner, self.blob, self.prefix());
-        let rows: Vec<(i64, String, Vec<u8>)> = connection
-            .prepare_cached(&format!(
-                "SELECT rowid, {owner}, {blob} FROM {table} WHERE {prefix} < ?1
-                 UNION ALL SELECT rowid, {owner}, {blob} FROM {table} WHERE {prefix} > ?1 LIMIT ?2"
-            ))
-            .and_then(|mut sql| {
-                sql.query_map(params![blob::prefix(under), limit], |row| {
-                    Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-                })?
-                .collect()
-            })
-            .map_err(database)?;
-        let mut put = connection
-            .prepare_cached(&format!("UPDATE {table} SET {blob} = ?2 WHERE rowid = ?1"))
-            .map_err(database)?;
+        let rows: Vec<(i64, String, Vec<u8>)> = db.all(
+            &format!(
+                "SELECT n, {owner}, {blob} FROM {table} WHERE {prefix} < ?1
+                 UNION ALL SELECT n, {owner}, {blob} FROM {table} WHERE {prefix} > ?1 LIMIT ?2"
+            ),
+            values![blob::prefix(under), limit],
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+        )?;
+        let put = format!("UPDATE {table} SET {blob} = ?2 WHERE n = ?1");
         let mut moved = 0;
         for (row, owner, old) in rows {
             if let Some(new) = sealer.rewrap(under, &owner, self.purpose, &old)? {
-                put.execute(params![row, new]).map_err(database)?;
+                db.execute(&put, values![row, new])?;
                 moved += 1;
             }
         }
@@ -119,15 +105,12 @@ impl Column {
 }
 
 /// The key that secrets are sealed under. A store that is open has one.
-pub(super) fn current(connection: &Connection) -> Result<MasterKeyId, Error> {
-    recorded(connection)?.ok_or_else(|| Error::Corrupt("the store names no master key".to_owned()))
+pub(crate) fn current(db: &Db<'_>) -> Result<MasterKeyId, Error> {
+    recorded(db)?.ok_or_else(|| Error::Corrupt("the store names no master key".to_owned()))
 }
 
-pub(super) fn recorded(connection: &Connection) -> Result<Option<MasterKeyId>, Error> {
-    let id: Option<Vec<u8>> = connection
-        .prepare_cached("SELECT id FROM master_key")
-        .and_then(|mut sql| sql.query_row([], |row| row.get(0)).optional())
-        .map_err(database)?;
+pub(crate) fn recorded(db: &Db<'_>) -> Result<Option<MasterKeyId>, Error> {
+    let id: Option<Vec<u8>> = db.find("SELECT id FROM master_key", &[], |row| row.get(0))?;
     id.map(|id| {
         MasterKeyId::from_bytes(&id)
             .ok_or_else(|| Error::Corrupt("the name of the master key".to_owned()))
@@ -136,10 +119,10 @@ pub(super) fn recorded(connection: &Connection) -> Result<Option<MasterKeyId>, E
 }
 
 /// Every key that a blob is sealed under.
-pub(super) fn in_use(connection: &Connection) -> Result<Vec<MasterKeyId>, Error> {
+pub(crate) fn in_use(db: &Db<'_>) -> Result<Vec<MasterKeyId>, Error> {
     let mut all = Vec::new();
     for column in COLUMNS {
-        all.extend(column.keys(connection)?);
+        all.extend(column.keys(db)?);
     }
     all.sort_unstable();
     all.dedup();
@@ -147,9 +130,9 @@ pub(super) fn in_use(connection: &Connection) -> Result<Vec<MasterKeyId>, Error>
 }
 
 /// Holds the keys at hand against the store, which is told its key when it has none yet.
-pub(super) fn agree(connection: &Connection, sealer: &Sealer, now: Timestamp) -> Result<(), Error> {
-    let used = in_use(connection)?;
-    let known = recorded(connection)?;
+pub(crate) fn agree(db: &Db<'_>, sealer: &Sealer, now: Timestamp) -> Result<(), Error> {
+    let used = in_use(db)?;
+    let known = recorded(db)?;
     let wanted = known.or_else(|| used.first().copied());
     if let Some(id) = wanted
         && !sealer.has(id)
@@ -171,32 +154,23 @@ pub(super) fn agree(connection: &Connection, sealer: &Sealer, now: Timestamp) ->
         let id = wanted
             .or_else(|| sealer.ring().ids().first().copied())
             .ok_or_else(|| Error::MasterKey("there is none".to_owned()))?;
-        connection
-            .execute(
-                "INSERT INTO master_key (one, id, set_at) VALUES (1, ?1, ?2) ON CONFLICT DO NOTHING",
-                params![id.as_bytes(), now.as_micros()],
-            )
-            .map_err(database)?;
+        db.execute(
+            "INSERT INTO master_key (one, id, set_at) VALUES (1, ?1, ?2) ON CONFLICT DO NOTHING",
+            values![id.as_bytes(), now.as_micros()],
+        )?;
     }
     Ok(())
 }
 
-pub(super) fn set(
-    connection: &Connection,
-    by: &Actor,
-    id: MasterKeyId,
-    now: Timestamp,
-) -> Result<(), Error> {
-    let before = current(connection)?;
+pub(crate) fn set(db: &Db<'_>, by: &Actor, id: MasterKeyId, now: Timestamp) -> Result<(), Error> {
+    let before = current(db)?;
     if before == id {
         return Ok(());
     }
-    connection
-        .execute(
-            "UPDATE master_key SET id = ?1, set_at = ?2",
-            params![id.as_bytes(), now.as_micros()],
-        )
-        .map_err(database)?;
+    db.execute(
+        "UPDATE master_key SET id = ?1, set_at = ?2",
+        values![id.as_bytes(), now.as_micros()],
+    )?;
     let deed = Deed {
         action: "master_key_rotate",
         integration: None,
@@ -204,28 +178,28 @@ pub(super) fn set(
         before: json!({ "id": before.to_string() }),
         after: json!({ "id": id.to_string() }),
     };
-    audit::record(connection, by, deed, now)
+    audit::record(db, by, deed, now)
 }
 
-pub(super) fn rewrap(connection: &Connection, sealer: &Sealer, limit: u32) -> Result<u64, Error> {
-    let under = current(connection)?;
+pub(crate) fn rewrap(db: &Db<'_>, sealer: &Sealer, limit: u32) -> Result<u64, Error> {
+    let under = current(db)?;
     let mut left = limit;
     for column in COLUMNS {
-        left -= column.rewrap(connection, sealer, under, left)?;
+        left -= column.rewrap(db, sealer, under, left)?;
     }
     Ok(u64::from(limit - left))
 }
 
-impl Sqlite {
+impl<E: Engine> Relational<E> {
     /// The current key, which is at hand.
     async fn current_key(&self) -> Result<MasterKeyId, Error> {
-        let id = self.readers.read(current).await?;
+        let id = self.engine.read(current).await?;
         self.has_key(id).await?;
         Ok(id)
     }
 
     /// Makes sure that the key `id` is at hand.
-    pub(super) async fn has_key(&self, id: MasterKeyId) -> Result<(), Error> {
+    pub(crate) async fn has_key(&self, id: MasterKeyId) -> Result<(), Error> {
         let sealer = self.sealer.clone();
         let has = tokio::task::spawn_blocking(move || sealer.has(id))
             .await
@@ -240,12 +214,12 @@ impl Sqlite {
     }
 
     /// Runs `change` with `secret` sealed under the key that is current in the transaction of the change.
-    pub(super) async fn write_sealed<T: Send + 'static>(
+    pub(crate) async fn write_sealed<T: Send + 'static>(
         &self,
         owner: &str,
         purpose: Purpose,
         secret: &Secret,
-        change: impl Fn(&Connection, &mut Effects, &[u8]) -> Result<T, Error> + Send + Sync + 'static,
+        change: impl Fn(&Db<'_>, &mut Effects, &[u8]) -> Result<T, Error> + Send + Sync + 'static,
     ) -> Result<T, Error> {
         let change = Arc::new(change);
         for _ in 0..SEAL_TRIES {
@@ -255,12 +229,12 @@ impl Sqlite {
                 self.sealer.seal(under, owner, purpose, secret)?,
             );
             let done = self
-                .writer
-                .write(Kind::Other, move |connection, effects| {
-                    if current(connection)? != under {
+                .engine
+                .write(move |db, effects| {
+                    if current(db)? != under {
                         return Ok(None);
                     }
-                    change(connection, effects, &sealed).map(Some)
+                    change(db, effects, &sealed).map(Some)
                 })
                 .await?;
             if let Some(done) = done {
@@ -273,9 +247,9 @@ impl Sqlite {
     }
 
     /// Runs `look`, which opens secrets; once more when it met a key that its source yields by now.
-    pub(super) async fn read_sealed<T: Send + 'static>(
+    pub(crate) async fn read_sealed<T: Send + 'static>(
         &self,
-        look: impl Fn(&Connection, &Sealer) -> Result<T, Error> + Send + Sync + 'static,
+        look: impl Fn(&Db<'_>, &Sealer) -> Result<T, Error> + Send + Sync + 'static,
     ) -> Result<T, Error> {
         let look = Arc::new(look);
         for _ in 1..OPEN_TRIES {
@@ -296,12 +270,10 @@ impl Sqlite {
 
     async fn look<T: Send + 'static>(
         &self,
-        look: Arc<impl Fn(&Connection, &Sealer) -> Result<T, Error> + Send + Sync + 'static>,
+        look: Arc<impl Fn(&Db<'_>, &Sealer) -> Result<T, Error> + Send + Sync + 'static>,
     ) -> Result<T, Error> {
         let sealer = self.sealer.clone();
-        self.readers
-            .read(move |connection| look(connection, &sealer))
-            .await
+        self.engine.read(move |db| look(db, &sealer)).await
     }
 }
 
@@ -313,7 +285,7 @@ mod tests {
     /// Thousands of secrets are moved in small steps: none may read all of them.
     #[test]
     fn secrets_are_found_by_their_index() {
-        let connection = Connection::open_in_memory().unwrap();
+        let connection = rusqlite::Connection::open_in_memory().unwrap();
         for step in migrations::SQLITE {
             connection.execute_batch(step.sql).unwrap();
         }

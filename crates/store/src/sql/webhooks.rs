@@ -10,15 +10,14 @@ use model::{
     resources::webhook::WebhookRecord,
     webhook::{Change, Disabled, Previous, Subscribed, Webhook},
 };
-use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    Sqlite,
+    Engine, Relational,
     audit::{self, Deed},
-    corrupt, database,
-    writer::Kind as Request,
+    corrupt,
+    db::{Db, Row, values},
 };
 use crate::{Error, Sealer, sealing::Purpose, signals::Effects};
 
@@ -89,22 +88,21 @@ struct Stored {
 }
 
 fn read(row: &Row<'_>, sealer: &Sealer) -> Result<Stored, Error> {
-    let text = |place: usize| row.get::<_, String>(place).map_err(database);
+    let text = |place: usize| row.get::<String>(place);
     let time = |place: usize| {
-        row.get::<_, Option<i64>>(place)
+        row.get::<Option<i64>>(place)
             .map(|at| at.map(Timestamp::from_micros))
-            .map_err(database)
     };
     let id = text(0)?;
-    let integrations: Option<String> = row.get(2).map_err(database)?;
-    let blob: Vec<u8> = row.get(3).map_err(database)?;
+    let integrations: Option<String> = row.get(2)?;
+    let blob: Vec<u8> = row.get(3)?;
     let body: Body = serde_json::from_str(&text(4)?).map_err(corrupt("a webhook"))?;
     let secrets = sealer.open(&id, Purpose::WebhookSecret, &blob)?;
     let secrets: Sealed =
         serde_json::from_str(secrets.expose()).map_err(corrupt("the secrets of a webhook"))?;
     let headers = secrets.headers.into_iter();
     let disabled_at = time(6)?;
-    let reason: Option<String> = row.get(7).map_err(database)?;
+    let reason: Option<String> = row.get(7)?;
     let webhook = Webhook {
         id: id
             .parse()
@@ -114,7 +112,7 @@ fn read(row: &Row<'_>, sealer: &Sealer) -> Result<Stored, Error> {
             .map(|(name, value)| (name, Secret::new(value)))
             .collect(),
         triggers: body.triggers,
-        active: row.get(1).map_err(database)?,
+        active: row.get(1)?,
         system: body.system,
         integrations: integrations
             .map(|list| serde_json::from_str(&list))
@@ -140,8 +138,8 @@ fn read(row: &Row<'_>, sealer: &Sealer) -> Result<Stored, Error> {
     };
     Ok(Stored {
         webhook,
-        n: row.get(10).map_err(database)?,
-        revision: row.get(11).map_err(database)?,
+        n: row.get(10)?,
+        revision: row.get(11)?,
     })
 }
 
@@ -152,18 +150,12 @@ pub(super) struct Place {
 }
 
 /// The place of a subscription that `scope` may know of.
-pub(super) fn row(
-    connection: &Connection,
-    scope: &Scope,
-    id: WebhookId,
-) -> Result<Option<Place>, Error> {
-    let found: Option<(i64, Option<String>)> = connection
-        .prepare_cached("SELECT n, integrations FROM webhooks WHERE id = ?1")
-        .and_then(|mut sql| {
-            sql.query_row([id.to_string()], |row| Ok((row.get(0)?, row.get(1)?)))
-                .optional()
-        })
-        .map_err(database)?;
+pub(super) fn row(db: &Db<'_>, scope: &Scope, id: WebhookId) -> Result<Option<Place>, Error> {
+    let found: Option<(i64, Option<String>)> = db.find(
+        "SELECT n, integrations FROM webhooks WHERE id = ?1",
+        values![id.to_string()],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
     let Some((n, integrations)) = found else {
         return Ok(None);
     };
@@ -177,11 +169,12 @@ pub(super) fn row(
 }
 
 /// Every subscription that `scope` may know of and that can be read.
-fn all(connection: &Connection, sealer: &Sealer, scope: &Scope) -> Result<Vec<Webhook>, Error> {
-    let rows: Vec<Result<Stored, Error>> = connection
-        .prepare_cached(&format!("SELECT {COLUMNS} FROM webhooks ORDER BY n"))
-        .and_then(|mut sql| sql.query_map([], |row| Ok(read(row, sealer)))?.collect())
-        .map_err(database)?;
+fn all(db: &Db<'_>, sealer: &Sealer, scope: &Scope) -> Result<Vec<Webhook>, Error> {
+    let rows: Vec<Result<Stored, Error>> = db.all(
+        &format!("SELECT {COLUMNS} FROM webhooks ORDER BY n"),
+        &[],
+        |row| Ok(read(row, sealer)),
+    )?;
     let mut webhooks = Vec::with_capacity(rows.len());
     for row in rows {
         match row {
@@ -199,19 +192,16 @@ fn all(connection: &Connection, sealer: &Sealer, scope: &Scope) -> Result<Vec<We
 }
 
 fn one(
-    connection: &Connection,
+    db: &Db<'_>,
     sealer: &Sealer,
     scope: &Scope,
     id: WebhookId,
 ) -> Result<Option<Stored>, Error> {
-    let found = connection
-        .prepare_cached(&format!("SELECT {COLUMNS} FROM webhooks WHERE id = ?1"))
-        .and_then(|mut sql| {
-            sql.query_row([id.to_string()], |row| Ok(read(row, sealer)))
-                .optional()
-        })
-        .map_err(database)?
-        .transpose()?;
+    let found = db.find(
+        &format!("SELECT {COLUMNS} FROM webhooks WHERE id = ?1"),
+        values![id.to_string()],
+        |row| read(row, sealer),
+    )?;
     Ok(found.filter(|one| scope.sees_as_much_as(one.webhook.integrations.as_deref())))
 }
 
@@ -220,7 +210,7 @@ fn shown(webhook: &Webhook) -> Result<Value, Error> {
 }
 
 fn note(
-    connection: &Connection,
+    db: &Db<'_>,
     by: &Actor,
     action: &str,
     id: WebhookId,
@@ -234,20 +224,19 @@ fn note(
         before,
         after,
     };
-    audit::record(connection, by, deed, now)
+    audit::record(db, by, deed, now)
 }
 
-fn put_triggers(connection: &Connection, n: i64, triggers: &[Subscribed]) -> Result<(), Error> {
-    connection
-        .execute("DELETE FROM webhook_triggers WHERE webhook = ?1", [n])
-        .map_err(database)?;
+fn put_triggers(db: &Db<'_>, n: i64, triggers: &[Subscribed]) -> Result<(), Error> {
+    db.execute(
+        "DELETE FROM webhook_triggers WHERE webhook = ?1",
+        values![n],
+    )?;
     for one in triggers {
-        connection
-            .execute(
-                "INSERT INTO webhook_triggers (trigger, kind, webhook) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
-                params![one.trigger.word(), one.kind.map_or("", Kind::word), n],
-            )
-            .map_err(database)?;
+        db.execute(
+            "INSERT INTO webhook_triggers (trigger, kind, webhook) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
+            values![one.trigger.word(), one.kind.map_or("", Kind::word), n],
+        )?;
     }
     Ok(())
 }
@@ -258,15 +247,13 @@ const fn takes(webhook: &Webhook) -> bool {
 }
 
 fn insert(
-    connection: &Connection,
+    db: &Db<'_>,
     effects: &mut Effects,
     by: &Actor,
     webhook: &Webhook,
     sealed: &[u8],
 ) -> Result<(), Error> {
-    let count: i64 = connection
-        .query_row("SELECT count(*) FROM webhooks", [], |row| row.get(0))
-        .map_err(database)?;
+    let count: i64 = db.one("SELECT count(*) FROM webhooks", &[], |row| row.get(0))?;
     if count >= WEBHOOKS_MAX {
         return Err(Error::Conflict(format!(
             "there are {count} webhooks, which is as many as there can be; delete one that is not needed any more"
@@ -278,30 +265,25 @@ fn insert(
         .map(serde_json::to_string)
         .transpose()
         .map_err(corrupt("the integrations of a webhook"))?;
-    connection
-        .execute(
-            "INSERT INTO webhooks (id, active, takes, integrations, sealed, body, revision, created_at, updated_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1, ?7, ?8)",
-            params![
-                webhook.id.to_string(),
-                webhook.active,
-                takes(webhook),
-                integrations,
-                sealed,
-                body(webhook)?,
-                webhook.created_at.as_micros(),
-                webhook.updated_at.as_micros()
-            ],
-        )
-        .map_err(database)?;
-    put_triggers(
-        connection,
-        connection.last_insert_rowid(),
-        &webhook.triggers,
+    let n: i64 = db.one(
+        "INSERT INTO webhooks (id, active, takes, integrations, sealed, body, revision, created_at, updated_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1, ?7, ?8) RETURNING n",
+        values![
+            webhook.id.to_string(),
+            webhook.active,
+            takes(webhook),
+            integrations,
+            sealed,
+            body(webhook)?,
+            webhook.created_at.as_micros(),
+            webhook.updated_at.as_micros(),
+        ],
+        |row| row.get(0),
     )?;
+    put_triggers(db, n, &webhook.triggers)?;
     effects.webhooks = true;
     let states = (Value::Null, shown(webhook)?);
     note(
-        connection,
+        db,
         by,
         "webhook_create",
         webhook.id,
@@ -312,7 +294,7 @@ fn insert(
 
 /// Puts a changed subscription in the place of what it was read from. `false` when that changed meanwhile.
 fn replace(
-    connection: &Connection,
+    db: &Db<'_>,
     effects: &mut Effects,
     (by, action): (&Actor, &str),
     (before, after): (&Stored, &Webhook),
@@ -321,53 +303,49 @@ fn replace(
     let disabled = after.disabled.as_ref();
     // How its receiver does may have been noted since it was read: it is taken back only where the change begins anew.
     let begins_anew = after.url != before.webhook.url || (after.active && !before.webhook.active);
-    let changed = connection
-        .execute(
-            "UPDATE webhooks SET active = ?3, takes = ?4, sealed = ?5, body = ?6, revision = revision + 1,
+    let changed = db.execute(
+        "UPDATE webhooks SET active = ?3, takes = ?4, sealed = ?5, body = ?6, revision = revision + 1,
                     failing_since = CASE WHEN ?7 THEN NULL ELSE failing_since END, disabled_at = ?8, disabled_reason = ?9, updated_at = ?10
              WHERE n = ?1 AND revision = ?2",
-            params![
-                before.n,
-                before.revision,
-                after.active,
-                takes(after),
-                sealed,
-                body(after)?,
-                begins_anew,
-                disabled.map(|disabled| disabled.at.as_micros()),
-                disabled.map(|disabled| disabled.reason.as_str()),
-                after.updated_at.as_micros()
-            ],
-        )
-        .map_err(database)?;
+        values![
+            before.n,
+            before.revision,
+            after.active,
+            takes(after),
+            sealed,
+            body(after)?,
+            begins_anew,
+            disabled.map(|disabled| disabled.at.as_micros()),
+            disabled.map(|disabled| disabled.reason.as_str()),
+            after.updated_at.as_micros(),
+        ],
+    )?;
     if changed == 0 {
         return Ok(false);
     }
-    put_triggers(connection, before.n, &after.triggers)?;
+    put_triggers(db, before.n, &after.triggers)?;
     if (after.active && !before.webhook.active) || after.url != before.webhook.url {
         // What failed before is no reason to wait any more. These are few: a receiver that fails is not sent much.
-        connection
-            .execute(
-                "UPDATE deliveries SET due_at = ?2, tries = 0 WHERE webhook = ?1 AND state = 1 AND due_at > ?2",
-                params![before.n, after.updated_at.as_micros()],
-            )
-            .map_err(database)?;
+        db.execute(
+            "UPDATE deliveries SET due_at = ?2, tries = 0 WHERE webhook = ?1 AND state = 1 AND due_at > ?2",
+            values![before.n, after.updated_at.as_micros()],
+        )?;
     }
     effects.webhooks = true;
     effects.deliveries.insert(after.id);
     let states = (shown(&before.webhook)?, shown(after)?);
-    note(connection, by, action, after.id, states, after.updated_at)?;
+    note(db, by, action, after.id, states, after.updated_at)?;
     Ok(true)
 }
 
 fn delete(
-    connection: &Connection,
+    db: &Db<'_>,
     effects: &mut Effects,
     by: &Actor,
     id: WebhookId,
     now: Timestamp,
 ) -> Result<bool, Error> {
-    let Some(Place { n, .. }) = row(connection, &by.scope, id)? else {
+    let Some(Place { n, .. }) = row(db, &by.scope, id)? else {
         return Ok(false);
     };
     for sql in [
@@ -375,65 +353,57 @@ fn delete(
         "DELETE FROM webhook_triggers WHERE webhook = ?1",
         "DELETE FROM webhooks WHERE n = ?1",
     ] {
-        connection.execute(sql, [n]).map_err(database)?;
+        db.execute(sql, values![n])?;
     }
     effects.webhooks = true;
     let states = (Value::Null, Value::Null);
-    note(connection, by, "webhook_delete", id, states, now)?;
+    note(db, by, "webhook_delete", id, states, now)?;
     Ok(true)
 }
 
 /// Notes that its receiver failed at an attempt that began at `started_at`; one that began before the subscription was last changed says nothing of it as it is
 /// now. It is switched off, for `reason`, at once or, with `since_before`, when it failed all the time since then. `true` when it was.
 pub(super) fn failed(
-    connection: &Connection,
+    db: &Db<'_>,
     effects: &mut Effects,
     (n, started_at): (i64, Timestamp),
     since_before: Option<Timestamp>,
     reason: &str,
     now: Timestamp,
 ) -> Result<bool, Error> {
-    connection
-        .prepare_cached(
-            "UPDATE webhooks SET failing_since = ?2 WHERE n = ?1 AND failing_since IS NULL AND updated_at <= ?3",
-        )
-        .and_then(|mut sql| sql.execute(params![n, now.as_micros(), started_at.as_micros()]))
-        .map_err(database)?;
+    db.execute(
+        "UPDATE webhooks SET failing_since = ?2 WHERE n = ?1 AND failing_since IS NULL AND updated_at <= ?3",
+        values![n, now.as_micros(), started_at.as_micros()],
+    )?;
     let since_before = since_before.map_or(i64::MAX, Timestamp::as_micros);
-    let disabled = connection
-        .prepare_cached(
-            "UPDATE webhooks SET active = 0, takes = 1, disabled_at = ?3, disabled_reason = ?4, revision = revision + 1
+    let disabled = db.execute(
+        "UPDATE webhooks SET active = FALSE, takes = TRUE, disabled_at = ?3, disabled_reason = ?4, revision = revision + 1
              WHERE n = ?1 AND active AND failing_since <= ?2 AND updated_at <= ?5",
-        )
-        .and_then(|mut sql| {
-            sql.execute(params![n, since_before, now.as_micros(), reason, started_at.as_micros()])
-        })
-        .map_err(database)?;
+        values![n, since_before, now.as_micros(), reason, started_at.as_micros()],
+    )?;
     effects.webhooks |= disabled > 0;
     Ok(disabled > 0)
 }
 
 /// Notes that its receiver works.
-pub(super) fn did_well(connection: &Connection, n: i64) -> Result<(), Error> {
-    connection
-        .prepare_cached(
-            "UPDATE webhooks SET failing_since = NULL WHERE n = ?1 AND failing_since IS NOT NULL",
-        )
-        .and_then(|mut sql| sql.execute([n]))
-        .map(drop)
-        .map_err(database)
+pub(super) fn did_well(db: &Db<'_>, n: i64) -> Result<(), Error> {
+    db.execute(
+        "UPDATE webhooks SET failing_since = NULL WHERE n = ?1 AND failing_since IS NOT NULL",
+        values![n],
+    )
+    .map(drop)
 }
 
-impl Sqlite {
+impl<E: Engine> Relational<E> {
     pub(super) async fn webhooks(&self, scope: &Scope) -> Result<Vec<Webhook>, Error> {
         let scope = scope.clone();
-        self.read_sealed(move |connection, sealer| all(connection, sealer, &scope))
+        self.read_sealed(move |db, sealer| all(db, sealer, &scope))
             .await
     }
 
     async fn webhook_stored(&self, scope: &Scope, id: WebhookId) -> Result<Option<Stored>, Error> {
         let scope = scope.clone();
-        self.read_sealed(move |connection, sealer| one(connection, sealer, &scope, id))
+        self.read_sealed(move |db, sealer| one(db, sealer, &scope, id))
             .await
     }
 
@@ -448,8 +418,8 @@ impl Sqlite {
 
     pub(super) async fn webhook_insert(&self, by: &Actor, webhook: Webhook) -> Result<(), Error> {
         let (by, id, secrets) = (by.clone(), webhook.id.to_string(), sealed(&webhook)?);
-        let change = move |connection: &Connection, effects: &mut Effects, sealed: &[u8]| {
-            insert(connection, effects, &by, &webhook, sealed)
+        let change = move |db: &Db<'_>, effects: &mut Effects, sealed: &[u8]| {
+            insert(db, effects, &by, &webhook, sealed)
         };
         self.write_sealed(&id, Purpose::WebhookSecret, &secrets, change)
             .await
@@ -472,14 +442,8 @@ impl Sqlite {
             let mut after = before.webhook.clone();
             change.clone().apply(&mut after, now);
             let (by, secrets, made) = (by.clone(), sealed(&after)?, after.clone());
-            let put = move |connection: &Connection, effects: &mut Effects, sealed: &[u8]| {
-                replace(
-                    connection,
-                    effects,
-                    (&by, action),
-                    (&before, &after),
-                    sealed,
-                )
+            let put = move |db: &Db<'_>, effects: &mut Effects, sealed: &[u8]| {
+                replace(db, effects, (&by, action), (&before, &after), sealed)
             };
             let is_done = self
                 .write_sealed(&id.to_string(), Purpose::WebhookSecret, &secrets, put)
@@ -498,10 +462,8 @@ impl Sqlite {
         now: Timestamp,
     ) -> Result<bool, Error> {
         let by = by.clone();
-        self.writer
-            .write(Request::Other, move |connection, effects| {
-                delete(connection, effects, &by, id, now)
-            })
+        self.engine
+            .write(move |db, effects| delete(db, effects, &by, id, now))
             .await
     }
 }

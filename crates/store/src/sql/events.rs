@@ -3,16 +3,18 @@
 //! Guarantee: an event, and a delivery of it for each who subscribes, are stored in the transaction of the fact. Whoever follows the log by its order misses
 //! nothing.
 
+use std::ops::ControlFlow;
+
 use model::{
     EventId, Scope, Timestamp, WebhookId,
     record::Kind,
     webhook::{Ended, Event, Trigger},
     write::{Outcome, WriteStatus},
 };
-use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 
 use super::{
-    corrupt, database,
+    corrupt,
+    db::{Db, Row, Value as Sql, values},
     logs::{self, Conditions},
     records::limited_to,
     stamp,
@@ -39,43 +41,35 @@ const SUBSCRIBERS: &str =
 
 /// Stores an event, with a delivery for each who subscribes to it.
 pub(super) fn record(
-    connection: &Connection,
+    db: &Db<'_>,
     effects: &mut Effects,
     happened: &Happened<'_>,
     at: Timestamp,
 ) -> Result<(), Error> {
     let (trigger, kind) = (happened.trigger.word(), happened.kind.map(Kind::word));
-    connection
-        .prepare_cached("INSERT INTO events (id, at, lane, trigger, kind, subject, job_id, job_type, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")
-        .and_then(|mut sql| {
-            let (job_id, job_type) = happened.job.unzip();
-            let id = EventId::new(at, &*effects.entropy).to_string();
-            sql.execute(params![id, at.as_micros(), happened.lane, trigger, kind, happened.subject, job_id, job_type, happened.stored])
-        })
-        .map_err(database)?;
+    let (job_id, job_type) = happened.job.unzip();
+    let id = EventId::new(at, &*effects.entropy).to_string();
+    let event: i64 = db.one(
+        "INSERT INTO events (id, at, lane, trigger, kind, subject, job_id, job_type, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) RETURNING seq",
+        values![id, at.as_micros(), happened.lane, trigger, kind, happened.subject, job_id, job_type, happened.stored],
+        |row| row.get(0),
+    )?;
     effects.events = true;
-    let event = connection.last_insert_rowid();
-    let subscribers: Vec<(i64, String)> = connection
-        .prepare_cached(SUBSCRIBERS)
-        .and_then(|mut sql| {
-            sql.query_map(params![trigger, kind, happened.integration_id], |row| {
-                Ok((row.get(0)?, row.get(1)?))
-            })?
-            .collect()
-        })
-        .map_err(database)?;
+    let subscribers: Vec<(i64, String)> = db.all(
+        SUBSCRIBERS,
+        values![trigger, kind, happened.integration_id],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
     if subscribers.is_empty() {
         return Ok(());
     }
     // Times of events go ahead of a clock that was set back; what is due is due by the clock.
-    let due_at = stamp::given(connection)?.min(at);
+    let due_at = stamp::given(db)?.min(at);
     for (webhook, id) in subscribers {
-        connection
-            .prepare_cached(
-                "INSERT INTO deliveries (webhook, event, state, due_at) VALUES (?1, ?2, 1, ?3)",
-            )
-            .and_then(|mut sql| sql.execute(params![webhook, event, due_at.as_micros()]))
-            .map_err(database)?;
+        db.execute(
+            "INSERT INTO deliveries (webhook, event, state, due_at) VALUES (?1, ?2, 1, ?3)",
+            values![webhook, event, due_at.as_micros()],
+        )?;
         effects.deliveries.extend(id.parse::<WebhookId>());
     }
     Ok(())
@@ -92,14 +86,11 @@ pub(super) const FROM: &str = "events e CROSS JOIN integrations i ON i.n = e.lan
 /// # Errors
 /// [`Error::Corrupt`] when it is not what was stored: no attempt to read it again would do better.
 pub(super) fn read(row: &Row<'_>) -> Result<Event, Error> {
-    let seq: i64 = row.get(0).map_err(database)?;
+    let seq: i64 = row.get(0)?;
     let bad = |what: &str| Error::Corrupt(format!("{what} of event {seq}"));
     let column = |place: usize| bad(&format!("column {place}"));
-    let text = |place: usize| row.get::<_, String>(place).map_err(|_| column(place));
-    let some = |place: usize| {
-        row.get::<_, Option<String>>(place)
-            .map_err(|_| column(place))
-    };
+    let text = |place: usize| row.get::<String>(place).map_err(|_| column(place));
+    let some = |place: usize| row.get::<Option<String>>(place).map_err(|_| column(place));
     let ended = match some(11)? {
         None => None,
         Some(status) => Some(Ended {
@@ -136,83 +127,66 @@ pub(super) fn read(row: &Row<'_>) -> Result<Event, Error> {
 }
 
 /// The event at a place of the log.
-pub(super) fn at(connection: &Connection, seq: i64) -> Result<Event, Error> {
-    connection
-        .prepare_cached(&format!("SELECT {COLUMNS} FROM {FROM} WHERE e.seq = ?1"))
-        .and_then(|mut sql| sql.query_row([seq], |row| Ok(read(row))).optional())
-        .map_err(database)?
-        .unwrap_or_else(|| Err(Error::Corrupt(format!("event {seq} is not in the log"))))
+pub(super) fn at(db: &Db<'_>, seq: i64) -> Result<Event, Error> {
+    db.find(
+        &format!("SELECT {COLUMNS} FROM {FROM} WHERE e.seq = ?1"),
+        values![seq],
+        read,
+    )?
+    .ok_or_else(|| Error::Corrupt(format!("event {seq} is not in the log")))
 }
 
 /// Whether an event still says what it said: nobody in it was forgotten since.
-pub(super) fn is_kept(connection: &Connection, seq: i64) -> Result<bool, Error> {
-    connection
-        .prepare_cached(&format!(
+pub(super) fn is_kept(db: &Db<'_>, seq: i64) -> Result<bool, Error> {
+    db.find(
+        &format!(
             "SELECT CASE WHEN w.seq IS NULL THEN e.body IS NOT NULL ELSE w.stripped_at IS NULL END FROM {FROM} WHERE e.seq = ?1"
-        ))
-        .and_then(|mut sql| sql.query_row([seq], |row| row.get(0)).optional())
-        .map(|is_kept| is_kept.unwrap_or(false))
-        .map_err(database)
+        ),
+        values![seq],
+        |row| row.get(0),
+    ).map(|is_kept| is_kept.unwrap_or(false))
 }
 
 /// The place of an event that `scope` may know of.
-pub(super) fn place(
-    connection: &Connection,
-    scope: &Scope,
-    id: EventId,
-) -> Result<Option<i64>, Error> {
-    connection
-        .prepare_cached(
-            "SELECT e.seq FROM events e JOIN integrations i ON i.n = e.lane
-             WHERE e.id = ?1 AND (?2 IS NULL OR i.id IN (SELECT value FROM json_each(?2)))",
-        )
-        .and_then(|mut sql| {
-            sql.query_row(params![id.to_string(), limited_to(scope)], |row| row.get(0))
-                .optional()
-        })
-        .map_err(database)
+pub(super) fn place(db: &Db<'_>, scope: &Scope, id: EventId) -> Result<Option<i64>, Error> {
+    db.find(
+        "SELECT e.seq FROM events e JOIN integrations i ON i.n = e.lane
+             WHERE e.id = ?1 AND (CAST(?2 AS TEXT) IS NULL OR i.id IN (SELECT value FROM json_each(?2)))",
+        values![id.to_string(), limited_to(scope)],
+        |row| row.get(0),
+    )
 }
 
 /// The place of an event to go on behind.
 ///
 /// # Errors
 /// [`Error::Conflict`] when it is not in the log.
-pub(super) fn cursor(connection: &Connection, scope: &Scope, id: EventId) -> Result<i64, Error> {
-    place(connection, scope, id)?.ok_or_else(|| {
+pub(super) fn cursor(db: &Db<'_>, scope: &Scope, id: EventId) -> Result<i64, Error> {
+    place(db, scope, id)?.ok_or_else(|| {
         Error::Conflict(format!(
             "the cursor goes on behind the event {id}, which is not in the log any more: events are kept for 30 days. Begin anew, without a cursor"
         ))
     })
 }
 
-pub(super) fn find(
-    connection: &Connection,
-    scope: &Scope,
-    id: EventId,
-) -> Result<Option<Event>, Error> {
-    place(connection, scope, id)?
-        .map(|seq| at(connection, seq))
-        .transpose()
+pub(super) fn find(db: &Db<'_>, scope: &Scope, id: EventId) -> Result<Option<Event>, Error> {
+    place(db, scope, id)?.map(|seq| at(db, seq)).transpose()
 }
 
-fn list_sql(conditions: &str, is_descending: bool, page: &str) -> String {
+fn list_sql(conditions: &str, is_descending: bool) -> String {
     let order = if is_descending { "DESC" } else { "ASC" };
-    format!("SELECT {COLUMNS} FROM {FROM} WHERE {conditions} ORDER BY e.seq {order} {page}")
+    format!("SELECT {COLUMNS} FROM {FROM} WHERE {conditions} ORDER BY e.seq {order}")
 }
 
 /// A page of the log.
-pub(super) fn list(
-    connection: &Connection,
-    scope: &Scope,
-    query: &EventQuery,
-) -> Result<Page<Event>, Error> {
+pub(super) fn list(db: &Db<'_>, scope: &Scope, query: &EventQuery) -> Result<Page<Event>, Error> {
     let none = Page {
         rows: Vec::new(),
         total: None,
         has_more: false,
     };
     let mut conditions = Conditions::default();
-    if !conditions.integration(connection, "e.lane", scope, query.integration_id)? {
+    if !conditions.integration(db, "e.lane", scope, query.integration_id)? {
         return Ok(none);
     }
     if let Some(trigger) = query.trigger {
@@ -226,10 +200,10 @@ pub(super) fn list(
     }
     if let Some(since) = query.since {
         conditions.add("e.at >= ?", since.as_micros());
-        conditions.add("e.seq >= ?", first_since(connection, since)?);
+        conditions.add("e.seq >= ?", first_since(db, since)?);
     }
     if let Some(after) = query.after {
-        let seq = cursor(connection, scope, after)?;
+        let seq = cursor(db, scope, after)?;
         let condition = if query.is_descending {
             "e.seq < ?"
         } else {
@@ -237,28 +211,25 @@ pub(super) fn list(
         };
         conditions.add(condition, seq);
     }
-    // No end: rows are read one by one until there are enough that can be.
-    let page = conditions.page(0, i64::MAX as u64);
-    let sql = list_sql(&conditions.all(), query.is_descending, &page);
-    let mut sql = connection.prepare_cached(&sql).map_err(database)?;
-    let rows = sql
-        .query_map(params_from_iter(conditions.values), |row| Ok(read(row)))
-        .map_err(database)?;
-    readable(rows, query.limit)
+    let sql = list_sql(&conditions.all(), query.is_descending);
+    readable(db, &sql, &conditions.values, query.limit, read)
 }
 
-/// The first `limit` of `rows`, which are read as they are asked for. One that cannot be read is left out, and told to the operator: it hides none behind it.
+/// The first `limit` rows that a statement brings. One that cannot be read is left out, and told to the operator: it hides none behind it.
 pub(super) fn readable<T>(
-    rows: impl Iterator<Item = Result<Result<T, Error>, rusqlite::Error>>,
+    db: &Db<'_>,
+    sql: &str,
+    values: &[Sql<'_>],
     limit: u64,
+    read: impl Fn(&Row<'_>) -> Result<T, Error>,
 ) -> Result<Page<T>, Error> {
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let most = usize::try_from(limit).unwrap_or(usize::MAX);
     let (mut page, mut has_more) = (Vec::new(), false);
-    for row in rows {
-        match row.map_err(database)? {
-            Ok(_) if page.len() >= limit => {
+    db.until(sql, values, limit.saturating_add(1), |row| {
+        match read(row) {
+            Ok(_) if page.len() >= most => {
                 has_more = true;
-                break;
+                return Ok(ControlFlow::Break(()));
             }
             Ok(row) => page.push(row),
             Err(Error::Corrupt(what)) => {
@@ -266,7 +237,8 @@ pub(super) fn readable<T>(
             }
             Err(why) => return Err(why),
         }
-    }
+        Ok(ControlFlow::Continue(()))
+    })?;
     Ok(Page {
         rows: page,
         total: None,
@@ -275,8 +247,8 @@ pub(super) fn readable<T>(
 }
 
 /// The place of the first event that was stored at `since` or later.
-pub(super) fn first_since(connection: &Connection, since: Timestamp) -> Result<i64, Error> {
-    logs::first_at(connection, "events", "at", since.as_micros())
+pub(super) fn first_since(db: &Db<'_>, since: Timestamp) -> Result<i64, Error> {
+    logs::first_at(db, "events", "at", since.as_micros())
 }
 
 const FORGET: [&str; 2] = [
@@ -286,18 +258,16 @@ const FORGET: [&str; 2] = [
 ];
 
 /// Takes what a person may be known by out of the events about `subject`, and out of what receivers answered to them.
-pub(super) fn forget(connection: &Connection, subject: &str) -> Result<(), Error> {
+pub(super) fn forget(db: &Db<'_>, subject: &str) -> Result<(), Error> {
     for sql in FORGET {
-        connection
-            .prepare_cached(sql)
-            .and_then(|mut sql| sql.execute([subject]))
-            .map_err(database)?;
+        db.execute(sql, values![subject])?;
     }
     Ok(())
 }
 
 /// The last of the oldest events. The newest stays, so that no place in the log is used twice.
-const OLDEST: &str = "SELECT max(seq) FROM (SELECT seq, at FROM events ORDER BY seq LIMIT ?2)
+const OLDEST: &str =
+    "SELECT max(seq) FROM (SELECT seq, at FROM events ORDER BY seq LIMIT ?2) AS oldest
      WHERE at < ?1 AND seq < (SELECT max(seq) FROM events)";
 
 /// Removes what happened up to a place in the log.
@@ -308,61 +278,49 @@ const SWEEP: [&str; 3] = [
 ];
 
 /// Removes events that are older than `before`, with their deliveries, and deliveries of subscriptions that are no more: some `limit` rows of each.
-pub(super) fn sweep(connection: &Connection, before: Timestamp, limit: u32) -> Result<u64, Error> {
+pub(super) fn sweep(db: &Db<'_>, before: Timestamp, limit: u32) -> Result<u64, Error> {
     // Each event may have a delivery for each subscription.
-    let webhooks: u32 = connection
-        .prepare_cached("SELECT count(*) FROM webhooks")
-        .and_then(|mut sql| sql.query_row([], |row| row.get(0)))
-        .map_err(database)?;
+    let webhooks: u32 = db.one("SELECT count(*) FROM webhooks", &[], |row| row.get(0))?;
     let events = limit.div_ceil(1 + webhooks);
-    let last: Option<i64> = connection
-        .prepare_cached(OLDEST)
-        .and_then(|mut sql| sql.query_row(params![before.as_micros(), events], |row| row.get(0)))
-        .map_err(database)?;
+    let last: Option<i64> = db.one(OLDEST, values![before.as_micros(), events], |row| {
+        row.get(0)
+    })?;
     let mut removed = 0;
     if let Some(last) = last {
         for sql in SWEEP {
-            removed += connection
-                .prepare_cached(sql)
-                .and_then(|mut sql| sql.execute([last]))
-                .map_err(database)?;
+            removed += db.execute(sql, values![last])?;
         }
     }
-    let gone: Vec<i64> = connection
-        .prepare_cached("SELECT n FROM webhooks_gone")
-        .and_then(|mut sql| sql.query_map([], |row| row.get(0))?.collect())
-        .map_err(database)?;
+    let gone: Vec<i64> = db.all("SELECT n FROM webhooks_gone", &[], |row| row.get(0))?;
     // Of all of them together: how long accepts wait does not grow with their number.
     let mut budget = limit;
     for n in gone {
         let mut of_this = 0;
         for table in ["delivery_attempts", "deliveries"] {
-            of_this += connection
-                .prepare_cached(&format!(
+            of_this += db.execute(
+                &format!(
                     "DELETE FROM {table} WHERE webhook = ?1 AND event IN (SELECT event FROM {table} WHERE webhook = ?1 ORDER BY event LIMIT ?2)"
-                ))
-                .and_then(|mut sql| sql.execute(params![n, budget]))
-                .map_err(database)?;
+                ),
+                values![n, budget],
+            )?;
         }
         removed += of_this;
         if of_this > 0 {
             budget = budget.saturating_sub(u32::try_from(of_this).unwrap_or(u32::MAX));
         } else if budget > 0 {
-            connection
-                .execute("DELETE FROM webhooks_gone WHERE n = ?1", [n])
-                .map_err(database)?;
+            db.execute("DELETE FROM webhooks_gone WHERE n = ?1", values![n])?;
         }
         if budget == 0 {
             break;
         }
     }
-    Ok(removed as u64)
+    Ok(removed)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sqlite::deliveries::tests::assert_plan;
+    use crate::sql::deliveries::tests::assert_plan;
 
     /// The log has millions of events: none of this may read them all, or sort them.
     #[test]
@@ -372,7 +330,7 @@ mod tests {
         let lane = "SEARCH e USING INDEX events_lane";
         for is_descending in [false, true] {
             for (conditions, along) in [
-                ("1", "SCAN e"),
+                ("TRUE", "SCAN e"),
                 ("e.seq > ?1", cursor),
                 ("e.seq < ?1", cursor),
                 (
@@ -383,7 +341,7 @@ mod tests {
                 ("e.lane IN (?1) AND e.seq > ?2", lane),
                 ("e.subject = ?1", "SEARCH e USING INDEX events_subject"),
             ] {
-                let sql = list_sql(conditions, is_descending, "LIMIT 10 OFFSET 0");
+                let sql = format!("{} LIMIT 10 OFFSET 0", list_sql(conditions, is_descending));
                 assert_plan(&sql, &[along, write], &["SCAN e"]);
             }
         }

@@ -3,30 +3,25 @@
 //! Guarantee: a page costs what its rows cost, however many records there are: it is read along an index, from its place on.
 
 use model::{Scope, record::Record};
-use rusqlite::Connection;
 
-use super::plan::Plan;
+use super::{db::Db, plan::Plan};
 use crate::{Error, Page, Query, query::From};
 
 /// Reads a page.
-pub(super) fn list(
-    connection: &Connection,
-    scope: &Scope,
-    query: &Query,
-) -> Result<Page<Record>, Error> {
-    let Some(plan) = Plan::new(connection, scope, query)? else {
+pub(super) fn list(db: &Db<'_>, scope: &Scope, query: &Query) -> Result<Page<Record>, Error> {
+    let Some(plan) = Plan::new(db, scope, query)? else {
         return Ok(Page {
             rows: Vec::new(),
             total: matches!(query.from, From::Offset(_)).then_some(0),
             has_more: false,
         });
     };
-    let mut rows = plan.rows(connection)?;
+    let mut rows = plan.rows(db)?;
     let asked = usize::try_from(query.limit).unwrap_or(usize::MAX);
     let has_more = rows.len() > asked;
     rows.truncate(asked);
     let total = match query.from {
-        From::Offset(_) => Some(plan.total(connection)?),
+        From::Offset(_) => Some(plan.total(db)?),
         From::Row(_) => None,
     };
     Ok(Page {
@@ -37,15 +32,11 @@ pub(super) fn list(
 }
 
 /// Reads the rows of a page, and no more about it.
-pub(super) fn rows(
-    connection: &Connection,
-    scope: &Scope,
-    query: &Query,
-) -> Result<Vec<Record>, Error> {
-    let Some(plan) = Plan::new(connection, scope, query)? else {
+pub(super) fn rows(db: &Db<'_>, scope: &Scope, query: &Query) -> Result<Vec<Record>, Error> {
+    let Some(plan) = Plan::new(db, scope, query)? else {
         return Ok(Vec::new());
     };
-    let mut rows = plan.rows(connection)?;
+    let mut rows = plan.rows(db)?;
     rows.truncate(usize::try_from(query.limit).unwrap_or(usize::MAX));
     Ok(rows)
 }
@@ -68,16 +59,17 @@ mod tests {
         Registration, Sealer, Store, Unobserved,
         history::Seen,
         query::{Equal, Range, Row, Sort},
-        sqlite::{Sqlite, database},
+        sql::db::Db,
+        sqlite,
     };
 
     /// What SQLite says that it does for a page of `query`.
     fn explain(
-        connection: &Connection,
+        connection: &rusqlite::Connection,
         scope: &Scope,
         query: &Query,
     ) -> Result<Vec<String>, Error> {
-        let Some(plan) = Plan::new(connection, scope, query)? else {
+        let Some(plan) = Plan::new(&Db::Sqlite(connection), scope, query)? else {
             return Ok(Vec::new());
         };
         let (sql, values) = plan.page();
@@ -87,7 +79,7 @@ mod tests {
                 sql.query_map(params_from_iter(values), |row| row.get(3))?
                     .collect()
             })
-            .map_err(database)
+            .map_err(sqlite::database)
     }
 
     struct Counting(std::sync::atomic::AtomicU64);
@@ -101,12 +93,12 @@ mod tests {
     const START: Timestamp = Timestamp::from_micros(1_790_000_000_000_000);
 
     /// A store with prospects: 2,000 of one integration, ten of another; one community in three has nearly all.
-    async fn filled() -> (tempfile::TempDir, Sqlite, [IntegrationId; 2]) {
+    async fn filled() -> (tempfile::TempDir, Arc<dyn Store>, [IntegrationId; 2]) {
         let dir = tempfile::tempdir().unwrap();
         let entropy = Arc::new(Counting(1.into()));
         let sealer = Sealer::new(&Secret::new("a".repeat(64)), entropy.clone()).unwrap();
         let path = dir.path().join("portico.db");
-        let store = Sqlite::open(&path, sealer, Arc::new(Unobserved), START).unwrap();
+        let store = sqlite::open(&path, sealer, Arc::new(Unobserved), START).unwrap();
         #[expect(clippy::disallowed_methods, reason = "a test acts as the operator")]
         let by = model::Actor::local(Scope::operator());
         let ids = [(); 2].map(|()| IntegrationId::new(START, &*entropy));
@@ -158,13 +150,14 @@ mod tests {
     }
 
     /// What SQLite does for a page of `query`: `expect` begins its first step, and it sorts only when `sorts`.
-    async fn check(store: &Sqlite, query: Query, expect: &str, sorts: bool) {
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "each query is made for its check"
+    )]
+    fn check(dir: &tempfile::TempDir, query: Query, expect: &str, sorts: bool) {
         let shown = format!("{query:?}");
-        let steps = store
-            .readers
-            .read(move |connection| explain(connection, &everyone(), &query))
-            .await
-            .unwrap();
+        let connection = rusqlite::Connection::open(dir.path().join("portico.db")).unwrap();
+        let steps = explain(&connection, &everyone(), &query).unwrap();
         assert!(steps[0].starts_with(expect), "{steps:?} for {shown}");
         let has = |what: &str| steps.iter().any(|step| step.starts_with(what));
         assert!(!has("SCAN"), "{steps:?} for {shown}");
@@ -188,7 +181,7 @@ mod tests {
 
     #[tokio::test]
     async fn no_page_is_read_by_a_walk_over_all_records() {
-        let (_dir, store, [many, few]) = filled().await;
+        let (dir, store, [many, few]) = filled().await;
         let all = || Query::new(Kind::Prospect, 50);
         let page = store.records_list(&everyone(), &all()).await.unwrap();
         let last = page.rows.last().unwrap().clone();
@@ -204,31 +197,30 @@ mod tests {
                     order: order.clone(),
                     ..all()
                 };
-                check(&store, query, &expect, false).await;
+                check(&dir, query, &expect, false);
                 let from = From::Row(Row::of(&last, &order));
                 let query = Query {
                     order,
                     from,
                     ..all()
                 };
-                check(&store, query, &expect, false).await;
+                check(&dir, query, &expect, false);
             }
         }
         let term = "SEARCH t USING PRIMARY KEY (term=?";
         let often = || vec![of("community_id", "com_often")];
         check(
-            &store,
+            &dir,
             Query {
                 equal: often(),
                 ..all()
             },
             term,
             false,
-        )
-        .await;
+        );
         let from = From::Row(Row::of(&last, &Sort::newest_first()));
         check(
-            &store,
+            &dir,
             Query {
                 equal: often(),
                 from,
@@ -236,39 +228,36 @@ mod tests {
             },
             term,
             false,
-        )
-        .await;
+        );
         let integrations = Some(vec![few]);
         check(
-            &store,
+            &dir,
             Query {
                 integrations,
                 ..all()
             },
             term,
             false,
-        )
-        .await;
+        );
         let email = vec![of("email_1", "p7@example.com")];
         check(
-            &store,
+            &dir,
             Query {
                 equal: email,
                 ..all()
             },
             term,
             false,
-        )
-        .await;
+        );
         let x_id = Some((many, "7".to_owned()));
         let vendor = "SEARCH r USING INDEX records_x (lane=? AND kind=? AND x_id=?";
-        check(&store, Query { x_id, ..all() }, vendor, false).await;
+        check(&dir, Query { x_id, ..all() }, vendor, false);
 
         // By another time than the order stored: what is rare is sorted, what is common is met on the way.
         let rare = vec![of("community_id", "com_rare")];
         let order = || by(SortField::UpdatedAt, true);
         check(
-            &store,
+            &dir,
             Query {
                 equal: rare,
                 order: order(),
@@ -276,11 +265,10 @@ mod tests {
             },
             term,
             true,
-        )
-        .await;
+        );
         let updated = "SEARCH r USING INDEX records_updated (kind=?";
         check(
-            &store,
+            &dir,
             Query {
                 equal: often(),
                 order: order(),
@@ -288,8 +276,7 @@ mod tests {
             },
             updated,
             false,
-        )
-        .await;
+        );
         // A range that holds few leads, whatever the order.
         let ranges = vec![Range {
             field: SortField::UpdatedAt,
@@ -298,7 +285,7 @@ mod tests {
         }];
         let bounded = "SEARCH r USING INDEX records_updated (kind=? AND updated_at>?";
         check(
-            &store,
+            &dir,
             Query {
                 ranges: ranges.clone(),
                 order: order(),
@@ -306,8 +293,7 @@ mod tests {
             },
             bounded,
             false,
-        )
-        .await;
-        check(&store, Query { ranges, ..all() }, bounded, true).await;
+        );
+        check(&dir, Query { ranges, ..all() }, bounded, true);
     }
 }

@@ -8,12 +8,13 @@ use model::{
     record::Kind,
     webhook::{Delivery, DeliveryAttempt, DeliveryStatus, Trigger},
 };
-use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter, types::Value as Sql};
 use serde_json::{Value, json};
 
 use super::{
     audit::{self, Deed},
-    corrupt, database, events,
+    corrupt,
+    db::{Db, Row, Value as Sql, values},
+    events,
     webhooks::{self, Place},
 };
 use crate::{
@@ -50,44 +51,29 @@ const NEXT_OF_EACH: &str = "SELECT w.id, (SELECT min(due_at) FROM deliveries d W
 const DEPTH: &str =
     "SELECT open, (SELECT at FROM events WHERE seq = first) FROM (
          SELECT count(*) AS open, min(d.event) AS first FROM webhooks w CROSS JOIN deliveries d INDEXED BY deliveries_open ON d.webhook = w.n
-         WHERE w.active AND d.state IN (1, 2))";
+         WHERE w.active AND d.state IN (1, 2)) AS all_open";
 
-pub(super) fn claim(
-    connection: &Connection,
-    claim: &DeliveryClaim,
-) -> Result<Vec<DeliveryLane>, Error> {
+pub(super) fn claim(db: &Db<'_>, claim: &DeliveryClaim) -> Result<Vec<DeliveryLane>, Error> {
     let mut lanes = Vec::with_capacity(claim.lanes.len());
     for (webhook_id, limit) in &claim.lanes {
-        let webhook: Option<i64> = connection
-            .prepare_cached("SELECT n FROM webhooks WHERE id = ?1 AND active")
-            .and_then(|mut sql| {
-                sql.query_row([webhook_id.to_string()], |row| row.get(0))
-                    .optional()
-            })
-            .map_err(database)?;
+        let webhook: Option<i64> = db.find(
+            "SELECT n FROM webhooks WHERE id = ?1 AND active",
+            values![webhook_id.to_string()],
+            |row| row.get(0),
+        )?;
         let Some(webhook) = webhook else { continue };
-        let due: Vec<i64> = connection
-            .prepare_cached(DUE)
-            .and_then(|mut sql| {
-                sql.query_map(params![webhook, claim.now.as_micros(), limit], |row| {
-                    row.get(0)
-                })?
-                .collect()
-            })
-            .map_err(database)?;
+        let due: Vec<i64> = db.all(DUE, values![webhook, claim.now.as_micros(), limit], |row| {
+            row.get(0)
+        })?;
         let mut deliveries = Vec::with_capacity(due.len());
         for event in due {
-            let (attempt, tries) = connection
-                .prepare_cached(
-                    "UPDATE deliveries SET state = 2, due_at = ?3, claimed_at = ?4, attempts = attempts + 1, tries = tries + 1
+            let (attempt, tries) = db.one(
+                "UPDATE deliveries SET state = 2, due_at = ?3, claimed_at = ?4, attempts = attempts + 1, tries = tries + 1
                      WHERE webhook = ?1 AND event = ?2 RETURNING attempts, tries",
-                )
-                .and_then(|mut sql| {
-                    let values = params![webhook, event, claim.lease_until.as_micros(), claim.now.as_micros()];
-                    sql.query_row(values, |row| Ok((row.get(0)?, row.get(1)?)))
-                })
-                .map_err(database)?;
-            let read = match events::at(connection, event) {
+                values![webhook, event, claim.lease_until.as_micros(), claim.now.as_micros()],
+                |row| Ok((row.get(0)?, row.get(1)?)),
+            )?;
+            let read = match events::at(db, event) {
                 Ok(read) => Ok(read),
                 Err(Error::Corrupt(why)) => Err(why),
                 Err(why) => return Err(why),
@@ -102,10 +88,7 @@ pub(super) fn claim(
                 event: read,
             });
         }
-        let next: Option<i64> = connection
-            .prepare_cached(NEXT)
-            .and_then(|mut sql| sql.query_row([webhook], |row| row.get(0)))
-            .map_err(database)?;
+        let next: Option<i64> = db.one(NEXT, values![webhook], |row| row.get(0))?;
         lanes.push(DeliveryLane {
             webhook_id: *webhook_id,
             deliveries,
@@ -116,21 +99,20 @@ pub(super) fn claim(
 }
 
 fn record_attempt(
-    connection: &Connection,
+    db: &Db<'_>,
     (webhook, event): (i64, i64),
     attempt: &DeliveryAttempt,
 ) -> Result<(), Error> {
     let body = serde_json::to_string(attempt).map_err(corrupt("an attempt"))?;
-    connection
-        .prepare_cached("INSERT OR REPLACE INTO delivery_attempts (webhook, event, number, body) VALUES (?1, ?2, ?3, ?4)")
-        .and_then(|mut sql| sql.execute(params![webhook, event, attempt.number, body]))
-        .map(drop)
-        .map_err(database)
+    db.execute(
+        "INSERT INTO delivery_attempts (webhook, event, number, body) VALUES (?1, ?2, ?3, ?4) ON CONFLICT (webhook, event, number) DO UPDATE SET body = ?4",
+        values![webhook, event, attempt.number, body],
+    ).map(drop)
 }
 
 /// Records an attempt and what follows. `true` when the subscription was switched off.
 pub(super) fn finish(
-    connection: &Connection,
+    db: &Db<'_>,
     effects: &mut Effects,
     finish: &DeliveryFinish,
 ) -> Result<bool, Error> {
@@ -140,23 +122,21 @@ pub(super) fn finish(
         attempt,
         ..
     } = finish.ticket;
-    let open: Option<(i64, u32)> = connection
-        .prepare_cached("SELECT state, attempts FROM deliveries WHERE webhook = ?1 AND event = ?2")
-        .and_then(|mut sql| {
-            sql.query_row([webhook, event], |row| Ok((row.get(0)?, row.get(1)?)))
-                .optional()
-        })
-        .map_err(database)?;
+    let open: Option<(i64, u32)> = db.find(
+        "SELECT state, attempts FROM deliveries WHERE webhook = ?1 AND event = ?2",
+        values![webhook, event],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
     // Without a row the event, or the subscription, is gone.
     let Some((state, current)) = open else {
         return Ok(false);
     };
     let mut kept = finish.attempt.clone();
-    if kept.response.is_some() && !events::is_kept(connection, event)? {
+    if kept.response.is_some() && !events::is_kept(db, event)? {
         // The person was forgotten while the receiver was told of them.
         kept.response = None;
     }
-    record_attempt(connection, (webhook, event), &kept)?;
+    record_attempt(db, (webhook, event), &kept)?;
     let holds_the_lease = state == LEASED && current == attempt;
     let (next, due_at) = match finish.verdict {
         // That the receiver has it is the truth, even when the lease had lapsed.
@@ -166,36 +146,25 @@ pub(super) fn finish(
         _ => (state, finish.now),
     };
     if next != state {
-        connection
-            .prepare_cached("UPDATE deliveries SET state = ?3, due_at = ?4, error = ?5 WHERE webhook = ?1 AND event = ?2")
-            .and_then(|mut sql| {
-                sql.execute(params![webhook, event, next, due_at.as_micros(), finish.attempt.error])
-            })
-            .map_err(database)?;
+        db.execute(
+            "UPDATE deliveries SET state = ?3, due_at = ?4, error = ?5 WHERE webhook = ?1 AND event = ?2",
+            values![webhook, event, next, due_at.as_micros(), finish.attempt.error],
+        )?;
     }
     let tried = (webhook, finish.attempt.started_at);
     match &finish.standing {
         Standing::Unasked => Ok(false),
-        Standing::Well => webhooks::did_well(connection, webhook).map(|()| false),
+        Standing::Well => webhooks::did_well(db, webhook).map(|()| false),
         Standing::Failed {
             since_before,
             reason,
-        } => webhooks::failed(
-            connection,
-            effects,
-            tried,
-            Some(*since_before),
-            reason,
-            finish.now,
-        ),
-        Standing::Gone { reason } => {
-            webhooks::failed(connection, effects, tried, None, reason, finish.now)
-        }
+        } => webhooks::failed(db, effects, tried, Some(*since_before), reason, finish.now),
+        Standing::Gone { reason } => webhooks::failed(db, effects, tried, None, reason, finish.now),
     }
 }
 
 pub(super) fn lapse(
-    connection: &Connection,
+    db: &Db<'_>,
     effects: &mut Effects,
     which: Lapse,
     now: Timestamp,
@@ -204,15 +173,10 @@ pub(super) fn lapse(
         Lapse::Expired => now.as_micros(),
         Lapse::All => i64::MAX,
     };
-    let lapsed: Vec<(i64, i64, u32, i64)> = connection
-        .prepare_cached(LEASED_UNTIL)
-        .and_then(|mut sql| {
-            sql.query_map(params![until, LAPSE_MAX_ROWS], |row| {
-                Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
-            })?
-            .collect()
-        })
-        .map_err(database)?;
+    let lapsed: Vec<(i64, i64, u32, i64)> =
+        db.all(LEASED_UNTIL, values![until, LAPSE_MAX_ROWS], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+        })?;
     for (webhook, event, number, claimed_at) in &lapsed {
         let attempt = DeliveryAttempt {
             number: *number,
@@ -226,16 +190,17 @@ pub(super) fn lapse(
             response: None,
             response_is_cut: false,
         };
-        record_attempt(connection, (*webhook, *event), &attempt)?;
+        record_attempt(db, (*webhook, *event), &attempt)?;
         // What was cut off counts as an attempt, and not as a failure of the receiver's: it is tried again as if it had not been.
-        connection
-            .prepare_cached("UPDATE deliveries SET state = 1, due_at = ?3, tries = max(0, tries - 1) WHERE webhook = ?1 AND event = ?2")
-            .and_then(|mut sql| sql.execute(params![webhook, event, now.as_micros()]))
-            .map_err(database)?;
-        let id: Option<String> = connection
-            .prepare_cached("SELECT id FROM webhooks WHERE n = ?1")
-            .and_then(|mut sql| sql.query_row([webhook], |row| row.get(0)).optional())
-            .map_err(database)?;
+        db.execute(
+            "UPDATE deliveries SET state = 1, due_at = ?3, tries = CASE WHEN tries > 0 THEN tries - 1 ELSE 0 END WHERE webhook = ?1 AND event = ?2",
+            values![webhook, event, now.as_micros()],
+        )?;
+        let id: Option<String> = db.find(
+            "SELECT id FROM webhooks WHERE n = ?1",
+            values![webhook],
+            |row| row.get(0),
+        )?;
         effects
             .deliveries
             .extend(id.and_then(|id| id.parse::<WebhookId>().ok()));
@@ -243,14 +208,9 @@ pub(super) fn lapse(
     Ok(lapsed.len() as u64)
 }
 
-pub(super) fn due(connection: &Connection) -> Result<Vec<(WebhookId, Timestamp)>, Error> {
-    let rows: Vec<(String, Option<i64>)> = connection
-        .prepare_cached(NEXT_OF_EACH)
-        .and_then(|mut sql| {
-            sql.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
-                .collect()
-        })
-        .map_err(database)?;
+pub(super) fn due(db: &Db<'_>) -> Result<Vec<(WebhookId, Timestamp)>, Error> {
+    let rows: Vec<(String, Option<i64>)> =
+        db.all(NEXT_OF_EACH, &[], |row| Ok((row.get(0)?, row.get(1)?)))?;
     rows.into_iter()
         .filter_map(|(id, due_at)| Some((id, due_at?)))
         .map(|(id, due_at)| {
@@ -262,11 +222,9 @@ pub(super) fn due(connection: &Connection) -> Result<Vec<(WebhookId, Timestamp)>
         .collect()
 }
 
-pub(super) fn depth(connection: &Connection) -> Result<Depth, Error> {
-    let (open, oldest): (i64, Option<i64>) = connection
-        .prepare_cached(DEPTH)
-        .and_then(|mut sql| sql.query_row([], |row| Ok((row.get(0)?, row.get(1)?))))
-        .map_err(database)?;
+pub(super) fn depth(db: &Db<'_>) -> Result<Depth, Error> {
+    let (open, oldest): (i64, Option<i64>) =
+        db.one(DEPTH, &[], |row| Ok((row.get(0)?, row.get(1)?)))?;
     Ok(Depth {
         open: open.unsigned_abs(),
         oldest_accepted_at: oldest.map(Timestamp::from_micros),
@@ -278,27 +236,27 @@ const COLUMNS: &str =
     "e.id, e.seq, e.trigger, e.kind, i.id, e.at, d.state, d.attempts, d.error, d.due_at, w.active";
 
 fn read(row: &Row<'_>) -> Result<Delivery, Error> {
-    let seq: i64 = row.get(1).map_err(database)?;
+    let seq: i64 = row.get(1)?;
     let bad = |what: &str| Error::Corrupt(format!("{what} of event {seq}"));
-    let text = |place: usize| row.get::<_, String>(place).map_err(database);
-    let kind: Option<String> = row.get(3).map_err(database)?;
-    let state: i64 = row.get(6).map_err(database)?;
-    let due_at = row.get(9).map(Timestamp::from_micros).map_err(database)?;
-    let is_active: bool = row.get(10).map_err(database)?;
+    let text = |place: usize| row.get::<String>(place);
+    let kind: Option<String> = row.get(3)?;
+    let state: i64 = row.get(6)?;
+    let due_at = row.get(9).map(Timestamp::from_micros)?;
+    let is_active: bool = row.get(10)?;
     Ok(Delivery {
         event_id: text(0)?.parse().map_err(|_| bad("the id"))?,
         seq,
         trigger: Trigger::of(&text(2)?).ok_or_else(|| bad("the trigger"))?,
         kind: kind.and_then(|word| Kind::of(&word)),
         integration_id: text(4)?,
-        created_at: row.get(5).map(Timestamp::from_micros).map_err(database)?,
+        created_at: row.get(5).map(Timestamp::from_micros)?,
         status: match state {
             DELIVERED => DeliveryStatus::Delivered,
             GIVEN_UP => DeliveryStatus::Failed,
             _ => DeliveryStatus::Pending,
         },
-        attempts: row.get(7).map_err(database)?,
-        error: row.get(8).map_err(database)?,
+        attempts: row.get(7)?,
+        error: row.get(8)?,
         next_attempt_at: (state == READY && is_active).then_some(due_at),
         completed_at: [DELIVERED, GIVEN_UP].contains(&state).then_some(due_at),
     })
@@ -307,94 +265,87 @@ fn read(row: &Row<'_>) -> Result<Delivery, Error> {
 fn list_sql(status: Option<DeliveryStatus>) -> String {
     // What is open, and what was given up, is read along an index that has just these: the most are delivered.
     let (along, states) = match status {
-        None => ("", "1"),
+        None => ("", "TRUE"),
         Some(DeliveryStatus::Pending) => ("INDEXED BY deliveries_open", "d.state IN (1, 2)"),
         Some(DeliveryStatus::Delivered) => ("", "d.state = 3"),
         Some(DeliveryStatus::Failed) => ("INDEXED BY deliveries_failed", "d.state = 4"),
     };
     format!(
         "SELECT {COLUMNS} FROM deliveries d {along} CROSS JOIN webhooks w ON w.n = d.webhook CROSS JOIN events e ON e.seq = d.event CROSS JOIN integrations i ON i.n = e.lane
-         WHERE d.webhook = ?1 AND d.event < ?2 AND {states} ORDER BY d.event DESC LIMIT ?3"
+         WHERE d.webhook = ?1 AND d.event < ?2 AND {states} ORDER BY d.event DESC"
     )
 }
 
 /// The deliveries of a subscription, the newest event first.
 pub(super) fn list(
-    connection: &Connection,
+    db: &Db<'_>,
     scope: &Scope,
     query: &DeliveryQuery,
 ) -> Result<Option<Page<Delivery>>, Error> {
-    let Some(Place { n: webhook, .. }) = webhooks::row(connection, scope, query.webhook_id)? else {
+    let Some(Place { n: webhook, .. }) = webhooks::row(db, scope, query.webhook_id)? else {
         return Ok(None);
     };
     let before = match query.after {
-        Some(after) => events::cursor(connection, scope, after)?,
+        Some(after) => events::cursor(db, scope, after)?,
         None => i64::MAX,
     };
-    let mut sql = connection
-        .prepare_cached(&list_sql(query.status))
-        .map_err(database)?;
-    // No end: rows are read one by one until there are enough that can be.
-    let rows = sql
-        .query_map(params![webhook, before, i64::MAX], |row| Ok(read(row)))
-        .map_err(database)?;
-    events::readable(rows, query.limit).map(Some)
+    let sql = list_sql(query.status);
+    events::readable(db, &sql, values![webhook, before], query.limit, read).map(Some)
 }
 
 /// Row and place of a delivery that `scope` may know of.
 fn known(
-    connection: &Connection,
+    db: &Db<'_>,
     scope: &Scope,
     webhook_id: WebhookId,
     event_id: EventId,
 ) -> Result<Option<(i64, i64)>, Error> {
-    let webhook = webhooks::row(connection, scope, webhook_id)?;
-    let event = events::place(connection, scope, event_id)?;
+    let webhook = webhooks::row(db, scope, webhook_id)?;
+    let event = events::place(db, scope, event_id)?;
     Ok(webhook.map(|webhook| webhook.n).zip(event))
 }
 
 pub(super) fn find(
-    connection: &Connection,
+    db: &Db<'_>,
     scope: &Scope,
     webhook_id: WebhookId,
     event_id: EventId,
 ) -> Result<Option<Delivery>, Error> {
-    match known(connection, scope, webhook_id, event_id)? {
-        Some((webhook, event)) => at(connection, webhook, event),
+    match known(db, scope, webhook_id, event_id)? {
+        Some((webhook, event)) => at(db, webhook, event),
         None => Ok(None),
     }
 }
 
 /// The delivery of the event at a place of the log.
-fn at(connection: &Connection, webhook: i64, event: i64) -> Result<Option<Delivery>, Error> {
-    connection
-        .prepare_cached(&format!(
+fn at(db: &Db<'_>, webhook: i64, event: i64) -> Result<Option<Delivery>, Error> {
+    db.find(
+        &format!(
             "SELECT {COLUMNS} FROM deliveries d JOIN webhooks w ON w.n = d.webhook JOIN events e ON e.seq = d.event JOIN integrations i ON i.n = e.lane
              WHERE d.webhook = ?1 AND d.event = ?2"
-        ))
-        .and_then(|mut sql| sql.query_row([webhook, event], |row| Ok(read(row))).optional())
-        .map_err(database)?
-        .transpose()
+        ),
+        values![webhook, event],
+        read,
+    )
 }
 
 pub(super) fn attempts(
-    connection: &Connection,
+    db: &Db<'_>,
     scope: &Scope,
     webhook_id: WebhookId,
     event_id: EventId,
 ) -> Result<Option<Vec<DeliveryAttempt>>, Error> {
-    let Some((webhook, event)) = known(connection, scope, webhook_id, event_id)? else {
+    let Some((webhook, event)) = known(db, scope, webhook_id, event_id)? else {
         return Ok(None);
     };
-    if at(connection, webhook, event)?.is_none() {
+    if at(db, webhook, event)?.is_none() {
         return Ok(None);
     }
-    let rows: Vec<String> = connection
-        .prepare_cached(
-            "SELECT body FROM delivery_attempts WHERE webhook = ?1 AND event = ?2 ORDER BY number",
-        )
-        .and_then(|mut sql| sql.query_map([webhook, event], |row| row.get(0))?.collect())
-        .map_err(database)?;
+    let rows: Vec<String> = db.all(
+        "SELECT body FROM delivery_attempts WHERE webhook = ?1 AND event = ?2 ORDER BY number",
+        values![webhook, event],
+        |row| row.get(0),
+    )?;
     rows.iter()
         .map(|body| serde_json::from_str(body).map_err(corrupt("an attempt")))
         .collect::<Result<_, _>>()
@@ -408,7 +359,7 @@ const GIVEN_UP_BEHIND: &str = "SELECT event FROM deliveries WHERE webhook = ?1 A
 const SUBSCRIBED_BETWEEN: &str =
     "SELECT DISTINCT e.seq FROM events e CROSS JOIN integrations i ON i.n = e.lane
      JOIN webhook_triggers t ON t.webhook = ?1 AND t.trigger = e.trigger AND t.kind IN ('', e.kind)
-     WHERE e.seq BETWEEN ?2 AND ?3 AND (?4 IS NULL OR i.id IN (SELECT value FROM json_each(?4))) ORDER BY e.seq";
+     WHERE e.seq BETWEEN ?2 AND ?3 AND (CAST(?4 AS TEXT) IS NULL OR i.id IN (SELECT value FROM json_each(?4))) ORDER BY e.seq";
 
 /// The events that a piece of a replay looks at.
 struct Piece {
@@ -417,20 +368,14 @@ struct Piece {
 }
 
 fn piece(
-    connection: &Connection,
+    db: &Db<'_>,
     by: &Actor,
     (webhook, limited): (i64, Option<String>),
     replay: Replay,
     (after, limit): (i64, u32),
 ) -> Result<Option<Piece>, Error> {
     let places = |sql: &str, values: Vec<Sql>| -> Result<Vec<i64>, Error> {
-        connection
-            .prepare_cached(sql)
-            .and_then(|mut sql| {
-                sql.query_map(params_from_iter(values), |row| row.get(0))?
-                    .collect()
-            })
-            .map_err(database)
+        db.all(sql, &values, |row| row.get(0))
     };
     let next_of = |seen: &[i64]| {
         seen.last()
@@ -439,13 +384,13 @@ fn piece(
     };
     let piece = match replay {
         Replay::Event(id) => {
-            let Some(event) = events::place(connection, &by.scope, id)? else {
+            let Some(event) = events::place(db, &by.scope, id)? else {
                 return Ok(None);
             };
             // The caller may see more than the subscription does.
             let is_theirs = places(
                 "SELECT e.seq FROM events e JOIN integrations i ON i.n = e.lane
-                 WHERE e.seq = ?1 AND (?2 IS NULL OR i.id IN (SELECT value FROM json_each(?2)))",
+                 WHERE e.seq = ?1 AND (CAST(?2 AS TEXT) IS NULL OR i.id IN (SELECT value FROM json_each(?2)))",
                 vec![event.into(), limited.into()],
             )?;
             if is_theirs.is_empty() {
@@ -467,7 +412,7 @@ fn piece(
             }
         }
         Replay::Since(since) => {
-            let first = events::first_since(connection, since)?;
+            let first = events::first_since(db, since)?;
             let seen = places(
                 "SELECT seq FROM events WHERE seq > ?1 AND at >= ?2 ORDER BY seq LIMIT ?3",
                 vec![
@@ -495,7 +440,7 @@ fn piece(
 
 /// Makes deliveries due once more.
 pub(super) fn replay(
-    connection: &Connection,
+    db: &Db<'_>,
     effects: &mut Effects,
     by: &Actor,
     webhook_id: WebhookId,
@@ -506,14 +451,14 @@ pub(super) fn replay(
     let Some(Place {
         n: webhook,
         integrations,
-    }) = webhooks::row(connection, &by.scope, webhook_id)?
+    }) = webhooks::row(db, &by.scope, webhook_id)?
     else {
         return Ok(None);
     };
     let limited =
         integrations.map(|ids| Value::from_iter(ids.iter().map(ToString::to_string)).to_string());
     let asked = (webhook, limited);
-    let Some(piece) = piece(connection, by, asked, replay, (after, limit))? else {
+    let Some(piece) = piece(db, by, asked, replay, (after, limit))? else {
         return Ok(None);
     };
     if after == 0 {
@@ -529,18 +474,16 @@ pub(super) fn replay(
             before: Value::Null,
             after: json!({ "what": what, "since": since }),
         };
-        audit::record(connection, by, deed, now)?;
+        audit::record(db, by, deed, now)?;
     }
     let mut count = 0;
     for event in piece.events {
         // What is under a lease is being tried just now.
-        count += connection
-            .prepare_cached(
-                "INSERT INTO deliveries (webhook, event, state, due_at) VALUES (?1, ?2, 1, ?3)
-                 ON CONFLICT (webhook, event) DO UPDATE SET state = 1, due_at = ?3, tries = 0 WHERE state <> 2",
-            )
-            .and_then(|mut sql| sql.execute(params![webhook, event, now.as_micros()]))
-            .map_err(database)? as u64;
+        count += db.execute(
+            "INSERT INTO deliveries (webhook, event, state, due_at) VALUES (?1, ?2, 1, ?3)
+                 ON CONFLICT (webhook, event) DO UPDATE SET state = 1, due_at = ?3, tries = 0 WHERE deliveries.state <> 2",
+            values![webhook, event, now.as_micros()],
+        )?;
     }
     if count > 0 {
         effects.deliveries.insert(webhook_id);
@@ -557,8 +500,8 @@ pub(super) mod tests {
     use crate::migrations;
 
     /// Asserts that the plan of `sql` has each of `steps`, and walks over no whole table but those of `may_scan`.
-    pub(in crate::sqlite) fn assert_plan(sql: &str, steps: &[&str], may_scan: &[&str]) {
-        let connection = Connection::open_in_memory().unwrap();
+    pub(in crate::sql) fn assert_plan(sql: &str, steps: &[&str], may_scan: &[&str]) {
+        let connection = rusqlite::Connection::open_in_memory().unwrap();
         for step in migrations::SQLITE {
             connection.execute_batch(step.sql).unwrap();
         }

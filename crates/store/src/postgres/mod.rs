@@ -1,0 +1,146 @@
+//! The store in a PostgreSQL database, which several nodes share.
+//!
+//! One thread of a node changes the database, a few read. Guarantee: a commit is answered when PostgreSQL has it on stable storage, and on that of its synchronous standbys where it
+//! has any; nodes change the database one after the other, a batch each.
+
+pub(crate) mod cell;
+pub mod config;
+mod dialect;
+mod notices;
+mod readers;
+mod schema;
+pub(crate) mod session;
+mod writing;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use model::Timestamp;
+use tokio::task::JoinHandle;
+
+pub use self::config::Place;
+use self::{readers::Readers, session::Session, writing::Writing};
+use crate::{
+    Acceptance, Error, Observer, Once, Sealer, Signals, Store,
+    signals::Effects,
+    sql::{
+        Engine, Relational,
+        db::{Db, values},
+        intake, sealed, stamp, terms,
+        writer::Writer,
+    },
+};
+
+/// A database that several nodes change.
+pub(crate) struct Server {
+    writer: Writer,
+    readers: Readers,
+    signals: Arc<Signals>,
+    listener: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// Opens the store in a database and brings its schema up to date. Blocks; to be called within a runtime, on which it listens to other nodes.
+///
+/// # Errors
+/// When it cannot be reached, was written by a newer Portico, or is sealed under another master key.
+pub fn open(
+    place: &Place,
+    sealer: Sealer,
+    observer: Arc<dyn Observer>,
+    now: Timestamp,
+) -> Result<Arc<dyn Store>, Error> {
+    let session = Session::connect(place)?;
+    durable(&session)?;
+    prepare(&session, &sealer, now)?;
+    let signals = Arc::new(Signals::default());
+    let entropy = sealer.entropy();
+    let node = model::key::hex(&entropy.bytes());
+    let readers = Readers::start(place)?;
+    let writing = Writing::new(place.clone(), session, node.clone());
+    let writer = Writer::start(writing, signals.clone(), observer, entropy.clone())?;
+    let listening = notices::listen(place.clone(), node, signals.clone(), entropy);
+    let server = Server {
+        writer,
+        readers,
+        signals,
+        listener: Mutex::new(Some(tokio::spawn(listening))),
+    };
+    Ok(Arc::new(Relational::new(server, sealer)))
+}
+
+/// Makes sure that a commit is synced before it is answered, and says so where the whole server does not sync.
+fn durable(session: &Session) -> Result<(), Error> {
+    let db = Db::Postgres(session);
+    let setting = |name: &str| -> Result<String, Error> {
+        db.one("SELECT current_setting(?1)", values![name], |row| {
+            row.get(0)
+        })
+    };
+    if setting("fsync")? == "off" {
+        tracing::error!(
+            "this PostgreSQL runs with fsync off: it loses what it has confirmed when its machine fails"
+        );
+    }
+    Ok(())
+}
+
+/// Makes the store ready that a database is.
+fn prepare(session: &Session, sealer: &Sealer, now: Timestamp) -> Result<(), Error> {
+    let db = Db::Postgres(session);
+    session.run("BEGIN")?;
+    let made = schema::migrate(session, now).and_then(|()| {
+        let last: i64 = db.one("SELECT last FROM turn FOR UPDATE", &[], |row| row.get(0))?;
+        sealed::agree(&db, sealer, now)?;
+        terms::build(&db)?;
+        let last = stamp::last(&db)?.max(Timestamp::from_micros(last));
+        db.execute("UPDATE turn SET last = ?1", values![last.as_micros()])
+    });
+    match made {
+        Ok(_) => session.run("COMMIT"),
+        Err(why) => {
+            let _ = session.run("ROLLBACK");
+            Err(why)
+        }
+    }
+}
+
+impl Engine for Server {
+    async fn write<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&Db<'_>, &mut Effects) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        self.writer.write(change).await
+    }
+
+    async fn accept(&self, row: intake::Row, once: Option<Once>) -> Result<Acceptance, Error> {
+        self.writer.accept(row, once).await
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Db<'_>) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        self.readers.read(look).await
+    }
+
+    /// PostgreSQL keeps removed rows until its vacuum takes them away; what of a person is left in its files is the operator's to say.
+    async fn leave_no_traces(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn signals(&self) -> &Signals {
+        &self.signals
+    }
+
+    async fn close(&self) {
+        self.writer.close().await;
+        self.readers.close().await;
+        if let Some(listener) = self
+            .listener
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+        {
+            listener.abort();
+        }
+    }
+}

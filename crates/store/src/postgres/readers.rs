@@ -1,0 +1,122 @@
+//! Connections that only read: a few threads with one each.
+//!
+//! Guarantee: a read sees one committed state and waits for no change. A connection that broke is made anew before the next read; while none can be made, reads
+//! fail at once.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    thread::JoinHandle,
+};
+
+use tokio::sync::oneshot;
+
+use super::{config::Place, session::Session};
+use crate::{Error, sql::db::Db};
+
+/// A look at what is stored, or at why nobody can look.
+type Look = Box<dyn FnOnce(Result<&Session, Error>) + Send>;
+
+/// The threads, and what they are asked.
+pub(super) struct Readers {
+    queue: Mutex<Option<std::sync::mpsc::Sender<Look>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Readers {
+    pub(super) fn start(place: &Place) -> Result<Self, Error> {
+        let (sender, receiver) = std::sync::mpsc::channel::<Look>();
+        let receiver = Arc::new(Mutex::new(receiver));
+        let mut threads = Vec::new();
+        for _ in 0..place.readers.max(1) {
+            let (place, receiver) = (place.clone(), receiver.clone());
+            let thread = std::thread::Builder::new()
+                .name("store-reader".to_owned())
+                .spawn(move || run(&place, &receiver))
+                .map_err(|why| {
+                    Error::Database(format!("a reading thread cannot be started: {why}"))
+                })?;
+            threads.push(thread);
+        }
+        Ok(Self {
+            queue: Mutex::new(Some(sender)),
+            threads: Mutex::new(threads),
+        })
+    }
+
+    pub(super) async fn read<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Db<'_>) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let (reply, answer) = oneshot::channel();
+        let look: Look = Box::new(move |session| {
+            let result = session.and_then(|session| in_transaction(session, look));
+            let _ = reply.send(result);
+        });
+        let queue = self
+            .queue
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        queue
+            .ok_or(Error::Closed)?
+            .send(look)
+            .map_err(|_| Error::Closed)?;
+        answer
+            .await
+            .map_err(|_| Error::Database("a read did not finish".to_owned()))?
+    }
+
+    pub(super) async fn close(&self) {
+        self.queue
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        let threads =
+            std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        let _ = tokio::task::spawn_blocking(move || {
+            for thread in threads {
+                let _ = thread.join();
+            }
+        })
+        .await;
+    }
+}
+
+/// Runs `look` in a transaction that sees one moment and changes nothing.
+fn in_transaction<T>(
+    session: &Session,
+    look: impl FnOnce(&Db<'_>) -> Result<T, Error>,
+) -> Result<T, Error> {
+    session.send("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")?;
+    let result = look(&Db::Postgres(session));
+    match session.run("COMMIT") {
+        Ok(()) => result,
+        // Of two errors the first says more.
+        Err(why) => Err(result.err().unwrap_or(why)),
+    }
+}
+
+fn run(place: &Place, queue: &Mutex<std::sync::mpsc::Receiver<Look>>) {
+    let mut session: Option<Session> = None;
+    loop {
+        let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(look) = next else { return };
+        if !session.as_ref().is_some_and(Session::is_well) {
+            session = None;
+            match Session::connect(place) {
+                Ok(made) => session = Some(made),
+                Err(_) => {
+                    look(Err(Error::Busy));
+                    continue;
+                }
+            }
+        }
+        if let Some(session) = &session {
+            let looked =
+                std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| look(Ok(session))));
+            if looked.is_err() {
+                tracing::error!("a read panicked; its connection is given up");
+            }
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! The connection that changes the database.
+//!
+//! Guarantee: between `begin` and `commit` no other node changes anything. The row of `turn` is locked for as long; it also holds the last time that
+//! was given, so that times rise across nodes.
+
+use std::time::{Duration, Instant};
+
+use model::Timestamp;
+
+use super::{config::Place, notices, session::Session};
+use crate::{
+    Error,
+    signals::Effects,
+    sql::{
+        db::{Db, values},
+        writer::Connection,
+    },
+};
+
+/// How long nothing is tried after the database could not be reached: who asks meanwhile hears at once that it cannot be.
+const TROUBLE_WAIT: Duration = Duration::from_millis(250);
+
+/// See [`Connection`].
+pub(super) struct Writing {
+    place: Place,
+    session: Option<Session>,
+    /// When it may be tried to connect again.
+    not_before: Option<Instant>,
+    /// Who this node is, to others.
+    node: String,
+    /// The last time given when the transaction began.
+    stamped: Timestamp,
+}
+
+impl Writing {
+    pub(super) fn new(place: Place, session: Session, node: String) -> Self {
+        Self {
+            place,
+            session: Some(session),
+            not_before: None,
+            node,
+            stamped: Timestamp::ZERO,
+        }
+    }
+
+    fn session(&self) -> Result<&Session, Error> {
+        self.session.as_ref().ok_or(Error::Busy)
+    }
+
+    /// Makes sure that there is a connection.
+    fn connect(&mut self) -> Result<(), Error> {
+        if self.session.as_ref().is_some_and(Session::is_well) {
+            return Ok(());
+        }
+        self.session = None;
+        if self.not_before.is_some_and(|at| Instant::now() < at) {
+            return Err(Error::Busy);
+        }
+        match Session::connect(&self.place) {
+            Ok(session) => {
+                self.session = Some(session);
+                self.not_before = None;
+                Ok(())
+            }
+            Err(_) => {
+                self.not_before = Some(Instant::now() + TROUBLE_WAIT);
+                Err(Error::Busy)
+            }
+        }
+    }
+}
+
+impl Connection for Writing {
+    fn begin(&mut self) -> Result<(), Error> {
+        self.connect()?;
+        let session = self.session()?;
+        session.send("BEGIN")?;
+        let last: i64 =
+            Db::Postgres(session).one("SELECT last FROM turn FOR UPDATE", &[], |row| row.get(0))?;
+        let last = Timestamp::from_micros(last);
+        session.stamp_from(last);
+        self.stamped = last;
+        Ok(())
+    }
+
+    fn db(&self) -> Result<Db<'_>, Error> {
+        self.session().map(Db::Postgres)
+    }
+
+    fn savepoint(&self) -> Result<(), Error> {
+        self.session()?.send("SAVEPOINT request")
+    }
+
+    fn release(&self) -> Result<(), Error> {
+        self.session()?.run("RELEASE SAVEPOINT request")
+    }
+
+    fn undo(&self) -> Result<(), Error> {
+        let session = self.session()?;
+        // What was sent may have failed: that is being undone.
+        let _ = session.settle();
+        session.run("ROLLBACK TO SAVEPOINT request; RELEASE SAVEPOINT request")
+    }
+
+    fn commit(&mut self, effects: &Effects) -> Result<(), Error> {
+        let session = self.session()?;
+        let db = Db::Postgres(session);
+        if session.stamp_last() > self.stamped {
+            db.send(
+                "UPDATE turn SET last = ?1",
+                values![session.stamp_last().as_micros()],
+            )?;
+        }
+        for notice in notices::of(effects, &self.node) {
+            db.send("SELECT pg_notify('portico', ?1)", values![notice])?;
+        }
+        session.run("COMMIT")
+    }
+
+    fn rollback(&mut self) {
+        if let Some(session) = &self.session {
+            let _ = session.settle();
+            if session.run("ROLLBACK").is_err() {
+                self.session = None;
+            }
+        }
+    }
+}

@@ -1,0 +1,328 @@
+//! Writes on their way: claim, lease, finish, and the order of writes about one person.
+
+use model::{
+    IntegrationId, JobId, Scope, Timestamp,
+    webhook::Trigger,
+    write::{Attempt, Class, Operation, Outcome, Reply, WriteStatus},
+};
+
+use super::{
+    corrupt,
+    db::{Db, values},
+    events::{self, Happened},
+    intake::{LEASED, READY, Request},
+    order, records, stamp, strip,
+};
+use crate::{Claim, Claimed, Depth, Error, Finish, Lane, Lapse, Ticket, Verdict, signals::Effects};
+
+/// Leases ended in one transaction; the next call ends the rest.
+const LAPSE_MAX_ROWS: u32 = 1_000;
+
+pub(super) fn claim(db: &Db<'_>, claim: &Claim) -> Result<Vec<Lane>, Error> {
+    let mut lanes = Vec::with_capacity(claim.lanes.len());
+    for (integration_id, limit) in &claim.lanes {
+        let lane = lane_of(db, *integration_id)?;
+        let due: Vec<i64> = db.all(
+            "SELECT seq FROM queue WHERE lane = ?1 AND state = 1 AND due_at <= ?2 ORDER BY due_at, seq LIMIT ?3",
+            values![lane, claim.now.as_micros(), limit],
+            |row| row.get(0),
+        )?;
+        let mut writes = Vec::with_capacity(due.len());
+        let mut unreadable = Vec::new();
+        for seq in due {
+            let attempt: u32 = db.one(
+                "UPDATE queue SET state = 2, due_at = ?2, claimed_at = ?3, attempt = attempt + 1 WHERE seq = ?1 RETURNING attempt",
+                values![seq, claim.lease_until.as_micros(), claim.now.as_micros()],
+                |row| row.get(0),
+            )?;
+            let ticket = Ticket { seq, attempt };
+            match claimed(db, ticket) {
+                Ok(write) => writes.push(write),
+                Err(Error::Corrupt(why)) => unreadable.push((ticket, why)),
+                Err(why) => return Err(why),
+            }
+        }
+        let next: Option<i64> = db.one(
+            "SELECT min(due_at) FROM queue WHERE lane = ?1 AND state = 1",
+            values![lane],
+            |row| row.get(0),
+        )?;
+        lanes.push(Lane {
+            integration_id: *integration_id,
+            writes,
+            unreadable,
+            next_due_at: next.map(Timestamp::from_micros),
+        });
+    }
+    Ok(lanes)
+}
+
+fn claimed(db: &Db<'_>, ticket: Ticket) -> Result<Claimed, Error> {
+    let bad = |what: &str| Error::Corrupt(format!("{what} of write {}", ticket.seq));
+    let (job_id, operation, accepted_at, request): (String, String, i64, String) = db.one(
+        "SELECT job_id, operation, accepted_at, request FROM writes WHERE seq = ?1",
+        values![ticket.seq],
+        |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
+    )?;
+    let request: Request = serde_json::from_str(&request).map_err(corrupt("a stored request"))?;
+    Ok(Claimed {
+        ticket,
+        job_id: job_id.parse().map_err(|_| bad("the job id"))?,
+        operation: Operation::of(&operation).ok_or_else(|| bad("the operation"))?,
+        accepted_at: Timestamp::from_micros(accepted_at),
+        may_be_held: ticket.attempt > 1 && was_unknown(db, ticket.seq)?,
+        call: request.call,
+        confirmed: request.confirmed,
+    })
+}
+
+fn was_unknown(db: &Db<'_>, seq: i64) -> Result<bool, Error> {
+    db.one(
+        "SELECT EXISTS (SELECT 1 FROM attempts WHERE seq = ?1 AND json_extract(body, '$.class') = 'unknown')",
+        values![seq],
+        |row| row.get(0),
+    )
+}
+
+pub(super) fn lane_of(db: &Db<'_>, integration_id: IntegrationId) -> Result<i64, Error> {
+    db.one(
+        "SELECT n FROM integrations WHERE id = ?1",
+        values![integration_id.to_string()],
+        |row| row.get(0),
+    )
+}
+
+pub(super) fn renew(db: &Db<'_>, tickets: &[Ticket], until: Timestamp) -> Result<(), Error> {
+    for ticket in tickets {
+        db.execute(
+            "UPDATE queue SET due_at = ?3 WHERE seq = ?1 AND attempt = ?2 AND state = 2",
+            values![ticket.seq, ticket.attempt, until.as_micros()],
+        )?;
+    }
+    Ok(())
+}
+
+pub(super) fn lapse(
+    db: &Db<'_>,
+    effects: &mut Effects,
+    which: Lapse,
+    now: Timestamp,
+) -> Result<u64, Error> {
+    let until = match which {
+        Lapse::Expired => now.as_micros(),
+        Lapse::All => i64::MAX,
+    };
+    let lapsed: Vec<(i64, u32, i64, String)> = db.all(
+        "SELECT q.seq, q.attempt, q.claimed_at, i.id FROM queue q JOIN integrations i ON i.n = q.lane WHERE q.state = 2 AND q.due_at <= ?1 ORDER BY q.due_at LIMIT ?2",
+        values![until, LAPSE_MAX_ROWS],
+        |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
+    )?;
+    for (seq, number, claimed_at, integration_id) in &lapsed {
+        let attempt = Attempt {
+            number: *number,
+            started_at: Timestamp::from_micros(*claimed_at),
+            duration_ms: None,
+            class: Class::Unknown,
+            error: Some(
+                "Portico stopped, or lost its lease, before the answer was recorded".to_owned(),
+            ),
+            reply: Reply::default(),
+        };
+        record_attempt(db, *seq, &attempt)?;
+        db.execute(
+            "UPDATE queue SET state = ?2, due_at = ?3 WHERE seq = ?1",
+            values![seq, READY, now.as_micros()],
+        )?;
+        effects.due.extend(integration_id.parse::<IntegrationId>());
+    }
+    Ok(lapsed.len() as u64)
+}
+
+pub(super) fn lanes_due(db: &Db<'_>) -> Result<Vec<(IntegrationId, Timestamp)>, Error> {
+    // Steps from lane to lane over the index, so its cost is the number of integrations, not of writes.
+    let rows: Vec<(String, i64)> = db.all(
+        "WITH RECURSIVE lanes (lane) AS (
+                 SELECT min(lane) FROM queue WHERE state = 1
+                 UNION ALL
+                 SELECT (SELECT min(q.lane) FROM queue q WHERE q.state = 1 AND q.lane > lanes.lane) FROM lanes WHERE lanes.lane IS NOT NULL
+             )
+             SELECT i.id, (SELECT min(due_at) FROM queue q WHERE q.lane = lanes.lane AND q.state = 1) FROM lanes JOIN integrations i ON i.n = lanes.lane",
+        &[],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
+    rows.into_iter()
+        .map(|(id, due)| {
+            let id = id
+                .parse()
+                .map_err(|_| Error::Corrupt("the id of an integration".to_owned()))?;
+            Ok((id, Timestamp::from_micros(due)))
+        })
+        .collect()
+}
+
+pub(super) fn finish(
+    db: &Db<'_>,
+    effects: &mut Effects,
+    finish: &Finish,
+) -> Result<WriteStatus, Error> {
+    let Ticket { seq, attempt } = finish.ticket;
+    let open: Option<(i64, u32)> = db.find(
+        "SELECT state, attempt FROM queue WHERE seq = ?1",
+        values![seq],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
+    // An answer that comes after the end is on record too, unless attempts of that write are kept no more.
+    if open.is_some() || strip::keeps_attempts(db, seq)? {
+        record_attempt(db, seq, &finish.attempt)?;
+    }
+    let Some((state, current)) = open else {
+        // It ended through another attempt; this one changes nothing.
+        return status_of(db, seq);
+    };
+    let holds_the_lease = state == LEASED && current == attempt;
+    match &finish.verdict {
+        // A confirmation is the truth whoever brings it, even after its lease had lapsed.
+        Verdict::Delivered { x_id, record_id } => {
+            let met = records::confirm(db, effects, seq, x_id.as_deref(), record_id, finish.now)?;
+            let (status, trigger) = if met.errors.is_empty() {
+                (WriteStatus::Success, Trigger::WriteSuccess)
+            } else {
+                (WriteStatus::PartialSuccess, Trigger::WriteFailure)
+            };
+            end(
+                db,
+                seq,
+                current,
+                status,
+                Some(met.outcome),
+                &met.errors,
+                Some(&met.id),
+                finish.now,
+            )?;
+            announce(db, effects, seq, trigger, finish.now)?;
+            Ok(status)
+        }
+        _ if !holds_the_lease => Ok(WriteStatus::Pending),
+        Verdict::Failed { errors } => {
+            end(
+                db,
+                seq,
+                current,
+                WriteStatus::Failure,
+                None,
+                errors,
+                None,
+                finish.now,
+            )?;
+            announce(db, effects, seq, Trigger::WriteFailure, finish.now)?;
+            Ok(WriteStatus::Failure)
+        }
+        Verdict::Again { at, errors } => {
+            db.execute(
+                "UPDATE queue SET state = ?2, due_at = ?3, errors = ?4 WHERE seq = ?1",
+                values![seq, READY, at.as_micros(), json(errors)?],
+            )?;
+            Ok(WriteStatus::Pending)
+        }
+    }
+}
+
+fn json(errors: &[String]) -> Result<String, Error> {
+    serde_json::to_string(errors).map_err(corrupt("the errors of a write"))
+}
+
+fn status_of(db: &Db<'_>, seq: i64) -> Result<WriteStatus, Error> {
+    let word: String = db.one(
+        "SELECT status FROM writes WHERE seq = ?1",
+        values![seq],
+        |row| row.get(0),
+    )?;
+    WriteStatus::of(&word).ok_or_else(|| Error::Corrupt(format!("the status of write {seq}")))
+}
+
+fn record_attempt(db: &Db<'_>, seq: i64, attempt: &Attempt) -> Result<(), Error> {
+    let body = serde_json::to_string(attempt).map_err(corrupt("an attempt"))?;
+    db.execute(
+        "INSERT INTO attempts (seq, number, body) VALUES (?1, ?2, ?3) ON CONFLICT (seq, number) DO UPDATE SET body = ?3",
+        values![seq, attempt.number, body],
+    ).map(drop)
+}
+
+/// Ends a write and makes those that waited for it ready.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "one line of the final row each; a struct for one caller would say the same twice"
+)]
+fn end(
+    db: &Db<'_>,
+    seq: i64,
+    attempts: u32,
+    status: WriteStatus,
+    outcome: Option<Outcome>,
+    errors: &[String],
+    record_id: Option<&str>,
+    now: Timestamp,
+) -> Result<(), Error> {
+    db.execute(
+        "UPDATE writes SET status = ?2, outcome = ?3, errors = ?4, record_id = ?5, attempts = ?6, completed_at = ?7 WHERE seq = ?1",
+        values![seq, status.word(), outcome.map(Outcome::word), json(errors)?, record_id, attempts, now.as_micros()],
+    )?;
+    let keys: Vec<u8> = db.one(
+        "DELETE FROM queue WHERE seq = ?1 RETURNING order_keys",
+        values![seq],
+        |row| row.get(0),
+    )?;
+    order::leave(db, seq, &keys, now)
+}
+
+/// Puts the end of a write into the outbox and wakes who waits for it.
+fn announce(
+    db: &Db<'_>,
+    effects: &mut Effects,
+    seq: i64,
+    trigger: Trigger,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let (job_id, lane, integration_id, operation): (String, i64, String, String) = db.one(
+        "SELECT w.job_id, w.lane, i.id, w.operation FROM writes w JOIN integrations i ON i.n = w.lane WHERE w.seq = ?1",
+        values![seq],
+        |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
+    )?;
+    let happened = Happened {
+        trigger,
+        kind: Operation::of(&operation).map(Operation::kind),
+        lane,
+        integration_id: &integration_id,
+        subject: &job_id,
+        job: Some((&job_id, &operation)),
+        stored: None,
+    };
+    events::record(db, effects, &happened, stamp::next(db, now)?)?;
+    effects.ended.extend(job_id.parse::<JobId>());
+    // What waited for it may be ready now.
+    effects.due.extend(integration_id.parse::<IntegrationId>());
+    Ok(())
+}
+
+pub(super) fn attempts(db: &Db<'_>, scope: &Scope, job_id: JobId) -> Result<Vec<Attempt>, Error> {
+    let rows: Vec<(String, String)> = db.all(
+        "SELECT a.body, i.id FROM attempts a JOIN writes w ON w.seq = a.seq JOIN integrations i ON i.n = w.lane WHERE w.job_id = ?1 ORDER BY a.number",
+        values![job_id.to_string()],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
+    rows.into_iter()
+        .filter(|(_, integration)| integration.parse().is_ok_and(|id| scope.sees(id)))
+        .map(|(body, _)| serde_json::from_str(&body).map_err(corrupt("an attempt")))
+        .collect()
+}
+
+pub(super) fn depth(db: &Db<'_>) -> Result<Depth, Error> {
+    db.one(
+        "SELECT count(*), (SELECT accepted_at FROM writes WHERE seq = (SELECT min(seq) FROM queue)) FROM queue",
+        &[],
+        |row| {
+                let oldest: Option<i64> = row.get(1)?;
+                Ok(Depth { open: row.get::<i64>(0)?.unsigned_abs(), oldest_accepted_at: oldest.map(Timestamp::from_micros) })
+            },
+    )
+}

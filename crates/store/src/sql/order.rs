@@ -1,0 +1,98 @@
+//! Which open writes go before which: the earliest of an order key goes first.
+//!
+//! The keys are kept with the queue's rows; `queue_order` answers quickly who is first. On SQLite it is a table in the writing connection's memory, made
+//! from the queue at the start ([`sqlite`](crate::sqlite)): it is never synced, and still follows every rollback. On PostgreSQL it is a table like others, for all nodes.
+//! Guarantee: a write is ready when it is the earliest of all its keys.
+
+use model::Timestamp;
+
+use super::{
+    db::{Db, values},
+    intake::{READY, WAITS},
+};
+use crate::Error;
+
+/// Keys as they are kept with a row of the queue.
+pub(crate) fn kept(keys: &[i64]) -> Vec<u8> {
+    keys.iter().flat_map(|key| key.to_be_bytes()).collect()
+}
+
+/// Keys as they were kept.
+pub(crate) fn read(kept: &[u8]) -> impl Iterator<Item = i64> {
+    kept.as_chunks::<8>()
+        .0
+        .iter()
+        .map(|bytes| i64::from_be_bytes(*bytes))
+}
+
+/// Adds a write behind all others of its keys; `true` when there are any, so that it has to wait.
+pub(super) fn enter(db: &Db<'_>, seq: i64, keys: &[i64]) -> Result<bool, Error> {
+    let mut waits = false;
+    for key in keys {
+        waits |= first(db, *key)?.is_some_and(|first| first != seq);
+        enter_one(db, seq, *key)?;
+    }
+    Ok(waits)
+}
+
+/// Adds one of a write's keys.
+pub(crate) fn enter_one(db: &Db<'_>, seq: i64, key: i64) -> Result<(), Error> {
+    db.execute(
+        "INSERT INTO queue_order (order_key, seq) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
+        values![key, seq],
+    )
+    .map(drop)
+}
+
+fn first(db: &Db<'_>, key: i64) -> Result<Option<i64>, Error> {
+    db.one(
+        "SELECT min(seq) FROM queue_order WHERE order_key = ?1",
+        values![key],
+        |row| row.get(0),
+    )
+}
+
+/// The open writes with a key, the earliest first.
+pub(super) fn open(db: &Db<'_>, key: i64) -> Result<Vec<i64>, Error> {
+    db.all(
+        "SELECT seq FROM queue_order WHERE order_key = ?1 ORDER BY seq",
+        values![key],
+        |row| row.get(0),
+    )
+}
+
+/// Takes out a write whose row of the queue is gone, and makes ready those that waited for it alone.
+pub(super) fn leave(db: &Db<'_>, seq: i64, kept: &[u8], now: Timestamp) -> Result<(), Error> {
+    for key in read(kept) {
+        db.execute(
+            "DELETE FROM queue_order WHERE order_key = ?1 AND seq = ?2",
+            values![key, seq],
+        )?;
+    }
+    for key in read(kept) {
+        if let Some(next) = first(db, key)? {
+            make_ready(db, next, now)?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes a waiting write ready, if it is the earliest of all its keys.
+fn make_ready(db: &Db<'_>, seq: i64, now: Timestamp) -> Result<(), Error> {
+    let keys: Option<Vec<u8>> = db.find(
+        "SELECT order_keys FROM queue WHERE seq = ?1 AND state = ?2",
+        values![seq, WAITS],
+        |row| row.get(0),
+    )?;
+    let Some(keys) = keys else { return Ok(()) };
+    for key in read(&keys) {
+        if first(db, key)? != Some(seq) {
+            return Ok(());
+        }
+    }
+    db.execute(
+        "UPDATE queue SET state = ?2, due_at = ?3 WHERE seq = ?1",
+        values![seq, READY, now.as_micros()],
+    )
+    .map(drop)
+}

@@ -1,0 +1,93 @@
+//! Removing what a write says of a person: for erasure, and for what was kept long enough.
+//!
+//! Guarantee: a write's row stays, with ids, status, outcome, number of attempts and times.
+
+use model::Timestamp;
+
+use super::{
+    db::{Db, values},
+    events,
+};
+use crate::{Error, privacy::ErasureCounts};
+
+/// States of `writes.kept`.
+const ALL: i64 = 2;
+const NO_ATTEMPTS: i64 = 1;
+const NOTHING: i64 = 0;
+
+/// Strips an ended write, and counts what went.
+pub(super) fn write(
+    db: &Db<'_>,
+    seq: i64,
+    now: Timestamp,
+    counts: &mut ErasureCounts,
+) -> Result<(), Error> {
+    let job_id: String = db.one(
+        "SELECT job_id FROM writes WHERE seq = ?1",
+        values![seq],
+        |row| row.get(0),
+    )?;
+    db.execute(
+        "DELETE FROM idempotency WHERE job_id = ?1",
+        values![&job_id],
+    )?;
+    counts.attempts += attempts_of(db, seq)?;
+    events::forget(db, &job_id)?;
+    counts.writes += db.execute(
+        "UPDATE writes SET result = '', request = '', errors = NULL, kept = ?2, stripped_at = coalesce(stripped_at, ?3) WHERE seq = ?1",
+        values![seq, NOTHING, now.as_micros()],
+    )?;
+    Ok(())
+}
+
+fn attempts_of(db: &Db<'_>, seq: i64) -> Result<u64, Error> {
+    db.execute("DELETE FROM attempts WHERE seq = ?1", values![seq])
+}
+
+/// Whether attempts of a write that has ended are still kept.
+pub(super) fn keeps_attempts(db: &Db<'_>, seq: i64) -> Result<bool, Error> {
+    db.one(
+        "SELECT kept = ?2 FROM writes WHERE seq = ?1",
+        values![seq, ALL],
+        |row| row.get(0),
+    )
+}
+
+/// Writes that ended before `before` and of which something is kept that `kept` names, the earliest first.
+fn ended(db: &Db<'_>, kept: i64, before: Timestamp, limit: u32) -> Result<Vec<i64>, Error> {
+    db.all(
+        "SELECT seq FROM writes INDEXED BY writes_kept
+             WHERE kept > 0 AND kept = ?1 AND completed_at IS NOT NULL AND completed_at < ?2 ORDER BY completed_at LIMIT ?3",
+        values![kept, before.as_micros(), limit],
+        |row| row.get(0),
+    )
+}
+
+/// Removes the attempts of up to `limit` writes that ended before `before`. Returns of how many.
+pub(super) fn sweep_attempts(db: &Db<'_>, before: Timestamp, limit: u32) -> Result<u64, Error> {
+    let due = ended(db, ALL, before, limit)?;
+    for seq in &due {
+        attempts_of(db, *seq)?;
+        db.execute(
+            "UPDATE writes SET kept = ?2 WHERE seq = ?1",
+            values![*seq, NO_ATTEMPTS],
+        )?;
+    }
+    Ok(due.len() as u64)
+}
+
+/// Strips up to `limit` writes that ended before `before`. Returns how many.
+pub(super) fn sweep_writes(
+    db: &Db<'_>,
+    before: Timestamp,
+    limit: u32,
+    now: Timestamp,
+) -> Result<u64, Error> {
+    let mut due = ended(db, NO_ATTEMPTS, before, limit)?;
+    let more = limit.saturating_sub(u32::try_from(due.len()).unwrap_or(limit));
+    due.extend(ended(db, ALL, before, more)?);
+    for seq in &due {
+        write(db, *seq, now, &mut ErasureCounts::default())?;
+    }
+    Ok(due.len() as u64)
+}

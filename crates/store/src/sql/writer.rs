@@ -1,0 +1,398 @@
+//! The one thread of a process that changes the database: group commit.
+//!
+//! Whatever is queued when a commit ends, and whoever of a crowd comes within a moment, makes up the next one. Guarantee: a requester hears
+//! `Ok` only after the commit returned, a request that fails takes none of its batch with it (each runs in a savepoint), and the queue is
+//! bounded in requests and in bytes.
+
+use std::{
+    collections::VecDeque,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, Mutex, PoisonError},
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use model::Entropy;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+
+use super::{db::Db, intake};
+use crate::{
+    Acceptance, Error, Observer, Once,
+    signals::{Effects, Signals},
+};
+
+/// Requests that may wait for the disk: some tenths of a second of work, so that who waits longer hears 503 instead.
+const QUEUE_MAX_REQUESTS: usize = 4_096;
+
+/// KiB of accepted bodies that may wait for the disk. With the queue's length this bounds its memory.
+const QUEUE_MAX_KIB: usize = 32 * 1_024;
+
+/// Requests that share a commit at most, so that the first of them does not wait long for the last.
+const BATCH_MAX_REQUESTS: usize = 512;
+
+/// How long requests are taken into one commit: what is left then waits for the next, so that the first, and whoever else changes the database, does not wait long.
+const BATCH_MAX_WORK: Duration = Duration::from_millis(25);
+
+/// How long the first of a batch waits for others at most: as long as a fast disk takes for a sync.
+const GATHER_MAX: Duration = Duration::from_millis(1);
+
+/// How much of a crowd a batch waits for: nearly half, so that one half is served while the other is synced.
+const CROWD_PERCENT: usize = 45;
+
+/// The part of a crowd that is forgotten at each commit, so that who asks alone after a crowd soon waits for nobody: an eighth.
+const CROWD_FORGOTTEN: usize = 8;
+
+/// How often it is looked who came.
+const GATHER_STEP: Duration = Duration::from_micros(50);
+
+/// A connection that changes the database, one transaction after the other.
+pub(crate) trait Connection {
+    /// Begins a transaction: from now on nobody else changes anything until it ends.
+    fn begin(&mut self) -> Result<(), Error>;
+
+    /// The transaction under way.
+    fn db(&self) -> Result<Db<'_>, Error>;
+
+    /// Begins a part of it that can be undone alone.
+    fn savepoint(&self) -> Result<(), Error>;
+
+    /// Keeps the part.
+    fn release(&self) -> Result<(), Error>;
+
+    /// Undoes the part.
+    fn undo(&self) -> Result<(), Error>;
+
+    /// Ends the transaction. On `Ok` it is on stable storage, and who follows from elsewhere is told of `effects`.
+    fn commit(&mut self, effects: &Effects) -> Result<(), Error>;
+
+    /// Ends a transaction that failed, if one is under way.
+    fn rollback(&mut self);
+
+    /// Takes writes into custody, with an answer for each.
+    ///
+    /// # Errors
+    /// When the transaction is lost by it.
+    fn accept(
+        &self,
+        effects: &mut Effects,
+        writes: &[Accept],
+    ) -> Result<Vec<Result<Acceptance, Error>>, Error> {
+        let mut answers = Vec::with_capacity(writes.len());
+        for write in writes {
+            let (answer, left) = guarded(self, effects, |transaction| {
+                let answer = transaction.map_or(Err(Error::Closed), |(db, effects)| {
+                    intake::accept(db, effects, &write.row, write.once.as_ref())
+                });
+                (answer.is_ok(), answer)
+            });
+            left?;
+            answers.push(match answer {
+                (Some(answer), None) => answer,
+                (_, Some(why)) => Err(why),
+                (None, None) => Err(Error::Closed),
+            });
+        }
+        Ok(answers)
+    }
+
+    /// Empties what a log keeps of former contents. `false` when somebody stood in the way.
+    fn fold(&mut self) -> bool {
+        true
+    }
+
+    /// Is closed soon.
+    fn close(&mut self) {}
+}
+
+/// A write at the door.
+pub(crate) struct Accept {
+    pub(crate) row: intake::Row,
+    pub(crate) once: Option<Once>,
+    reply: oneshot::Sender<Result<Acceptance, Error>>,
+    _memory: OwnedSemaphorePermit,
+}
+
+type Done = Box<dyn FnOnce(Result<(), Error>) + Send>;
+/// Given the transaction, or nothing when it could not begin. Returns whether to keep what it did, and who is to hear of it.
+type Run = Box<dyn FnOnce(Option<(&Db<'_>, &mut Effects)>) -> (bool, Done) + Send>;
+
+enum Request {
+    Accept(Box<Accept>),
+    Change(Run),
+    Fold(oneshot::Sender<bool>),
+}
+
+/// The queue in front of the writing thread.
+pub(crate) struct Writer {
+    queue: Mutex<Option<mpsc::Sender<Request>>>,
+    memory: Arc<Semaphore>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Writer {
+    /// Starts the thread, which owns `connection` from now on.
+    pub(crate) fn start<C: Connection + Send + 'static>(
+        connection: C,
+        signals: Arc<Signals>,
+        observer: Arc<dyn Observer>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<Self, Error> {
+        let (sender, receiver) = mpsc::channel(QUEUE_MAX_REQUESTS);
+        let thread = std::thread::Builder::new()
+            .name("store-writer".to_owned())
+            .spawn(move || run(connection, receiver, &signals, &*observer, &entropy))
+            .map_err(|why| {
+                Error::Database(format!("the writing thread cannot be started: {why}"))
+            })?;
+        Ok(Self {
+            queue: Mutex::new(Some(sender)),
+            memory: Arc::new(Semaphore::new(QUEUE_MAX_KIB)),
+            thread: Mutex::new(Some(thread)),
+        })
+    }
+
+    fn queue(&self) -> Result<mpsc::Sender<Request>, Error> {
+        self.queue
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+            .ok_or(Error::Closed)
+    }
+
+    /// Runs `change` in the next commit and returns what it returned once that commit is on stable storage. It waits for its place in the queue.
+    pub(crate) async fn write<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&Db<'_>, &mut Effects) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let (reply, answer) = oneshot::channel();
+        let run: Run = Box::new(move |transaction| {
+            // Without a transaction the answer is why there was none, which comes with the commit.
+            let result =
+                transaction.map_or(Err(Error::Closed), |(db, effects)| change(db, effects));
+            let keep = result.is_ok();
+            let done: Done = Box::new(move |commit| {
+                // A requester that went away has no use for the answer; its change stands.
+                let _ = reply.send(commit.and(result));
+            });
+            (keep, done)
+        });
+        let queue = self.queue()?;
+        queue
+            .send(Request::Change(run))
+            .await
+            .map_err(|_| Error::Closed)?;
+        drop(queue);
+        answer.await.map_err(|_| Error::Closed)?
+    }
+
+    /// Takes a write into custody in the next commit; refused when the queue is full.
+    pub(crate) async fn accept(
+        &self,
+        row: intake::Row,
+        once: Option<Once>,
+    ) -> Result<Acceptance, Error> {
+        let (reply, answer) = oneshot::channel();
+        let kib = u32::try_from(row.bytes() / 1_024 + 1).map_err(|_| Error::Busy)?;
+        let memory = self
+            .memory
+            .clone()
+            .try_acquire_many_owned(kib)
+            .map_err(|_| Error::Busy)?;
+        let accept = Accept {
+            row,
+            once,
+            reply,
+            _memory: memory,
+        };
+        self.queue()?
+            .try_send(Request::Accept(Box::new(accept)))
+            .map_err(|why| match why {
+                mpsc::error::TrySendError::Full(_) => Error::Busy,
+                mpsc::error::TrySendError::Closed(_) => Error::Closed,
+            })?;
+        answer.await.map_err(|_| Error::Closed)?
+    }
+
+    /// Has the connection empty its log of former contents. `false` when somebody stood in the way.
+    pub(crate) async fn fold(&self) -> Result<bool, Error> {
+        let (reply, answer) = oneshot::channel();
+        let queue = self.queue()?;
+        queue
+            .send(Request::Fold(reply))
+            .await
+            .map_err(|_| Error::Closed)?;
+        drop(queue);
+        answer.await.map_err(|_| Error::Closed)
+    }
+
+    /// Lets the thread finish what is queued, and waits for it.
+    pub(crate) async fn close(&self) {
+        self.queue
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        let thread = self
+            .thread
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(thread) = thread {
+            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        }
+    }
+}
+
+fn run<C: Connection>(
+    mut connection: C,
+    mut receiver: mpsc::Receiver<Request>,
+    signals: &Signals,
+    observer: &dyn Observer,
+    entropy: &Arc<dyn Entropy>,
+) {
+    let mut batch = VecDeque::new();
+    let mut crowd = 0;
+    loop {
+        if batch.is_empty() {
+            let Some(first) = receiver.blocking_recv() else {
+                break;
+            };
+            batch.push_back(first);
+        }
+        gather(&mut receiver, &mut batch, crowd);
+        let served = batch.len();
+        commit(&mut connection, &mut batch, signals, observer, entropy);
+        // Who waits at the end of a commit asked while it ran. It is forgotten slowly, for a crowd comes in waves.
+        crowd = (served + receiver.len()).max(crowd - crowd.div_ceil(CROWD_FORGOTTEN));
+    }
+    connection.close();
+}
+
+/// Fills `batch` with what is queued and, for a moment, with what is about to be: until it holds its share of the `crowd` that asked of late.
+///
+/// A sync costs the same for one as for many, so who asks just after it began would pay for another; not all, because the others
+/// are served meanwhile. Alone, a request waits for nobody.
+fn gather(receiver: &mut mpsc::Receiver<Request>, batch: &mut VecDeque<Request>, crowd: usize) {
+    let enough = (crowd * CROWD_PERCENT / 100).min(BATCH_MAX_REQUESTS);
+    let begun = Instant::now();
+    loop {
+        while batch.len() < BATCH_MAX_REQUESTS
+            && let Ok(next) = receiver.try_recv()
+        {
+            batch.push_back(next);
+        }
+        if batch.len() >= enough || begun.elapsed() >= GATHER_MAX {
+            return;
+        }
+        std::thread::sleep(GATHER_STEP);
+    }
+}
+
+/// Serves a batch, but for what there is no time for, which is left in it.
+fn commit<C: Connection>(
+    connection: &mut C,
+    batch: &mut VecDeque<Request>,
+    signals: &Signals,
+    observer: &dyn Observer,
+    entropy: &Arc<dyn Entropy>,
+) {
+    let started = Instant::now();
+    let (mut accepts, mut changes, mut folds) = (Vec::new(), VecDeque::new(), Vec::new());
+    for request in batch.drain(..) {
+        match request {
+            Request::Accept(accept) => accepts.push(*accept),
+            Request::Change(run) => changes.push_back(run),
+            Request::Fold(reply) => folds.push(reply),
+        }
+    }
+    let mut effects = Effects::new(entropy.clone());
+    let mut outcome = connection.begin();
+    let mut answers = Vec::new();
+    if outcome.is_ok() && !accepts.is_empty() {
+        outcome = connection
+            .accept(&mut effects, &accepts)
+            .map(|all| answers = all);
+    }
+    let mut done = Vec::with_capacity(changes.len());
+    while let Some(run) = changes.pop_front() {
+        if outcome.is_err() {
+            done.push((run(None).1, None));
+            continue;
+        }
+        let ((one, undone), left) = guarded(connection, &mut effects, run);
+        done.extend(one.map(|one| (one, undone)));
+        outcome = left;
+        if outcome.is_ok() && started.elapsed() > BATCH_MAX_WORK {
+            break;
+        }
+    }
+    batch.extend(changes.into_iter().map(Request::Change));
+    if outcome.is_ok() {
+        outcome = connection.commit(&effects);
+    }
+    let requests = accepts.len() + done.len();
+    if let Err(why) = &outcome {
+        tracing::error!(%why, requests, "a commit failed; nothing of it was stored and nobody was told otherwise");
+        connection.rollback();
+        effects = Effects::new(entropy.clone());
+    }
+    // Before anyone is answered, so that a test that was answered finds the count.
+    observer.committed(requests, accepts.len(), started.elapsed());
+    let failed = |why: &Error| match why {
+        Error::Busy => Error::Busy,
+        why => Error::Database(why.to_string()),
+    };
+    let mut answers = answers.into_iter();
+    for accept in accepts {
+        let answer = match &outcome {
+            Ok(()) => answers.next().unwrap_or(Err(Error::Closed)),
+            Err(why) => Err(failed(why)),
+        };
+        let _ = accept.reply.send(answer);
+    }
+    for (one, undone) in done {
+        one(match (&outcome, undone) {
+            (Ok(()), None) => Ok(()),
+            (Ok(()), Some(why)) => Err(why),
+            (Err(why), _) => Err(failed(why)),
+        });
+    }
+    signals.publish(effects);
+    if !folds.is_empty() {
+        let is_empty = connection.fold();
+        for reply in folds {
+            let _ = reply.send(is_empty);
+        }
+    }
+}
+
+/// What a request brought, absent after a panic, and why it was undone after all, if it was.
+type Brought<R> = (Option<R>, Option<Error>);
+
+/// Runs one request so that its failure, or its panic, undoes only itself. The second fails when the transaction is lost.
+fn guarded<C: Connection + ?Sized, R>(
+    connection: &C,
+    effects: &mut Effects,
+    run: impl FnOnce(Option<(&Db<'_>, &mut Effects)>) -> (bool, R),
+) -> (Brought<R>, Result<(), Error>) {
+    let db = match connection.savepoint().and_then(|()| connection.db()) {
+        Ok(db) => db,
+        Err(why) => return ((Some(run(None).1), None), Err(why)),
+    };
+    let mut own = Effects::new(effects.entropy.clone());
+    match catch_unwind(AssertUnwindSafe(|| run(Some((&db, &mut own))))) {
+        Ok((true, brought)) => match connection.release() {
+            Ok(()) => {
+                effects.add(own);
+                ((Some(brought), None), Ok(()))
+            }
+            Err(why) => ((Some(brought), Some(why)), connection.undo()),
+        },
+        Ok((false, brought)) => ((Some(brought), None), connection.undo()),
+        Err(_) => {
+            tracing::error!(
+                "a request to the store panicked; it was undone and its neighbours were not"
+            );
+            ((None, None), connection.undo())
+        }
+    }
+}
