@@ -6,7 +6,6 @@ use std::{
     env, fs,
     io::{self, Read, Seek, Write},
     os::unix::{fs::OpenOptionsExt, process::parent_id},
-    path::Path,
     process,
     sync::Mutex,
 };
@@ -14,7 +13,9 @@ use std::{
 use url::Url;
 
 use crate::{
-    client, random,
+    client,
+    programs::Programs,
+    random,
     server::{Options, Server},
 };
 
@@ -45,6 +46,7 @@ impl Database {
     /// In continuous integration, where there is none.
     pub fn create() -> io::Result<Option<Self>> {
         let Some(maintenance) = maintenance()? else {
+            crate::not_tested(Programs::MISSING);
             return Ok(None);
         };
         let name = format!("portico_test_{}", random());
@@ -112,17 +114,13 @@ fn of_run(run: &str, pid: u32) -> io::Result<Option<String>> {
     if !url.is_empty() {
         return Ok(Some(url));
     }
-    let started = start(pid, &path)?;
-    if let Some(url) = &started {
+    let options = Options::throw_away().with("max_connections", CONNECTIONS);
+    let started = Server::start_for(pid, &path, options);
+    if let Ok(Some(url)) = &started {
         file.rewind()?;
         file.write_all(url.as_bytes())?;
     } else {
         fs::remove_file(&path)?;
     }
-    Ok(started)
-}
-
-fn start(pid: u32, path: &Path) -> io::Result<Option<String>> {
-    let options = Options::throw_away().with("max_connections", CONNECTIONS);
-    Server::start_for(pid, path, options)
+    started
 }

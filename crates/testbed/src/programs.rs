@@ -32,6 +32,9 @@ struct User {
 }
 
 impl Programs {
+    /// What to say where there are none.
+    pub(crate) const MISSING: &str = "this machine has no PostgreSQL server. Install it (on Debian: package postgresql), or name the folder of its programs in PORTICO_POSTGRES_BIN";
+
     /// Looks for them; `None` where there are none.
     ///
     /// # Errors
@@ -91,9 +94,11 @@ impl Programs {
 /// When it cannot be started or fails, with what it said.
 pub(crate) fn run(command: &mut Command) -> io::Result<Output> {
     let name = command.get_program().to_string_lossy().into_owned();
-    let output = command
-        .output()
-        .map_err(|error| io::Error::new(error.kind(), format!("{name} cannot be run: {error}")))?;
+    let output = command.output().map_err(|error| {
+        let place = command.get_current_dir().unwrap_or(Path::new("."));
+        let words = format!("{name} cannot be run in {}: {error}", place.display());
+        io::Error::new(error.kind(), words)
+    })?;
     if output.status.success() {
         return Ok(output);
     }

@@ -6,7 +6,10 @@ use std::{
     fs,
     io::{self, Write},
     net::{Ipv4Addr, TcpListener},
-    os::unix::{fs::OpenOptionsExt, process::CommandExt},
+    os::unix::{
+        fs::{OpenOptionsExt, PermissionsExt},
+        process::CommandExt,
+    },
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     thread,
@@ -47,6 +50,8 @@ const LAUNCH: &str = r#"echo $$ >"$1" || exit 1; shift; exec "$@""#;
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     settings: Vec<(String, String)>,
+    /// Certificate and key.
+    tls: Option<(String, String)>,
 }
 
 impl Options {
@@ -69,6 +74,13 @@ impl Options {
     pub fn with(mut self, name: &str, value: &str) -> Self {
         self.settings.push((name.to_owned(), value.to_owned()));
         self
+    }
+
+    /// The same with TLS for who asks for it, by this certificate and its key, both as PEM.
+    #[must_use]
+    pub fn with_tls(mut self, certificate: &str, key: &str) -> Self {
+        self.tls = Some((certificate.to_owned(), key.to_owned()));
+        self.with("ssl", "on")
     }
 }
 
@@ -94,16 +106,17 @@ impl Server {
     /// # Panics
     /// In continuous integration, where there is none.
     pub fn start(options: Options) -> io::Result<Option<Self>> {
-        let Some(programs) = programs()? else {
+        let Some(programs) = Programs::find()? else {
+            crate::not_tested(Programs::MISSING);
             return Ok(None);
         };
         Self::make(programs, options, Stdio::piped()).map(Some)
     }
 
-    /// Makes a server that runs until the process `pid` has ended; `file` is removed with it. Returns the address of its maintenance database, or `None` as
-    /// [`Server::start`] does.
+    /// Makes a server that runs until the process `pid` has ended; `file` is removed with it. Returns the address of its maintenance database; `None`
+    /// where this machine has no PostgreSQL.
     pub(crate) fn start_for(pid: u32, file: &Path, options: Options) -> io::Result<Option<String>> {
-        let Some(programs) = programs()? else {
+        let Some(programs) = Programs::find()? else {
             return Ok(None);
         };
         let server = Self::make(programs, options, keeper::until_gone(pid, file)?)?;
@@ -116,9 +129,7 @@ impl Server {
     fn make(programs: Programs, options: Options, keeper_input: Stdio) -> io::Result<Self> {
         let password = format!("{}{}", random(), random());
         let mut server = Self::prepare(programs, options, password, keeper_input)?;
-        let password_file = server.home.join("password");
-        private_file(&password_file, &server.password)?;
-        server.programs.own(&password_file)?;
+        let password_file = server.private_file("password", &server.password)?;
         let mut initdb = server.programs.command("initdb", &server.home);
         // A locale that every machine has. What is written is synced by the server, if it is durable.
         initdb
@@ -153,7 +164,7 @@ impl Server {
             .args(["--wal-method=stream", "--checkpoint=fast", "--no-sync"]);
         run(&mut copy)?;
         // Once it is promoted it must not wait for standbys that were the primary's.
-        let settings = server.data().join("postgresql.auto.conf");
+        let settings = server.home.join("data/postgresql.auto.conf");
         let mut settings = fs::OpenOptions::new().append(true).open(settings)?;
         settings.write_all(b"synchronous_standby_names = ''\n")?;
         server.launch_on_any_port()?;
@@ -183,6 +194,7 @@ impl Server {
     ) -> io::Result<Self> {
         let home = tempfile::Builder::new()
             .prefix("portico-postgres-")
+            .permissions(fs::Permissions::from_mode(0o700))
             .tempdir()?;
         programs.own(home.path())?;
         let keeper = keeper::start(&programs, home.path(), keeper_input)?;
@@ -197,11 +209,26 @@ impl Server {
         })
     }
 
-    fn data(&self) -> PathBuf {
-        self.home.join("data")
+    /// A file in its folder that only whoever PostgreSQL runs as can read.
+    fn private_file(&self, name: &str, text: &str) -> io::Result<PathBuf> {
+        let path = self.home.join(name);
+        let mut options = fs::OpenOptions::new();
+        let mut file = options
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&path)?;
+        file.write_all(text.as_bytes())?;
+        self.programs.own(&path)?;
+        Ok(path)
     }
 
     fn launch_on_any_port(&mut self) -> io::Result<()> {
+        if let Some((certificate, key)) = &self.options.tls {
+            self.private_file("data/server.crt", certificate)?;
+            self.private_file("data/server.key", key)?;
+        }
         for _ in 1..PORTS {
             self.port = free_port()?;
             match self.launch() {
@@ -323,7 +350,7 @@ impl Server {
     /// # Errors
     /// When it is not running.
     pub fn kill(&mut self) -> io::Result<()> {
-        let children = self.freeze()?;
+        let children = self.stop_all()?;
         let processes = children.iter().copied();
         for process in processes.chain([self.pid()?]) {
             // One that has ended meanwhile needs no killing.
@@ -332,18 +359,22 @@ impl Server {
         self.reap()?;
         // A server that is started again on the same data refuses to as long as any of them is there.
         let begin = Instant::now();
-        let is_there = |child: &Pid| test_kill_process(*child).is_ok();
-        while children.iter().any(is_there) && begin.elapsed() < Duration::from_secs(2) {
+        while children.iter().copied().any(is_alive) && begin.elapsed() < Duration::from_secs(2) {
             thread::sleep(Duration::from_millis(1));
         }
         Ok(())
     }
 
-    /// Has all of its processes stand still: connections stay open, and nothing is answered. Returns those besides the first.
+    /// Has all of its processes stand still: connections stay open, and nothing is answered.
     ///
     /// # Errors
     /// When it is not running.
-    pub fn freeze(&self) -> io::Result<Vec<Pid>> {
+    pub fn freeze(&self) -> io::Result<()> {
+        self.stop_all().map(drop)
+    }
+
+    /// Returns those besides the first.
+    fn stop_all(&self) -> io::Result<Vec<Pid>> {
         let first = self.pid()?;
         // First the one that starts the others, so that there are no new ones.
         kill_process(first, Signal::STOP)?;
@@ -416,6 +447,8 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        // A process that stands still ends only after the five seconds that PostgreSQL gives it.
+        let _ = self.thaw();
         // Its keeper's input ends, so that it does what it would if this process were killed.
         if self.keeper.stdin.take().is_some() {
             let _ = self.keeper.wait();
@@ -424,17 +457,9 @@ impl Drop for Server {
             let _ = process.kill();
             let _ = process.wait();
         }
+        // Gone already, but where its keeper may not enter the folder that it is in.
+        let _ = fs::remove_dir_all(&self.home);
     }
-}
-
-fn programs() -> io::Result<Option<Programs>> {
-    let programs = Programs::find()?;
-    if programs.is_none() {
-        crate::not_tested(
-            "this machine has no PostgreSQL server. Install it (on Debian: package postgresql), or name the folder of its programs in PORTICO_POSTGRES_BIN",
-        );
-    }
-    Ok(programs)
 }
 
 /// Waits until `look` says so.
@@ -455,15 +480,10 @@ fn free_port() -> io::Result<u16> {
     Ok(listener.local_addr()?.port())
 }
 
-/// A new file that only its owner can read.
-fn private_file(path: &Path, text: &str) -> io::Result<()> {
-    let mut options = fs::OpenOptions::new();
-    let mut file = options
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
-    file.write_all(text.as_bytes())
+/// Whether a process has not ended. One that nobody has waited for has, though its id is still taken.
+fn is_alive(process: Pid) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", process.as_raw_nonzero()));
+    test_kill_process(process).is_ok() && !stat.is_ok_and(|stat| stat.contains(") Z "))
 }
 
 /// The processes that `parent` has started.

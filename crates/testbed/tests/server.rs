@@ -3,7 +3,7 @@
 
 use std::{
     env, fs,
-    io::{self, BufRead, BufReader, Write},
+    io::{self, BufRead, BufReader, Read, Write},
     net::TcpStream,
     path::Path,
     process::{Command, Stdio},
@@ -77,6 +77,22 @@ fn a_durable_server_keeps_what_was_committed_through_a_kill_and_a_stop() -> io::
 }
 
 #[test]
+fn a_server_with_a_certificate_offers_tls() -> Result<(), Box<dyn std::error::Error>> {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
+    let (certificate, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+    let Some(server) = Server::start(Options::throw_away().with_tls(&certificate, &key))? else {
+        return Ok(());
+    };
+    // A request for TLS: its length, and what stands for the version of the protocol. The answer is one letter.
+    let mut stream = TcpStream::connect(("127.0.0.1", server.port()))?;
+    stream.write_all(&[0, 0, 0, 8, 4, 210, 22, 47])?;
+    let mut answer = [0];
+    stream.read_exact(&mut answer)?;
+    assert_eq!(answer, *b"S");
+    Ok(())
+}
+
+#[test]
 fn a_frozen_server_answers_once_it_is_thawed() -> io::Result<()> {
     let Some(server) = Server::start(Options::throw_away())? else {
         return Ok(());
@@ -89,8 +105,14 @@ fn a_frozen_server_answers_once_it_is_thawed() -> io::Result<()> {
         server.thaw()?;
         let answer = asked.join().expect("no panic")?;
         assert_eq!(answer, [["1"]]);
-        Ok(())
-    })
+        io::Result::Ok(())
+    })?;
+    // It can be removed while it is frozen.
+    server.freeze()?;
+    let begin = Instant::now();
+    drop(server);
+    assert!(begin.elapsed() < Duration::from_secs(4), "it ends at once");
+    Ok(())
 }
 
 #[test]
@@ -168,8 +190,8 @@ fn a_killed_test_leaves_nothing() -> io::Result<()> {
         .map_while(Result::ok)
         .find(|line| line.contains("VICTIM"));
     let Some(told) = told else {
-        victim.wait()?;
-        // It has said why.
+        // It has said that it was not tested.
+        assert!(victim.wait()?.success());
         return Ok(());
     };
     victim.kill()?;

@@ -32,8 +32,7 @@ use portico_http::{
 use serde_json::{Value, json};
 use store::{Lapse, Live, Registration, Sealer, Store};
 use tempfile::TempDir;
-/// PostgreSQL, for what runs on it.
-pub use testbed as postgres;
+pub use testbed::{self as postgres, not_tested};
 use tokio::task::JoinHandle;
 use tower::ServiceExt;
 use webhooks::{
