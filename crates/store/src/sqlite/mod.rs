@@ -3,6 +3,7 @@
 //! Guarantee: `synchronous=FULL`, so a commit that returned survives the loss of power.
 
 mod audit;
+pub mod backup;
 mod consents;
 mod deliveries;
 mod delivery;
