@@ -35,6 +35,7 @@ enum Command {
     Keys(commands::keys::Arguments),
     /// Checks the audit log.
     Audit(commands::audit::Arguments),
+    Backup(commands::backup::Arguments),
     /// Looks for what is wrong, and says how to mend it.
     Doctor(commands::doctor::Arguments),
     /// Forwards a server's events to a receiver on this machine.
@@ -64,6 +65,7 @@ fn main() -> std::process::ExitCode {
             Command::Sandbox(arguments) => commands::sandbox::run(arguments).await,
             Command::Keys(arguments) => commands::keys::run(arguments).await,
             Command::Audit(arguments) => commands::audit::run(arguments).await,
+            Command::Backup(arguments) => commands::backup::run(arguments).await,
             Command::Doctor(arguments) => commands::doctor::run(arguments).await,
             Command::Listen(arguments) => commands::listen::run(arguments).await,
             Command::Bench(arguments) => commands::bench::run(arguments).await,

@@ -46,6 +46,9 @@ fn check(name: &str, directory: &Path, screens: &[&[&str]]) {
         (r"(read,write +)\w{4}\b", "${1}[END]"),
         (r"key_[0-9a-z]{26}", "key_[ID]"),
         (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "[TIME]"),
+        (r"\d+\.\d MiB", "[SIZE] MiB"),
+        (r"in \d+\.\d s", "in [TOOK] s"),
+        (r#""(bytes|took_s)":[0-9.e-]+"#, "\"${1}\":[NUMBER]"),
     ]}, {
         insta::assert_snapshot!(name, shown.join("\n"));
     });
@@ -65,6 +68,7 @@ fn help_says_what_there_is() {
             &["keys", "--help"],
             &["keys", "create", "--help"],
             &["keys", "rotate-master", "--help"],
+            &["backup", "--help"],
             &["doctor", "--help"],
             &["bench", "accept", "--help"],
             &["bench", "reads", "--help"],
@@ -95,6 +99,37 @@ fn keys_are_made_listed_and_revoked() {
             &with(&["list"]),
             &with(&["revoke", "key_00000000000000000000000000"]),
             &with(&["revoke", "nonsense"]),
+        ],
+    );
+}
+
+#[test]
+fn a_backup_is_made_once_and_elsewhere() {
+    let directory = tempfile::tempdir().expect("a directory");
+    private(&directory.path().join("master.key"), &"ab".repeat(32));
+    let to = |file: &'static str| ["backup", file, "--data-dir", "kept"];
+    check(
+        "backup",
+        directory.path(),
+        &[
+            &to("one.db"),
+            &[
+                "keys",
+                "create",
+                "--name",
+                "a listing site",
+                "--data-dir",
+                "kept",
+                "--master-key-file",
+                "master.key",
+            ],
+            &to("one.db"),
+            &to("one.db"),
+            &["backup", "two.db", "--data-dir", "kept", "--json"],
+            &to("kept/three.db"),
+            &to("missing/three.db"),
+            &to("kept"),
+            &to("three/"),
         ],
     );
 }

@@ -1,6 +1,7 @@
 //! The command line, a file a command.
 
 pub(crate) mod audit;
+pub(crate) mod backup;
 pub(crate) mod bench;
 pub(crate) mod dev;
 pub(crate) mod doctor;

@@ -110,23 +110,35 @@ fn soundness(connection: &Connection, within: Duration) -> Result<Soundness, Err
             interrupt.interrupt();
         }
     });
-    let found: rusqlite::Result<Vec<String>> = connection
-        .prepare(&format!("PRAGMA quick_check({DAMAGES_MAX})"))
-        .and_then(|mut sql| sql.query_map([], |row| row.get(0))?.collect());
+    let found = damages(connection);
     drop(ended);
     let _ = timer.join();
     match found {
-        Ok(found) if found.iter().all(|one| one == "ok") => Ok(Soundness::Sound),
+        Ok(found) if found.is_empty() => Ok(Soundness::Sound),
         Ok(found) => Ok(Soundness::Damaged(found)),
         Err(why) => match why.sqlite_error_code() {
             Some(ErrorCode::OperationInterrupted) => Ok(Soundness::Unknown),
-            Some(ErrorCode::DatabaseCorrupt) => Ok(Soundness::Damaged(vec![why.to_string()])),
             _ => Err(database(why)),
         },
     }
 }
 
-fn schema(connection: &Connection) -> Result<Result<usize, String>, Error> {
+/// The first damages, in SQLite's words; none when it is sound.
+pub(super) fn damages(connection: &Connection) -> rusqlite::Result<Vec<String>> {
+    let found: rusqlite::Result<Vec<String>> = connection
+        .prepare(&format!("PRAGMA quick_check({DAMAGES_MAX})"))
+        .and_then(|mut sql| sql.query_map([], |row| row.get(0))?.collect());
+    match found {
+        Ok(found) if found.iter().all(|one| one == "ok") => Ok(Vec::new()),
+        Err(why) if why.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt) => {
+            Ok(vec![why.to_string()])
+        }
+        found => found,
+    }
+}
+
+/// Steps of the schema that are still to apply; or why the database is refused, in words.
+pub(super) fn schema(connection: &Connection) -> Result<Result<usize, String>, Error> {
     let is_new: bool = connection
         .query_row(
             "SELECT NOT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'migrations')",

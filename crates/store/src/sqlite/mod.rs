@@ -2,6 +2,7 @@
 //!
 //! Guarantee: `synchronous=FULL`, so a commit that returned survives the loss of power.
 
+pub mod backup;
 pub mod inspect;
 mod pages;
 mod readers;

@@ -18,7 +18,7 @@ const OTHERS: u32 = 0o077;
 const OTHERS_WRITE: u32 = 0o022;
 
 /// MiB that must be free: the write-ahead log alone takes 64 before it is folded in, and some times that under load.
-const FREE_MIN_MIB: u64 = 256;
+pub(crate) const FREE_MIN_MIB: u64 = 256;
 
 /// MiB under which it is time to make room: some hundred thousand prospects.
 const FREE_FEW_MIB: u64 = 2_048;
@@ -128,10 +128,16 @@ pub(super) fn files(database: &Path) -> Check {
     Check::ok(NAME, "for their owner alone")
 }
 
+/// MiB that whoever runs this may still use of the disk under `directory`.
+pub(crate) fn free_mib(directory: &Path) -> rustix::io::Result<u64> {
+    let disk = rustix::fs::statvfs(directory)?;
+    Ok(disk.f_bavail.saturating_mul(disk.f_frsize) / (1_024 * 1_024))
+}
+
 pub(super) fn room(data_dir: &Path) -> Check {
     const NAME: &str = "disk space";
-    let free_mib = match rustix::fs::statvfs(data_dir) {
-        Ok(disk) => disk.f_bavail.saturating_mul(disk.f_frsize) / (1_024 * 1_024),
+    let free_mib = match free_mib(data_dir) {
+        Ok(free_mib) => free_mib,
         Err(why) => {
             return Check::warn(
                 NAME,

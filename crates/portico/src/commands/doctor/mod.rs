@@ -4,7 +4,7 @@
 //! how to mend it; the exit code is 1 when anything failed.
 
 mod data;
-mod disk;
+pub(crate) mod disk;
 mod vendors;
 
 use std::path::PathBuf;
