@@ -287,6 +287,22 @@ impl Session {
         self.wait(self.client.query(&statement, &values))
     }
 
+    /// Runs several statements in one way to the server, one after the other: the rows of each.
+    pub(crate) fn together(
+        &self,
+        statements: &[(&str, &[&(dyn ToSql + Sync)])],
+    ) -> Result<Vec<Vec<tokio_postgres::Row>>, Error> {
+        let mut prepared = Vec::with_capacity(statements.len());
+        for (sql, _) in statements {
+            prepared.push(self.prepared(sql)?);
+        }
+        let all = prepared
+            .iter()
+            .zip(statements)
+            .map(|(statement, (_, values))| self.client.query(statement, values));
+        Ok(self.wait(futures_util::future::try_join_all(all))?)
+    }
+
     /// Takes over the last time that was given, here or elsewhere.
     pub(crate) fn stamp_from(&self, last: Timestamp) {
         self.last.set(last);

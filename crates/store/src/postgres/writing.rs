@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 
 use model::Timestamp;
 
-use super::{config::Place, notices, session::Session};
+use super::{accept, config::Place, notices, session::Session};
 use crate::{
-    Error,
+    Acceptance, Error,
     signals::Effects,
     sql::{
         db::{Db, values},
-        writer::Connection,
+        writer::{self, Accept, Connection},
     },
 };
 
@@ -100,6 +100,38 @@ impl Connection for Writing {
         // What was sent may have failed: that is being undone.
         let _ = session.settle();
         session.run("ROLLBACK TO SAVEPOINT request; RELEASE SAVEPOINT request")
+    }
+
+    fn accept(
+        &self,
+        effects: &mut Effects,
+        writes: &[Accept],
+    ) -> Result<Vec<Result<Acceptance, Error>>, Error> {
+        let session = self.session()?;
+        let plain: Vec<&Accept> = writes.iter().filter(|one| accept::is_plain(one)).collect();
+        if plain.len() < 2 {
+            return writer::accept_each(self, effects, writes);
+        }
+        session.send("SAVEPOINT request")?;
+        let mut own = Effects::new(effects.entropy.clone());
+        let Ok(answers) = accept::all(session, &mut own, &plain) else {
+            // One of them cannot be stored: alone, each undoes only itself.
+            self.undo()?;
+            return writer::accept_each(self, effects, writes);
+        };
+        // All its statements were answered: nothing can be wrong with it any more.
+        session.send("RELEASE SAVEPOINT request")?;
+        effects.add(own);
+        let mut answers = answers.into_iter();
+        let mut all = Vec::with_capacity(writes.len());
+        for write in writes {
+            all.push(if accept::is_plain(write) {
+                answers.next().unwrap_or(Err(Error::Closed))
+            } else {
+                writer::accept_one(self, effects, write)?
+            });
+        }
+        Ok(all)
     }
 
     fn commit(&mut self, effects: &Effects) -> Result<(), Error> {

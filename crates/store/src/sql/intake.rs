@@ -27,21 +27,21 @@ pub(crate) const LEASED: i64 = 2;
 
 /// A write as its rows hold it: made before the writing thread is asked, which has no time for it.
 pub(crate) struct Row {
-    job_id: String,
-    integration_id: IntegrationId,
-    community_id: String,
-    operation: Operation,
-    accepted_at: Timestamp,
-    retry_of: Option<String>,
-    result: String,
-    request: String,
-    order_keys: Vec<i64>,
-    blocked_by: Vec<Block>,
+    pub(crate) job_id: String,
+    pub(crate) integration_id: IntegrationId,
+    pub(crate) community_id: String,
+    pub(crate) operation: Operation,
+    pub(crate) accepted_at: Timestamp,
+    pub(crate) retry_of: Option<String>,
+    pub(crate) result: String,
+    pub(crate) request: String,
+    pub(crate) order_keys: Vec<i64>,
+    pub(crate) blocked_by: Vec<Block>,
     /// The record that it is about, when that exists already.
-    about: Option<String>,
-    consent: Option<Consent>,
-    request_id: String,
-    key_id: Option<String>,
+    pub(crate) about: Option<String>,
+    pub(crate) consent: Option<Consent>,
+    pub(crate) request_id: String,
+    pub(crate) key_id: Option<String>,
 }
 
 impl Row {
@@ -160,12 +160,17 @@ fn not_blocked(db: &Db<'_>, block: &Block) -> Result<(), Error> {
         )?;
         let blocks = Operation::of(&operation).is_some_and(|one| block.operations.contains(&one));
         if blocks {
-            return Err(Error::Conflict(format!(
-                "an earlier write about the same person has not ended: {job_id}. What this one would send depends on how that one ends. Send it again when write-status no longer says PENDING"
-            )));
+            return Err(blocked(&job_id));
         }
     }
     Ok(())
+}
+
+/// Why a write is refused that an open one blocks.
+pub(crate) fn blocked(job_id: &str) -> Error {
+    Error::Conflict(format!(
+        "an earlier write about the same person has not ended: {job_id}. What this one would send depends on how that one ends. Send it again when write-status no longer says PENDING"
+    ))
 }
 
 /// Why a write cannot be sent once more.

@@ -77,22 +77,7 @@ pub(crate) trait Connection {
         effects: &mut Effects,
         writes: &[Accept],
     ) -> Result<Vec<Result<Acceptance, Error>>, Error> {
-        let mut answers = Vec::with_capacity(writes.len());
-        for write in writes {
-            let (answer, left) = guarded(self, effects, |transaction| {
-                let answer = transaction.map_or(Err(Error::Closed), |(db, effects)| {
-                    intake::accept(db, effects, &write.row, write.once.as_ref())
-                });
-                (answer.is_ok(), answer)
-            });
-            left?;
-            answers.push(match answer {
-                (Some(answer), None) => answer,
-                (_, Some(why)) => Err(why),
-                (None, None) => Err(Error::Closed),
-            });
-        }
-        Ok(answers)
+        accept_each(self, effects, writes)
     }
 
     /// Empties what a log keeps of former contents. `false` when somebody stood in the way.
@@ -363,6 +348,41 @@ fn commit<C: Connection>(
             let _ = reply.send(is_empty);
         }
     }
+}
+
+/// Takes writes into custody one after the other.
+pub(crate) fn accept_each<C: Connection + ?Sized>(
+    connection: &C,
+    effects: &mut Effects,
+    writes: &[Accept],
+) -> Result<Vec<Result<Acceptance, Error>>, Error> {
+    writes
+        .iter()
+        .map(|write| accept_one(connection, effects, write))
+        .collect()
+}
+
+/// Takes one write into custody, so that its failure undoes only itself.
+///
+/// # Errors
+/// When the transaction is lost by it.
+pub(crate) fn accept_one<C: Connection + ?Sized>(
+    connection: &C,
+    effects: &mut Effects,
+    write: &Accept,
+) -> Result<Result<Acceptance, Error>, Error> {
+    let (answer, left) = guarded(connection, effects, |transaction| {
+        let answer = transaction.map_or(Err(Error::Closed), |(db, effects)| {
+            intake::accept(db, effects, &write.row, write.once.as_ref())
+        });
+        (answer.is_ok(), answer)
+    });
+    left?;
+    Ok(match answer {
+        (Some(answer), None) => answer,
+        (_, Some(why)) => Err(why),
+        (None, None) => Err(Error::Closed),
+    })
 }
 
 /// What a request brought, absent after a panic, and why it was undone after all, if it was.
