@@ -94,7 +94,7 @@ pub(super) fn lane_of(db: &Db<'_>, integration_id: IntegrationId) -> Result<i64,
 
 pub(super) fn renew(db: &Db<'_>, tickets: &[Ticket], until: Timestamp) -> Result<(), Error> {
     for ticket in tickets {
-        db.execute(
+        db.send(
             "UPDATE queue SET due_at = ?3 WHERE seq = ?1 AND attempt = ?2 AND state = 2",
             values![ticket.seq, ticket.attempt, until.as_micros()],
         )?;
@@ -129,7 +129,7 @@ pub(super) fn lapse(
             reply: Reply::default(),
         };
         record_attempt(db, *seq, &attempt)?;
-        db.execute(
+        db.send(
             "UPDATE queue SET state = ?2, due_at = ?3 WHERE seq = ?1",
             values![seq, READY, now.as_micros()],
         )?;
@@ -218,7 +218,7 @@ pub(super) fn finish(
             Ok(WriteStatus::Failure)
         }
         Verdict::Again { at, errors } => {
-            db.execute(
+            db.send(
                 "UPDATE queue SET state = ?2, due_at = ?3, errors = ?4 WHERE seq = ?1",
                 values![seq, READY, at.as_micros(), json(errors)?],
             )?;
@@ -242,10 +242,10 @@ fn status_of(db: &Db<'_>, seq: i64) -> Result<WriteStatus, Error> {
 
 fn record_attempt(db: &Db<'_>, seq: i64, attempt: &Attempt) -> Result<(), Error> {
     let body = serde_json::to_string(attempt).map_err(corrupt("an attempt"))?;
-    db.execute(
+    db.send(
         "INSERT INTO attempts (seq, number, body) VALUES (?1, ?2, ?3) ON CONFLICT (seq, number) DO UPDATE SET body = ?3",
         values![seq, attempt.number, body],
-    ).map(drop)
+    )
 }
 
 /// Ends a write and makes those that waited for it ready.
@@ -263,7 +263,7 @@ fn end(
     record_id: Option<&str>,
     now: Timestamp,
 ) -> Result<(), Error> {
-    db.execute(
+    db.send(
         "UPDATE writes SET status = ?2, outcome = ?3, errors = ?4, record_id = ?5, attempts = ?6, completed_at = ?7 WHERE seq = ?1",
         values![seq, status.word(), outcome.map(Outcome::word), json(errors)?, record_id, attempts, now.as_micros()],
     )?;

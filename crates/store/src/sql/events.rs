@@ -66,7 +66,7 @@ pub(super) fn record(
     // Times of events go ahead of a clock that was set back; what is due is due by the clock.
     let due_at = stamp::given(db)?.min(at);
     for (webhook, id) in subscribers {
-        db.execute(
+        db.send(
             "INSERT INTO deliveries (webhook, event, state, due_at) VALUES (?1, ?2, 1, ?3)",
             values![webhook, event, due_at.as_micros()],
         )?;
@@ -260,7 +260,7 @@ const FORGET: [&str; 2] = [
 /// Takes what a person may be known by out of the events about `subject`, and out of what receivers answered to them.
 pub(super) fn forget(db: &Db<'_>, subject: &str) -> Result<(), Error> {
     for sql in FORGET {
-        db.execute(sql, values![subject])?;
+        db.send(sql, values![subject])?;
     }
     Ok(())
 }
@@ -308,7 +308,7 @@ pub(super) fn sweep(db: &Db<'_>, before: Timestamp, limit: u32) -> Result<u64, E
         if of_this > 0 {
             budget = budget.saturating_sub(u32::try_from(of_this).unwrap_or(u32::MAX));
         } else if budget > 0 {
-            db.execute("DELETE FROM webhooks_gone WHERE n = ?1", values![n])?;
+            db.send("DELETE FROM webhooks_gone WHERE n = ?1", values![n])?;
         }
         if budget == 0 {
             break;

@@ -88,7 +88,7 @@ pub(crate) fn accept(
         if let Some(earlier) = replay(db, once)? {
             return Ok(earlier);
         }
-        db.execute(
+        db.send(
             "INSERT INTO idempotency (key_hash, fingerprint, job_id, expires_at) VALUES (?1, ?2, ?3, ?4) ON CONFLICT (key_hash) DO UPDATE SET fingerprint = ?2, job_id = ?3, expires_at = ?4",
             values![once.key_hash, once.fingerprint, write.job_id, once.expires_at.as_micros()],
         )?;
@@ -134,7 +134,7 @@ pub(crate) fn accept(
     }
 
     let waits = order::enter(db, seq, &write.order_keys)?;
-    db.execute(
+    db.send(
         "INSERT INTO queue (seq, lane, state, due_at, order_keys) VALUES (?1, ?2, ?3, ?4, ?5)",
         values![
             seq,

@@ -37,11 +37,10 @@ pub(super) fn enter(db: &Db<'_>, seq: i64, keys: &[i64]) -> Result<bool, Error> 
 
 /// Adds one of a write's keys.
 pub(crate) fn enter_one(db: &Db<'_>, seq: i64, key: i64) -> Result<(), Error> {
-    db.execute(
+    db.send(
         "INSERT INTO queue_order (order_key, seq) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
         values![key, seq],
     )
-    .map(drop)
 }
 
 fn first(db: &Db<'_>, key: i64) -> Result<Option<i64>, Error> {
@@ -64,7 +63,7 @@ pub(super) fn open(db: &Db<'_>, key: i64) -> Result<Vec<i64>, Error> {
 /// Takes out a write whose row of the queue is gone, and makes ready those that waited for it alone.
 pub(super) fn leave(db: &Db<'_>, seq: i64, kept: &[u8], now: Timestamp) -> Result<(), Error> {
     for key in read(kept) {
-        db.execute(
+        db.send(
             "DELETE FROM queue_order WHERE order_key = ?1 AND seq = ?2",
             values![key, seq],
         )?;
@@ -90,9 +89,8 @@ fn make_ready(db: &Db<'_>, seq: i64, now: Timestamp) -> Result<(), Error> {
             return Ok(());
         }
     }
-    db.execute(
+    db.send(
         "UPDATE queue SET state = ?2, due_at = ?3 WHERE seq = ?1",
         values![seq, READY, now.as_micros()],
     )
-    .map(drop)
 }

@@ -249,14 +249,14 @@ pub(super) fn change(
 ) -> Result<bool, Error> {
     let (new, previous) = difference(&stored.body, update);
     if new.is_empty() {
-        db.execute(
+        db.send(
             "UPDATE records SET last_seen = ?2 WHERE seq = ?1",
             values![stored.seq, at.as_micros()],
         )?;
         return Ok(false);
     }
     let body = laid_over(&stored.body, &new);
-    db.execute(
+    db.send(
         "UPDATE records SET body = ?2, updated_at = ?3, last_seen = ?3 WHERE seq = ?1",
         values![stored.seq, body.to_string(), at.as_micros()],
     )?;
@@ -304,7 +304,7 @@ pub(super) fn vanish(
     }
     let new = as_object(json!({ "vanished_at": at }));
     let body = laid_over(&stored.body, &new);
-    db.execute(
+    db.send(
         "UPDATE records SET body = ?2, updated_at = ?3 WHERE seq = ?1",
         values![stored.seq, body.to_string(), at.as_micros()],
     )?;
@@ -521,11 +521,10 @@ fn having(
 }
 
 fn set_x_id(db: &Db<'_>, seq: i64, x_id: &str) -> Result<(), Error> {
-    db.execute(
+    db.send(
         "UPDATE records SET x_id = ?2 WHERE seq = ?1",
         values![seq, x_id],
     )
-    .map(drop)
 }
 
 /// Lays what a write about something else does to a prospect over its record, if there is one. Returns its id.

@@ -27,7 +27,7 @@ pub(super) fn write(
         values![seq],
         |row| row.get(0),
     )?;
-    db.execute(
+    db.send(
         "DELETE FROM idempotency WHERE job_id = ?1",
         values![&job_id],
     )?;
@@ -68,7 +68,7 @@ pub(super) fn sweep_attempts(db: &Db<'_>, before: Timestamp, limit: u32) -> Resu
     let due = ended(db, ALL, before, limit)?;
     for seq in &due {
         attempts_of(db, *seq)?;
-        db.execute(
+        db.send(
             "UPDATE writes SET kept = ?2 WHERE seq = ?1",
             values![*seq, NO_ATTEMPTS],
         )?;

@@ -92,7 +92,7 @@ pub(super) fn follow(
 ) -> Result<(), Error> {
     let (old, new) = (terms(subject, from), terms(subject, to));
     for &(term, is_wide) in old.difference(&new) {
-        db.execute(
+        db.send(
             "DELETE FROM record_terms WHERE term = ?1 AND seq = ?2",
             values![term, subject.seq],
         )?;
@@ -107,7 +107,7 @@ pub(super) fn follow(
 }
 
 fn put(db: &Db<'_>, seq: i64, (term, is_wide): (i64, bool)) -> Result<(), Error> {
-    db.execute(
+    db.send(
         "INSERT INTO record_terms (term, seq) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
         values![term, seq],
     )?;
@@ -118,10 +118,10 @@ fn put(db: &Db<'_>, seq: i64, (term, is_wide): (i64, bool)) -> Result<(), Error>
 }
 
 fn count(db: &Db<'_>, term: i64, by: i64) -> Result<(), Error> {
-    db.execute(
+    db.send(
         "INSERT INTO record_counts (term, n) VALUES (?1, ?2) ON CONFLICT (term) DO UPDATE SET n = record_counts.n + ?2",
         values![term, by],
-    ).map(drop)
+    )
 }
 
 /// How many records have a term that is counted.
@@ -144,8 +144,8 @@ pub(crate) fn build(db: &Db<'_>) -> Result<(), Error> {
     if made_by == VERSION {
         return Ok(());
     }
-    db.execute("DELETE FROM record_terms", &[])?;
-    db.execute("DELETE FROM record_counts", &[])?;
+    db.send("DELETE FROM record_terms", &[])?;
+    db.send("DELETE FROM record_counts", &[])?;
     let mut last = i64::MIN;
     loop {
         let some: Vec<(i64, String, String, String)> = db.all(
@@ -168,11 +168,10 @@ pub(crate) fn build(db: &Db<'_>) -> Result<(), Error> {
             break;
         }
     }
-    db.execute(
+    db.send(
         "UPDATE revisions SET revision = ?1 WHERE what = 'terms'",
         values![VERSION],
     )
-    .map(drop)
 }
 
 #[cfg(test)]

@@ -228,12 +228,12 @@ fn note(
 }
 
 fn put_triggers(db: &Db<'_>, n: i64, triggers: &[Subscribed]) -> Result<(), Error> {
-    db.execute(
+    db.send(
         "DELETE FROM webhook_triggers WHERE webhook = ?1",
         values![n],
     )?;
     for one in triggers {
-        db.execute(
+        db.send(
             "INSERT INTO webhook_triggers (trigger, kind, webhook) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
             values![one.trigger.word(), one.kind.map_or("", Kind::word), n],
         )?;
@@ -353,7 +353,7 @@ fn delete(
         "DELETE FROM webhook_triggers WHERE webhook = ?1",
         "DELETE FROM webhooks WHERE n = ?1",
     ] {
-        db.execute(sql, values![n])?;
+        db.send(sql, values![n])?;
     }
     effects.webhooks = true;
     let states = (Value::Null, Value::Null);
@@ -371,7 +371,7 @@ pub(super) fn failed(
     reason: &str,
     now: Timestamp,
 ) -> Result<bool, Error> {
-    db.execute(
+    db.send(
         "UPDATE webhooks SET failing_since = ?2 WHERE n = ?1 AND failing_since IS NULL AND updated_at <= ?3",
         values![n, now.as_micros(), started_at.as_micros()],
     )?;
@@ -387,11 +387,10 @@ pub(super) fn failed(
 
 /// Notes that its receiver works.
 pub(super) fn did_well(db: &Db<'_>, n: i64) -> Result<(), Error> {
-    db.execute(
+    db.send(
         "UPDATE webhooks SET failing_since = NULL WHERE n = ?1 AND failing_since IS NOT NULL",
         values![n],
     )
-    .map(drop)
 }
 
 impl<E: Engine> Relational<E> {
