@@ -11,28 +11,43 @@ use super::{
     db::{Db, values},
     events::{self, Happened},
     intake::{LEASED, READY, Request},
-    order, records, stamp, strip,
+    order, pace, records, stamp, strip,
 };
 use crate::{Claim, Claimed, Depth, Error, Finish, Lane, Lapse, Ticket, Verdict, signals::Effects};
 
 /// Leases ended in one transaction; the next call ends the rest.
 const LAPSE_MAX_ROWS: u32 = 1_000;
 
+/// How often a lane that others fill is asked again: whoever frees a place of it wakes only their own process. At whole multiples, so that one claim asks for all such lanes.
+const FULL_AGAIN_MICROS: i64 = 250_000;
+
 pub(super) fn claim(db: &Db<'_>, claim: &Claim) -> Result<Vec<Lane>, Error> {
+    let now = claim.now;
     let mut lanes = Vec::with_capacity(claim.lanes.len());
-    for (integration_id, limit) in &claim.lanes {
-        let lane = lane_of(db, *integration_id)?;
-        let due: Vec<i64> = db.all(
-            "SELECT seq FROM queue WHERE lane = ?1 AND state = 1 AND due_at <= ?2 ORDER BY due_at, seq LIMIT ?3",
-            values![lane, claim.now.as_micros(), limit],
-            |row| row.get(0),
-        )?;
+    for ask in &claim.lanes {
+        let mut pacing = pace::Pacing::of(db, ask.integration_id)?;
+        let lane = pacing.lane;
+        let places = ask.concurrency.saturating_sub(pacing.leased);
+        let room = pacing
+            .writes_room(now, ask.gap_micros, ask.limit.min(places))
+            .unwrap_or(0);
+        let due: Vec<i64> = if room == 0 {
+            Vec::new()
+        } else {
+            db.all(
+                "SELECT seq FROM queue WHERE lane = ?1 AND state = 1 AND due_at <= ?2 ORDER BY due_at, seq LIMIT ?3",
+                values![lane, now.as_micros(), room],
+                |row| row.get(0),
+            )?
+        };
+        let given = u32::try_from(due.len()).unwrap_or(u32::MAX);
+        pacing.writes_began(db, now, ask.gap_micros, given)?;
         let mut writes = Vec::with_capacity(due.len());
         let mut unreadable = Vec::new();
         for seq in due {
             let attempt: u32 = db.one(
                 "UPDATE queue SET state = 2, due_at = ?2, claimed_at = ?3, attempt = attempt + 1 WHERE seq = ?1 RETURNING attempt",
-                values![seq, claim.lease_until.as_micros(), claim.now.as_micros()],
+                values![seq, claim.lease_until.as_micros(), now.as_micros()],
                 |row| row.get(0),
             )?;
             let ticket = Ticket { seq, attempt };
@@ -47,11 +62,19 @@ pub(super) fn claim(db: &Db<'_>, claim: &Claim) -> Result<Vec<Lane>, Error> {
             values![lane],
             |row| row.get(0),
         )?;
+        let next_due_at = next.map(Timestamp::from_micros);
+        let mut not_before = pacing.writes_room(now, ask.gap_micros, 1).err();
+        // The claimer could take more, and what others hold has the last places.
+        if given == places && places < ask.limit && next_due_at.is_some_and(|at| at <= now) {
+            let micros = (now.as_micros() / FULL_AGAIN_MICROS + 1) * FULL_AGAIN_MICROS;
+            not_before = not_before.max(Some(Timestamp::from_micros(micros)));
+        }
         lanes.push(Lane {
-            integration_id: *integration_id,
+            integration_id: ask.integration_id,
             writes,
             unreadable,
-            next_due_at: next.map(Timestamp::from_micros),
+            next_due_at,
+            not_before,
         });
     }
     Ok(lanes)
@@ -113,7 +136,7 @@ pub(super) fn lapse(
         Lapse::All => i64::MAX,
     };
     let lapsed: Vec<(i64, u32, i64, String)> = db.all(
-        "SELECT q.seq, q.attempt, q.claimed_at, i.id FROM queue q JOIN integrations i ON i.n = q.lane WHERE q.state = 2 AND q.due_at <= ?1 ORDER BY q.due_at LIMIT ?2",
+        "SELECT q.seq, q.attempt, q.claimed_at, i.id FROM queue q INDEXED BY queue_leased JOIN integrations i ON i.n = q.lane WHERE q.state = 2 AND q.due_at <= ?1 ORDER BY q.due_at LIMIT ?2",
         values![until, LAPSE_MAX_ROWS],
         |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
     )?;
@@ -166,6 +189,9 @@ pub(super) fn finish(
     finish: &Finish,
 ) -> Result<WriteStatus, Error> {
     let Ticket { seq, attempt } = finish.ticket;
+    if let Some(until) = finish.pause_until {
+        pace::pause(db, seq, until)?;
+    }
     let open: Option<(i64, u32)> = db.find(
         "SELECT state, attempt FROM queue WHERE seq = ?1",
         values![seq],

@@ -19,6 +19,7 @@ pub(crate) mod keys;
 pub(crate) mod lists;
 pub(crate) mod logs;
 pub(crate) mod order;
+pub(crate) mod pace;
 pub(crate) mod plan;
 pub(crate) mod records;
 pub(crate) mod sealed;
