@@ -289,6 +289,15 @@ impl<B: Backend> World<B> {
             .await
     }
 
+    /// The store as another process has it, where there may be another; else the same.
+    async fn elsewhere(&self) -> Answer<Arc<dyn Store>> {
+        if !self.store.is_shared() {
+            return Ok(self.store.clone());
+        }
+        let sealer = sealer("a", &self.entropy)?;
+        Ok(self.backend.open(sealer, START).await?)
+    }
+
     /// Closes the store and opens its data again.
     async fn restart(&mut self) -> Verdicts {
         self.store.close().await;
@@ -352,17 +361,7 @@ impl<B: Backend> World<B> {
         now: Timestamp,
         lease_until: Timestamp,
     ) -> Answer<Lane> {
-        self.ask(unlimited(id, limit), now, lease_until).await
-    }
-
-    async fn ask(&self, ask: Ask, now: Timestamp, lease_until: Timestamp) -> Answer<Lane> {
-        let claim = Claim {
-            lanes: vec![ask],
-            now,
-            lease_until,
-        };
-        let lane = self.store.writes_claim(claim).await?.pop();
-        Ok(lane.ok_or("a claim answers for each lane asked")?)
+        ask(&*self.store, unlimited(id, limit), now, lease_until).await
     }
 
     /// Claims whatever is due for `here`, under a lease of a minute.
@@ -445,6 +444,17 @@ impl<B: Backend> World<B> {
             tokio::time::timeout(SIGNAL_TIMEOUT, signal).await?;
         }
     }
+}
+
+/// Claims for one integration.
+async fn ask(store: &dyn Store, ask: Ask, now: Timestamp, lease_until: Timestamp) -> Answer<Lane> {
+    let claim = Claim {
+        lanes: vec![ask],
+        now,
+        lease_until,
+    };
+    let lane = store.writes_claim(claim).await?.pop();
+    Ok(lane.ok_or("a claim answers for each lane asked")?)
 }
 
 /// Asks for as many as `limit`, whatever others hold.
