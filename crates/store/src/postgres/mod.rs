@@ -13,7 +13,10 @@ mod schema;
 pub(crate) mod session;
 mod writing;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use model::Timestamp;
 use tokio::task::JoinHandle;
@@ -27,13 +30,15 @@ use crate::{
         Engine, Relational,
         db::{Db, values},
         intake, sealed, stamp, terms,
-        writer::Writer,
+        writer::{Batch, Writer},
     },
 };
 
 /// A database that several nodes change.
 pub(crate) struct Server {
-    writer: Writer,
+    /// One, but for measuring.
+    writers: Vec<Writer>,
+    next: AtomicUsize,
     readers: Readers,
     signals: Arc<Signals>,
     listener: Mutex<Option<JoinHandle<()>>>,
@@ -49,6 +54,31 @@ pub fn open(
     observer: Arc<dyn Observer>,
     now: Timestamp,
 ) -> Result<Arc<dyn Store>, Error> {
+    open_with(place, 1, sealer, observer, now)
+}
+
+/// The same for measuring only, as a store would be that has a pool of `connections` and a transaction for each request: none shares a commit, and nobody waits for a
+/// turn, so that what rests on turns does not hold.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_pooled(
+    place: &Place,
+    connections: usize,
+    sealer: Sealer,
+    observer: Arc<dyn Observer>,
+    now: Timestamp,
+) -> Result<Arc<dyn Store>, Error> {
+    open_with(place, connections, sealer, observer, now)
+}
+
+fn open_with(
+    place: &Place,
+    connections: usize,
+    sealer: Sealer,
+    observer: Arc<dyn Observer>,
+    now: Timestamp,
+) -> Result<Arc<dyn Store>, Error> {
     let session = Session::connect(place)?;
     durable(&session)?;
     prepare(&session, &sealer, now)?;
@@ -56,11 +86,28 @@ pub fn open(
     let entropy = sealer.entropy();
     let node = model::key::hex(&entropy.bytes());
     let readers = Readers::start(place)?;
-    let writing = Writing::new(place.clone(), session, node.clone());
-    let writer = Writer::start(writing, signals.clone(), observer, entropy.clone())?;
+    let takes_turns = connections == 1;
+    let mut writers = Vec::new();
+    let mut session = Some(session);
+    for _ in 0..connections {
+        let writing = Writing::new(place.clone(), session.take(), node.clone(), takes_turns);
+        let batch = if takes_turns {
+            Batch::default()
+        } else {
+            Batch { requests: 1 }
+        };
+        writers.push(Writer::start(
+            writing,
+            batch,
+            signals.clone(),
+            observer.clone(),
+            entropy.clone(),
+        )?);
+    }
     let listening = notices::listen(place.clone(), node, signals.clone(), entropy);
     let server = Server {
-        writer,
+        writers,
+        next: AtomicUsize::new(0),
         readers,
         signals,
         listener: Mutex::new(Some(tokio::spawn(listening))),
@@ -104,16 +151,23 @@ fn prepare(session: &Session, sealer: &Sealer, now: Timestamp) -> Result<(), Err
     }
 }
 
+impl Server {
+    fn writer(&self) -> Result<&Writer, Error> {
+        let place = self.next.fetch_add(1, Ordering::Relaxed) % self.writers.len().max(1);
+        self.writers.get(place).ok_or(Error::Closed)
+    }
+}
+
 impl Engine for Server {
     async fn write<T: Send + 'static>(
         &self,
         change: impl FnOnce(&Db<'_>, &mut Effects) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        self.writer.write(change).await
+        self.writer()?.write(change).await
     }
 
     async fn accept(&self, row: intake::Row, once: Option<Once>) -> Result<Acceptance, Error> {
-        self.writer.accept(row, once).await
+        self.writer()?.accept(row, once).await
     }
 
     async fn read<T: Send + 'static>(
@@ -133,7 +187,9 @@ impl Engine for Server {
     }
 
     async fn close(&self) {
-        self.writer.close().await;
+        for writer in &self.writers {
+            writer.close().await;
+        }
         self.readers.close().await;
         if let Some(listener) = self
             .listener

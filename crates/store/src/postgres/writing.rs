@@ -28,15 +28,23 @@ pub(super) struct Writing {
     not_before: Option<Instant>,
     /// Who this node is, to others.
     node: String,
+    /// Whether it waits until nobody else changes anything.
+    takes_turns: bool,
     /// The last time given when the transaction began.
     stamped: Timestamp,
 }
 
 impl Writing {
-    pub(super) fn new(place: Place, session: Session, node: String) -> Self {
+    pub(super) fn new(
+        place: Place,
+        session: Option<Session>,
+        node: String,
+        takes_turns: bool,
+    ) -> Self {
         Self {
             place,
-            session: Some(session),
+            session,
+            takes_turns,
             not_before: None,
             node,
             stamped: Timestamp::ZERO,
@@ -75,6 +83,9 @@ impl Connection for Writing {
         self.connect()?;
         let session = self.session()?;
         session.send("BEGIN")?;
+        if !self.takes_turns {
+            return Ok(());
+        }
         let last: i64 =
             Db::Postgres(session).one("SELECT last FROM turn FOR UPDATE", &[], |row| row.get(0))?;
         let last = Timestamp::from_micros(last);
@@ -137,7 +148,7 @@ impl Connection for Writing {
     fn commit(&mut self, effects: &Effects) -> Result<(), Error> {
         let session = self.session()?;
         let db = Db::Postgres(session);
-        if session.stamp_last() > self.stamped {
+        if self.takes_turns && session.stamp_last() > self.stamped {
             db.send(
                 "UPDATE turn SET last = ?1",
                 values![session.stamp_last().as_micros()],

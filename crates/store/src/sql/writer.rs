@@ -97,6 +97,20 @@ pub(crate) struct Accept {
     _memory: OwnedSemaphorePermit,
 }
 
+/// How much shares a commit.
+pub(crate) struct Batch {
+    /// Requests at most.
+    pub(crate) requests: usize,
+}
+
+impl Default for Batch {
+    fn default() -> Self {
+        Self {
+            requests: BATCH_MAX_REQUESTS,
+        }
+    }
+}
+
 type Done = Box<dyn FnOnce(Result<(), Error>) + Send>;
 /// Given the transaction, or nothing when it could not begin. Returns whether to keep what it did, and who is to hear of it.
 type Run = Box<dyn FnOnce(Option<(&Db<'_>, &mut Effects)>) -> (bool, Done) + Send>;
@@ -118,6 +132,7 @@ impl Writer {
     /// Starts the thread, which owns `connection` from now on.
     pub(crate) fn start<C: Connection + Send + 'static>(
         connection: C,
+        batch: Batch,
         signals: Arc<Signals>,
         observer: Arc<dyn Observer>,
         entropy: Arc<dyn Entropy>,
@@ -125,7 +140,7 @@ impl Writer {
         let (sender, receiver) = mpsc::channel(QUEUE_MAX_REQUESTS);
         let thread = std::thread::Builder::new()
             .name("store-writer".to_owned())
-            .spawn(move || run(connection, receiver, &signals, &*observer, &entropy))
+            .spawn(move || run(connection, &batch, receiver, &signals, &*observer, &entropy))
             .map_err(|why| {
                 Error::Database(format!("the writing thread cannot be started: {why}"))
             })?;
@@ -229,6 +244,7 @@ impl Writer {
 
 fn run<C: Connection>(
     mut connection: C,
+    most: &Batch,
     mut receiver: mpsc::Receiver<Request>,
     signals: &Signals,
     observer: &dyn Observer,
@@ -243,7 +259,7 @@ fn run<C: Connection>(
             };
             batch.push_back(first);
         }
-        gather(&mut receiver, &mut batch, crowd);
+        gather(&mut receiver, &mut batch, most, crowd);
         let served = batch.len();
         commit(&mut connection, &mut batch, signals, observer, entropy);
         // Who waits at the end of a commit asked while it ran. It is forgotten slowly, for a crowd comes in waves.
@@ -256,11 +272,16 @@ fn run<C: Connection>(
 ///
 /// A sync costs the same for one as for many, so who asks just after it began would pay for another; not all, because the others
 /// are served meanwhile. Alone, a request waits for nobody.
-fn gather(receiver: &mut mpsc::Receiver<Request>, batch: &mut VecDeque<Request>, crowd: usize) {
-    let enough = (crowd * CROWD_PERCENT / 100).min(BATCH_MAX_REQUESTS);
+fn gather(
+    receiver: &mut mpsc::Receiver<Request>,
+    batch: &mut VecDeque<Request>,
+    most: &Batch,
+    crowd: usize,
+) {
+    let enough = (crowd * CROWD_PERCENT / 100).min(most.requests);
     let begun = Instant::now();
     loop {
-        while batch.len() < BATCH_MAX_REQUESTS
+        while batch.len() < most.requests
             && let Ok(next) = receiver.try_recv()
         {
             batch.push_back(next);

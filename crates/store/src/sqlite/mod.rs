@@ -22,7 +22,7 @@ use crate::{
         Engine, Relational,
         db::{Db, values},
         intake, order, sealed, stamp, terms,
-        writer::Writer,
+        writer::{Batch, Writer},
     },
 };
 
@@ -125,6 +125,7 @@ pub fn open(
     let readers = Readers::open(path)?;
     let writer = Writer::start(
         Writing(connection),
+        Batch::default(),
         signals.clone(),
         observer,
         sealer.entropy(),
@@ -265,7 +266,14 @@ mod tests {
         other.busy_timeout(Duration::ZERO).unwrap();
         let signals = Arc::new(Signals::default());
         let observer = Arc::new(crate::Unobserved);
-        let writer = Writer::start(Writing(other), signals, observer, Arc::new(Nothing)).unwrap();
+        let writer = Writer::start(
+            Writing(other),
+            Batch::default(),
+            signals,
+            observer,
+            Arc::new(Nothing),
+        )
+        .unwrap();
         let refused = writer.write(|_, _| Ok(())).await;
         assert!(matches!(refused, Err(Error::Busy)));
         one.execute_batch("ROLLBACK").unwrap();
