@@ -48,13 +48,17 @@ pub(crate) struct Server {
 ///
 /// # Errors
 /// When it cannot be reached, was written by a newer Portico, or is sealed under another master key.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "as the other stores are opened"
+)]
 pub fn open(
     place: &Place,
     sealer: Sealer,
     observer: Arc<dyn Observer>,
     now: Timestamp,
 ) -> Result<Arc<dyn Store>, Error> {
-    open_with(place, 1, sealer, observer, now)
+    open_with(place, 1, sealer, &observer, now)
 }
 
 /// The same for measuring only, as a store would be that has a pool of `connections` and a transaction for each request: none shares a commit, and nobody waits for a
@@ -62,6 +66,10 @@ pub fn open(
 ///
 /// # Errors
 /// As [`open`].
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "as the other stores are opened"
+)]
 pub fn open_pooled(
     place: &Place,
     connections: usize,
@@ -69,14 +77,14 @@ pub fn open_pooled(
     observer: Arc<dyn Observer>,
     now: Timestamp,
 ) -> Result<Arc<dyn Store>, Error> {
-    open_with(place, connections, sealer, observer, now)
+    open_with(place, connections, sealer, &observer, now)
 }
 
 fn open_with(
     place: &Place,
     connections: usize,
     sealer: Sealer,
-    observer: Arc<dyn Observer>,
+    observer: &Arc<dyn Observer>,
     now: Timestamp,
 ) -> Result<Arc<dyn Store>, Error> {
     let session = Session::connect(place)?;

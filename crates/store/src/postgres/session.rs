@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     Error,
-    sql::db::{Refused, Value},
+    sql::db::{Ordered, Value, values},
 };
 
 /// How long the server works on one statement before it gives it up.
@@ -81,6 +81,8 @@ pub(crate) struct Session {
     /// The last time that was given, and what the clock said then.
     last: Cell<Timestamp>,
     given: Cell<Timestamp>,
+    /// The last place of each table that is in order, while nobody else can take the next.
+    places: Cell<Option<[i64; Ordered::ALL.len()]>>,
 }
 
 /// A database's error in the store's words. What is over in a moment, or with another connection, is [`Error::Busy`].
@@ -155,6 +157,7 @@ impl Session {
             is_broken: Cell::new(false),
             last: Cell::new(Timestamp::ZERO),
             given: Cell::new(Timestamp::ZERO),
+            places: Cell::new(None),
         };
         session.run(&format!(
             "SET statement_timeout = {}; SET lock_timeout = {}; SET idle_in_transaction_session_timeout = {}",
@@ -261,17 +264,6 @@ impl Session {
         Ok(self.wait(self.client.execute_raw(&statement, values))?)
     }
 
-    /// Runs a statement that returns one number, and must not store what another row has.
-    pub(crate) fn execute_unique(&self, sql: &str, values: &[Value<'_>]) -> Result<i64, Refused> {
-        let rows = self.rows(sql, values).map_err(|why| match why {
-            Fault::Told(why) if why.code() == Some(&SqlState::UNIQUE_VIOLATION) => Refused::Taken,
-            why => Refused::Other(why.into()),
-        })?;
-        rows.first()
-            .ok_or_else(|| Refused::Other(Error::Database(format!("no row came of: {sql}"))))
-            .and_then(|row| super::cell::get(row, 0).map_err(Refused::Other))
-    }
-
     /// The rows that a statement brings.
     pub(crate) fn query(
         &self,
@@ -303,9 +295,26 @@ impl Session {
         Ok(self.wait(futures_util::future::try_join_all(all))?)
     }
 
-    /// Takes over the last time that was given, here or elsewhere.
-    pub(crate) fn stamp_from(&self, last: Timestamp) {
+    /// Takes over the last time and the last places that were given, here or elsewhere.
+    pub(crate) fn go_on_from(&self, last: Timestamp, places: [i64; Ordered::ALL.len()]) {
         self.last.set(last);
+        self.places.set(Some(places));
+    }
+
+    /// The next place of a table that is in order.
+    pub(crate) fn next_seq(&self, table: Ordered) -> Result<i64, Error> {
+        let Some(mut places) = self.places.get() else {
+            // Without a turn another may take it at the same time.
+            let sql = "SELECT nextval(pg_get_serial_sequence(?1, 'seq'))";
+            let rows = self.query(sql, values![table.table()])?;
+            let row = rows.first().ok_or(Error::Busy)?;
+            return super::cell::get(row, 0);
+        };
+        let place = &mut places[table as usize];
+        *place += 1;
+        let next = *place;
+        self.places.set(Some(places));
+        Ok(next)
     }
 
     /// The last time that was given.

@@ -7,18 +7,24 @@ use std::time::{Duration, Instant};
 
 use model::Timestamp;
 
-use super::{accept, config::Place, notices, session::Session};
+use super::{accept, cell, config::Place, notices, session::Session};
 use crate::{
     Acceptance, Error,
     signals::Effects,
     sql::{
-        db::{Db, values},
+        db::{Db, Ordered, values},
         writer::{self, Accept, Connection},
     },
 };
 
 /// How long nothing is tried after the database could not be reached: who asks meanwhile hears at once that it cannot be.
 const TROUBLE_WAIT: Duration = Duration::from_millis(250);
+
+/// Waits until nobody else changes anything.
+const TURN: &str = "SELECT last FROM turn FOR UPDATE";
+
+/// The last place of each table that is in order, as [`Ordered::ALL`] has them.
+const PLACES: &str = "SELECT (SELECT max(seq) FROM writes), (SELECT max(seq) FROM records), (SELECT max(seq) FROM events), (SELECT max(seq) FROM diffs)";
 
 /// See [`Connection`].
 pub(super) struct Writing {
@@ -86,10 +92,20 @@ impl Connection for Writing {
         if !self.takes_turns {
             return Ok(());
         }
-        let last: i64 =
-            Db::Postgres(session).one("SELECT last FROM turn FOR UPDATE", &[], |row| row.get(0))?;
-        let last = Timestamp::from_micros(last);
-        session.stamp_from(last);
+        // Two statements: the second sees what was committed while the first waited.
+        let answers = session.together(&[(TURN, &[]), (PLACES, &[])])?;
+        let [turn, places] = answers.as_slice() else {
+            return Err(Error::Busy);
+        };
+        let (turn, places) = turn.first().zip(places.first()).ok_or_else(|| {
+            Error::Database("the table `turn` has no row; restore it: (1, 0)".to_owned())
+        })?;
+        let last = Timestamp::from_micros(cell::get(turn, 0)?);
+        let mut seqs = [0; Ordered::ALL.len()];
+        for (place, seq) in seqs.iter_mut().enumerate() {
+            *seq = cell::get::<Option<i64>>(places, place)?.unwrap_or(0);
+        }
+        session.go_on_from(last, seqs);
         self.stamped = last;
         Ok(())
     }
@@ -124,7 +140,7 @@ impl Connection for Writing {
             return writer::accept_each(self, effects, writes);
         }
         session.send("SAVEPOINT request")?;
-        let mut own = Effects::new(effects.entropy.clone());
+        let mut own = effects.of_part();
         let Ok(answers) = accept::all(session, &mut own, &plain) else {
             // One of them cannot be stored: alone, each undoes only itself.
             self.undo()?;

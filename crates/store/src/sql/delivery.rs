@@ -11,7 +11,9 @@ use super::{
     db::{Db, values},
     events::{self, Happened},
     intake::{LEASED, READY, Request},
-    order, records, stamp, strip,
+    order,
+    records::{self, Asked},
+    stamp, strip,
 };
 use crate::{Claim, Claimed, Depth, Error, Finish, Lane, Lapse, Ticket, Verdict, signals::Effects};
 
@@ -166,55 +168,47 @@ pub(super) fn finish(
     finish: &Finish,
 ) -> Result<WriteStatus, Error> {
     let Ticket { seq, attempt } = finish.ticket;
-    let open: Option<(i64, u32)> = db.find(
-        "SELECT state, attempt FROM queue WHERE seq = ?1",
-        values![seq],
-        |row| Ok((row.get(0)?, row.get(1)?)),
-    )?;
+    let mut write = standing(db, seq)?;
     // An answer that comes after the end is on record too, unless attempts of that write are kept no more.
-    if open.is_some() || strip::keeps_attempts(db, seq)? {
+    if write.open.is_some() || write.keeps_attempts {
         record_attempt(db, seq, &finish.attempt)?;
     }
-    let Some((state, current)) = open else {
+    let Some(open) = write.open.take() else {
         // It ended through another attempt; this one changes nothing.
-        return status_of(db, seq);
+        return WriteStatus::of(&write.status)
+            .ok_or_else(|| Error::Corrupt(format!("the status of write {seq}")));
     };
-    let holds_the_lease = state == LEASED && current == attempt;
+    let holds_the_lease = open.state == LEASED && open.attempt == attempt;
     match &finish.verdict {
         // A confirmation is the truth whoever brings it, even after its lease had lapsed.
         Verdict::Delivered { x_id, record_id } => {
-            let met = records::confirm(db, effects, seq, x_id.as_deref(), record_id, finish.now)?;
+            let ids = (x_id.as_deref(), record_id.as_str());
+            let met = records::confirm(db, effects, write.asked()?, ids, finish.now)?;
             let (status, trigger) = if met.errors.is_empty() {
                 (WriteStatus::Success, Trigger::WriteSuccess)
             } else {
                 (WriteStatus::PartialSuccess, Trigger::WriteFailure)
             };
-            end(
-                db,
-                seq,
-                current,
+            let end = End {
                 status,
-                Some(met.outcome),
-                &met.errors,
-                Some(&met.id),
-                finish.now,
-            )?;
-            announce(db, effects, seq, trigger, finish.now)?;
+                outcome: Some(met.outcome),
+                errors: &met.errors,
+                record_id: Some(&met.id),
+            };
+            write.end(db, effects, &open, &end, finish.now)?;
+            write.announce(db, effects, trigger, finish.now)?;
             Ok(status)
         }
         _ if !holds_the_lease => Ok(WriteStatus::Pending),
         Verdict::Failed { errors } => {
-            end(
-                db,
-                seq,
-                current,
-                WriteStatus::Failure,
-                None,
+            let end = End {
+                status: WriteStatus::Failure,
+                outcome: None,
                 errors,
-                None,
-                finish.now,
-            )?;
-            announce(db, effects, seq, Trigger::WriteFailure, finish.now)?;
+                record_id: None,
+            };
+            write.end(db, effects, &open, &end, finish.now)?;
+            write.announce(db, effects, Trigger::WriteFailure, finish.now)?;
             Ok(WriteStatus::Failure)
         }
         Verdict::Again { at, errors } => {
@@ -231,15 +225,6 @@ fn json(errors: &[String]) -> Result<String, Error> {
     serde_json::to_string(errors).map_err(corrupt("the errors of a write"))
 }
 
-fn status_of(db: &Db<'_>, seq: i64) -> Result<WriteStatus, Error> {
-    let word: String = db.one(
-        "SELECT status FROM writes WHERE seq = ?1",
-        values![seq],
-        |row| row.get(0),
-    )?;
-    WriteStatus::of(&word).ok_or_else(|| Error::Corrupt(format!("the status of write {seq}")))
-}
-
 fn record_attempt(db: &Db<'_>, seq: i64, attempt: &Attempt) -> Result<(), Error> {
     let body = serde_json::to_string(attempt).map_err(corrupt("an attempt"))?;
     db.send(
@@ -248,60 +233,121 @@ fn record_attempt(db: &Db<'_>, seq: i64, attempt: &Attempt) -> Result<(), Error>
     )
 }
 
-/// Ends a write and makes those that waited for it ready.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "one line of the final row each; a struct for one caller would say the same twice"
-)]
-fn end(
-    db: &Db<'_>,
+/// A write as it stands when an attempt of it is over.
+struct Standing {
     seq: i64,
-    attempts: u32,
-    status: WriteStatus,
-    outcome: Option<Outcome>,
-    errors: &[String],
-    record_id: Option<&str>,
-    now: Timestamp,
-) -> Result<(), Error> {
-    db.send(
-        "UPDATE writes SET status = ?2, outcome = ?3, errors = ?4, record_id = ?5, attempts = ?6, completed_at = ?7 WHERE seq = ?1",
-        values![seq, status.word(), outcome.map(Outcome::word), json(errors)?, record_id, attempts, now.as_micros()],
-    )?;
-    let keys: Vec<u8> = db.one(
-        "DELETE FROM queue WHERE seq = ?1 RETURNING order_keys",
-        values![seq],
-        |row| row.get(0),
-    )?;
-    order::leave(db, seq, &keys, now)
+    lane: i64,
+    integration_id: String,
+    job_id: String,
+    operation: String,
+    request: String,
+    status: String,
+    keeps_attempts: bool,
+    /// Its row of the queue, while it has not ended.
+    open: Option<Open>,
 }
 
-/// Puts the end of a write into the outbox and wakes who waits for it.
-fn announce(
-    db: &Db<'_>,
-    effects: &mut Effects,
-    seq: i64,
-    trigger: Trigger,
-    now: Timestamp,
-) -> Result<(), Error> {
-    let (job_id, lane, integration_id, operation): (String, i64, String, String) = db.one(
-        "SELECT w.job_id, w.lane, i.id, w.operation FROM writes w JOIN integrations i ON i.n = w.lane WHERE w.seq = ?1",
+/// A row of the queue.
+struct Open {
+    state: i64,
+    attempt: u32,
+    order_keys: Vec<u8>,
+}
+
+/// How a write ends.
+struct End<'a> {
+    status: WriteStatus,
+    outcome: Option<Outcome>,
+    errors: &'a [String],
+    record_id: Option<&'a str>,
+}
+
+fn standing(db: &Db<'_>, seq: i64) -> Result<Standing, Error> {
+    db.one(
+        "SELECT w.lane, i.id, w.job_id, w.operation, w.request, w.status, w.kept, q.state, q.attempt, q.order_keys
+         FROM writes w JOIN integrations i ON i.n = w.lane LEFT JOIN queue q ON q.seq = w.seq WHERE w.seq = ?1",
         values![seq],
-        |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
-    )?;
-    let happened = Happened {
-        trigger,
-        kind: Operation::of(&operation).map(Operation::kind),
-        lane,
-        integration_id: &integration_id,
-        subject: &job_id,
-        job: Some((&job_id, &operation)),
-        stored: None,
-    };
-    events::record(db, effects, &happened, stamp::next(db, now)?)?;
-    effects.ended.extend(job_id.parse::<JobId>());
-    // What waited for it may be ready now.
-    effects.due.extend(integration_id.parse::<IntegrationId>());
-    Ok(())
+        |row| {
+            let open = match row.get::<Option<i64>>(7)? {
+                None => None,
+                Some(state) => Some(Open {
+                    state,
+                    attempt: row.get(8)?,
+                    order_keys: row.get(9)?,
+                }),
+            };
+            Ok(Standing {
+                seq,
+                lane: row.get(0)?,
+                integration_id: row.get(1)?,
+                job_id: row.get(2)?,
+                operation: row.get(3)?,
+                request: row.get(4)?,
+                status: row.get(5)?,
+                keeps_attempts: strip::keeps_attempts(row.get(6)?),
+                open,
+            })
+        },
+    )
+}
+
+impl Standing {
+    fn asked(&self) -> Result<Asked<'_>, Error> {
+        let request: Request =
+            serde_json::from_str(&self.request).map_err(corrupt("a stored request"))?;
+        Ok(Asked {
+            lane: self.lane,
+            integration_id: &self.integration_id,
+            job_id: &self.job_id,
+            operation: Operation::of(&self.operation)
+                .ok_or_else(|| Error::Corrupt(format!("the operation of write {}", self.seq)))?,
+            confirmed: request.confirmed,
+        })
+    }
+
+    /// Ends it; those that waited for it are made ready.
+    fn end(
+        &self,
+        db: &Db<'_>,
+        effects: &mut Effects,
+        open: &Open,
+        end: &End<'_>,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        let outcome = end.outcome.map(Outcome::word);
+        db.send(
+            "UPDATE writes SET status = ?2, outcome = ?3, errors = ?4, record_id = ?5, attempts = ?6, completed_at = ?7 WHERE seq = ?1",
+            values![self.seq, end.status.word(), outcome, json(end.errors)?, end.record_id, open.attempt, now.as_micros()],
+        )?;
+        db.send("DELETE FROM queue WHERE seq = ?1", values![self.seq])?;
+        order::leave(db, effects, self.seq, &open.order_keys, now)
+    }
+
+    /// Puts its end into the outbox and wakes who waits for it.
+    fn announce(
+        &self,
+        db: &Db<'_>,
+        effects: &mut Effects,
+        trigger: Trigger,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        let happened = Happened {
+            trigger,
+            kind: Operation::of(&self.operation).map(Operation::kind),
+            lane: self.lane,
+            integration_id: &self.integration_id,
+            subject: &self.job_id,
+            job: Some((&self.job_id, &self.operation)),
+            stored: None,
+        };
+        events::record(db, effects, &happened, stamp::next(db, now)?)?;
+        effects.ended.extend(self.job_id.parse::<JobId>());
+        // What waited for it may be ready now.
+        effects
+            .due
+            .extend(self.integration_id.parse::<IntegrationId>());
+        Ok(())
+    }
 }
 
 pub(super) fn attempts(db: &Db<'_>, scope: &Scope, job_id: JobId) -> Result<Vec<Attempt>, Error> {

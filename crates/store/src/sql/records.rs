@@ -13,9 +13,8 @@ use serde_json::{Map, Value, json};
 
 use super::{
     corrupt,
-    db::{self, Db, Refused, Row, values},
+    db::{self, Db, Ordered, Row, values},
     events::{self, Happened},
-    intake::Request,
     stamp, terms,
 };
 use crate::{Error, signals::Effects};
@@ -118,10 +117,11 @@ pub(super) fn insert(
     job: Option<Job<'_>>,
     at: Timestamp,
 ) -> Result<(), Error> {
-    let seq = db.execute_unique(
-        "INSERT INTO records (id, kind, lane, x_id, body, created_at, updated_at, last_seen) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, ?6) RETURNING seq",
+    let seq = db.insert(
+        Ordered::Records,
+        "INSERT INTO records (seq, id, kind, lane, x_id, body, created_at, updated_at, last_seen) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, ?7)",
         values![new.id, new.kind.word(), new.lane, new.x_id, new.body.to_string(), at.as_micros()],
-    ).map_err(|why| refused(new, why))?;
+    )?;
     let subject = terms::Subject {
         seq,
         kind: new.kind,
@@ -176,18 +176,17 @@ pub(super) fn difference(
     (now, previous)
 }
 
-/// Why a record was not stored: in words for the caller, when the vendor's id is another record's.
-fn refused(new: &New<'_>, why: Refused) -> Error {
-    match why {
-        Refused::Taken => {
-            let (kind, id) = (new.kind.word(), new.id);
-            let x_id = model::issue::cut(new.x_id.unwrap_or_default());
-            Error::Conflict(format!(
-                "the {kind} {id} has the vendor's id of another {kind}, {x_id}"
-            ))
-        }
-        Refused::Other(why) => why,
+/// Refuses a record under the vendor's id of another.
+fn is_free(db: &Db<'_>, known: Option<&Stored>, new: &New<'_>) -> Result<(), Error> {
+    let Some(x_id) = new.x_id else { return Ok(()) };
+    let other = by_x_id(db, new.lane, new.kind, x_id)?;
+    if other.is_none_or(|other| known.is_some_and(|known| known.seq == other.seq)) {
+        return Ok(());
     }
+    let (kind, id, x_id) = (new.kind.word(), new.id, model::issue::cut(x_id));
+    Err(Error::Conflict(format!(
+        "the {kind} {id} has the vendor's id of another {kind}, {x_id}"
+    )))
 }
 
 /// Puts another body, and perhaps another vendor's id, in the place of a record's own.
@@ -197,10 +196,10 @@ pub(super) fn replace(
     new: &New<'_>,
     at: Timestamp,
 ) -> Result<(), Error> {
-    db.execute_unique(
-        "UPDATE records SET x_id = ?2, body = ?3, updated_at = ?4, last_seen = ?4 WHERE seq = ?1 RETURNING seq",
+    db.send(
+        "UPDATE records SET x_id = ?2, body = ?3, updated_at = ?4, last_seen = ?4 WHERE seq = ?1",
         values![old.seq, new.x_id, new.body.to_string(), at.as_micros()],
-    ).map_err(|why| refused(new, why))?;
+    )?;
     terms::follow(db, subject_of(old), &old.body, new.body)
 }
 
@@ -212,6 +211,7 @@ pub(super) fn register(
     new: &New<'_>,
     at: Timestamp,
 ) -> Result<(), Error> {
+    is_free(db, known, new)?;
     let Some(old) = known else {
         return insert(db, effects, new, None, at);
     };
@@ -281,13 +281,12 @@ fn keep_diff(
     job: Job<'_>,
     at: Timestamp,
 ) -> Result<(), Error> {
-    {
-        let diff = json!({ "new": new, "previous": previous }).to_string();
-        db.execute(
-            "INSERT INTO diffs (at, lane, kind, record_id, job_id, diff) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-            values![at.as_micros(), stored.lane, stored.kind.word(), stored.id, job.id, diff],
-        )
-    }?;
+    let diff = json!({ "new": new, "previous": previous }).to_string();
+    db.insert(
+        Ordered::Diffs,
+        "INSERT INTO diffs (seq, at, lane, kind, record_id, job_id, diff) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        values![at.as_micros(), stored.lane, stored.kind.word(), stored.id, job.id, diff],
+    )?;
     announce_change(db, effects, stored, (new, previous), Some(job), at)
 }
 
@@ -314,46 +313,25 @@ pub(super) fn vanish(
 }
 
 /// A write that is confirmed.
-struct Asked {
-    lane: i64,
-    integration_id: String,
-    job_id: String,
-    operation: Operation,
-    confirmed: Confirmed,
+pub(super) struct Asked<'a> {
+    pub(super) lane: i64,
+    pub(super) integration_id: &'a str,
+    pub(super) job_id: &'a str,
+    pub(super) operation: Operation,
+    pub(super) confirmed: Confirmed,
 }
 
-fn asked(db: &Db<'_>, seq: i64) -> Result<Asked, Error> {
-    let (lane, integration_id, job_id, operation, request): (i64, String, String, String, String) = db.one(
-        "SELECT w.lane, i.id, w.job_id, w.operation, w.request FROM writes w JOIN integrations i ON i.n = w.lane WHERE w.seq = ?1",
-        values![seq],
-        |row| {
-                Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
-            },
-    )?;
-    let request: Request = serde_json::from_str(&request).map_err(corrupt("a stored request"))?;
-    Ok(Asked {
-        lane,
-        integration_id,
-        job_id,
-        operation: Operation::of(&operation)
-            .ok_or_else(|| Error::Corrupt(format!("the operation of write {seq}")))?,
-        confirmed: request.confirmed,
-    })
-}
-
-/// Makes or changes the record that write `seq` is confirmed to be, under the vendor's id if it gave one.
+/// Makes or changes the record that a write is confirmed to be, under the vendor's id if it gave one; `new_id` is ours, should it be new.
 pub(super) fn confirm(
     db: &Db<'_>,
     effects: &mut Effects,
-    seq: i64,
-    x_id: Option<&str>,
-    new_id: &str,
+    asked: Asked<'_>,
+    (x_id, new_id): (Option<&str>, &str),
     now: Timestamp,
 ) -> Result<Met, Error> {
-    let asked = asked(db, seq)?;
     let (kind, at) = (asked.operation.kind(), stamp::next(db, now)?);
     let job = Job {
-        id: &asked.job_id,
+        id: asked.job_id,
         word: asked.operation.word(),
     };
     let mut confirmed = asked.confirmed;
@@ -397,7 +375,7 @@ pub(super) fn confirm(
                 id: new_id,
                 kind,
                 lane: asked.lane,
-                integration_id: &asked.integration_id,
+                integration_id: asked.integration_id,
                 x_id,
                 body: &confirmed.create,
             };

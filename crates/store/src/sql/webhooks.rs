@@ -280,7 +280,7 @@ fn insert(
         |row| row.get(0),
     )?;
     put_triggers(db, n, &webhook.triggers)?;
-    effects.webhooks = true;
+    effects.webhooks_changed();
     let states = (Value::Null, shown(webhook)?);
     note(
         db,
@@ -331,7 +331,7 @@ fn replace(
             values![before.n, after.updated_at.as_micros()],
         )?;
     }
-    effects.webhooks = true;
+    effects.webhooks_changed();
     effects.deliveries.insert(after.id);
     let states = (shown(&before.webhook)?, shown(after)?);
     note(db, by, action, after.id, states, after.updated_at)?;
@@ -355,7 +355,7 @@ fn delete(
     ] {
         db.send(sql, values![n])?;
     }
-    effects.webhooks = true;
+    effects.webhooks_changed();
     let states = (Value::Null, Value::Null);
     note(db, by, "webhook_delete", id, states, now)?;
     Ok(true)
@@ -381,7 +381,9 @@ pub(super) fn failed(
              WHERE n = ?1 AND active AND failing_since <= ?2 AND updated_at <= ?5",
         values![n, since_before, now.as_micros(), reason, started_at.as_micros()],
     )?;
-    effects.webhooks |= disabled > 0;
+    if disabled > 0 {
+        effects.webhooks_changed();
+    }
     Ok(disabled > 0)
 }
 

@@ -15,7 +15,7 @@ use std::{
 use model::Entropy;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-use super::{db::Db, intake};
+use super::{db::Db, intake, order};
 use crate::{
     Acceptance, Error, Observer, Once,
     signals::{Effects, Signals},
@@ -333,7 +333,10 @@ fn commit<C: Connection>(
     }
     batch.extend(changes.into_iter().map(Request::Change));
     if outcome.is_ok() {
-        outcome = connection.commit(&effects);
+        outcome = connection
+            .db()
+            .and_then(|db| order::settle(&db, &effects.left))
+            .and_then(|()| connection.commit(&effects));
     }
     let requests = accepts.len() + done.len();
     if let Err(why) = &outcome {
@@ -419,20 +422,27 @@ fn guarded<C: Connection + ?Sized, R>(
         Ok(db) => db,
         Err(why) => return ((Some(run(None).1), None), Err(why)),
     };
-    let mut own = Effects::new(effects.entropy.clone());
+    let mut own = effects.of_part();
     match catch_unwind(AssertUnwindSafe(|| run(Some((&db, &mut own))))) {
         Ok((true, brought)) => match connection.release() {
             Ok(()) => {
                 effects.add(own);
                 ((Some(brought), None), Ok(()))
             }
-            Err(why) => ((Some(brought), Some(why)), connection.undo()),
+            Err(why) => {
+                effects.memo.forget();
+                ((Some(brought), Some(why)), connection.undo())
+            }
         },
-        Ok((false, brought)) => ((Some(brought), None), connection.undo()),
+        Ok((false, brought)) => {
+            effects.memo.forget();
+            ((Some(brought), None), connection.undo())
+        }
         Err(_) => {
             tracing::error!(
                 "a request to the store panicked; it was undone and its neighbours were not"
             );
+            effects.memo.forget();
             ((None, None), connection.undo())
         }
     }
