@@ -7,7 +7,7 @@
 use model::Timestamp;
 
 use super::{
-    db::{Db, Row, values},
+    db::{Db, Row, Value as Sql, values},
     intake::{READY, WAITS},
 };
 use crate::{Error, signals::Effects};
@@ -60,6 +60,9 @@ pub(super) fn open(db: &Db<'_>, key: i64) -> Result<Vec<i64>, Error> {
     )
 }
 
+/// Keys in one statement: one form of it for each number up to this is kept prepared. A write has two or three.
+const KEYS_MAX: usize = 8;
+
 /// Takes out a write whose row of the queue is gone. Who waited for it is looked for at the end of the transaction: [`settle`].
 pub(super) fn leave(
     db: &Db<'_>,
@@ -68,13 +71,20 @@ pub(super) fn leave(
     kept: &[u8],
     now: Timestamp,
 ) -> Result<(), Error> {
-    for key in read(kept) {
-        db.send(
-            "DELETE FROM queue_order WHERE order_key = ?1 AND seq = ?2",
-            values![key, seq],
-        )?;
-        effects.left.push((key, now));
+    let keys: Vec<i64> = read(kept).collect();
+    for some in keys.chunks(KEYS_MAX) {
+        let places: Vec<String> = (0..some.len())
+            .map(|place| format!("?{}", place + 2))
+            .collect();
+        let sql = format!(
+            "DELETE FROM queue_order WHERE order_key IN ({}) AND seq = ?1",
+            places.join(", ")
+        );
+        let mut values = vec![Sql::Integer(seq)];
+        values.extend(some.iter().map(|key| Sql::Integer(*key)));
+        db.send(&sql, &values)?;
     }
+    effects.left.extend(keys.into_iter().map(|key| (key, now)));
     Ok(())
 }
 
