@@ -18,13 +18,13 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use model::Timestamp;
+use model::{Timestamp, write::WriteStatus};
 use tokio::task::JoinHandle;
 
 pub use self::config::Place;
 use self::{readers::Readers, session::Session, writing::Writing};
 use crate::{
-    Acceptance, Error, Observer, Once, Sealer, Signals, Store,
+    Acceptance, Error, Finish, Observer, Once, Sealer, Signals, Store,
     signals::Effects,
     sql::{
         Engine, Relational,
@@ -176,6 +176,10 @@ impl Engine for Server {
 
     async fn accept(&self, row: intake::Row, once: Option<Once>) -> Result<Acceptance, Error> {
         self.writer()?.accept(row, once).await
+    }
+
+    async fn finish(&self, finish: Finish) -> Result<WriteStatus, Error> {
+        self.writer()?.finish(finish).await
     }
 
     async fn read<T: Send + 'static>(

@@ -1,5 +1,7 @@
 //! Writes on their way: claim, lease, finish, and the order of writes about one person.
 
+use std::collections::HashMap;
+
 use model::{
     IntegrationId, JobId, Scope, Timestamp,
     webhook::Trigger,
@@ -8,7 +10,7 @@ use model::{
 
 use super::{
     corrupt,
-    db::{Db, values},
+    db::{Db, Row, values},
     events::{self, Happened},
     intake::{LEASED, READY, Request},
     order,
@@ -168,7 +170,10 @@ pub(super) fn finish(
     finish: &Finish,
 ) -> Result<WriteStatus, Error> {
     let Ticket { seq, attempt } = finish.ticket;
-    let mut write = standing(db, seq)?;
+    let mut write = match effects.memo.standing(seq) {
+        Some(foreseen) => foreseen,
+        None => standing(db, seq)?,
+    };
     // An answer that comes after the end is on record too, unless attempts of that write are kept no more.
     if write.open.is_some() || write.keeps_attempts {
         record_attempt(db, seq, &finish.attempt)?;
@@ -234,7 +239,7 @@ fn record_attempt(db: &Db<'_>, seq: i64, attempt: &Attempt) -> Result<(), Error>
 }
 
 /// A write as it stands when an attempt of it is over.
-struct Standing {
+pub(super) struct Standing {
     seq: i64,
     lane: i64,
     integration_id: String,
@@ -262,36 +267,66 @@ struct End<'a> {
     record_id: Option<&'a str>,
 }
 
+/// What [`Standing::read`] reads.
+const STANDING: &str = "SELECT w.seq, w.lane, i.id, w.job_id, w.operation, w.request, w.status, w.kept, q.state, q.attempt, q.order_keys
+     FROM writes w JOIN integrations i ON i.n = w.lane LEFT JOIN queue q ON q.seq = w.seq";
+
 fn standing(db: &Db<'_>, seq: i64) -> Result<Standing, Error> {
-    db.one(
-        "SELECT w.lane, i.id, w.job_id, w.operation, w.request, w.status, w.kept, q.state, q.attempt, q.order_keys
-         FROM writes w JOIN integrations i ON i.n = w.lane LEFT JOIN queue q ON q.seq = w.seq WHERE w.seq = ?1",
-        values![seq],
-        |row| {
-            let open = match row.get::<Option<i64>>(7)? {
-                None => None,
-                Some(state) => Some(Open {
-                    state,
-                    attempt: row.get(8)?,
-                    order_keys: row.get(9)?,
-                }),
-            };
-            Ok(Standing {
-                seq,
-                lane: row.get(0)?,
-                integration_id: row.get(1)?,
-                job_id: row.get(2)?,
-                operation: row.get(3)?,
-                request: row.get(4)?,
-                status: row.get(5)?,
-                keeps_attempts: strip::keeps_attempts(row.get(6)?),
-                open,
-            })
-        },
-    )
+    let sql = format!("{STANDING} WHERE w.seq = ?1");
+    db.one(&sql, values![seq], Standing::read)
+}
+
+/// Reads for all of `finishes` at once what [`finish`] is going to ask for each, where asking takes a way to another machine.
+pub(super) fn foresee(db: &Db<'_>, effects: &Effects, finishes: &[&Finish]) -> Result<(), Error> {
+    let Db::Postgres(session) = db else {
+        return Ok(());
+    };
+    let seqs: Vec<i64> = finishes.iter().map(|one| one.ticket.seq).collect();
+    let sql = format!("{STANDING} WHERE w.seq = ANY ($1)");
+    let mut standings = HashMap::new();
+    for row in session.together(&[(&sql, &[&seqs])])?.iter().flatten() {
+        let one = Standing::read(&Row::Postgres(row))?;
+        standings.insert(one.seq, one);
+    }
+    let mut asked = HashMap::new();
+    for finish in finishes {
+        if let Verdict::Delivered {
+            x_id: Some(x_id), ..
+        } = &finish.verdict
+            && let Some(write) = standings.get(&finish.ticket.seq)
+            && let Some(operation) = Operation::of(&write.operation)
+        {
+            asked.insert((write.lane, operation.kind(), x_id.clone()), None);
+        }
+    }
+    let records = records::by_x_ids(session, asked)?;
+    effects.memo.foresee(standings, records);
+    Ok(())
 }
 
 impl Standing {
+    fn read(row: &Row<'_>) -> Result<Self, Error> {
+        let open = match row.get::<Option<i64>>(8)? {
+            None => None,
+            Some(state) => Some(Open {
+                state,
+                attempt: row.get(9)?,
+                order_keys: row.get(10)?,
+            }),
+        };
+        Ok(Self {
+            seq: row.get(0)?,
+            lane: row.get(1)?,
+            integration_id: row.get(2)?,
+            job_id: row.get(3)?,
+            operation: row.get(4)?,
+            request: row.get(5)?,
+            status: row.get(6)?,
+            keeps_attempts: strip::keeps_attempts(row.get(7)?),
+            open,
+        })
+    }
+
     fn asked(&self) -> Result<Asked<'_>, Error> {
         let request: Request =
             serde_json::from_str(&self.request).map_err(corrupt("a stored request"))?;

@@ -2,6 +2,8 @@
 //!
 //! Guarantee: a change that changes nothing leaves a record's `updated_at`; one that does is kept as a diff, in the same transaction.
 
+use std::collections::HashMap;
+
 use model::{
     Scope, Timestamp,
     record::{Kind, Record},
@@ -15,9 +17,10 @@ use super::{
     corrupt,
     db::{self, Db, Ordered, Row, values},
     events::{self, Happened},
+    memo::ByVendor,
     stamp, terms,
 };
-use crate::{Error, signals::Effects};
+use crate::{Error, postgres::session::Session, signals::Effects};
 
 /// Records with one contact or one address that are looked at, at most: a person has a few.
 const HAVING_MAX_ROWS: u32 = 100;
@@ -67,29 +70,50 @@ pub(super) struct Met {
 /// Where a record's columns stand for [`stored`].
 const STORED: &str = "SELECT r.seq, r.id, r.kind, r.lane, i.id, r.body, r.updated_at FROM records r JOIN integrations i ON i.n = r.lane";
 
+/// The columns of [`STORED`], the body still to be read.
+fn columns(row: &Row<'_>) -> Result<Stored, Error> {
+    let kind: String = row.get(2)?;
+    let body: String = row.get(5)?;
+    Ok(Stored {
+        seq: row.get(0)?,
+        id: row.get(1)?,
+        // A kind that is not known cannot have been asked for.
+        kind: Kind::of(&kind).ok_or_else(|| Error::Corrupt("the kind of a record".to_owned()))?,
+        lane: row.get(3)?,
+        integration_id: row.get(4)?,
+        body: serde_json::from_str(&body).map_err(corrupt("a stored record"))?,
+        updated_at: row.get(6).map(Timestamp::from_micros)?,
+    })
+}
+
+/// The records under some ids of the vendors', in PostgreSQL's words.
+const BY_X_IDS: &str = "SELECT r.seq, r.id, r.kind, r.lane, i.id, r.body, r.updated_at, r.x_id FROM UNNEST ($1::BIGINT[], $2::TEXT[], $3::TEXT[]) AS asked (lane, kind, x_id)
+         JOIN records r ON r.lane = asked.lane AND r.kind = asked.kind COLLATE \"C\" AND r.x_id = asked.x_id COLLATE \"C\" JOIN integrations i ON i.n = r.lane";
+
+/// The records under ids of the vendors', all at once.
+pub(super) fn by_x_ids(
+    session: &Session,
+    mut asked: HashMap<ByVendor, Option<Stored>>,
+) -> Result<HashMap<ByVendor, Option<Stored>>, Error> {
+    if asked.is_empty() {
+        return Ok(asked);
+    }
+    let lanes: Vec<i64> = asked.keys().map(|(lane, ..)| *lane).collect();
+    let kinds: Vec<&str> = asked.keys().map(|(_, kind, _)| kind.word()).collect();
+    let x_ids: Vec<&str> = asked.keys().map(|(.., x_id)| x_id.as_str()).collect();
+    let answers = session.together(&[(BY_X_IDS, &[&lanes, &kinds, &x_ids])])?;
+    for row in answers.iter().flatten() {
+        let row = Row::Postgres(row);
+        let record = columns(&row)?;
+        let by = (record.lane, record.kind, row.get(7)?);
+        asked.insert(by, Some(record));
+    }
+    Ok(asked)
+}
+
 /// Reads what [`STORED`] selects, with `condition` behind it.
 fn stored(db: &Db<'_>, condition: &str, values: &[db::Value<'_>]) -> Result<Option<Stored>, Error> {
-    let row: Option<(String, Stored)> =
-        db.find(&format!("{STORED} WHERE {condition}"), values, |row| {
-            let kind: String = row.get(2)?;
-            let stored = Stored {
-                seq: row.get(0)?,
-                id: row.get(1)?,
-                // A kind that is not known cannot have been asked for.
-                kind: Kind::of(&kind)
-                    .ok_or_else(|| Error::Corrupt("the kind of a record".to_owned()))?,
-                lane: row.get(3)?,
-                integration_id: row.get(4)?,
-                body: Value::Null,
-                updated_at: row.get(6).map(Timestamp::from_micros)?,
-            };
-            Ok((row.get(5)?, stored))
-        })?;
-    row.map(|(body, stored)| {
-        let body = serde_json::from_str(&body).map_err(corrupt("a stored record"))?;
-        Ok(Stored { body, ..stored })
-    })
-    .transpose()
+    db.find(&format!("{STORED} WHERE {condition}"), values, columns)
 }
 
 pub(super) fn by_x_id(
@@ -122,6 +146,9 @@ pub(super) fn insert(
         "INSERT INTO records (seq, id, kind, lane, x_id, body, created_at, updated_at, last_seen) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, ?7)",
         values![new.id, new.kind.word(), new.lane, new.x_id, new.body.to_string(), at.as_micros()],
     )?;
+    effects
+        .memo
+        .record_changed(seq, new.lane, new.kind, new.x_id);
     let subject = terms::Subject {
         seq,
         kind: new.kind,
@@ -247,6 +274,8 @@ pub(super) fn change(
     job: Job<'_>,
     at: Timestamp,
 ) -> Result<bool, Error> {
+    let (seq, lane, kind) = (stored.seq, stored.lane, stored.kind);
+    effects.memo.record_changed(seq, lane, kind, None);
     let (new, previous) = difference(&stored.body, update);
     if new.is_empty() {
         db.send(
@@ -336,7 +365,10 @@ pub(super) fn confirm(
     };
     let mut confirmed = asked.confirmed;
     let mut known = match x_id {
-        Some(x_id) => by_x_id(db, asked.lane, kind, x_id)?,
+        Some(x_id) => match effects.memo.record(&(asked.lane, kind, x_id.to_owned())) {
+            Some(foreseen) => foreseen,
+            None => by_x_id(db, asked.lane, kind, x_id)?,
+        },
         None => None,
     };
     if known.is_none()
@@ -346,6 +378,9 @@ pub(super) fn confirm(
         known = having(db, kind, identity, community)?.into_iter().next();
         if let (Some(known), Some(x_id)) = (&known, x_id) {
             set_x_id(db, known.seq, x_id)?;
+            effects
+                .memo
+                .record_changed(known.seq, asked.lane, kind, Some(x_id));
         }
     }
     if let Some(touched) = &confirmed.prospect {

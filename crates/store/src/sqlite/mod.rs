@@ -11,12 +11,12 @@ mod writing;
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use model::Timestamp;
+use model::{Timestamp, write::WriteStatus};
 use rusqlite::{Connection, config::DbConfig};
 
 use self::{readers::Readers, writing::Writing};
 use crate::{
-    Acceptance, Error, Observer, Once, Sealer, Signals, Store,
+    Acceptance, Error, Finish, Observer, Once, Sealer, Signals, Store,
     signals::Effects,
     sql::{
         Engine, Relational,
@@ -216,6 +216,10 @@ impl Engine for Disk {
 
     async fn accept(&self, row: intake::Row, once: Option<Once>) -> Result<Acceptance, Error> {
         self.writer.accept(row, once).await
+    }
+
+    async fn finish(&self, finish: Finish) -> Result<WriteStatus, Error> {
+        self.writer.finish(finish).await
     }
 
     async fn read<T: Send + 'static>(
