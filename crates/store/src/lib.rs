@@ -1,7 +1,7 @@
 //! What Portico remembers.
 //!
-//! [`Store`] is the list of use cases: one method is one transaction. [`sqlite`] is the back end on one machine's disk. `conformance` (a feature) is the
-//! suite that every back end passes.
+//! [`Store`] is the list of use cases: one method is one transaction. [`sqlite`] is the back end on one machine's disk, [`postgres`] the one that several nodes
+//! share. `conformance` (a feature) is the suite that every back end passes.
 //! Guarantee: when a method that changes something returns `Ok`, the change is on stable storage; when it returns an error, nothing changed
 //! that a repeat could double.
 
@@ -346,8 +346,9 @@ pub trait Store: Send + Sync + 'static {
         query: &ConsentQuery,
     ) -> Result<Option<Page<ConsentEvent>>, Error>;
 
-    /// Forgets the person of a prospect; `None` when there is none that the caller may know of. On `Ok` no byte of what was removed is left in the
-    /// store's files. Erasing again changes nothing and returns the same.
+    /// Forgets the person of a prospect; `None` when there is none that the caller may know of. On `Ok` SQLite has no byte of what was removed left in the
+    /// store's files; PostgreSQL has removed the rows, and overwrites what they leave in its files when it does (vacuum, its write-ahead log). Erasing again
+    /// changes nothing and returns the same.
     ///
     /// # Errors
     /// [`Error::Conflict`] while a write about the person is open: then nothing was removed. [`Error::Unfinished`] when all was removed and
