@@ -3,8 +3,6 @@
 //! Guarantee: between `begin` and `commit` no other node changes anything. The row of `turn` is locked for as long; it also holds the last time that
 //! was given, so that times rise across nodes.
 
-use std::time::{Duration, Instant};
-
 use model::Timestamp;
 
 use super::{accept, config::Place, notices, session::Session};
@@ -17,15 +15,10 @@ use crate::{
     },
 };
 
-/// How long nothing is tried after the database could not be reached: who asks meanwhile hears at once that it cannot be.
-const TROUBLE_WAIT: Duration = Duration::from_millis(250);
-
 /// See [`Connection`].
 pub(super) struct Writing {
     place: Place,
     session: Option<Session>,
-    /// When it may be tried to connect again.
-    not_before: Option<Instant>,
     /// Who this node is, to others.
     node: String,
     /// The last time given when the transaction began.
@@ -37,7 +30,6 @@ impl Writing {
         Self {
             place,
             session: Some(session),
-            not_before: None,
             node,
             stamped: Timestamp::ZERO,
         }
@@ -53,20 +45,8 @@ impl Writing {
             return Ok(());
         }
         self.session = None;
-        if self.not_before.is_some_and(|at| Instant::now() < at) {
-            return Err(Error::Busy);
-        }
-        match Session::connect(&self.place) {
-            Ok(session) => {
-                self.session = Some(session);
-                self.not_before = None;
-                Ok(())
-            }
-            Err(_) => {
-                self.not_before = Some(Instant::now() + TROUBLE_WAIT);
-                Err(Error::Busy)
-            }
-        }
+        self.session = Some(Session::again(&self.place, self.place.writing)?);
+        Ok(())
     }
 }
 
@@ -74,7 +54,8 @@ impl Connection for Writing {
     fn begin(&mut self) -> Result<(), Error> {
         self.connect()?;
         let session = self.session()?;
-        session.send("BEGIN")?;
+        // Of a turn that it waited for, it sees what was committed before, whatever the database's default is.
+        session.send("BEGIN ISOLATION LEVEL READ COMMITTED")?;
         let last: i64 =
             Db::Postgres(session).one("SELECT last FROM turn FOR UPDATE", &[], |row| row.get(0))?;
         let last = Timestamp::from_micros(last);
@@ -146,7 +127,7 @@ impl Connection for Writing {
         for notice in notices::of(effects, &self.node) {
             db.send("SELECT pg_notify('portico', ?1)", values![notice])?;
         }
-        session.run("COMMIT")
+        session.commit()
     }
 
     fn rollback(&mut self) {
