@@ -3,7 +3,7 @@
 //! [`Store`] is the list of use cases: one method is one transaction. [`sqlite`] is the back end on one machine's disk, [`postgres`] the one that several nodes
 //! share. `conformance` (a feature) is the suite that every back end passes.
 //! Guarantee: when a method that changes something returns `Ok`, the change is on stable storage; when it returns an error, nothing changed
-//! that a repeat could double.
+//! that a repeat could double, but for [`Error::InDoubt`].
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -53,9 +53,14 @@ pub use crate::{
 /// Why a use case failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The queue in front of the disk is full, or another process keeps the database to itself: try again in a moment.
+    /// The queue in front of the disk is full, another process keeps the database to itself, or the database cannot be reached or does not answer: nothing
+    /// was stored. Try again in a moment.
     #[error("the store is busy")]
     Busy,
+    /// The database did not say whether a change was stored, since it went away meanwhile or has not waited for its standby: it may be, or not. A repeat under
+    /// the same idempotency key finds out.
+    #[error("the database has not said whether it was stored")]
+    InDoubt,
     /// The store is shutting down.
     #[error("the store is closed")]
     Closed,

@@ -7,6 +7,7 @@ mod accept;
 pub(crate) mod cell;
 pub mod config;
 mod dialect;
+mod hosts;
 mod notices;
 mod readers;
 mod schema;
@@ -21,7 +22,7 @@ use std::sync::{
 use model::{Timestamp, write::WriteStatus};
 use tokio::task::JoinHandle;
 
-pub use self::config::Place;
+pub use self::config::{Patience, Place};
 use self::{readers::Readers, session::Session, writing::Writing};
 use crate::{
     Acceptance, Error, Finish, Observer, Once, Sealer, Signals, Store,
@@ -90,6 +91,7 @@ fn open_with(
     let session = Session::connect(place)?;
     durable(&session)?;
     prepare(&session, &sealer, now)?;
+    session.be(place.writing)?;
     let signals = Arc::new(Signals::default());
     let entropy = sealer.entropy();
     let node = model::key::hex(&entropy.bytes());
@@ -123,7 +125,7 @@ fn open_with(
     Ok(Arc::new(Relational::new(server, sealer)))
 }
 
-/// Makes sure that a commit is synced before it is answered, and says so where the whole server does not sync.
+/// Makes sure that the database can keep what it is given, and says so where its server does not sync.
 fn durable(session: &Session) -> Result<(), Error> {
     let db = Db::Postgres(session);
     let setting = |name: &str| -> Result<String, Error> {
@@ -131,6 +133,12 @@ fn durable(session: &Session) -> Result<(), Error> {
             row.get(0)
         })
     };
+    let encoding = setting("server_encoding")?;
+    if encoding != "UTF8" {
+        return Err(Error::Database(format!(
+            "the database's encoding is {encoding}, which has no place for every name: make one with CREATE DATABASE … TEMPLATE template0 ENCODING 'UTF8'"
+        )));
+    }
     if setting("fsync")? == "off" {
         tracing::error!(
             "this PostgreSQL runs with fsync off: it loses what it has confirmed when its machine fails"
@@ -199,10 +207,9 @@ impl Engine for Server {
     }
 
     async fn close(&self) {
-        for writer in &self.writers {
-            writer.close().await;
-        }
-        self.readers.close().await;
+        // At the same time: each may have to wait until a database that is gone has not answered.
+        let writers = futures_util::future::join_all(self.writers.iter().map(Writer::close));
+        tokio::join!(writers, self.readers.close());
         if let Some(listener) = self
             .listener
             .lock()

@@ -3,8 +3,6 @@
 //! Guarantee: between `begin` and `commit` no other node changes anything. The row of `turn` is locked for as long; it also holds the last time that
 //! was given, so that times rise across nodes.
 
-use std::time::{Duration, Instant};
-
 use model::Timestamp;
 
 use super::{accept, cell, config::Place, notices, session::Session};
@@ -17,9 +15,6 @@ use crate::{
     },
 };
 
-/// How long nothing is tried after the database could not be reached: who asks meanwhile hears at once that it cannot be.
-const TROUBLE_WAIT: Duration = Duration::from_millis(250);
-
 /// Waits until nobody else changes anything.
 const TURN: &str = "SELECT last FROM turn FOR UPDATE";
 
@@ -30,8 +25,6 @@ const PLACES: &str = "SELECT (SELECT max(seq) FROM writes), (SELECT max(seq) FRO
 pub(super) struct Writing {
     place: Place,
     session: Option<Session>,
-    /// When it may be tried to connect again.
-    not_before: Option<Instant>,
     /// Who this node is, to others.
     node: String,
     /// Whether it waits until nobody else changes anything.
@@ -51,7 +44,6 @@ impl Writing {
             place,
             session,
             takes_turns,
-            not_before: None,
             node,
             stamped: Timestamp::ZERO,
         }
@@ -67,20 +59,8 @@ impl Writing {
             return Ok(());
         }
         self.session = None;
-        if self.not_before.is_some_and(|at| Instant::now() < at) {
-            return Err(Error::Busy);
-        }
-        match Session::connect(&self.place) {
-            Ok(session) => {
-                self.session = Some(session);
-                self.not_before = None;
-                Ok(())
-            }
-            Err(_) => {
-                self.not_before = Some(Instant::now() + TROUBLE_WAIT);
-                Err(Error::Busy)
-            }
-        }
+        self.session = Some(Session::again(&self.place, self.place.writing)?);
+        Ok(())
     }
 }
 
@@ -88,7 +68,8 @@ impl Connection for Writing {
     fn begin(&mut self) -> Result<(), Error> {
         self.connect()?;
         let session = self.session()?;
-        session.send("BEGIN")?;
+        // Of a turn that it waited for, it sees what was committed before, whatever the database's default is.
+        session.send("BEGIN ISOLATION LEVEL READ COMMITTED")?;
         if !self.takes_turns {
             return Ok(());
         }
@@ -173,7 +154,7 @@ impl Connection for Writing {
         for notice in notices::of(effects, &self.node) {
             db.send("SELECT pg_notify('portico', ?1)", values![notice])?;
         }
-        session.run("COMMIT")
+        session.commit()
     }
 
     fn rollback(&mut self) {

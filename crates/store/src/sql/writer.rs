@@ -370,7 +370,14 @@ fn commit<C: Connection>(
     }
     let requests = accepts.len() + finishes.len() + done.len();
     if let Err(why) = &outcome {
-        tracing::error!(%why, requests, "a commit failed; nothing of it was stored and nobody was told otherwise");
+        match why {
+            // Its words were logged where it was found, and there are as many such batches as there are who ask.
+            Error::Busy => tracing::debug!(requests, "a batch was turned away"),
+            Error::InDoubt => {}
+            why => {
+                tracing::error!(%why, requests, "a commit failed; nothing of it was stored and nobody was told otherwise");
+            }
+        }
         connection.rollback();
         effects = Effects::new(entropy.clone());
     }
@@ -378,6 +385,7 @@ fn commit<C: Connection>(
     observer.committed(requests, accepts.len(), started.elapsed());
     let failed = |why: &Error| match why {
         Error::Busy => Error::Busy,
+        Error::InDoubt => Error::InDoubt,
         why => Error::Database(why.to_string()),
     };
     let mut answers = answers.into_iter();
@@ -404,6 +412,10 @@ fn commit<C: Connection>(
         });
     }
     signals.publish(effects);
+    if matches!(outcome, Err(Error::InDoubt)) {
+        // What may be stored all the same is found by looking.
+        signals.look_again();
+    }
     if !folds.is_empty() {
         let is_empty = connection.fold();
         for reply in folds {

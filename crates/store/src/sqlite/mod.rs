@@ -59,7 +59,10 @@ pub(crate) struct Disk {
 pub(crate) fn database(why: rusqlite::Error) -> Error {
     match why.sqlite_error_code() {
         // Another process kept the database to itself for longer than a connection waits: nothing is wrong with it.
-        Some(rusqlite::ErrorCode::DatabaseBusy) => Error::Busy,
+        Some(rusqlite::ErrorCode::DatabaseBusy) => {
+            tracing::warn!("another process keeps the database to itself");
+            Error::Busy
+        }
         _ => Error::Database(why.to_string()),
     }
 }
