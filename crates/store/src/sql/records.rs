@@ -25,6 +25,14 @@ use crate::{Error, postgres::session::Session, signals::Effects};
 /// Records with one contact or one address that are looked at, at most: a person has a few.
 const HAVING_MAX_ROWS: u32 = 100;
 
+/// Bytes of a vendor's id at most: ids are a tenth of that, and PostgreSQL's index has room for some 2,700.
+const X_ID_MAX_BYTES: usize = 1_024;
+
+/// Whether a text can be a vendor's id of something: one that has no room in an index, or that nobody could name again, is none.
+pub(super) fn is_x_id(text: &str) -> bool {
+    (1..=X_ID_MAX_BYTES).contains(&text.len()) && !text.contains(char::is_control)
+}
+
 /// A record as it is stored.
 pub(super) struct Stored {
     pub(super) seq: i64,
@@ -364,6 +372,15 @@ pub(super) fn confirm(
         word: asked.operation.word(),
     };
     let mut confirmed = asked.confirmed;
+    let mut errors = Vec::new();
+    let given = x_id;
+    let x_id = given.filter(|text| is_x_id(text));
+    if let (Some(given), None) = (given, x_id) {
+        errors.push(format!(
+            "The vendor took it and answered with an id that cannot be kept, {}: it is empty, longer than {X_ID_MAX_BYTES} bytes, or more than one line. The record has no vendor's id; look it up at the vendor",
+            model::issue::cut(given)
+        ));
+    }
     let mut known = match x_id {
         Some(x_id) => match effects.memo.record(&(asked.lane, kind, x_id.to_owned())) {
             Some(foreseen) => foreseen,
@@ -391,7 +408,6 @@ pub(super) fn confirm(
             }
         }
     }
-    let mut errors = Vec::new();
     if let Some(known) = &known {
         errors.extend(odd(asked.operation, known, &confirmed.create));
     }
