@@ -19,7 +19,7 @@ use model::{
     write::{Attempt, Call, Class, Confirmed, NewWrite, Operation, Reply, Write, WriteStatus},
 };
 use store::{
-    Acceptance, Claim, Error, Finish, Once, Registration, Sealer, Store, Unobserved, Verdict,
+    Acceptance, Ask, Claim, Error, Finish, Once, Registration, Sealer, Store, Unobserved, Verdict,
     postgres::{self, Patience, Place},
 };
 use testbed::{Options, Server};
@@ -221,7 +221,12 @@ impl Node {
     /// Claims one write that is due.
     async fn claim_one(&self, now: Timestamp) -> Result<Option<store::Ticket>, Error> {
         let claim = Claim {
-            lanes: vec![(self.integration_id, 1)],
+            lanes: vec![Ask {
+                integration_id: self.integration_id,
+                limit: 1,
+                concurrency: 8,
+                gap_micros: None,
+            }],
             now,
             lease_until: now.plus_millis(60_000),
         };
@@ -246,6 +251,7 @@ impl Node {
                 x_id: Some(x_id.to_owned()),
                 record_id: Kind::Prospect.new_id(START, &*self.entropy),
             },
+            pause_until: None,
             now,
         }
     }

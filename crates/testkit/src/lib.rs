@@ -31,7 +31,7 @@ use portico_http::{
     uses::Uses,
 };
 use serde_json::{Value, json};
-use store::{Lapse, Live, Registration, Sealer, Store};
+use store::{Live, Registration, Sealer, Store};
 pub use testbed::{self as postgres, not_tested};
 use tokio::task::JoinHandle;
 use tower::ServiceExt;
@@ -262,9 +262,7 @@ impl TestApp {
     /// When any part cannot be started.
     pub async fn resume(&mut self) -> Outcome {
         let store = self.open().await?;
-        while store.leases_lapse(Lapse::All, self.clock.now()).await? > 0 {}
-        while store.deliveries_lapse(Lapse::All, self.clock.now()).await? > 0 {}
-        store.syncs_void(self.clock.now()).await?;
+        store::take_over(&*store, self.clock.now()).await?;
         let live = Live::load(&*store).await?;
         let follower = tokio::spawn(live.clone().follow(store.clone()));
         let registry = Registry::new(None, &["http://127.0.0.1:*".to_owned()])?;

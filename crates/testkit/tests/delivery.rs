@@ -3,7 +3,7 @@
 use connectors::knock::sandbox::{Fault, FaultKind};
 use model::Clock as _;
 use serde_json::Value;
-use store::Claim;
+use store::{Ask, Claim};
 use testkit::{Outcome, TestApp};
 
 const MINUTE_MS: i64 = 60_000;
@@ -144,7 +144,15 @@ async fn a_lease_whose_holder_is_gone_lapses_while_the_worker_runs() -> Outcome 
     let lanes = app
         .store()?
         .writes_claim(Claim {
-            lanes: due.iter().map(|(id, _)| (*id, 1)).collect(),
+            lanes: due
+                .iter()
+                .map(|(id, _)| Ask {
+                    integration_id: *id,
+                    limit: 1,
+                    concurrency: 1,
+                    gap_micros: None,
+                })
+                .collect(),
             now: at,
             lease_until: app.clock.now().plus_millis(MINUTE_MS),
         })
