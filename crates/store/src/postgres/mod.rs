@@ -21,6 +21,7 @@ pub use self::config::Place;
 use self::{readers::Readers, session::Session, writing::Writing};
 use crate::{
     Acceptance, Error, Observer, Once, Sealer, Signals, Store,
+    migrations::Migration,
     signals::Effects,
     sql::{
         Engine, Relational,
@@ -67,6 +68,26 @@ pub fn open(
     Ok(Arc::new(Relational::new(server, sealer)))
 }
 
+/// Brings the schema of a database up to date. Returns the steps that were applied. Blocks.
+///
+/// # Errors
+/// When it cannot be reached or changed, or was written by a newer Portico.
+pub fn migrate(place: &Place, now: Timestamp) -> Result<&'static [Migration], Error> {
+    let session = Session::connect(place)?;
+    session.run("BEGIN")?;
+    let steps = schema::migrate(&session, now)?;
+    session.run("COMMIT")?;
+    Ok(steps)
+}
+
+/// Whether a database has anything of Portico's. Blocks.
+///
+/// # Errors
+/// When it cannot be reached.
+pub fn holds_data(place: &Place) -> Result<bool, Error> {
+    schema::is_there(&Db::Postgres(&Session::connect(place)?))
+}
+
 /// Makes sure that a commit is synced before it is answered, and says so where the whole server does not sync.
 fn durable(session: &Session) -> Result<(), Error> {
     let db = Db::Postgres(session);
@@ -87,7 +108,7 @@ fn durable(session: &Session) -> Result<(), Error> {
 fn prepare(session: &Session, sealer: &Sealer, now: Timestamp) -> Result<(), Error> {
     let db = Db::Postgres(session);
     session.run("BEGIN")?;
-    let made = schema::migrate(session, now).and_then(|()| {
+    let made = schema::migrate(session, now).and_then(|_| {
         let last: i64 = db.one("SELECT last FROM turn FOR UPDATE", &[], |row| row.get(0))?;
         sealed::agree(&db, sealer, now)?;
         terms::build(&db)?;
