@@ -221,12 +221,7 @@ impl Node {
     /// Claims one write that is due.
     async fn claim_one(&self, now: Timestamp) -> Result<Option<store::Ticket>, Error> {
         let claim = Claim {
-            lanes: vec![Ask {
-                integration_id: self.integration_id,
-                limit: 1,
-                concurrency: 8,
-                gap_micros: None,
-            }],
+            lanes: vec![ask(self.integration_id, 1)],
             now,
             lease_until: now.plus_millis(60_000),
         };
@@ -254,6 +249,16 @@ impl Node {
             pause_until: None,
             now,
         }
+    }
+}
+
+/// Asks for so many writes of an integration.
+const fn ask(integration_id: IntegrationId, limit: u32) -> Ask {
+    Ask {
+        integration_id,
+        limit,
+        concurrency: limit,
+        gap_micros: None,
     }
 }
 
@@ -820,7 +825,7 @@ async fn what_the_server_refuses_for_now_is_busy_and_what_it_refuses_for_good_is
     // The same of what is announced with the end of a write.
     let mut finishes = Vec::new();
     let claim = Claim {
-        lanes: vec![(node.integration_id, 20)],
+        lanes: vec![ask(node.integration_id, 20)],
         now: START,
         lease_until: START.plus_millis(60_000),
     };
