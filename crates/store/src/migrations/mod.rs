@@ -54,6 +54,11 @@ pub const SQLITE: &[Migration] = &[
         name: "webhooks",
         sql: include_str!("sqlite/0006_webhooks.sql"),
     },
+    Migration {
+        number: 7,
+        name: "nodes",
+        sql: include_str!("sqlite/0007_nodes.sql"),
+    },
 ];
 
 /// The steps of the PostgreSQL back end.

@@ -26,6 +26,7 @@ pub use self::config::{Patience, Place};
 use self::{readers::Readers, session::Session, writing::Writing};
 use crate::{
     Acceptance, Error, Finish, Observer, Once, Sealer, Signals, Store,
+    migrations::Migration,
     signals::Effects,
     sql::{
         Engine, Relational,
@@ -125,6 +126,26 @@ fn open_with(
     Ok(Arc::new(Relational::new(server, sealer)))
 }
 
+/// Brings the schema of a database up to date. Returns the steps that were applied. Blocks.
+///
+/// # Errors
+/// When it cannot be reached or changed, or was written by a newer Portico.
+pub fn migrate(place: &Place, now: Timestamp) -> Result<&'static [Migration], Error> {
+    let session = Session::connect(place)?;
+    session.run("BEGIN")?;
+    let steps = schema::migrate(&session, now)?;
+    session.run("COMMIT")?;
+    Ok(steps)
+}
+
+/// Whether a database has anything of Portico's. Blocks.
+///
+/// # Errors
+/// When it cannot be reached.
+pub fn holds_data(place: &Place) -> Result<bool, Error> {
+    schema::is_there(&Db::Postgres(&Session::connect(place)?))
+}
+
 /// Makes sure that the database can keep what it is given, and says so where its server does not sync.
 fn durable(session: &Session) -> Result<(), Error> {
     let db = Db::Postgres(session);
@@ -151,7 +172,7 @@ fn durable(session: &Session) -> Result<(), Error> {
 fn prepare(session: &Session, sealer: &Sealer, now: Timestamp) -> Result<(), Error> {
     let db = Db::Postgres(session);
     session.run("BEGIN")?;
-    let made = schema::migrate(session, now).and_then(|()| {
+    let made = schema::migrate(session, now).and_then(|_| {
         let last: i64 = db.one("SELECT last FROM turn FOR UPDATE", &[], |row| row.get(0))?;
         sealed::agree(&db, sealer, now)?;
         terms::build(&db)?;
@@ -195,6 +216,10 @@ impl Engine for Server {
         look: impl FnOnce(&Db<'_>) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         self.readers.read(look).await
+    }
+
+    fn is_shared(&self) -> bool {
+        true
     }
 
     /// PostgreSQL keeps removed rows until its vacuum takes them away; what of a person is left in its files is the operator's to say.
