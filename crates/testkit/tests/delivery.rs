@@ -175,11 +175,10 @@ async fn a_row_that_cannot_be_read_ends_and_stops_nothing_behind_it() -> Outcome
     let broken = app.prospect_create(0, "same@example.com").await?;
     let behind = app.prospect_create(0, "same@example.com").await?;
     app.stop().await;
-    let changed = rusqlite::Connection::open(app.database())?.execute(
-        "UPDATE writes SET request = '{\"call\":' WHERE job_id = ?1",
-        [&broken],
-    )?;
-    assert_eq!(changed, 1);
+    let damage = format!(
+        "UPDATE writes SET request = '{{\"call\":' WHERE job_id = '{broken}' RETURNING job_id"
+    );
+    assert_eq!(app.place().query(&damage)?, [broken.as_str()]);
     app.vendors[0].sandbox.clear_faults();
     app.resume().await?;
     let write = app.ended_within(&broken, MINUTE_MS, 100).await?;

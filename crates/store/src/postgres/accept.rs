@@ -16,6 +16,7 @@ use crate::{
     Acceptance, Error, Once,
     signals::Effects,
     sql::{
+        db::Ordered,
         erasure,
         intake::{self, READY, Row, WAITS},
         order,
@@ -31,8 +32,6 @@ const OPEN: &str = "SELECT DISTINCT order_key FROM queue_order WHERE order_key =
 const BLOCKS: &str = "SELECT o.order_key, w.job_id, w.operation FROM queue_order o JOIN writes w ON w.seq = o.seq WHERE o.order_key = ANY ($1) ORDER BY o.seq";
 const ERASED: &str = "SELECT record_id, at FROM erasures WHERE record_id = ANY ($1)";
 const LANES: &str = "SELECT id, n FROM integrations WHERE id = ANY ($1)";
-const SEQS: &str =
-    "SELECT nextval(pg_get_serial_sequence('writes', 'seq')) FROM generate_series(1, $1)";
 
 const WRITES: &str = "INSERT INTO writes (seq, job_id, lane, community_id, operation, accepted_at, result, request, status)
     SELECT *, $9::TEXT FROM UNNEST ($1::BIGINT[], $2::TEXT[], $3::BIGINT[], $4::TEXT[], $5::TEXT[], $6::BIGINT[], $7::TEXT[], $8::TEXT[])";
@@ -81,7 +80,6 @@ struct Known {
     blocks: HashMap<i64, Vec<(String, String)>>,
     erased: HashMap<String, Timestamp>,
     lanes: HashMap<String, i64>,
-    seqs: Vec<i64>,
 }
 
 fn ask(session: &Session, writes: &[&Accept]) -> Result<Known, Error> {
@@ -97,22 +95,19 @@ fn ask(session: &Session, writes: &[&Accept]) -> Result<Known, Error> {
         integrations.insert(write.row.integration_id);
     }
     let integrations: Vec<String> = integrations.iter().map(ToString::to_string).collect();
-    let count = i32::try_from(writes.len()).unwrap_or(i32::MAX);
-    let questions: [(&str, Lists<'_>); 6] = [
+    let questions: [(&str, Lists<'_>); 5] = [
         (LANES, &[&integrations]),
-        (SEQS, &[&count]),
         (OPEN, &[&order_keys]),
         (REPLAYS, &[&keys]),
         (BLOCKS, &[&block_keys]),
         (ERASED, &[&abouts]),
     ];
     let answers = session.together(&questions)?;
-    let [lanes, seqs, open, used, blocks, erased] = answers.as_slice() else {
+    let [lanes, open, used, blocks, erased] = answers.as_slice() else {
         return Err(Error::Database("an answer is missing".to_owned()));
     };
     let mut known = Known {
         lanes: read(lanes, |row| Ok((row.try_get(0)?, row.try_get(1)?)))?,
-        seqs: read(seqs, |row| row.try_get(0))?,
         open: read(open, |row| row.try_get(0))?,
         erased: read(erased, |row| {
             Ok((row.try_get(0)?, row.try_get(1).map(Timestamp::from_micros)?))
@@ -156,7 +151,11 @@ struct Taken<'a> {
 
 impl Known {
     /// Decides on one write, behind those before it.
-    fn take<'a>(&mut self, write: &'a Accept) -> Result<Result<Taken<'a>, Acceptance>, Error> {
+    fn take<'a>(
+        &mut self,
+        session: &Session,
+        write: &'a Accept,
+    ) -> Result<Result<Taken<'a>, Acceptance>, Error> {
         let row = &write.row;
         if let Some(once) = &write.once {
             let earlier = self.used.get(once.key_hash.as_slice());
@@ -183,7 +182,7 @@ impl Known {
         let lane = lane.ok_or_else(|| {
             Error::Database(format!("there is no integration {}", row.integration_id))
         })?;
-        let seq = self.seqs.pop().ok_or(Error::Busy)?;
+        let seq = session.next_seq(Ordered::Writes)?;
         let mut waits = false;
         let own: HashSet<i64> = row.order_keys.iter().copied().collect();
         for key in own {
@@ -216,13 +215,9 @@ pub(super) fn all(
     writes: &[&Accept],
 ) -> Result<Vec<Result<Acceptance, Error>>, Error> {
     let mut known = ask(session, writes)?;
-    // They are taken from the end: the first write has the lowest.
-    known
-        .seqs
-        .sort_unstable_by_key(|seq| std::cmp::Reverse(*seq));
     let (mut answers, mut taken) = (Vec::with_capacity(writes.len()), Vec::new());
     for write in writes {
-        answers.push(match known.take(write) {
+        answers.push(match known.take(session, write) {
             Ok(Ok(one)) => {
                 taken.push(one);
                 Ok(Acceptance::Accepted)

@@ -14,8 +14,9 @@ use model::{
 
 use super::{
     corrupt,
-    db::{Db, Row, Value as Sql, values},
+    db::{Db, Ordered, Row, Value as Sql, values},
     logs::{self, Conditions},
+    memo::Subscribers,
     records::limited_to,
     stamp,
 };
@@ -49,17 +50,13 @@ pub(super) fn record(
     let (trigger, kind) = (happened.trigger.word(), happened.kind.map(Kind::word));
     let (job_id, job_type) = happened.job.unzip();
     let id = EventId::new(at, &*effects.entropy).to_string();
-    let event: i64 = db.one(
-        "INSERT INTO events (id, at, lane, trigger, kind, subject, job_id, job_type, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) RETURNING seq",
+    let event = db.insert(
+        Ordered::Events,
+        "INSERT INTO events (seq, id, at, lane, trigger, kind, subject, job_id, job_type, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
         values![id, at.as_micros(), happened.lane, trigger, kind, happened.subject, job_id, job_type, happened.stored],
-        |row| row.get(0),
     )?;
     effects.events = true;
-    let subscribers: Vec<(i64, String)> = db.all(
-        SUBSCRIBERS,
-        values![trigger, kind, happened.integration_id],
-        |row| Ok((row.get(0)?, row.get(1)?)),
-    )?;
+    let subscribers = subscribers(db, effects, happened)?;
     if subscribers.is_empty() {
         return Ok(());
     }
@@ -73,6 +70,32 @@ pub(super) fn record(
         effects.deliveries.extend(id.parse::<WebhookId>());
     }
     Ok(())
+}
+
+/// Whom an event is to be delivered to. Many of a batch are alike, so it is remembered.
+fn subscribers(
+    db: &Db<'_>,
+    effects: &Effects,
+    happened: &Happened<'_>,
+) -> Result<Subscribers, Error> {
+    let (trigger, kind) = (happened.trigger.word(), happened.kind.map(Kind::word));
+    let of = format!(
+        "{trigger} {} {}",
+        kind.unwrap_or_default(),
+        happened.integration_id
+    );
+    if let Some(known) = effects.memo.subscribers(&of) {
+        return Ok(known);
+    }
+    let found = db.all(
+        SUBSCRIBERS,
+        values![trigger, kind, happened.integration_id],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
+    effects
+        .memo
+        .subscribers_keep(of, Subscribers::clone(&found));
+    Ok(found)
 }
 
 /// The columns that [`read`] reads.

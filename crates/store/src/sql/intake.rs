@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     consents, corrupt,
-    db::{self, Db, values},
+    db::{self, Db, Ordered, values},
     erasure, order, records,
 };
 use crate::{Acceptance, Error, Once, signals::Effects};
@@ -107,8 +107,9 @@ pub(crate) fn accept(
         values![write.integration_id.to_string()],
         |row| row.get(0),
     )?;
-    let seq: i64 = db.one(
-        "INSERT INTO writes (job_id, lane, community_id, operation, accepted_at, retry_of, result, request, status) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) RETURNING seq",
+    let seq = db.insert(
+        Ordered::Writes,
+        "INSERT INTO writes (seq, job_id, lane, community_id, operation, accepted_at, retry_of, result, request, status) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
         values![
             write.job_id,
             lane,
@@ -120,7 +121,6 @@ pub(crate) fn accept(
             write.request,
             WriteStatus::Pending.word(),
         ],
-        |row| row.get(0),
     )?;
     if let Some(consent) = write.consent {
         consents::add(

@@ -211,6 +211,14 @@ pub(super) fn record(
                 tally.changed += u64::from(is_changed);
                 is_changed
             }
+            (None, Some(_)) if !records::is_x_id(&one.x_id) => {
+                tracing::warn!(
+                    integration_id,
+                    kind = one.kind.word(),
+                    "the vendor shows something under an id that cannot be kept; it is left out"
+                );
+                false
+            }
             (None, Some((new_id, body))) => {
                 let new = records::New {
                     id: new_id,

@@ -88,7 +88,7 @@ pub(super) fn revision(db: &Db<'_>) -> Result<i64, Error> {
 
 /// A subscription has changed.
 fn changed(db: &Db<'_>, effects: &mut Effects) -> Result<(), Error> {
-    effects.webhooks = true;
+    effects.webhooks_changed();
     db.send(
         "UPDATE revisions SET revision = revision + 1 WHERE what = 'webhooks'",
         &[],

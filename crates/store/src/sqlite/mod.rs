@@ -11,18 +11,19 @@ mod writing;
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use model::Timestamp;
+use model::{Timestamp, write::WriteStatus};
 use rusqlite::{Connection, config::DbConfig};
 
 use self::{readers::Readers, writing::Writing};
 use crate::{
-    Acceptance, Error, Observer, Once, Sealer, Signals, Store,
+    Acceptance, Error, Finish, Observer, Once, Sealer, Signals, Store,
+    migrations::Migration,
     signals::Effects,
     sql::{
         Engine, Relational,
         db::{Db, values},
         intake, order, sealed, stamp, terms,
-        writer::Writer,
+        writer::{Batch, Writer},
     },
 };
 
@@ -59,7 +60,10 @@ pub(crate) struct Disk {
 pub(crate) fn database(why: rusqlite::Error) -> Error {
     match why.sqlite_error_code() {
         // Another process kept the database to itself for longer than a connection waits: nothing is wrong with it.
-        Some(rusqlite::ErrorCode::DatabaseBusy) => Error::Busy,
+        Some(rusqlite::ErrorCode::DatabaseBusy) => {
+            tracing::warn!("another process keeps the database to itself");
+            Error::Busy
+        }
         _ => Error::Database(why.to_string()),
     }
 }
@@ -96,9 +100,39 @@ pub fn open(
     observer: Arc<dyn Observer>,
     now: Timestamp,
 ) -> Result<Arc<dyn Store>, Error> {
+    let mut connection = connect(path)?;
+    bring_up(&mut connection, now)?;
+    prepare(&mut connection, &sealer, now)?;
+    let signals = Arc::new(Signals::default());
+    let readers = Readers::open(path)?;
+    let writer = Writer::start(
+        Writing(connection),
+        Batch::default(),
+        signals.clone(),
+        observer,
+        sealer.entropy(),
+    )?;
+    let disk = Disk {
+        writer,
+        readers,
+        signals,
+    };
+    Ok(Arc::new(Relational::new(disk, sealer)))
+}
+
+/// Brings the schema of the database at `path`, made when absent, up to date. Returns the steps that were applied.
+///
+/// # Errors
+/// When it cannot be opened, or was written by a newer Portico.
+pub fn migrate(path: &Path, now: Timestamp) -> Result<&'static [Migration], Error> {
+    bring_up(&mut connect(path)?, now)
+}
+
+/// The connection that changes the database.
+fn connect(path: &Path) -> Result<Connection, Error> {
     private(path)
         .map_err(|why| Error::Database(format!("{} cannot be opened: {why}", path.display())))?;
-    let mut connection = Connection::open(path).map_err(database)?;
+    let connection = Connection::open(path).map_err(database)?;
     prepare_connection(&connection)?;
     connection
         .pragma_update(None, "page_size", PAGE_BYTES)
@@ -117,24 +151,15 @@ pub fn open(
         .pragma_update(None, "secure_delete", "ON")
         .map_err(database)?;
     pages::check(&connection)?;
-    if schema::migrate(&mut connection, now)? {
+    Ok(connection)
+}
+
+fn bring_up(connection: &mut Connection, now: Timestamp) -> Result<&'static [Migration], Error> {
+    let done = schema::migrate(connection, now)?;
+    if done.holds_removed {
         connection.execute_batch("VACUUM").map_err(database)?;
     }
-    prepare(&mut connection, &sealer, now)?;
-    let signals = Arc::new(Signals::default());
-    let readers = Readers::open(path)?;
-    let writer = Writer::start(
-        Writing(connection),
-        signals.clone(),
-        observer,
-        sealer.entropy(),
-    )?;
-    let disk = Disk {
-        writer,
-        readers,
-        signals,
-    };
-    Ok(Arc::new(Relational::new(disk, sealer)))
+    Ok(done.steps)
 }
 
 /// Makes the store ready that a database is: the master key, what is derived from the rows, and what this process keeps in the connection's memory, where
@@ -217,6 +242,10 @@ impl Engine for Disk {
         self.writer.accept(row, once).await
     }
 
+    async fn finish(&self, finish: Finish) -> Result<WriteStatus, Error> {
+        self.writer.finish(finish).await
+    }
+
     async fn read<T: Send + 'static>(
         &self,
         look: impl FnOnce(&Db<'_>) -> Result<T, Error> + Send + 'static,
@@ -270,7 +299,14 @@ mod tests {
         other.busy_timeout(Duration::ZERO).unwrap();
         let signals = Arc::new(Signals::default());
         let observer = Arc::new(crate::Unobserved);
-        let writer = Writer::start(Writing(other), signals, observer, Arc::new(Nothing)).unwrap();
+        let writer = Writer::start(
+            Writing(other),
+            Batch::default(),
+            signals,
+            observer,
+            Arc::new(Nothing),
+        )
+        .unwrap();
         let refused = writer.write(|_, _| Ok(())).await;
         assert!(matches!(refused, Err(Error::Busy)));
         one.execute_batch("ROLLBACK").unwrap();
