@@ -8,7 +8,7 @@ pub mod config;
 mod dialect;
 mod notices;
 mod readers;
-mod schema;
+pub(crate) mod schema;
 pub(crate) mod session;
 mod writing;
 

@@ -14,7 +14,7 @@ use crate::{
 const LOCK: i64 = 0x706f_7274_6963_6f31;
 
 /// Applies what is missing. The transaction is the caller's.
-pub(super) fn migrate(session: &Session, now: Timestamp) -> Result<(), Error> {
+pub(crate) fn migrate(session: &Session, now: Timestamp) -> Result<(), Error> {
     let db = Db::Postgres(session);
     db.one(
         "SELECT pg_advisory_xact_lock(?1) IS NULL",

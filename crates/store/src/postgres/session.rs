@@ -16,7 +16,12 @@ use std::{
 
 use model::Timestamp;
 use tokio::runtime::Runtime;
-use tokio_postgres::{Client, NoTls, Statement, error::SqlState, types::ToSql};
+use tokio_postgres::{
+    Client, NoTls, Statement,
+    binary_copy::BinaryCopyInWriter,
+    error::SqlState,
+    types::{ToSql, Type},
+};
 
 use super::{
     config::{Place, told},
@@ -285,6 +290,25 @@ impl Session {
         let statement = self.prepared(sql)?;
         let values: Vec<&(dyn ToSql + Sync)> = values.iter().map(|one| one as _).collect();
         self.wait(self.client.query(&statement, &values))
+    }
+
+    /// Adds rows to a table: `copy` is the COPY statement, `types` are those of its columns.
+    pub(crate) fn fill(
+        &self,
+        copy: &str,
+        types: &[Type],
+        rows: &[Vec<Value<'_>>],
+    ) -> Result<(), Error> {
+        let statement = self.prepared(copy)?;
+        let filling = async {
+            let writer = BinaryCopyInWriter::new(self.client.copy_in(&statement).await?, types);
+            let mut writer = std::pin::pin!(writer);
+            for row in rows {
+                writer.as_mut().write_raw(row).await?;
+            }
+            writer.finish().await
+        };
+        Ok(self.wait(filling).map(drop)?)
     }
 
     /// Takes over the last time that was given, here or elsewhere.
