@@ -28,8 +28,9 @@ use crate::{
 /// How long to wait before asking a store again that failed.
 const STORE_TROUBLE_WAIT: Duration = Duration::from_millis(200);
 
-/// Times an outcome is offered to a failing store before its lease is left to lapse (and the write is repeated).
-const RECORD_TRIES: u32 = 50;
+/// How long an outcome is offered to a failing store: several times what it takes until a database's standby is its primary. Its lease may lapse meanwhile, and then it
+/// still counts, if it is a confirmation; left to lapse, the call is repeated. What waits is bounded by what may be in flight.
+const RECORD_MAX: Duration = Duration::from_secs(120);
 
 /// A call that is over.
 #[derive(Clone, Copy)]
@@ -374,16 +375,20 @@ async fn end_unreadable(parts: Arc<Parts>, ticket: Ticket, why: String) {
 
 /// Records an outcome; `false` when the store would not have it, so that the lease lapses and the call is repeated.
 async fn record(parts: &Parts, finish: &Finish) -> bool {
-    for _ in 0..RECORD_TRIES {
+    let begun = Instant::now();
+    loop {
         match parts.store.attempt_finish(finish).await {
             Ok(_) => return true,
+            Err(why) if matches!(why, Error::Closed) || begun.elapsed() >= RECORD_MAX => {
+                tracing::error!(%why, seq = finish.ticket.seq, "an outcome could not be recorded; its call is repeated");
+                return false;
+            }
             Err(why) => {
-                tracing::error!(%why, seq = finish.ticket.seq, "an outcome could not be recorded; trying again");
+                tracing::warn!(%why, seq = finish.ticket.seq, "an outcome could not be recorded; trying again");
                 tokio::time::sleep(STORE_TROUBLE_WAIT).await;
             }
         }
     }
-    false
 }
 
 /// What follows from an answer.

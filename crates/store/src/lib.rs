@@ -1,9 +1,9 @@
 //! What Portico remembers.
 //!
-//! [`Store`] is the list of use cases: one method is one transaction. [`sqlite`] is the back end on one machine's disk. `conformance` (a feature) is the
-//! suite that every back end passes.
+//! [`Store`] is the list of use cases: one method is one transaction. [`sqlite`] is the back end on one machine's disk, [`postgres`] the one that several nodes
+//! share. `conformance` (a feature) is the suite that every back end passes.
 //! Guarantee: when a method that changes something returns `Ok`, the change is on stable storage; when it returns an error, nothing changed
-//! that a repeat could double.
+//! that a repeat could double, but for [`Error::InDoubt`].
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -54,9 +54,14 @@ pub use crate::{
 /// Why a use case failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The queue in front of the disk is full, or another process keeps the database to itself: try again in a moment.
+    /// The queue in front of the disk is full, another process keeps the database to itself, or the database cannot be reached or does not answer: nothing
+    /// was stored. Try again in a moment.
     #[error("the store is busy")]
     Busy,
+    /// The database did not say whether a change was stored, since it went away meanwhile or has not waited for its standby: it may be, or not. A repeat under
+    /// the same idempotency key finds out.
+    #[error("the database has not said whether it was stored")]
+    InDoubt,
     /// The store is shutting down.
     #[error("the store is closed")]
     Closed,
@@ -347,8 +352,9 @@ pub trait Store: Send + Sync + 'static {
         query: &ConsentQuery,
     ) -> Result<Option<Page<ConsentEvent>>, Error>;
 
-    /// Forgets the person of a prospect; `None` when there is none that the caller may know of. On `Ok` no byte of what was removed is left in the
-    /// store's files. Erasing again changes nothing and returns the same.
+    /// Forgets the person of a prospect; `None` when there is none that the caller may know of. On `Ok` SQLite has no byte of what was removed left in the
+    /// store's files; PostgreSQL has removed the rows, and overwrites what they leave in its files when it does (vacuum, its write-ahead log). Erasing again
+    /// changes nothing and returns the same.
     ///
     /// # Errors
     /// [`Error::Conflict`] while a write about the person is open: then nothing was removed. [`Error::Unfinished`] when all was removed and

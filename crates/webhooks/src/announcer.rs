@@ -38,8 +38,9 @@ use crate::{
 /// How long to wait before asking a store again that failed.
 const STORE_TROUBLE_WAIT: Duration = Duration::from_millis(200);
 
-/// Times an outcome is offered to a failing store before its lease is left to lapse (and the event is sent again).
-const RECORD_TRIES: u32 = 50;
+/// How long an outcome is offered to a failing store before its lease is left to lapse (and the event is sent again): several times what it takes until a database's
+/// standby is its primary. What waits is bounded by what may be in flight.
+const RECORD_MAX: Duration = Duration::from_secs(120);
 
 /// The longest that one answer's `Retry-After` keeps the other deliveries back. The one that was told waits as long as it was told.
 const PAUSE_MAX_MS: u64 = 60 * 60_000;
@@ -510,7 +511,8 @@ fn unreadable(ticket: DeliveryTicket, why: &str, now: Timestamp) -> DeliveryFini
 
 /// Records an outcome; `false` when the store would not have it, so that the lease lapses and the event is sent again.
 async fn record(parts: &Parts, webhook: &Webhook, finish: &DeliveryFinish) -> bool {
-    for _ in 0..RECORD_TRIES {
+    let begun = Instant::now();
+    loop {
         match parts.store.delivery_finish(finish).await {
             Ok(is_switched_off) => {
                 if is_switched_off {
@@ -518,11 +520,14 @@ async fn record(parts: &Parts, webhook: &Webhook, finish: &DeliveryFinish) -> bo
                 }
                 return true;
             }
+            Err(why) if matches!(why, Error::Closed) || begun.elapsed() >= RECORD_MAX => {
+                tracing::error!(%why, seq = finish.ticket.event, "an attempt to deliver could not be recorded; it is repeated");
+                return false;
+            }
             Err(why) => {
-                tracing::error!(%why, seq = finish.ticket.event, "an attempt to deliver could not be recorded; trying again");
+                tracing::warn!(%why, seq = finish.ticket.event, "an attempt to deliver could not be recorded; trying again");
                 tokio::time::sleep(STORE_TROUBLE_WAIT).await;
             }
         }
     }
-    false
 }

@@ -102,6 +102,8 @@ macro_rules! conformance_tests {
             intake::a_write_is_kept_out_by_an_open_one_that_blocks_it
             confirmation::an_update_is_of_the_record_that_was_meant_or_says_so
             confirmation::what_has_no_vendor_id_is_stored_all_the_same
+            confirmation::what_cannot_be_a_vendor_id_ends_its_write_in_words
+            confirmation::a_vendor_may_say_whatever_it_likes
             confirmation::an_appointment_takes_the_place_of_an_upcoming_one
             lists::any_filter_in_any_order_agrees_with_a_model
             lists::a_walk_by_cursor_misses_and_repeats_nothing_while_rows_are_written

@@ -55,6 +55,9 @@ pub(crate) trait Engine: Send + Sync + 'static {
         once: Option<Once>,
     ) -> impl Future<Output = Result<Acceptance, Error>> + Send;
 
+    /// Records an attempt and what follows from it.
+    fn finish(&self, finish: Finish) -> impl Future<Output = Result<WriteStatus, Error>> + Send;
+
     /// Runs `look` in a transaction that sees one moment.
     fn read<T: Send + 'static>(
         &self,
@@ -350,10 +353,7 @@ impl<E: Engine> Store for Relational<E> {
     }
 
     async fn attempt_finish(&self, finish: &Finish) -> Result<WriteStatus, Error> {
-        let finish = finish.clone();
-        self.engine
-            .write(move |db, effects| delivery::finish(db, effects, &finish))
-            .await
+        self.engine.finish(finish.clone()).await
     }
 
     async fn directory_revision(&self) -> Result<i64, Error> {

@@ -18,6 +18,7 @@ pub(crate) mod intake;
 pub(crate) mod keys;
 pub(crate) mod lists;
 pub(crate) mod logs;
+pub(crate) mod memo;
 pub(crate) mod order;
 pub(crate) mod plan;
 pub(crate) mod records;

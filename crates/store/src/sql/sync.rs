@@ -46,10 +46,10 @@ pub(super) fn due(db: &Db<'_>) -> Result<Vec<(IntegrationId, Timestamp)>, Error>
 }
 
 fn set_due(db: &Db<'_>, lane: i64, at: Timestamp) -> Result<(), Error> {
-    db.execute(
+    db.send(
         "INSERT INTO syncs (lane, due_at) VALUES (?1, ?2) ON CONFLICT (lane) DO UPDATE SET due_at = ?2",
         values![lane, at.as_micros()],
-    ).map(drop)
+    )
 }
 
 /// Makes an integration due now. `false` when there is none.
@@ -187,6 +187,14 @@ pub(super) fn record(
                 tally.changed += u64::from(is_changed);
                 is_changed
             }
+            (None, Some(_)) if !records::is_x_id(&one.x_id) => {
+                tracing::warn!(
+                    integration_id,
+                    kind = one.kind.word(),
+                    "the vendor shows something under an id that cannot be kept; it is left out"
+                );
+                false
+            }
             (None, Some((new_id, body))) => {
                 let new = records::New {
                     id: new_id,
@@ -233,7 +241,7 @@ pub(super) fn end(
         |row| row.get(0),
     )?;
     if let Some(next_at) = next_at {
-        db.execute(
+        db.send(
             "UPDATE syncs SET due_at = CASE WHEN due_at < ?2 THEN due_at ELSE ?2 END WHERE lane = ?1",
             values![lane, next_at.as_micros()],
         )?;
@@ -293,7 +301,7 @@ pub(super) fn void(db: &Db<'_>, effects: &mut Effects, now: Timestamp) -> Result
         let mut done: Tally = serde_json::from_str(body).map_err(corrupt("a job"))?;
         done.errors
             .push("Portico stopped before the run had ended".to_owned());
-        db.execute(
+        db.send(
             "UPDATE jobs SET status = ?2, ended_at = ?3, body = ?4 WHERE lane = ?1 AND ended_at IS NULL",
             values![lane, WriteStatus::Failure.word(), now.as_micros(), tally(&done)?],
         )?;

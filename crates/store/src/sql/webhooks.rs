@@ -228,12 +228,12 @@ fn note(
 }
 
 fn put_triggers(db: &Db<'_>, n: i64, triggers: &[Subscribed]) -> Result<(), Error> {
-    db.execute(
+    db.send(
         "DELETE FROM webhook_triggers WHERE webhook = ?1",
         values![n],
     )?;
     for one in triggers {
-        db.execute(
+        db.send(
             "INSERT INTO webhook_triggers (trigger, kind, webhook) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
             values![one.trigger.word(), one.kind.map_or("", Kind::word), n],
         )?;
@@ -280,7 +280,7 @@ fn insert(
         |row| row.get(0),
     )?;
     put_triggers(db, n, &webhook.triggers)?;
-    effects.webhooks = true;
+    effects.webhooks_changed();
     let states = (Value::Null, shown(webhook)?);
     note(
         db,
@@ -331,7 +331,7 @@ fn replace(
             values![before.n, after.updated_at.as_micros()],
         )?;
     }
-    effects.webhooks = true;
+    effects.webhooks_changed();
     effects.deliveries.insert(after.id);
     let states = (shown(&before.webhook)?, shown(after)?);
     note(db, by, action, after.id, states, after.updated_at)?;
@@ -353,9 +353,9 @@ fn delete(
         "DELETE FROM webhook_triggers WHERE webhook = ?1",
         "DELETE FROM webhooks WHERE n = ?1",
     ] {
-        db.execute(sql, values![n])?;
+        db.send(sql, values![n])?;
     }
-    effects.webhooks = true;
+    effects.webhooks_changed();
     let states = (Value::Null, Value::Null);
     note(db, by, "webhook_delete", id, states, now)?;
     Ok(true)
@@ -371,7 +371,7 @@ pub(super) fn failed(
     reason: &str,
     now: Timestamp,
 ) -> Result<bool, Error> {
-    db.execute(
+    db.send(
         "UPDATE webhooks SET failing_since = ?2 WHERE n = ?1 AND failing_since IS NULL AND updated_at <= ?3",
         values![n, now.as_micros(), started_at.as_micros()],
     )?;
@@ -381,17 +381,18 @@ pub(super) fn failed(
              WHERE n = ?1 AND active AND failing_since <= ?2 AND updated_at <= ?5",
         values![n, since_before, now.as_micros(), reason, started_at.as_micros()],
     )?;
-    effects.webhooks |= disabled > 0;
+    if disabled > 0 {
+        effects.webhooks_changed();
+    }
     Ok(disabled > 0)
 }
 
 /// Notes that its receiver works.
 pub(super) fn did_well(db: &Db<'_>, n: i64) -> Result<(), Error> {
-    db.execute(
+    db.send(
         "UPDATE webhooks SET failing_since = NULL WHERE n = ?1 AND failing_since IS NOT NULL",
         values![n],
     )
-    .map(drop)
 }
 
 impl<E: Engine> Relational<E> {
