@@ -1,15 +1,8 @@
 //! The composition root: store, worker and HTTP made into a server.
 
-use std::{
-    fs::File,
-    future::Future,
-    os::unix::fs::DirBuilderExt,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{future::Future, path::PathBuf, sync::Arc, time::Duration};
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, anyhow};
 use connectors::Registry;
 use delivery::Worker;
 use model::{Actor, Clock, Entropy, Scope, key::RateLimit};
@@ -21,7 +14,7 @@ use portico_http::{
     serve::{CONNECTIONS_MAX, Settings as Transport},
     uses::{self, Uses},
 };
-use store::{Lapse, Live, Observer, Sealer, Store, retention::Retention};
+use store::{Lapse, Live, Store, retention::Retention};
 use tokio::net::TcpListener;
 use webhooks::{
     announcer::Announcer,
@@ -31,15 +24,9 @@ use webhooks::{
 };
 
 use crate::{
-    master_key::Source,
+    store_at::Owned,
     system::{SystemClock, SystemEntropy, descriptors_raise},
 };
-
-/// The database's name in the data directory.
-const DATABASE: &str = "portico.db";
-
-/// The file that a running server holds locked.
-pub(crate) const LOCK: &str = "serve.lock";
 
 /// How long requests and calls under way may go on once the server is told to stop.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -54,50 +41,6 @@ const SWEEP_ROWS: u32 = 5_000;
 /// How long diffs of records, runs of synchronisation and events are kept: 30 days, as the contract has it (section 5).
 const HISTORY_KEPT_MS: i64 = 30 * 24 * 3_600_000;
 
-/// Opens the store in `data_dir`, made when absent.
-///
-/// # Errors
-/// When it cannot be opened with the master key of this source.
-pub(crate) async fn open_store(
-    data_dir: &Path,
-    master_key: Source,
-    observer: Arc<dyn Observer>,
-) -> anyhow::Result<Arc<dyn Store>> {
-    make_data_dir(data_dir)?;
-    let path = data_dir.join(DATABASE);
-    let now = SystemClock.now();
-    let store = tokio::task::spawn_blocking(move || {
-        let sealer = Sealer::from_source(Arc::new(master_key), Arc::new(SystemEntropy))?;
-        store::sqlite::open(&path, sealer, observer, now)
-    })
-    .await??;
-    Ok(store)
-}
-
-/// The database's file in `data_dir`.
-pub(crate) fn database(data_dir: &Path) -> PathBuf {
-    data_dir.join(DATABASE)
-}
-
-/// Whether a server or a command has kept anything in `data_dir`.
-pub(crate) fn holds_data(data_dir: &Path) -> bool {
-    data_dir.join(DATABASE).exists()
-}
-
-/// Refuses to go on without data.
-///
-/// # Errors
-/// When there is none in `data_dir`.
-pub(crate) fn must_hold_data(data_dir: &Path) -> anyhow::Result<()> {
-    if !holds_data(data_dir) {
-        bail!(
-            "there is no Portico data in {}; name the server's directory with --data-dir or PORTICO_DATA_DIR",
-            data_dir.display()
-        );
-    }
-    Ok(())
-}
-
 /// Whoever works at the machine itself.
 pub(crate) fn operator() -> Actor {
     #[expect(
@@ -105,37 +48,6 @@ pub(crate) fn operator() -> Actor {
         reason = "the process's own command line acts without a key"
     )]
     Actor::local(Scope::operator())
-}
-
-/// Makes the data directory when there is none, closed to other users: prospects' contacts are in it.
-fn make_data_dir(data_dir: &Path) -> anyhow::Result<()> {
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(data_dir)
-        .with_context(|| format!("the data directory {} cannot be made", data_dir.display()))
-}
-
-/// Proof that no other server uses the data directory, while it lives.
-pub(crate) struct Owned(#[expect(dead_code, reason = "held for its lock")] File);
-
-/// Takes the data directory for this process.
-///
-/// # Errors
-/// When another server has it.
-pub(crate) fn own(data_dir: &Path) -> anyhow::Result<Owned> {
-    make_data_dir(data_dir)?;
-    let file = File::create(data_dir.join(LOCK)).context("the lock file cannot be made")?;
-    match file.try_lock() {
-        Ok(()) => Ok(Owned(file)),
-        Err(std::fs::TryLockError::WouldBlock) => bail!(
-            "another portico already serves {}; stop it, or choose another --data-dir",
-            data_dir.display()
-        ),
-        Err(std::fs::TryLockError::Error(why)) => {
-            Err(why).context("the data directory cannot be locked")
-        }
-    }
 }
 
 /// The vendors, with the operator's vocabulary file if there is one. They may be at `vendor_urls` besides where they are known to be.
@@ -208,7 +120,7 @@ fn connections_max(descriptors: u64) -> usize {
 /// When the store or the OpenAPI document cannot be used.
 pub(crate) async fn run(
     setup: Setup,
-    _owned: &Owned,
+    _owned: Option<&Owned>,
     ready: impl FnOnce() -> anyhow::Result<()>,
     stop: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {

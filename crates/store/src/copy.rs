@@ -16,6 +16,7 @@ use crate::{
     postgres::{
         self, Place,
         cell::{Cell, cell},
+        schema,
         session::Session,
     },
     sql::{
@@ -150,15 +151,17 @@ pub fn copy(
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Report, Error> {
     let source = Source::open(from)?;
-    let session = begin(to, "BEGIN")?;
-    let filled = postgres::schema::migrate(&session, now)
-        .and_then(|()| fill(&source, &session, to, progress));
+    let session = begin(to, "BEGIN ISOLATION LEVEL READ COMMITTED")?;
+    let filled = postgres::durable(&session)
+        .and_then(|()| schema::migrate(&session, now))
+        .and_then(|_| fill(&source, &session, to, progress));
     match filled {
         Ok(report) if report.is_same() => {
-            session.run("COMMIT").map_err(|why| {
-                Error::Unfinished(format!(
-                    "all was copied, and then the database did not say whether that is committed ({why}); `portico store check` says whether it is there"
-                ))
+            session.commit().map_err(|why| match why {
+                Error::InDoubt => Error::Unfinished(
+                    "all was copied, and then the database did not say whether that is committed; `portico store check` says whether it is there".to_owned(),
+                ),
+                why => why,
             })?;
             for table in TABLES {
                 // Else the first plans are made without knowing how large the tables are. The database does it itself too, in a minute or so.
@@ -198,28 +201,16 @@ fn begin(to: &Place, begin: &str) -> Result<Session, Error> {
 
 /// Refuses a target that has not this program's schema.
 fn must_be_current(session: &Session, to: &Place) -> Result<(), Error> {
-    let db = Db::Postgres(session);
-    let is_new = db.one("SELECT to_regclass('migrations') IS NULL", &[], |row| {
-        row.get::<bool>(0)
-    })?;
-    let applied: Vec<(i64, String)> = if is_new {
-        Vec::new()
-    } else {
-        db.all(
-            "SELECT number, checksum FROM migrations ORDER BY number",
-            &[],
-            |row| Ok((row.get(0)?, row.get(1)?)),
-        )?
-    };
-    let place = to.told();
-    match migrations::pending(migrations::POSTGRES, &applied) {
-        Ok([]) => Ok(()),
-        Ok(_) if is_new => Err(Error::Conflict(format!("{place} holds no Portico data"))),
-        Ok(_) => Err(Error::Conflict(format!(
-            "the schema of {place} is an older one: bring it up to date with `portico store migrate`"
-        ))),
-        Err(why) => Err(Error::Conflict(format!("{place}: {why}"))),
+    let (db, place) = (Db::Postgres(session), to.told());
+    if !schema::is_there(&db)? {
+        return Err(Error::Conflict(format!("{place} holds no Portico data")));
     }
+    if schema::pending(&db)?.is_empty() {
+        return Ok(());
+    }
+    Err(Error::Conflict(format!(
+        "the schema of {place} is an older one: bring it up to date with `portico store migrate`"
+    )))
 }
 
 /// Copies every table and compares them. The transaction is the caller's.

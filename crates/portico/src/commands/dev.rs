@@ -30,6 +30,7 @@ use crate::{
     connection::Connection,
     master_key::Source,
     output, server,
+    store_at::StoreAt,
     system::{SystemClock, SystemEntropy},
 };
 
@@ -92,11 +93,12 @@ pub(crate) struct Arguments {
 
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let data_dir = &arguments.data_dir;
-    let owned = server::own(data_dir)?;
+    let at = StoreAt::Directory(data_dir.clone());
+    let owned = at.own()?;
     let metrics = Arc::new(Metrics::default());
     let key_file = data_dir.join(MASTER_KEY);
     kept(&key_file, master_key)?;
-    let store = server::open_store(data_dir, Source::File(key_file), metrics.clone()).await?;
+    let store = at.open(Source::File(key_file), metrics.clone()).await?;
     let listener = portico_http::serve::listen(arguments.listen)
         .with_context(|| format!("{} cannot be listened on", arguments.listen))?;
 
@@ -156,7 +158,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
             receivers: server::receivers(true, this_machine()?)?,
             vendor_forgets,
         },
-        &owned,
+        owned.as_ref(),
         ready,
         server::told_to_stop(),
     )

@@ -20,6 +20,7 @@ use store::{
 use crate::{
     master_key::{self, Source},
     output, server,
+    store_at::StoreAt,
     system::{SystemClock, SystemEntropy},
 };
 
@@ -72,9 +73,10 @@ pub(crate) async fn run(
     arguments: &Arguments,
     store: &dyn Store,
     source: &Source,
-    data_dir: &Path,
+    at: &StoreAt,
     is_json: bool,
 ) -> anyhow::Result<()> {
+    let data_dir = at.directory().context("not yet")?;
     let lock = File::create(data_dir.join(LOCK)).context("the lock file cannot be made")?;
     if lock.try_lock().is_err() {
         bail!("the master key is being replaced by another `portico keys rotate-master`");

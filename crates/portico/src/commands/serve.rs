@@ -23,13 +23,10 @@ use portico_http::{
 use serde::Deserialize;
 use store::retention::Retention;
 
-use crate::{commands::MasterKey, server};
+use crate::{commands::MasterKey, server, store_at::StoreArgs};
 
 /// Where it listens unless told otherwise: this machine alone.
 const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
-
-/// Where everything is kept unless told otherwise.
-pub(super) const DATA_DIR: &str = "portico-data";
 
 /// How long attempts are kept unless told otherwise: a quarter of a year, by when nobody asks any more what the vendor answered to which call. Writes are
 /// kept for ever unless told otherwise: they are the record of what was taken into custody.
@@ -41,7 +38,7 @@ const CONFIG_MAX_BYTES: u64 = 64 * 1_024;
 /// Runs the server: no sandbox, nothing seeded.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// A TOML file with any of listen, data_dir, vocabulary, master_key_file, master_key_command, trusted_proxies,
+    /// A TOML file with any of listen, data_dir, store_file, store_readers, vocabulary, master_key_file, master_key_command, trusted_proxies,
     /// vendor_urls, webhook_allow_http, webhook_networks, requests_per_minute, tls_cert, tls_key, connections_per_address, retain_writes_days, retain_attempts_days. Flags and environment go before it; relative paths
     /// in it start at its own directory.
     #[arg(long, env = "PORTICO_CONFIG", value_name = "FILE")]
@@ -49,9 +46,8 @@ pub(crate) struct Arguments {
     /// Where to listen. Port 0 picks a free port. [default: 127.0.0.1:8080]
     #[arg(long, env = "PORTICO_LISTEN", value_name = "ADDR")]
     listen: Option<SocketAddr>,
-    /// Where everything is kept. [default: portico-data]
-    #[arg(long, env = "PORTICO_DATA_DIR", value_name = "DIR")]
-    data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    store: StoreArgs,
     /// A TOML file that extends or changes the vocabulary.
     #[arg(long, env = "PORTICO_VOCABULARY", value_name = "FILE")]
     vocabulary: Option<PathBuf>,
@@ -110,6 +106,8 @@ pub(crate) struct Arguments {
 struct File {
     listen: Option<SocketAddr>,
     data_dir: Option<PathBuf>,
+    store_file: Option<PathBuf>,
+    store_readers: Option<u8>,
     vocabulary: Option<PathBuf>,
     master_key_file: Option<PathBuf>,
     trusted_proxies: Option<Vec<Network>>,
@@ -136,6 +134,7 @@ impl File {
         let beside = path.parent().unwrap_or(Path::new(""));
         let named = [
             &mut file.data_dir,
+            &mut file.store_file,
             &mut file.vocabulary,
             &mut file.master_key_file,
             &mut file.tls_cert,
@@ -145,6 +144,22 @@ impl File {
             *named = beside.join(&*named);
         }
         Ok(file)
+    }
+
+    fn store(&self) -> StoreArgs {
+        StoreArgs {
+            data_dir: self.data_dir.clone(),
+            store: None,
+            store_file: self.store_file.clone(),
+            store_readers: self.store_readers,
+        }
+    }
+
+    fn master_key(&self) -> MasterKey {
+        MasterKey {
+            master_key_file: self.master_key_file.clone(),
+            master_key_command: self.master_key_command.clone(),
+        }
     }
 }
 
@@ -175,10 +190,8 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         .transpose()?
         .unwrap_or_default();
     let listen = arguments.listen.or(file.listen).unwrap_or(LISTEN);
-    let data_dir = arguments
-        .data_dir
-        .or(file.data_dir)
-        .unwrap_or_else(|| DATA_DIR.into());
+    let at = arguments.store.at_or(&file.store())?;
+    let file_key = file.master_key();
     let vocabulary = arguments.vocabulary.or(file.vocabulary);
 
     let trusted_proxies = arguments.trusted_proxies.or(file.trusted_proxies);
@@ -205,7 +218,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         attempts_days: days(Some(attempts_days)),
     };
 
-    let owned = server::own(&data_dir)?;
+    let owned = at.own()?;
     let vendor_urls = arguments.vendor_urls.or(file.vendor_urls);
     let registry = server::registry(vocabulary.as_ref(), &vendor_urls.unwrap_or_default())?;
     let webhook_networks = arguments.webhook_networks.or(file.webhook_networks);
@@ -225,16 +238,13 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
             burst: count,
         });
     let metrics = Arc::new(Metrics::default());
-    let master_key = arguments.master_key.source_or(&MasterKey {
-        master_key_file: file.master_key_file,
-        master_key_command: file.master_key_command,
-    })?;
-    let store = server::open_store(&data_dir, master_key, metrics.clone()).await?;
+    let master_key = arguments.master_key.source_or(&file_key)?;
+    let store = at.open(master_key, metrics.clone()).await?;
     let listener = portico_http::serve::listen(listen)
         .with_context(|| format!("{listen} cannot be listened on"))?;
     let address = listener.local_addr()?;
     let ready = || {
-        tracing::info!(%address, data_dir = %data_dir.display(), "serving");
+        tracing::info!(%address, store = at.told(), "serving");
         Ok(())
     };
     server::run(
@@ -250,24 +260,20 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
             receivers,
             vendor_forgets: None,
         },
-        &owned,
+        owned.as_ref(),
         ready,
         server::told_to_stop(),
     )
     .await
 }
 
-/// Where a configuration file puts the data directory and the master key, for commands that look after a server.
+/// Where a configuration file has the store and the master key, for commands that look after a server.
 ///
 /// # Errors
 /// When it cannot be read.
-pub(super) fn located(config: Option<&Path>) -> anyhow::Result<(Option<PathBuf>, MasterKey)> {
+pub(super) fn located(config: Option<&Path>) -> anyhow::Result<(StoreArgs, MasterKey)> {
     let file = config.map(File::read).transpose()?.unwrap_or_default();
-    let master_key = MasterKey {
-        master_key_file: file.master_key_file,
-        master_key_command: file.master_key_command,
-    };
-    Ok((file.data_dir, master_key))
+    Ok((file.store(), file.master_key()))
 }
 
 #[cfg(test)]

@@ -26,6 +26,7 @@ pub use self::config::{Patience, Place};
 use self::{readers::Readers, session::Session, writing::Writing};
 use crate::{
     Acceptance, Error, Finish, Observer, Once, Sealer, Signals, Store,
+    migrations::Migration,
     signals::Effects,
     sql::{
         Engine, Relational,
@@ -125,8 +126,28 @@ fn open_with(
     Ok(Arc::new(Relational::new(server, sealer)))
 }
 
+/// Brings the schema of a database up to date. Returns the steps that were applied. Blocks.
+///
+/// # Errors
+/// When it cannot be reached or changed, or was written by a newer Portico.
+pub fn migrate(place: &Place, now: Timestamp) -> Result<&'static [Migration], Error> {
+    let session = Session::connect(place)?;
+    session.run("BEGIN")?;
+    let steps = schema::migrate(&session, now)?;
+    session.run("COMMIT")?;
+    Ok(steps)
+}
+
+/// Whether a database has anything of Portico's. Blocks.
+///
+/// # Errors
+/// When it cannot be reached.
+pub fn holds_data(place: &Place) -> Result<bool, Error> {
+    schema::is_there(&Db::Postgres(&Session::connect(place)?))
+}
+
 /// Makes sure that the database can keep what it is given, and says so where its server does not sync.
-fn durable(session: &Session) -> Result<(), Error> {
+pub(crate) fn durable(session: &Session) -> Result<(), Error> {
     let db = Db::Postgres(session);
     let setting = |name: &str| -> Result<String, Error> {
         db.one("SELECT current_setting(?1)", values![name], |row| {
@@ -151,7 +172,7 @@ fn durable(session: &Session) -> Result<(), Error> {
 fn prepare(session: &Session, sealer: &Sealer, now: Timestamp) -> Result<(), Error> {
     let db = Db::Postgres(session);
     session.run("BEGIN")?;
-    let made = schema::migrate(session, now).and_then(|()| {
+    let made = schema::migrate(session, now).and_then(|_| {
         let last: i64 = db.one("SELECT last FROM turn FOR UPDATE", &[], |row| row.get(0))?;
         sealed::agree(&db, sealer, now)?;
         terms::build(&db)?;

@@ -17,6 +17,7 @@ use rusqlite::{Connection, config::DbConfig};
 use self::{readers::Readers, writing::Writing};
 use crate::{
     Acceptance, Error, Finish, Observer, Once, Sealer, Signals, Store,
+    migrations::Migration,
     signals::Effects,
     sql::{
         Engine, Relational,
@@ -99,9 +100,39 @@ pub fn open(
     observer: Arc<dyn Observer>,
     now: Timestamp,
 ) -> Result<Arc<dyn Store>, Error> {
+    let mut connection = connect(path)?;
+    bring_up(&mut connection, now)?;
+    prepare(&mut connection, &sealer, now)?;
+    let signals = Arc::new(Signals::default());
+    let readers = Readers::open(path)?;
+    let writer = Writer::start(
+        Writing(connection),
+        Batch::default(),
+        signals.clone(),
+        observer,
+        sealer.entropy(),
+    )?;
+    let disk = Disk {
+        writer,
+        readers,
+        signals,
+    };
+    Ok(Arc::new(Relational::new(disk, sealer)))
+}
+
+/// Brings the schema of the database at `path`, made when absent, up to date. Returns the steps that were applied.
+///
+/// # Errors
+/// When it cannot be opened, or was written by a newer Portico.
+pub fn migrate(path: &Path, now: Timestamp) -> Result<&'static [Migration], Error> {
+    bring_up(&mut connect(path)?, now)
+}
+
+/// The connection that changes the database.
+fn connect(path: &Path) -> Result<Connection, Error> {
     private(path)
         .map_err(|why| Error::Database(format!("{} cannot be opened: {why}", path.display())))?;
-    let mut connection = Connection::open(path).map_err(database)?;
+    let connection = Connection::open(path).map_err(database)?;
     prepare_connection(&connection)?;
     connection
         .pragma_update(None, "page_size", PAGE_BYTES)
@@ -120,25 +151,15 @@ pub fn open(
         .pragma_update(None, "secure_delete", "ON")
         .map_err(database)?;
     pages::check(&connection)?;
-    if schema::migrate(&mut connection, now)? {
+    Ok(connection)
+}
+
+fn bring_up(connection: &mut Connection, now: Timestamp) -> Result<&'static [Migration], Error> {
+    let done = schema::migrate(connection, now)?;
+    if done.holds_removed {
         connection.execute_batch("VACUUM").map_err(database)?;
     }
-    prepare(&mut connection, &sealer, now)?;
-    let signals = Arc::new(Signals::default());
-    let readers = Readers::open(path)?;
-    let writer = Writer::start(
-        Writing(connection),
-        Batch::default(),
-        signals.clone(),
-        observer,
-        sealer.entropy(),
-    )?;
-    let disk = Disk {
-        writer,
-        readers,
-        signals,
-    };
-    Ok(Arc::new(Relational::new(disk, sealer)))
+    Ok(done.steps)
 }
 
 /// Makes the store ready that a database is: the master key, what is derived from the rows, and what this process keeps in the connection's memory, where

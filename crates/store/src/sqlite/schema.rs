@@ -6,13 +6,24 @@ use model::Timestamp;
 use rusqlite::{Connection, TransactionBehavior, params};
 
 use super::database;
-use crate::{Error, migrations};
+use crate::{
+    Error,
+    migrations::{self, Migration},
+};
 
 /// The step since which removed rows are overwritten.
 const OVERWRITES_SINCE: &str = "privacy";
 
-/// Returns whether the database may hold what was removed before that was overwritten.
-pub(super) fn migrate(connection: &mut Connection, now: Timestamp) -> Result<bool, Error> {
+/// What was done.
+pub(super) struct Done {
+    /// The steps that were applied.
+    pub(super) steps: &'static [Migration],
+    /// Whether the database may hold what was removed before that was overwritten.
+    pub(super) holds_removed: bool,
+}
+
+/// Applies what is missing.
+pub(super) fn migrate(connection: &mut Connection, now: Timestamp) -> Result<Done, Error> {
     let transaction = connection
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .map_err(database)?;
@@ -39,7 +50,11 @@ pub(super) fn migrate(connection: &mut Connection, now: Timestamp) -> Result<boo
             .map_err(database)?;
     }
     transaction.commit().map_err(database)?;
-    Ok(!applied.is_empty() && pending.iter().any(|step| step.name == OVERWRITES_SINCE))
+    Ok(Done {
+        steps: pending,
+        holds_removed: !applied.is_empty()
+            && pending.iter().any(|step| step.name == OVERWRITES_SINCE),
+    })
 }
 
 #[cfg(test)]
@@ -219,7 +234,7 @@ mod tests {
             .unwrap();
         }
         assert!(
-            !migrate(&mut old, Timestamp::ZERO).unwrap(),
+            !migrate(&mut old, Timestamp::ZERO).unwrap().holds_removed,
             "nothing to be left out"
         );
         let complete: Vec<bool> = old

@@ -21,7 +21,7 @@ use super::people::{self, People, mix};
 use crate::{
     commands::dev,
     master_key::Source,
-    server,
+    store_at::StoreAt,
     system::{SystemClock, SystemEntropy},
 };
 
@@ -56,9 +56,10 @@ pub(crate) async fn fill(
     people: &People,
     count: u64,
 ) -> anyhow::Result<Filled> {
-    let owned = server::own(data_dir)?;
+    let at = StoreAt::Directory(data_dir.to_owned());
+    let owned = at.own()?;
     let key = Source::File(data_dir.join(dev::MASTER_KEY));
-    let store = server::open_store(data_dir, key, Arc::new(Unobserved)).await?;
+    let store = at.open(key, Arc::new(Unobserved)).await?;
     let id = ready["integration_id"]
         .as_str()
         .and_then(|id| id.parse().ok())

@@ -9,7 +9,7 @@ use store::{
 };
 
 use super::{Check, vendors::BASE_URLS_MAX};
-use crate::{commands::dev, master_key::Source, server, system::SystemClock};
+use crate::{commands::dev, master_key::Source, store_at, system::SystemClock};
 
 /// How long the database is looked through: it may be tens of GB.
 const INSPECT_WITHIN: Duration = Duration::from_secs(10);
@@ -213,7 +213,7 @@ pub(super) fn webhooks(data: &Data) -> Check {
 
 pub(super) fn server(data_dir: &Path) -> Check {
     const NAME: &str = "server";
-    let Ok(lock) = File::open(data_dir.join(server::LOCK)) else {
+    let Ok(lock) = File::open(store_at::lock(data_dir)) else {
         return Check::ok(NAME, "none has run here");
     };
     match lock.try_lock_shared() {

@@ -9,13 +9,14 @@ mod vendors;
 
 use std::path::PathBuf;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use serde::Serialize;
 use serde_json::json;
 
 use crate::{
     commands::{MasterKey, serve},
-    output, server,
+    output,
+    store_at::{self, StoreArgs},
 };
 
 /// Looks for what is wrong with keys, files, disk, database, clock, webhooks and vendors, and says how to mend it. Changes nothing, and works while a server runs.
@@ -24,9 +25,8 @@ pub(crate) struct Arguments {
     /// The configuration file of `portico serve`, if it has one.
     #[arg(long, env = "PORTICO_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Where everything is kept. [default: portico-data]
-    #[arg(long, env = "PORTICO_DATA_DIR", value_name = "DIR")]
-    data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    store: StoreArgs,
     #[command(flatten)]
     master_key: MasterKey,
     /// Prints JSON.
@@ -95,20 +95,18 @@ impl Check {
 }
 
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
-    let (config_dir, config_key) = serve::located(arguments.config.as_deref())?;
-    let data_dir = arguments
-        .data_dir
-        .or(config_dir)
-        .unwrap_or_else(|| serve::DATA_DIR.into());
+    let (config_store, config_key) = serve::located(arguments.config.as_deref())?;
+    let at = arguments.store.at_or(&config_store)?;
+    let data_dir = at.directory().context("not yet")?.to_owned();
     let source = match arguments.master_key.source_or(&config_key) {
         Ok(source) => Ok(source),
         // What `dev` made is as good for looking as it is for `keys`.
-        Err(why) => arguments.master_key.source(&data_dir).map_err(|_| why),
+        Err(why) => arguments.master_key.source(&at).map_err(|_| why),
     };
-    let is_there = server::holds_data(&data_dir);
+    let is_there = store_at::holds_data(&data_dir);
     let mut checks = vec![disk::directory(&data_dir, is_there)];
     if is_there {
-        let (path, dir) = (server::database(&data_dir), data_dir.clone());
+        let (path, dir) = (store_at::database(&data_dir), data_dir.clone());
         let (found, vendors) = tokio::task::spawn_blocking(move || {
             let mut found = vec![disk::files(&path), disk::room(&dir), disk::speed(&dir)];
             let (inspected, seen) = data::database(&path);
