@@ -15,7 +15,7 @@ use crate::{
 const LOCK: i64 = 0x706f_7274_6963_6f31;
 
 /// Applies what is missing, and returns that. The transaction is the caller's.
-pub(super) fn migrate(session: &Session, now: Timestamp) -> Result<&'static [Migration], Error> {
+pub(crate) fn migrate(session: &Session, now: Timestamp) -> Result<&'static [Migration], Error> {
     let db = Db::Postgres(session);
     // Looked at first: who may not change the schema may use one that is up to date.
     let missing = pending(&db)?;
@@ -53,14 +53,14 @@ fn apply(db: &Db<'_>, session: &Session, now: Timestamp) -> Result<&'static [Mig
 }
 
 /// Whether anything was ever kept here.
-pub(super) fn is_there(db: &Db<'_>) -> Result<bool, Error> {
+pub(crate) fn is_there(db: &Db<'_>) -> Result<bool, Error> {
     db.one("SELECT to_regclass('migrations') IS NOT NULL", &[], |row| {
         row.get(0)
     })
 }
 
 /// The steps that are missing.
-fn pending(db: &Db<'_>) -> Result<&'static [Migration], Error> {
+pub(crate) fn pending(db: &Db<'_>) -> Result<&'static [Migration], Error> {
     let applied = if is_there(db)? {
         db.all(
             "SELECT number, checksum, needs FROM migrations ORDER BY number",
