@@ -3,9 +3,11 @@
 //! One thread of a node changes the database, a few read. Guarantee: a commit is answered when PostgreSQL has it on stable storage, and on that of its synchronous standbys where it
 //! has any; nodes change the database one after the other, a batch each.
 
+pub mod alone;
 pub(crate) mod cell;
 pub mod config;
 mod dialect;
+pub mod inspect;
 mod notices;
 mod readers;
 mod schema;

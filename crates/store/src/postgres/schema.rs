@@ -59,16 +59,19 @@ pub(super) fn is_there(db: &Db<'_>) -> Result<bool, Error> {
     })
 }
 
+/// The steps that were applied, with their checksums.
+pub(super) fn applied(db: &Db<'_>) -> Result<Vec<(i64, String)>, Error> {
+    if !is_there(db)? {
+        return Ok(Vec::new());
+    }
+    db.all(
+        "SELECT number, checksum FROM migrations ORDER BY number",
+        &[],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )
+}
+
 /// The steps that are missing.
 fn pending(db: &Db<'_>) -> Result<&'static [Migration], Error> {
-    let applied: Vec<(i64, String)> = if is_there(db)? {
-        db.all(
-            "SELECT number, checksum FROM migrations ORDER BY number",
-            &[],
-            |row| Ok((row.get(0)?, row.get(1)?)),
-        )?
-    } else {
-        Vec::new()
-    };
-    migrations::pending(migrations::POSTGRES, &applied).map_err(Error::Database)
+    migrations::pending(migrations::POSTGRES, &applied(db)?).map_err(Error::Database)
 }
