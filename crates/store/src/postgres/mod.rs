@@ -125,6 +125,17 @@ fn open_with(
     Ok(Arc::new(Relational::new(server, sealer)))
 }
 
+/// Brings the schema of a database up to date. Blocks.
+///
+/// # Errors
+/// When it cannot be reached or changed, or was written by a newer Portico.
+pub fn migrate(place: &Place, now: Timestamp) -> Result<(), Error> {
+    let session = Session::connect(place)?;
+    session.run("BEGIN")?;
+    schema::migrate(&session, now)?;
+    session.run("COMMIT")
+}
+
 /// Makes sure that the database can keep what it is given, and says so where its server does not sync.
 fn durable(session: &Session) -> Result<(), Error> {
     let db = Db::Postgres(session);
