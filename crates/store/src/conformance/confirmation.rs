@@ -130,6 +130,7 @@ pub async fn a_vendor_may_say_whatever_it_likes<B: Backend>(backend: B) -> Verdi
         ticket,
         attempt: attempt.clone(),
         verdict,
+        pause_until: None,
         now: at(0),
     };
     world.store.attempt_finish(&finish).await?;

@@ -256,6 +256,10 @@ impl Engine for Server {
         self.readers.read(look).await
     }
 
+    fn is_shared(&self) -> bool {
+        true
+    }
+
     /// PostgreSQL keeps removed rows until its vacuum takes them away; what of a person is left in its files is the operator's to say.
     async fn leave_no_traces(&self) -> Result<(), Error> {
         Ok(())

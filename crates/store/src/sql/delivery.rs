@@ -13,7 +13,7 @@ use super::{
     db::{Db, Row, values},
     events::{self, Happened},
     intake::{LEASED, READY, Request},
-    order,
+    order, pace,
     records::{self, Asked},
     stamp, strip,
 };
@@ -22,25 +22,35 @@ use crate::{Claim, Claimed, Depth, Error, Finish, Lane, Lapse, Ticket, Verdict, 
 /// Leases ended in one transaction; the next call ends the rest.
 const LAPSE_MAX_ROWS: u32 = 1_000;
 
+/// How often a lane that others fill is asked again: whoever frees a place of it wakes only their own process. At whole multiples, so that one claim asks for all such lanes.
+const FULL_AGAIN_MICROS: i64 = 250_000;
+
 pub(super) fn claim(db: &Db<'_>, claim: &Claim) -> Result<Vec<Lane>, Error> {
+    let now = claim.now;
     let mut lanes = Vec::with_capacity(claim.lanes.len());
-    for (integration_id, limit) in &claim.lanes {
-        let lane = lane_of(db, *integration_id)?;
-        let due: Vec<i64> = db.all(
-            "SELECT seq FROM queue WHERE lane = ?1 AND state = 1 AND due_at <= ?2 ORDER BY due_at, seq LIMIT ?3",
-            values![lane, claim.now.as_micros(), limit],
-            |row| row.get(0),
-        )?;
+    for ask in &claim.lanes {
+        let mut pacing = pace::Pacing::of(db, ask.integration_id)?;
+        let lane = pacing.lane;
+        let places = ask.concurrency.saturating_sub(pacing.leased);
+        let room = pacing
+            .writes_room(now, ask.gap_micros, ask.limit.min(places))
+            .unwrap_or(0);
+        let due = if room == 0 {
+            Vec::new()
+        } else {
+            db.all(DUE, values![lane, now.as_micros(), room], Due::read)?
+        };
+        let given = u32::try_from(due.len()).unwrap_or(u32::MAX);
+        pacing.writes_began(db, now, ask.gap_micros, given)?;
         let mut writes = Vec::with_capacity(due.len());
         let mut unreadable = Vec::new();
-        for seq in due {
-            let attempt: u32 = db.one(
-                "UPDATE queue SET state = 2, due_at = ?2, claimed_at = ?3, attempt = attempt + 1 WHERE seq = ?1 RETURNING attempt",
-                values![seq, claim.lease_until.as_micros(), claim.now.as_micros()],
-                |row| row.get(0),
+        for one in due {
+            let ticket = one.ticket;
+            db.send(
+                "UPDATE queue SET state = 2, due_at = ?2, claimed_at = ?3, attempt = attempt + 1 WHERE seq = ?1",
+                values![ticket.seq, claim.lease_until.as_micros(), now.as_micros()],
             )?;
-            let ticket = Ticket { seq, attempt };
-            match claimed(db, ticket) {
+            match one.claimed(db) {
                 Ok(write) => writes.push(write),
                 Err(Error::Corrupt(why)) => unreadable.push((ticket, why)),
                 Err(why) => return Err(why),
@@ -51,33 +61,66 @@ pub(super) fn claim(db: &Db<'_>, claim: &Claim) -> Result<Vec<Lane>, Error> {
             values![lane],
             |row| row.get(0),
         )?;
+        let next_due_at = next.map(Timestamp::from_micros);
+        let mut not_before = pacing.writes_room(now, ask.gap_micros, 1).err();
+        // The claimer could take more, and what others hold has the last places.
+        if given == places && places < ask.limit && next_due_at.is_some_and(|at| at <= now) {
+            let micros = (now.as_micros() / FULL_AGAIN_MICROS + 1) * FULL_AGAIN_MICROS;
+            not_before = not_before.max(Some(Timestamp::from_micros(micros)));
+        }
         lanes.push(Lane {
-            integration_id: *integration_id,
+            integration_id: ask.integration_id,
             writes,
             unreadable,
-            next_due_at: next.map(Timestamp::from_micros),
+            next_due_at,
+            not_before,
         });
     }
     Ok(lanes)
 }
 
-fn claimed(db: &Db<'_>, ticket: Ticket) -> Result<Claimed, Error> {
-    let bad = |what: &str| Error::Corrupt(format!("{what} of write {}", ticket.seq));
-    let (job_id, operation, accepted_at, request): (String, String, i64, String) = db.one(
-        "SELECT job_id, operation, accepted_at, request FROM writes WHERE seq = ?1",
-        values![ticket.seq],
-        |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
-    )?;
-    let request: Request = serde_json::from_str(&request).map_err(corrupt("a stored request"))?;
-    Ok(Claimed {
-        ticket,
-        job_id: job_id.parse().map_err(|_| bad("the job id"))?,
-        operation: Operation::of(&operation).ok_or_else(|| bad("the operation"))?,
-        accepted_at: Timestamp::from_micros(accepted_at),
-        may_be_held: ticket.attempt > 1 && was_unknown(db, ticket.seq)?,
-        call: request.call,
-        confirmed: request.confirmed,
-    })
+/// What is due of a lane, and the attempt that each would be. The queue leads: what waits there is little.
+const DUE: &str = "SELECT q.seq, q.attempt + 1, w.job_id, w.operation, w.accepted_at, w.request FROM queue q CROSS JOIN writes w ON w.seq = q.seq
+     WHERE q.lane = ?1 AND q.state = 1 AND q.due_at <= ?2 ORDER BY q.due_at, q.seq LIMIT ?3";
+
+/// A due write.
+struct Due {
+    ticket: Ticket,
+    job_id: String,
+    operation: String,
+    accepted_at: Timestamp,
+    request: String,
+}
+
+impl Due {
+    fn read(row: &Row<'_>) -> Result<Self, Error> {
+        Ok(Self {
+            ticket: Ticket {
+                seq: row.get(0)?,
+                attempt: row.get(1)?,
+            },
+            job_id: row.get(2)?,
+            operation: row.get(3)?,
+            accepted_at: row.get(4).map(Timestamp::from_micros)?,
+            request: row.get(5)?,
+        })
+    }
+
+    fn claimed(self, db: &Db<'_>) -> Result<Claimed, Error> {
+        let ticket = self.ticket;
+        let bad = |what: &str| Error::Corrupt(format!("{what} of write {}", ticket.seq));
+        let request: Request =
+            serde_json::from_str(&self.request).map_err(corrupt("a stored request"))?;
+        Ok(Claimed {
+            ticket,
+            job_id: self.job_id.parse().map_err(|_| bad("the job id"))?,
+            operation: Operation::of(&self.operation).ok_or_else(|| bad("the operation"))?,
+            accepted_at: self.accepted_at,
+            may_be_held: ticket.attempt > 1 && was_unknown(db, ticket.seq)?,
+            call: request.call,
+            confirmed: request.confirmed,
+        })
+    }
 }
 
 fn was_unknown(db: &Db<'_>, seq: i64) -> Result<bool, Error> {
@@ -117,7 +160,7 @@ pub(super) fn lapse(
         Lapse::All => i64::MAX,
     };
     let lapsed: Vec<(i64, u32, i64, String)> = db.all(
-        "SELECT q.seq, q.attempt, q.claimed_at, i.id FROM queue q JOIN integrations i ON i.n = q.lane WHERE q.state = 2 AND q.due_at <= ?1 ORDER BY q.due_at LIMIT ?2",
+        "SELECT q.seq, q.attempt, q.claimed_at, i.id FROM queue q INDEXED BY queue_leased JOIN integrations i ON i.n = q.lane WHERE q.state = 2 AND q.due_at <= ?1 ORDER BY q.due_at LIMIT ?2",
         values![until, LAPSE_MAX_ROWS],
         |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
     )?;
@@ -174,6 +217,9 @@ pub(super) fn finish(
         Some(foreseen) => foreseen,
         None => standing(db, seq)?,
     };
+    if let Some(until) = finish.pause_until {
+        pace::pause(db, seq, until)?;
+    }
     // An answer that comes after the end is on record too, unless attempts of that write are kept no more.
     if write.open.is_some() || write.keeps_attempts {
         record_attempt(db, seq, &finish.attempt)?;

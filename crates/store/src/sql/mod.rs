@@ -20,6 +20,7 @@ pub(crate) mod lists;
 pub(crate) mod logs;
 pub(crate) mod memo;
 pub(crate) mod order;
+pub(crate) mod pace;
 pub(crate) mod plan;
 pub(crate) mod records;
 pub(crate) mod sealed;

@@ -255,6 +255,11 @@ impl Engine for Disk {
             .await
     }
 
+    /// A lock on the directory keeps other servers out.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
     async fn leave_no_traces(&self) -> Result<(), Error> {
         self.clear().await?;
         self.fold().await
