@@ -14,6 +14,7 @@ use portico_http::{
     serve::{CONNECTIONS_MAX, Settings as Transport},
     uses::{self, Uses},
 };
+use serde::Deserialize;
 use store::{Live, Store, retention::Retention};
 use tokio::net::TcpListener;
 use webhooks::{
@@ -76,6 +77,29 @@ pub(crate) fn receivers(allows_http: bool, networks: Vec<Network>) -> anyhow::Re
     Client::new(guard, Arc::new(SystemLookup::default())).map_err(|why| anyhow!(why))
 }
 
+/// What a node does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Role {
+    /// Everything.
+    #[default]
+    All,
+    /// Takes requests, and leaves it to others to deliver.
+    Api,
+    /// Delivers, announces, synchronises and removes what has expired; of requests it takes only /healthz, /readyz and /metrics.
+    Worker,
+}
+
+impl Role {
+    const fn has_worker(self) -> bool {
+        matches!(self, Self::All | Self::Worker)
+    }
+
+    const fn has_api(self) -> bool {
+        matches!(self, Self::All | Self::Api)
+    }
+}
+
 /// What a server is made of.
 pub(crate) struct Setup {
     /// Where it listens.
@@ -88,8 +112,8 @@ pub(crate) struct Setup {
     pub(crate) metrics: Arc<Metrics>,
     /// How many requests a key may send that has no limit of its own.
     pub(crate) rate_limit: RateLimit,
-    /// Whether the worker runs; without it, what is accepted waits in the store.
-    pub(crate) delivers: bool,
+    /// What it does. Where none that shares its store delivers, what is accepted waits there.
+    pub(crate) role: Role,
     /// How connections are taken.
     pub(crate) transport: Transport,
     /// How long writes and attempts are kept.
@@ -130,7 +154,7 @@ pub(crate) async fn run(
         registry,
         metrics,
         rate_limit,
-        delivers,
+        role,
         mut transport,
         retention,
         receivers,
@@ -143,8 +167,10 @@ pub(crate) async fn run(
     store::take_over(&*store, clock.now()).await?;
     let live = Live::load(&*store).await?;
     let follower = tokio::spawn(live.clone().follow(store.clone()));
-    let sweeper = tokio::spawn(sweep(store.clone(), retention));
-    let worker = delivers.then(|| {
+    let sweeper = role
+        .has_worker()
+        .then(|| tokio::spawn(sweep(store.clone(), retention)));
+    let worker = role.has_worker().then(|| {
         Worker::start(delivery::Parts {
             store: store.clone(),
             registry: registry.clone(),
@@ -155,7 +181,7 @@ pub(crate) async fn run(
             settings: delivery::Settings::default(),
         })
     });
-    let announcer = delivers.then(|| {
+    let announcer = role.has_worker().then(|| {
         Announcer::start(webhooks::announcer::Parts {
             store: store.clone(),
             client: receivers.clone(),
@@ -186,7 +212,11 @@ pub(crate) async fn run(
         schemas,
     });
     let uses = tokio::spawn(keep_uses(app.clone()));
-    let router = portico_http::router(app.clone());
+    let router = if role.has_api() {
+        portico_http::router(app.clone())
+    } else {
+        portico_http::worker_router(app.clone())
+    };
     ready()?;
     portico_http::serve::serve(listener, router, transport, stop, DRAIN)
         .await
@@ -199,7 +229,9 @@ pub(crate) async fn run(
         announcer.stop().await;
     }
     uses.abort();
-    sweeper.abort();
+    if let Some(sweeper) = sweeper {
+        sweeper.abort();
+    }
     follower.abort();
     if let Err(why) = app.uses.store(&*store).await {
         tracing::warn!(%why, "when keys were last used could not be stored");

@@ -107,13 +107,16 @@ impl StoreArgs {
                 "the store must be named by a URL that begins with postgres://, as in postgres://user:password@host/database; a directory is named with --data-dir"
             );
         }
-        let mut place = Place::new(url)?;
+        let mut place = Place::new(url).map_err(|why| match why {
+            store::Error::Database(why) => anyhow!(why),
+            why => why.into(),
+        })?;
         place.readers = self
             .store_readers
             .or(file.store_readers)
             .filter(|count| (1..=READERS_MAX).contains(&i64::from(*count)))
             .map_or(READERS_DEFAULT, usize::from);
-        Ok(StoreAt::Database(place))
+        Ok(StoreAt::Database(Box::new(place)))
     }
 
     fn named(&self) -> anyhow::Result<Option<Named>> {
@@ -145,7 +148,7 @@ pub(crate) enum StoreAt {
     /// In SQLite, in a directory of this machine.
     Directory(PathBuf),
     /// In a PostgreSQL database.
-    Database(Place),
+    Database(Box<Place>),
 }
 
 impl StoreAt {

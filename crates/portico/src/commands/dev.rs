@@ -29,7 +29,8 @@ use crate::{
     commands::sandbox,
     connection::Connection,
     master_key::Source,
-    output, server,
+    output,
+    server::{self, Role},
     store_at::StoreAt,
     system::{SystemClock, SystemEntropy},
 };
@@ -151,7 +152,11 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
             registry,
             metrics,
             rate_limit: RATE_LIMIT_DEFAULT,
-            delivers: !arguments.no_delivery,
+            role: if arguments.no_delivery {
+                Role::Api
+            } else {
+                Role::All
+            },
             transport: portico_http::serve::Settings::default(),
             retention: Retention::default(),
             // Who develops a receiver has it on this machine.

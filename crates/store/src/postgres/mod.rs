@@ -4,10 +4,12 @@
 //! has any; nodes change the database one after the other, a batch each.
 
 mod accept;
+pub mod alone;
 pub(crate) mod cell;
 pub mod config;
 mod dialect;
 mod hosts;
+pub mod inspect;
 mod notices;
 mod readers;
 mod schema;

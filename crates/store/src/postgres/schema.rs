@@ -59,22 +59,25 @@ pub(super) fn is_there(db: &Db<'_>) -> Result<bool, Error> {
     })
 }
 
+/// The steps that were applied.
+pub(super) fn applied(db: &Db<'_>) -> Result<Vec<Applied>, Error> {
+    if !is_there(db)? {
+        return Ok(Vec::new());
+    }
+    db.all(
+        "SELECT number, checksum, needs FROM migrations ORDER BY number",
+        &[],
+        |row| {
+            Ok(Applied {
+                number: row.get(0)?,
+                checksum: row.get(1)?,
+                needs: row.get(2)?,
+            })
+        },
+    )
+}
+
 /// The steps that are missing.
 fn pending(db: &Db<'_>) -> Result<&'static [Migration], Error> {
-    let applied = if is_there(db)? {
-        db.all(
-            "SELECT number, checksum, needs FROM migrations ORDER BY number",
-            &[],
-            |row| {
-                Ok(Applied {
-                    number: row.get(0)?,
-                    checksum: row.get(1)?,
-                    needs: row.get(2)?,
-                })
-            },
-        )?
-    } else {
-        Vec::new()
-    };
-    migrations::pending(migrations::POSTGRES, &applied).map_err(Error::Database)
+    migrations::pending(migrations::POSTGRES, &applied(db)?).map_err(Error::Database)
 }
