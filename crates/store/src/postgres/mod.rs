@@ -273,7 +273,8 @@ impl Engine for Server {
 
     async fn close(&self) {
         // At the same time: each may have to wait until a database that is gone has not answered.
-        let writers = futures_util::future::join_all(self.writers.iter().map(|member| member.writer.close()));
+        let writers =
+            futures_util::future::join_all(self.writers.iter().map(|member| member.writer.close()));
         tokio::join!(writers, self.readers.close());
         if let Some(listener) = self
             .listener

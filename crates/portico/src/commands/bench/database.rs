@@ -11,10 +11,7 @@ use tempfile::TempDir;
 use testbed::{Options, Server};
 
 use super::{directory, process::Kept};
-use crate::{
-    private_file,
-    store_at::{StoreArgs, StoreAt},
-};
+use crate::{private_file, store_at::StoreArgs};
 
 /// What stands for a server of its own.
 const OWN: &str = "postgres";
@@ -43,7 +40,7 @@ pub(crate) fn named(text: &str) -> Result<Named, String> {
         OWN => Ok(Named::Own),
         url if is_url(url) => Ok(Named::Url(Secret::new(url))),
         _ => Err(format!(
-            "`{OWN}`, or the URL of an empty database: postgres://user:password@host/database"
+            "name it `{OWN}`, or the URL of an empty database: postgres://user:password@host/database"
         )),
     }
 }
@@ -75,14 +72,14 @@ impl Database {
                 let (url, server) = started.await??;
                 (url, Some(server))
             }
-            Named::Url(url) => (Secret::new(url.expose()), None),
+            Named::Url(url) => (url.clone(), None),
         };
         private_file::write(&store_file, &url)?;
         let store = StoreArgs {
             store_file: Some(store_file.clone()),
             ..StoreArgs::default()
         };
-        let at: StoreAt = store.at()?;
+        let at = store.at()?;
         if at.holds_data().await? {
             bail!(
                 "{} is in use: what is measured needs a database that Portico has kept nothing in",

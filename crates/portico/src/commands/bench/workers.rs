@@ -115,9 +115,9 @@ impl Plan {
                 integrations: self.integrations,
                 delivered_per_s: per_s,
                 of_most: per_s / most_per_s,
-                to_first: rows.first().map_or(1.0, |first| {
-                    per_s / first.delivered_per_s.max(f64::EPSILON)
-                }),
+                to_first: rows
+                    .first()
+                    .map_or(1.0, |first| per_s / first.delivered_per_s.max(f64::EPSILON)),
                 again,
                 broken: tally.broken,
                 delivery,
@@ -133,7 +133,10 @@ impl Plan {
     async fn register(&self, door: &Process, sandbox: &Process) -> anyhow::Result<Vec<Target>> {
         let mut api = Api::of(door).await?;
         let state: Value = serde_json::from_str(&sandbox.get("/_sandbox/state").await?)?;
-        let (community, source) = (&state["communities"][0], &state["sources"][0]["sourceTitle"]);
+        let (community, source) = (
+            &state["communities"][0],
+            &state["sources"][0]["sourceTitle"],
+        );
         let mut targets = Vec::new();
         for number in 1..=self.integrations {
             let mut make = async |path: &str, body: Value| {
