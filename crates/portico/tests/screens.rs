@@ -74,6 +74,7 @@ fn help_says_what_there_is() {
             &["backup", "--help"],
             &["doctor", "--help"],
             &["bench", "accept", "--help"],
+            &["bench", "workers", "--help"],
             &["bench", "reads", "--help"],
             &["bench", "webhooks", "--help"],
             &["bench", "webhooks", "chaos", "--help"],

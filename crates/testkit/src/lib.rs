@@ -128,7 +128,9 @@ impl TestVendor {
 struct Running {
     router: Router,
     store: Arc<dyn Store>,
-    worker: Worker,
+    live: Live,
+    registry: Registry,
+    workers: Vec<Worker>,
     announcer: Option<Announcer>,
     follower: JoinHandle<()>,
 }
@@ -267,15 +269,7 @@ impl TestApp {
         let follower = tokio::spawn(live.clone().follow(store.clone()));
         let registry = Registry::new(None, &["http://127.0.0.1:*".to_owned()])?;
         let metrics = Arc::new(Metrics::default());
-        let worker = Worker::start(delivery::Parts {
-            store: store.clone(),
-            registry: registry.clone(),
-            live: live.clone(),
-            timer: self.clock.clone(),
-            entropy: self.entropy.clone(),
-            observer: metrics.clone(),
-            settings: delivery::Settings::default(),
-        });
+        let worker = self.worker(&store, &registry, &live, delivery::Settings::default());
         let receivers = Client::new(
             Guard::new(true, ["127.0.0.0/8".parse::<Network>()?])?,
             Arc::new(SystemLookup::default()),
@@ -296,8 +290,8 @@ impl TestApp {
         let schemas = Schemas::compile(&openapi)?;
         let router = portico_http::router(Arc::new(portico_http::Parts {
             store: store.clone(),
-            live,
-            registry,
+            live: live.clone(),
+            registry: registry.clone(),
             clock: self.clock.clone(),
             entropy: self.entropy.clone(),
             metrics,
@@ -315,17 +309,67 @@ impl TestApp {
         self.running = Some(Running {
             router,
             store,
-            worker,
+            live,
+            registry,
+            workers: vec![worker],
             announcer: Some(announcer),
             follower,
         });
         Ok(())
     }
 
+    fn worker(
+        &self,
+        store: &Arc<dyn Store>,
+        registry: &Registry,
+        live: &Live,
+        settings: delivery::Settings,
+    ) -> Worker {
+        Worker::start(delivery::Parts {
+            store: store.clone(),
+            registry: registry.clone(),
+            live: live.clone(),
+            timer: self.clock.clone(),
+            entropy: self.entropy.clone(),
+            observer: Arc::new(Metrics::default()),
+            settings,
+        })
+    }
+
+    /// Has several workers take the place of the one that it has, as in several processes, one with each of `settings`. A signal wakes one of them; the others find what is
+    /// due at their next sweep.
+    ///
+    /// # Errors
+    /// When the app is stopped.
+    pub async fn work_in_parallel(&mut self, settings: &[delivery::Settings]) -> Outcome {
+        let running = self.running.as_mut().ok_or("the app is stopped")?;
+        for worker in std::mem::take(&mut running.workers) {
+            worker.stop().await;
+        }
+        let running = self.running()?;
+        let workers = settings
+            .iter()
+            .map(|one| {
+                self.worker(
+                    &running.store,
+                    &running.registry,
+                    &running.live,
+                    one.clone(),
+                )
+            })
+            .collect();
+        if let Some(running) = &mut self.running {
+            running.workers = workers;
+        }
+        Ok(())
+    }
+
     /// Stops it as a signal would; the data stays.
     pub async fn stop(&mut self) {
         if let Some(running) = self.running.take() {
-            running.worker.stop().await;
+            for worker in running.workers {
+                worker.stop().await;
+            }
             if let Some(announcer) = running.announcer {
                 announcer.stop().await;
             }

@@ -12,7 +12,7 @@ mod hosts;
 pub mod inspect;
 mod notices;
 mod readers;
-mod schema;
+pub(crate) mod schema;
 pub(crate) mod session;
 mod writing;
 
@@ -180,7 +180,7 @@ pub fn holds_data(place: &Place) -> Result<bool, Error> {
 }
 
 /// Makes sure that the database can keep what it is given, and says so where its server does not sync.
-fn durable(session: &Session) -> Result<(), Error> {
+pub(crate) fn durable(session: &Session) -> Result<(), Error> {
     let db = Db::Postgres(session);
     let setting = |name: &str| -> Result<String, Error> {
         db.one("SELECT current_setting(?1)", values![name], |row| {

@@ -15,7 +15,7 @@ use crate::{
 const LOCK: i64 = 0x706f_7274_6963_6f31;
 
 /// Applies what is missing, and returns that. The transaction is the caller's.
-pub(super) fn migrate(session: &Session, now: Timestamp) -> Result<&'static [Migration], Error> {
+pub(crate) fn migrate(session: &Session, now: Timestamp) -> Result<&'static [Migration], Error> {
     let db = Db::Postgres(session);
     // Looked at first: who may not change the schema may use one that is up to date.
     let missing = pending(&db)?;
@@ -53,7 +53,7 @@ fn apply(db: &Db<'_>, session: &Session, now: Timestamp) -> Result<&'static [Mig
 }
 
 /// Whether anything was ever kept here.
-pub(super) fn is_there(db: &Db<'_>) -> Result<bool, Error> {
+pub(crate) fn is_there(db: &Db<'_>) -> Result<bool, Error> {
     db.one("SELECT to_regclass('migrations') IS NOT NULL", &[], |row| {
         row.get(0)
     })
@@ -78,6 +78,6 @@ pub(super) fn applied(db: &Db<'_>) -> Result<Vec<Applied>, Error> {
 }
 
 /// The steps that are missing.
-fn pending(db: &Db<'_>) -> Result<&'static [Migration], Error> {
+pub(crate) fn pending(db: &Db<'_>) -> Result<&'static [Migration], Error> {
     migrations::pending(migrations::POSTGRES, &applied(db)?).map_err(Error::Database)
 }

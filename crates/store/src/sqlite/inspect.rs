@@ -120,7 +120,7 @@ pub(super) fn damages(connection: &Connection) -> rusqlite::Result<Vec<String>> 
 }
 
 /// Steps of the schema that are still to apply; or why the database is refused, in words.
-pub(super) fn schema(connection: &Connection) -> Result<Result<usize, String>, Error> {
+pub(crate) fn schema(connection: &Connection) -> Result<Result<usize, String>, Error> {
     let is_new: bool = connection
         .query_row(
             "SELECT NOT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'migrations')",
