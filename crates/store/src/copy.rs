@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// Every table with data, each behind those that it refers to. `queue_order` is made from `queue` on SQLite. `migrations` and `turn` are each database's own.
-pub const TABLES: [&str; 24] = [
+pub const TABLES: [&str; 25] = [
     "revisions",
     "master_key",
     "integrations",
@@ -36,6 +36,7 @@ pub const TABLES: [&str; 24] = [
     "record_terms",
     "record_counts",
     "writes",
+    "paces",
     "queue",
     "queue_order",
     "attempts",
