@@ -225,7 +225,8 @@ async fn both_schemas_have_the_same_tables_and_columns_and_all_are_copied() {
         // Who goes before whom is in memory on SQLite, and so is the last time that was given.
         assert_eq!(names, with(&["migrations"], &["queue_order"]));
         assert_eq!(moving.tables(), with(&["migrations", "turn"], &[]));
-        for table in names {
+        // Each database's own.
+        for table in names.into_iter().filter(|table| table != "migrations") {
             let ours: Columns = connection
                 .prepare("SELECT name, type, \"notnull\" OR pk > 0, pk FROM pragma_table_info(?1)")
                 .unwrap()
