@@ -1,7 +1,8 @@
 //! The loop that hands due writes to connectors.
 //!
 //! Guarantee: subscribed before it looks, so it sleeps through nothing; fair, since every lane with room gets its share of each claim; bounded, since
-//! it never holds more than the settings allow.
+//! it never holds more than the settings allow. Other processes may do the same on the same store: what is theirs is under their leases, and the limits of an integration
+//! hold for all together ([`Ask`]).
 
 use std::{collections::HashMap, sync::Arc, time::Instant};
 
@@ -11,7 +12,7 @@ use model::{
     directory::{Directory, Vendor},
     write::{Attempt, Class, Reply},
 };
-use store::{Claim, Claimed, Error, Finish, Lapse, Ticket, Verdict};
+use store::{Ask, Claim, Claimed, Error, Finish, Lapse, Ticket, Verdict};
 use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
@@ -20,7 +21,7 @@ use tokio::{
 
 use crate::{
     Parts,
-    lane::{Lane, Lanes},
+    lane::{Lane, Lanes, pause_ms},
     schedule,
     way::Turn,
 };
@@ -28,8 +29,9 @@ use crate::{
 /// How long to wait before asking a store again that failed.
 const STORE_TROUBLE_WAIT: Duration = Duration::from_millis(200);
 
-/// Times an outcome is offered to a failing store before its lease is left to lapse (and the write is repeated).
-const RECORD_TRIES: u32 = 50;
+/// How long an outcome is offered to a failing store: several times what it takes until a database's standby is its primary. Its lease may lapse meanwhile, and then it
+/// still counts, if it is a confirmation; left to lapse, the call is repeated. What waits is bounded by what may be in flight.
+const RECORD_MAX: Duration = Duration::from_secs(120);
 
 /// A call that is over.
 #[derive(Clone, Copy)]
@@ -50,9 +52,14 @@ pub(crate) async fn run(parts: Arc<Parts>, lanes: &Lanes, mut stopping: watch::R
     while !*stopping.borrow() {
         let due = parts.store.signals().due();
         let now = parts.timer.now();
-        if now >= next_sweep {
+        let is_sweep = now >= next_sweep;
+        if is_sweep {
             next_sweep = now.plus_millis(parts.settings.sweep_ms);
-            sweep(&parts, lanes, &held, now).await;
+            sweep(&parts, &held, now).await;
+        }
+        // Asked for first: it is taken with that.
+        if parts.store.signals().take_missed_due() || is_sweep {
+            look(&parts, lanes).await;
         }
         for id in parts.store.signals().take_due() {
             lanes.lock().entry(id).or_default().way.signal(now);
@@ -62,7 +69,7 @@ pub(crate) async fn run(parts: Arc<Parts>, lanes: &Lanes, mut stopping: watch::R
         let asks = asks(
             &parts,
             &directory,
-            &lanes.lock(),
+            &mut lanes.lock(),
             held.len(),
             now,
             &mut wake_at,
@@ -113,36 +120,39 @@ pub(crate) async fn run(parts: Arc<Parts>, lanes: &Lanes, mut stopping: watch::R
 fn asks(
     parts: &Parts,
     directory: &Directory,
-    lanes: &HashMap<IntegrationId, Lane>,
+    lanes: &mut HashMap<IntegrationId, Lane>,
     held: usize,
     now: Timestamp,
     wake_at: &mut Timestamp,
-) -> Vec<(IntegrationId, u32)> {
+) -> Vec<Ask> {
     let mut room = parts.settings.in_flight_max.saturating_sub(held);
-    let mut asks = Vec::new();
+    let mut asks: Vec<Ask> = Vec::new();
     for (id, lane) in lanes {
         let Some(integration) = directory.integration(*id).filter(|one| one.calls()) else {
             continue;
         };
-        match lane.turn(
-            now,
-            integration.settings.max_job_concurrency,
-            integration.settings.call_gap_micros(),
-        ) {
-            Turn::Claim(count) => asks.push((*id, count)),
+        lane.follow(integration.updated_at);
+        let concurrency = integration.settings.max_job_concurrency;
+        match lane.turn(now, concurrency) {
+            Turn::Claim(limit) => asks.push(Ask {
+                integration_id: *id,
+                limit,
+                concurrency,
+                gap_micros: integration.settings.call_gap_micros(),
+            }),
             Turn::At(at) => *wake_at = (*wake_at).min(at),
             Turn::Idle => {}
         }
     }
     // An even share of what room there is; what the frugal leave, the next round hands out.
     let share = room / asks.len().max(1);
-    for (_, count) in &mut asks {
-        *count = (*count)
+    for Ask { limit, .. } in &mut asks {
+        *limit = (*limit)
             .min(u32::try_from(share.max(1)).unwrap_or(u32::MAX))
             .min(u32::try_from(room).unwrap_or(u32::MAX));
-        room -= *count as usize;
+        room -= *limit as usize;
     }
-    asks.retain(|(_, count)| *count > 0);
+    asks.retain(|ask| ask.limit > 0);
     asks
 }
 
@@ -157,16 +167,16 @@ async fn claim(
     held: &mut HashMap<Ticket, Timestamp>,
     calls: &mut JoinSet<()>,
     done: &mpsc::Sender<Done>,
-    asks: Vec<(IntegrationId, u32)>,
+    asks: Vec<Ask>,
     now: Timestamp,
 ) {
-    for (id, _) in &asks {
+    let again: Vec<IntegrationId> = asks.iter().map(|ask| ask.integration_id).collect();
+    for id in &again {
         // Whatever becomes ready from here on signals anew; the claim tells what is ready by now.
         if let Some(lane) = lanes.lock().get_mut(id) {
             lane.way.due_at = None;
         }
     }
-    let again: Vec<IntegrationId> = asks.iter().map(|(id, _)| *id).collect();
     let lease_until = now.plus_millis(parts.settings.lease_ms);
     let claimed = match parts
         .store
@@ -190,9 +200,7 @@ async fn claim(
     let mut lanes = lanes.lock();
     for got in claimed {
         let lane = lanes.entry(got.integration_id).or_default();
-        if let Some(next_due_at) = got.next_due_at {
-            lane.way.signal(next_due_at);
-        }
+        lane.told(got.next_due_at, got.not_before);
         for (ticket, why) in got.unreadable {
             calls.spawn(end_unreadable(parts.clone(), ticket, why));
         }
@@ -202,11 +210,8 @@ async fn claim(
         let Some(connector) = parts.registry.get(integration.vendor) else {
             continue;
         };
-        lane.began(
-            now,
-            integration.settings.call_gap_micros(),
-            u32::try_from(got.writes.len()).unwrap_or(u32::MAX),
-        );
+        let count = u32::try_from(got.writes.len()).unwrap_or(u32::MAX);
+        lane.way.began(now, count);
         for write in got.writes {
             held.insert(write.ticket, lease_until);
             let call = deliver(
@@ -230,7 +235,7 @@ fn take(parts: &Parts, lanes: &Lanes, held: &mut HashMap<Ticket, Timestamp>, one
     let lane = lanes.entry(one.integration_id).or_default();
     let now = parts.timer.now();
     let was_held_up = lane.way.is_held_up(now);
-    lane.ended(now, one.class, one.retry_after_ms, seed);
+    lane.ended(now, one.class, pause_ms(one.retry_after_ms), seed);
     if lane.way.is_held_up(now) && !was_held_up {
         tracing::warn!(integration_id = %one.integration_id, class = %one.class, retry_after_ms = one.retry_after_ms, "the vendor is in trouble, or asked to be left alone; the integration's writes wait a while");
     }
@@ -239,8 +244,8 @@ fn take(parts: &Parts, lanes: &Lanes, held: &mut HashMap<Ticket, Timestamp>, one
     }
 }
 
-/// Renews what is held, ends what lapsed, and looks for due writes that no signal told of.
-async fn sweep(parts: &Parts, lanes: &Lanes, held: &HashMap<Ticket, Timestamp>, now: Timestamp) {
+/// Renews what is held, and ends what lapsed, whoever held it.
+async fn sweep(parts: &Parts, held: &HashMap<Ticket, Timestamp>, now: Timestamp) {
     let tickets: Vec<Ticket> = held.keys().copied().collect();
     let work = async {
         if !tickets.is_empty() {
@@ -253,9 +258,17 @@ async fn sweep(parts: &Parts, lanes: &Lanes, held: &HashMap<Ticket, Timestamp>, 
         if lapsed > 0 {
             tracing::warn!(lapsed, "leases lapsed; their writes are repeated");
         }
-        parts.store.lanes_due().await
+        Ok(())
     };
     match work.await {
+        Ok(()) | Err(Error::Closed) => {}
+        Err(why) => tracing::error!(%why, "leases could not be looked after; trying again"),
+    }
+}
+
+/// Looks for due writes that no signal told of.
+async fn look(parts: &Parts, lanes: &Lanes) {
+    match parts.store.lanes_due().await {
         Ok(due) => {
             let mut lanes = lanes.lock();
             for (id, at) in due {
@@ -263,7 +276,9 @@ async fn sweep(parts: &Parts, lanes: &Lanes, held: &HashMap<Ticket, Timestamp>, 
             }
         }
         Err(Error::Closed) => {}
-        Err(why) => tracing::error!(%why, "the queue could not be swept; trying again"),
+        Err(why) => {
+            tracing::error!(%why, "it could not be read what is due; trying again at the next sweep");
+        }
     }
 }
 
@@ -311,6 +326,8 @@ async fn deliver(
             reply: answer.reply,
         },
         verdict,
+        pause_until: pause_ms(retry_after_ms)
+            .map(|asked| now.plus_millis(i64::try_from(asked).unwrap_or(i64::MAX))),
         now,
     };
     if record(&parts, &finish).await {
@@ -367,6 +384,7 @@ async fn end_unreadable(parts: Arc<Parts>, ticket: Ticket, why: String) {
         verdict: Verdict::Failed {
             errors: vec![error],
         },
+        pause_until: None,
         now,
     };
     record(&parts, &finish).await;
@@ -374,16 +392,20 @@ async fn end_unreadable(parts: Arc<Parts>, ticket: Ticket, why: String) {
 
 /// Records an outcome; `false` when the store would not have it, so that the lease lapses and the call is repeated.
 async fn record(parts: &Parts, finish: &Finish) -> bool {
-    for _ in 0..RECORD_TRIES {
+    let begun = Instant::now();
+    loop {
         match parts.store.attempt_finish(finish).await {
             Ok(_) => return true,
+            Err(why) if matches!(why, Error::Closed) || begun.elapsed() >= RECORD_MAX => {
+                tracing::error!(%why, seq = finish.ticket.seq, "an outcome could not be recorded; its call is repeated");
+                return false;
+            }
             Err(why) => {
-                tracing::error!(%why, seq = finish.ticket.seq, "an outcome could not be recorded; trying again");
+                tracing::warn!(%why, seq = finish.ticket.seq, "an outcome could not be recorded; trying again");
                 tokio::time::sleep(STORE_TROUBLE_WAIT).await;
             }
         }
     }
-    false
 }
 
 /// What follows from an answer.

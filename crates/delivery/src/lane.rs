@@ -1,8 +1,7 @@
-//! One integration's way out: how many calls it may have, and when.
+//! One integration's way out, as this process knows it.
 //!
-//! Guarantee: says for any instant how many writes may be claimed, or when to ask again; knows nothing of other lanes. Synchronisation takes what writes
-//! leave: it waits while one is due, and what it takes is never taken from the pace of writes. So over any minute there may be, beside the limit, a bucket
-//! of each.
+//! Guarantee: says for any instant how many writes may be asked for, or when to ask; knows nothing of other lanes. How fast the vendor is called and how many calls are under way over
+//! all processes is the store's to know: here is what the store said of that, so that it is not asked in vain. Whether the vendor is dead each process finds out for itself.
 
 use std::{
     collections::HashMap,
@@ -11,16 +10,18 @@ use std::{
 
 use model::{IntegrationId, Timestamp, write::Class};
 
-use crate::{
-    pace::Pace,
-    way::{Turn, Way},
-};
+use crate::way::{Turn, Way};
 
 /// How long synchronisation waits before it asks again whether writes leave room.
 const SYNC_YIELD_MS: i64 = 50;
 
 /// The longest that one answer's `Retry-After` keeps the other writes of its integration back. The write that was told waits as long as it was told.
 const PAUSE_MAX_MS: u64 = 5 * 60_000;
+
+/// For how long an answer's `Retry-After` keeps the other writes of its integration back.
+pub(crate) fn pause_ms(retry_after_ms: Option<u64>) -> Option<u64> {
+    retry_after_ms.map(|asked| asked.min(PAUSE_MAX_MS))
+}
 
 /// The ways out of all integrations, shared by who sends writes and who synchronises.
 #[derive(Default)]
@@ -36,53 +37,47 @@ impl Lanes {
 #[derive(Default)]
 pub(crate) struct Lane {
     pub(crate) way: Way,
-    pace: Pace,
-    /// The pace of everything: what synchronisation may take is what this leaves.
-    sync_pace: Pace,
+    /// The store gives nothing before then, whatever is due.
+    closed_until: Option<Timestamp>,
+    /// The change of the integration since which all this is known.
+    since: Timestamp,
 }
 
 impl Lane {
-    pub(crate) fn turn(&self, now: Timestamp, concurrency: u32, gap_micros: Option<i64>) -> Turn {
-        match self.way.turn(now, concurrency) {
-            Turn::Claim(wanted) => self
-                .pace
-                .room(now, gap_micros, wanted)
-                .map_or_else(Turn::At, Turn::Claim),
-            turn => turn,
+    /// The integration is as it was last changed at `updated_at`: after a change the lane begins anew, for it may lead elsewhere, or be mended.
+    pub(crate) fn follow(&mut self, updated_at: Timestamp) {
+        if self.since != updated_at {
+            self.since = updated_at;
+            self.way.forgive();
+            self.closed_until = None;
         }
     }
 
-    pub(crate) fn began(&mut self, now: Timestamp, gap_micros: Option<i64>, count: u32) {
-        self.way.began(now, count);
-        self.pace.began(now, gap_micros, count);
-        self.sync_pace.began(now, gap_micros, count);
+    pub(crate) fn turn(&self, now: Timestamp, concurrency: u32) -> Turn {
+        match (self.way.turn(now, concurrency), self.closed_until) {
+            (Turn::Claim(_), Some(until)) if until > now => Turn::At(until),
+            (turn, _) => turn,
+        }
     }
 
-    /// Whether synchronisation may make one call now, which then counts as begun; else when to ask again.
-    pub(crate) fn sync_turn(
-        &mut self,
-        now: Timestamp,
-        gap_micros: Option<i64>,
-    ) -> Result<(), Timestamp> {
-        // While writes leave no room, or one of them has to find out whether the vendor is back.
-        self.way.spare(now, now.plus_millis(SYNC_YIELD_MS))?;
-        self.sync_pace.room(now, gap_micros, 1)?;
-        self.sync_pace.began(now, gap_micros, 1);
-        Ok(())
+    /// The store said when the next is due, and that it gives nothing before `not_before`.
+    pub(crate) fn told(&mut self, next_due_at: Option<Timestamp>, not_before: Option<Timestamp>) {
+        self.closed_until = not_before;
+        if let Some(next_due_at) = next_due_at {
+            self.way.signal(next_due_at);
+        }
     }
 
-    pub(crate) fn ended(
-        &mut self,
-        now: Timestamp,
-        class: Class,
-        retry_after_ms: Option<u64>,
-        seed: u64,
-    ) {
+    /// Whether synchronisation may ask the store for a call now; else when to look again: while writes leave no room, or one of them has to find out whether the vendor is back.
+    pub(crate) fn sync_turn(&self, now: Timestamp) -> Result<(), Timestamp> {
+        self.way.spare(now, now.plus_millis(SYNC_YIELD_MS))
+    }
+
+    pub(crate) fn ended(&mut self, now: Timestamp, class: Class, pause_ms: Option<u64>, seed: u64) {
         let works = match class {
             Class::Delivered | Class::Rejected => true,
             Class::Retry | Class::Unknown | Class::Unauthorized => false,
         };
-        let pause_ms = retry_after_ms.map(|asked| asked.min(PAUSE_MAX_MS));
         self.way.ended(now, works, pause_ms, seed);
     }
 }
@@ -94,43 +89,79 @@ mod tests {
     const START: Timestamp = Timestamp::from_micros(1_000_000_000);
 
     #[test]
-    fn synchronisation_takes_what_writes_leave_and_nothing_of_theirs() {
+    fn a_lane_that_the_store_keeps_closed_is_not_asked_for_in_vain() {
         let mut lane = Lane::default();
-        let limit = Some(1_000_000);
-        assert_eq!(lane.sync_turn(START, limit), Ok(()));
-        let next = START.plus_millis(1_000);
-        assert_eq!(lane.sync_turn(START, limit), Err(next), "its own pace");
-        // A write that comes now goes now, though synchronisation has just had a call.
         lane.way.signal(START);
-        assert_eq!(lane.turn(START, 8, limit), Turn::Claim(1));
-        assert!(lane.sync_turn(next, limit).is_err(), "a write is due");
+        assert_eq!(lane.turn(START, 8), Turn::Claim(8));
         lane.way.due_at = None;
-        lane.began(next, limit, 1);
-        assert!(
-            lane.sync_turn(next, limit).is_err(),
-            "the write had this turn"
+        let soon = START.plus_millis(250);
+        lane.told(Some(START), Some(soon));
+        lane.way.began(START, 2);
+        // Whatever is signalled meanwhile.
+        lane.way.signal(START);
+        assert_eq!(lane.turn(START, 8), Turn::At(soon));
+        assert_eq!(lane.turn(soon, 8), Turn::Claim(6));
+        lane.way.due_at = None;
+        lane.told(Some(START), None);
+        assert_eq!(lane.turn(soon, 8), Turn::Claim(6));
+        // When its own calls fill it, their end opens it.
+        lane.way.began(soon, 6);
+        assert_eq!(lane.turn(soon, 8), Turn::Idle);
+        lane.ended(soon, Class::Delivered, None, 0);
+        assert_eq!(lane.turn(soon, 8), Turn::Claim(1));
+    }
+
+    #[test]
+    fn what_is_known_of_an_integration_is_forgotten_when_it_changes() {
+        let mut lane = Lane::default();
+        lane.follow(START);
+        lane.way.signal(START);
+        for _ in 0..100 {
+            lane.told(Some(START), Some(START.plus_millis(9_000)));
+            lane.way.began(START, 1);
+            lane.ended(START, Class::Unauthorized, Some(9_000), 0);
+        }
+        lane.follow(START);
+        assert!(matches!(lane.turn(START, 8), Turn::At(_)));
+        lane.follow(START.plus_millis(1));
+        assert_eq!(lane.turn(START, 8), Turn::Claim(8));
+    }
+
+    #[test]
+    fn synchronisation_waits_for_what_is_due() {
+        let mut lane = Lane::default();
+        assert_eq!(lane.sync_turn(START), Ok(()));
+        lane.way.signal(START.plus_millis(1));
+        assert_eq!(lane.sync_turn(START), Ok(()));
+        lane.way.signal(START);
+        assert_eq!(
+            lane.sync_turn(START),
+            Err(START.plus_millis(SYNC_YIELD_MS)),
+            "a write is due"
         );
-        assert_eq!(lane.sync_turn(next.plus_millis(1_000), limit), Ok(()));
-        assert_eq!(lane.sync_turn(START, None), Ok(()), "without a limit");
     }
 
     #[test]
     fn synchronisation_leaves_a_vendor_in_trouble_alone() {
         let mut lane = Lane::default();
         for _ in 0..100 {
-            lane.began(START, None, 1);
+            lane.way.began(START, 1);
             lane.ended(START, Class::Retry, None, 0);
         }
         let later = START.plus_millis(3_600_000);
-        assert!(lane.sync_turn(START, None).is_err());
-        assert!(
-            lane.sync_turn(later, None).is_err(),
-            "until a write went through"
-        );
-        lane.began(later, None, 1);
+        assert!(lane.sync_turn(START).is_err());
+        assert!(lane.sync_turn(later).is_err(), "until a write went through");
+        lane.way.began(later, 1);
         lane.ended(later, Class::Delivered, None, 0);
-        assert_eq!(lane.sync_turn(later, None), Ok(()));
+        assert_eq!(lane.sync_turn(later), Ok(()));
         lane.ended(later, Class::Delivered, Some(5_000), 0);
-        assert_eq!(lane.sync_turn(later, None), Err(later.plus_millis(5_000)));
+        assert_eq!(lane.sync_turn(later), Err(later.plus_millis(5_000)));
+    }
+
+    #[test]
+    fn a_pause_is_bounded() {
+        assert_eq!(pause_ms(None), None);
+        assert_eq!(pause_ms(Some(7)), Some(7));
+        assert_eq!(pause_ms(Some(u64::MAX)), Some(PAUSE_MAX_MS));
     }
 }

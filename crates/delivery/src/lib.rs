@@ -6,7 +6,6 @@
 pub mod breaker;
 mod dispatcher;
 mod lane;
-pub mod pace;
 pub mod schedule;
 mod sync;
 pub mod way;
@@ -45,11 +44,12 @@ pub trait Observer: Send + Sync + 'static {
 pub struct Settings {
     /// Calls under way at once over all integrations: bounds memory.
     pub in_flight_max: usize,
-    /// How long a lease holds without being renewed. Longer than a call may take.
+    /// How long a lease holds without being renewed: for four sweeps, so that three renewals may fail before what lives is taken for dead. What a dead process held is taken over
+    /// within a lease and a sweep.
     pub lease_ms: i64,
     /// How old a write may become before it ends as FAILURE. Days: until then it can still be delivered.
     pub write_max_age_ms: u64,
-    /// How often lapsed leases are looked for, and, as a net under the signals, due writes.
+    /// How often leases are renewed, those that lapsed are looked for, and, as a net under the signals, due writes.
     pub sweep_ms: i64,
     /// How long calls under way may go on once the worker is told to stop.
     pub drain_ms: u64,
@@ -63,7 +63,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             in_flight_max: 512,
-            lease_ms: 60_000,
+            lease_ms: 20_000,
             write_max_age_ms: 3 * 24 * 3_600_000,
             sweep_ms: 5_000,
             drain_ms: 10_000,

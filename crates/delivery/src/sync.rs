@@ -1,10 +1,10 @@
 //! Synchronisation: what vendors show, brought home.
 //!
 //! Guarantee: writes go first. A question is put to a vendor only while no write to it is due, at the pace that its integration allows, one at a time, and
-//! its failures count for nothing with writes. Bounded in calls a run; what a run does not reach, later runs do. Nothing is deleted here because it is
-//! gone there.
+//! its failures count for nothing with writes. Of all processes one synchronises an integration at a time, under a lease. Bounded in calls a run; what a run
+//! does not reach, later runs do. Nothing is deleted here because it is gone there.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, future::Future, sync::Arc};
 
 use connectors::{Connector, NotTold, Target};
 use model::{
@@ -15,10 +15,13 @@ use model::{
 };
 use serde_json::{Map, json};
 use store::{
-    Error,
+    Error, Lapse,
     history::{Candidate, Seen, Tally},
 };
-use tokio::{sync::watch, task::JoinSet};
+use tokio::{
+    sync::watch,
+    task::{AbortHandle, JoinSet},
+};
 
 use crate::{Parts, lane::Lanes};
 
@@ -28,7 +31,7 @@ const LOOK_MS: i64 = 60_000;
 /// How long to wait before asking a store again that failed.
 const STORE_TROUBLE_MS: i64 = 5_000;
 
-/// Integrations that are synchronised at once; the others wait their turn.
+/// Integrations that one process synchronises at once; the others wait their turn.
 const RUNS_MAX: usize = 16;
 
 /// Records that are stored together: a commit for each would be felt by writes.
@@ -49,57 +52,147 @@ const RUN_AGAIN_MS: i64 = 15 * 60_000;
 /// Errors that a run keeps: they tend to be all alike.
 const ERRORS_MAX: usize = 20;
 
-/// Synchronises whatever is due, until told to stop. Runs that are broken off are ended at the next start.
+/// The runs of this process.
+#[derive(Default)]
+struct Running {
+    tasks: JoinSet<()>,
+    runs: HashMap<tokio::task::Id, (IntegrationId, JobId, AbortHandle)>,
+}
+
+impl Running {
+    fn spawn(
+        &mut self,
+        id: IntegrationId,
+        job_id: JobId,
+        run: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let task = self.tasks.spawn(run);
+        self.runs.insert(task.id(), (id, job_id, task));
+    }
+
+    fn has(&self, id: IntegrationId) -> bool {
+        self.runs.values().any(|(one, _, _)| *one == id)
+    }
+
+    /// Returns when one has ended; never while there is none.
+    async fn ended(&mut self) {
+        match self.tasks.join_next_with_id().await {
+            Some(Ok((task, ()))) => drop(self.runs.remove(&task)),
+            Some(Err(why)) => {
+                let run = self.runs.remove(&why.id());
+                if why.is_panic() {
+                    let integration_id = run.map(|(id, _, _)| id);
+                    tracing::error!(?integration_id, "a synchronisation panicked");
+                }
+            }
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// Synchronises whatever is due, until told to stop. Runs that are broken off are ended when their leases lapse, or at the next start of a store that has no other process.
 pub(crate) async fn run(parts: Arc<Parts>, lanes: Arc<Lanes>, mut stopping: watch::Receiver<bool>) {
-    let mut runs = JoinSet::new();
-    let mut running: HashMap<tokio::task::Id, IntegrationId> = HashMap::new();
+    let mut running = Running::default();
+    let (mut next_sweep, mut next_look) = (Timestamp::ZERO, Timestamp::ZERO);
     while !*stopping.borrow() {
         let signal = parts.store.signals().sync_due();
         let now = parts.timer.now();
-        let mut wake_at = now.plus_millis(LOOK_MS);
-        match parts.store.syncs_due().await {
-            Ok(due) => {
-                let directory = parts.live.get();
-                for (id, due_at) in due {
-                    if running.values().any(|one| *one == id) {
-                        continue;
-                    }
-                    if due_at > now {
-                        wake_at = wake_at.min(due_at);
-                    } else if running.len() < RUNS_MAX
-                        && let Some(integration) = directory.integration(id)
-                        && let Some(connector) = parts.registry.get(integration.vendor)
-                    {
-                        let run = one(
-                            parts.clone(),
-                            lanes.clone(),
-                            integration.clone(),
-                            connector.clone(),
-                        );
-                        running.insert(runs.spawn(run).id(), id);
-                    }
+        if now >= next_sweep {
+            next_sweep = now.plus_millis(parts.settings.sweep_ms);
+            sweep(&parts, &running, now).await;
+        }
+        if now >= next_look {
+            match look(&parts, &lanes, &mut running, now).await {
+                Ok(at) => next_look = at,
+                Err(Error::Closed) => return,
+                Err(why) => {
+                    tracing::error!(%why, "it could not be read what is to be synchronised; trying again");
+                    next_look = now.plus_millis(STORE_TROUBLE_MS);
                 }
-            }
-            Err(Error::Closed) => return,
-            Err(why) => {
-                tracing::error!(%why, "it could not be read what is to be synchronised; trying again");
-                wake_at = now.plus_millis(STORE_TROUBLE_MS);
             }
         }
         tokio::select! {
-            () = signal => {}
-            Some(ended) = runs.join_next_with_id() => match ended {
-                Ok((task, ())) => drop(running.remove(&task)),
-                Err(why) => {
-                    let integration_id = running.remove(&why.id());
-                    tracing::error!(?integration_id, "a synchronisation panicked");
-                }
-            },
-            () = parts.timer.sleep_until(wake_at) => {}
+            () = signal => next_look = Timestamp::ZERO,
+            () = running.ended() => next_look = Timestamp::ZERO,
+            () = parts.timer.sleep_until(next_look.min(next_sweep)) => {}
             _ = stopping.changed() => {}
         }
     }
-    runs.shutdown().await;
+    running.tasks.shutdown().await;
+}
+
+/// Renews the leases of runs under way, breaks off those that another process has taken for dead, and ends those whose process is.
+async fn sweep(parts: &Parts, running: &Running, now: Timestamp) {
+    let job_ids: Vec<JobId> = running.runs.values().map(|(_, id, _)| *id).collect();
+    let work = async {
+        if !job_ids.is_empty() {
+            let until = now.plus_millis(parts.settings.lease_ms);
+            for lost in parts.store.syncs_renew(job_ids, until).await? {
+                // Or it has just ended, and does nothing any more.
+                let task = running.runs.values().find(|(_, id, _)| *id == lost);
+                if let Some((_, _, task)) = task {
+                    task.abort();
+                }
+            }
+        }
+        parts.store.syncs_lapse(Lapse::Expired, now).await
+    };
+    match work.await {
+        Ok(0) | Err(Error::Closed) => {}
+        Ok(lapsed) => {
+            tracing::warn!(
+                lapsed,
+                "leases of synchronisations lapsed; they are made up for"
+            );
+        }
+        Err(why) => {
+            tracing::error!(%why, "leases of synchronisations could not be looked after; trying again");
+        }
+    }
+}
+
+/// Begins what is due. Returns when to look again.
+async fn look(
+    parts: &Arc<Parts>,
+    lanes: &Arc<Lanes>,
+    running: &mut Running,
+    now: Timestamp,
+) -> Result<Timestamp, Error> {
+    let mut again_at = now.plus_millis(LOOK_MS);
+    let directory = parts.live.get();
+    for (id, due_at) in parts.store.syncs_due().await? {
+        if running.has(id) {
+            continue;
+        }
+        if due_at > now {
+            again_at = again_at.min(due_at);
+        } else if running.runs.len() < RUNS_MAX
+            && let Some(integration) = directory.integration(id)
+            && let Some(connector) = parts.registry.get(integration.vendor)
+        {
+            let job_id = JobId::new(now, &*parts.entropy);
+            let lease_until = now.plus_millis(parts.settings.lease_ms);
+            let next_at = now.plus_millis(integration.settings.sync_every_ms());
+            let is_begun = parts
+                .store
+                .sync_begin(id, job_id, now, lease_until, next_at)
+                .await?;
+            // Else another process was faster.
+            if is_begun {
+                let run = Run {
+                    target: Target::of(integration),
+                    parts: parts.clone(),
+                    lanes: lanes.clone(),
+                    integration: integration.clone(),
+                    connector: connector.clone(),
+                    job_id,
+                    tally: Tally::default(),
+                };
+                running.spawn(id, job_id, run.run());
+            }
+        }
+    }
+    Ok(again_at)
 }
 
 /// A run under way.
@@ -127,38 +220,13 @@ impl From<Error> for Stop {
     }
 }
 
-/// Synchronises one integration.
-async fn one(
-    parts: Arc<Parts>,
-    lanes: Arc<Lanes>,
-    integration: Arc<Integration>,
-    connector: Arc<dyn Connector>,
-) {
-    let (id, now) = (integration.id, parts.timer.now());
-    let job_id = JobId::new(now, &*parts.entropy);
-    let next_at = now.plus_millis(integration.settings.sync_every_ms());
-    if let Err(why) = parts.store.sync_begin(id, job_id, now, next_at).await {
-        tracing::error!(%why, integration_id = %id, "a synchronisation could not begin; trying again");
-        parts
-            .timer
-            .sleep_until(now.plus_millis(STORE_TROUBLE_MS))
-            .await;
-        return;
-    }
-    let mut run = Run {
-        target: Target::of(&integration),
-        parts,
-        lanes,
-        integration,
-        connector,
-        job_id,
-        tally: Tally::default(),
-    };
-    let stopped = run.whole().await.err();
-    run.end(stopped).await;
-}
-
 impl Run {
+    /// Synchronises one integration.
+    async fn run(mut self) {
+        let stopped = self.whole().await.err();
+        self.end(stopped).await;
+    }
+
     async fn whole(&mut self) -> Result<(), Stop> {
         self.attributions().await?;
         self.prospects().await
@@ -176,7 +244,7 @@ impl Run {
         for (community_id, x_community_id) in communities {
             let mut tries = 0;
             let titles = loop {
-                self.turn(&mut tries).await;
+                self.turn(&mut tries).await?;
                 let asked_at = self.parts.timer.now();
                 let told = self
                     .connector
@@ -261,7 +329,7 @@ impl Run {
         let x_community_id = candidate.x_community_id.as_deref().unwrap_or_default();
         let mut tries = 0;
         let (asked_at, mut update) = loop {
-            self.turn(&mut tries).await;
+            self.turn(&mut tries).await?;
             let asked_at = self.parts.timer.now();
             let told = self
                 .connector
@@ -335,22 +403,24 @@ impl Run {
     }
 
     /// Returns when a question may be put, which then counts.
-    async fn turn(&mut self, tries: &mut u32) {
+    async fn turn(&mut self, tries: &mut u32) -> Result<(), Stop> {
+        let id = self.integration.id;
         let gap_micros = self.integration.settings.call_gap_micros();
         loop {
             let now = self.parts.timer.now();
-            let turn = {
-                let mut lanes = self.lanes.lock();
-                let lane = lanes.entry(self.integration.id).or_default();
-                lane.sync_turn(now, gap_micros)
+            let turn = self.lanes.lock().entry(id).or_default().sync_turn(now);
+            let again_at = match turn {
+                Ok(()) => self.parts.store.call_begin(id, gap_micros, now).await?,
+                Err(at) => Some(at),
             };
-            match turn {
-                Ok(()) => break,
-                Err(at) => self.parts.timer.sleep_until(at).await,
+            match again_at {
+                None => break,
+                Some(at) => self.parts.timer.sleep_until(at).await,
             }
         }
         *tries += 1;
         self.tally.calls += 1;
+        Ok(())
     }
 
     async fn record(&mut self, seen: Vec<Seen>) -> Result<(), Stop> {

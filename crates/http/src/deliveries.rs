@@ -422,9 +422,11 @@ async fn replayed(
             .deliveries_replay(&by, webhook, replay, after, REPLAY_PIECE_ROWS, now)
             .await
             .map_err(|why| match why {
-                store::Error::Busy | store::Error::Closed if after > 0 => Error::unavailable(
-                    "Some of it is due once more, and not all. Send the same request again",
-                ),
+                store::Error::Busy | store::Error::InDoubt | store::Error::Closed if after > 0 => {
+                    Error::unavailable(
+                        "Some of it is due once more, and not all. Send the same request again",
+                    )
+                }
                 why => why.into(),
             })?
             .ok_or_else(&none)?;

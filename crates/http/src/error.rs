@@ -285,7 +285,10 @@ impl From<store::Error> for Error {
     fn from(why: store::Error) -> Self {
         match why {
             store::Error::Busy => Self::unavailable(
-                "More is coming in than can be stored at once. Nothing was stored; send the same request again",
+                "More is coming in than can be stored at once, or the database does not answer. Nothing was stored; send the same request again",
+            ),
+            store::Error::InDoubt => Self::unavailable(
+                "The database has not said whether this was stored. If the request has an Idempotency-Key, send it again with the same one: it is stored once. If it has none, look first whether it was",
             ),
             store::Error::Closed => Self::unavailable(
                 "Portico is stopping. Nothing was stored; send the same request again",
@@ -315,5 +318,31 @@ impl IntoResponse for Error {
         let mut response = self.status.into_response();
         response.extensions_mut().insert(self);
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_in_trouble_is_to_be_asked_again() {
+        for why in [
+            store::Error::Busy,
+            store::Error::InDoubt,
+            store::Error::Closed,
+            store::Error::Database("it broke".to_owned()),
+        ] {
+            let (shown, denies) = (why.to_string(), !matches!(why, store::Error::InDoubt));
+            let error = Error::from(why);
+            assert_eq!(error.status, StatusCode::SERVICE_UNAVAILABLE, "{shown}");
+            assert_eq!(error.retry_after_s, Some(BUSY_RETRY_AFTER_S), "{shown}");
+            assert_eq!(
+                error.message.contains("Nothing was stored"),
+                denies,
+                "{shown}"
+            );
+            assert!(!error.message.contains("it broke"), "{shown}");
+        }
     }
 }

@@ -336,9 +336,16 @@ async fn answer(
     let wait_s = preferences::wait_s(asked.headers);
     let mut meta = json!({ "job_id": job_id });
     let mut waited = false;
-    if let Some(wait_s) = wait_s
-        && let Some(write) = preferences::await_end(app, asked.scope, job_id, wait_s).await?
-    {
+    let ended = match wait_s {
+        Some(wait_s) => preferences::await_end(app, asked.scope, job_id, wait_s).await,
+        None => Ok(None),
+    };
+    // The write is stored, whatever becomes of the wait: an error would have it sent again.
+    let ended = ended.unwrap_or_else(|why| {
+        tracing::warn!(why = why.message, %job_id, "how a write stands could not be read for who waits; it is answered without");
+        None
+    });
+    if let Some(write) = ended {
         waited = true;
         meta["write_status"] = json!(write.status);
         meta["errors"] = json!(write.errors);

@@ -112,7 +112,7 @@ async fn change(
         .integration_change(by, id, action, change, app.clock.now())
         .await?
         .ok_or_else(none)?;
-    app.live.refresh(&*app.store).await?;
+    app.follow().await?;
     Ok(changed)
 }
 
@@ -217,7 +217,7 @@ pub async fn integration_create(
     app.store
         .integration_register(&caller.actor(), registration, now)
         .await?;
-    app.live.refresh(&*app.store).await?;
+    app.follow().await?;
     Ok(shown(&*find(&app, &caller.scope, &id.to_string())?))
 }
 

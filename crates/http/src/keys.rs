@@ -136,7 +136,7 @@ pub async fn key_create(
     let key = checked.key(KeyId::new(now, &*app.entropy), kept);
     let result = KeyRecord::from(&key);
     app.store.key_create(&caller.actor(), key).await?;
-    app.live.refresh(&*app.store).await?;
+    app.follow().await?;
     Ok(Json(NewTokenAnswer {
         result,
         token: token.expose().to_owned(),
@@ -202,7 +202,7 @@ pub async fn key_rotate(
         .key_rotate(&caller.actor(), key.id, kept, until, now)
         .await?
         .ok_or_else(none)?;
-    app.live.refresh(&*app.store).await?;
+    app.follow().await?;
     Ok(Json(NewTokenAnswer {
         result: KeyRecord::from(&rotated),
         token: token.expose().to_owned(),
@@ -234,7 +234,7 @@ pub async fn key_revoke(
         .key_revoke(&caller.actor(), key.id, app.clock.now())
         .await?
         .ok_or_else(none)?;
-    app.live.refresh(&*app.store).await?;
+    app.follow().await?;
     let result = KeyRecord::from(&revoked);
     Ok(Json(KeyAnswer { result }).into_response())
 }

@@ -101,6 +101,21 @@ pub struct Parts {
     pub schemas: Schemas,
 }
 
+impl Parts {
+    /// Has this process follow a change of the directory that was just stored: it is in force for the next request.
+    ///
+    /// # Errors
+    /// 503 when it cannot be read, in words that do not deny that it is stored.
+    async fn follow(&self) -> Result<(), Error> {
+        self.live.refresh(&*self.store).await.map_err(|why| {
+            tracing::error!(%why, "a change of the directory is stored, and not yet in force here");
+            Error::unavailable(
+                "It is stored, and not yet in force here, since the database does not answer. Look at what is stored before you send it again",
+            )
+        })
+    }
+}
+
 /// Makes a vendor forget what it holds under an id of its own; says in words why it could not. It may block.
 pub type VendorForgets = Arc<dyn Fn(&str) -> Result<(), String> + Send + Sync>;
 

@@ -141,7 +141,7 @@ impl Asked<'_> {
             .members_register(&self.by, integration.id, action, members, now)
             .await?
             .ok_or_else(|| Error::not_found("integration"))?;
-        self.app.live.refresh(&*self.app.store).await?;
+        self.app.follow().await?;
         Ok(stored)
     }
 

@@ -12,6 +12,7 @@ pub mod erasure;
 pub mod id;
 pub mod issue;
 pub mod key;
+pub mod pace;
 pub mod permission;
 pub mod record;
 pub mod resources;

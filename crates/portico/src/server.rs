@@ -15,7 +15,7 @@ use portico_http::{
     uses::{self, Uses},
 };
 use serde::Deserialize;
-use store::{Lapse, Live, Store, retention::Retention};
+use store::{Live, Store, retention::Retention};
 use tokio::net::TcpListener;
 use webhooks::{
     announcer::Announcer,
@@ -164,9 +164,7 @@ pub(crate) async fn run(
     let clock = Arc::new(SystemClock);
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
     // The lock proves that whoever held these leases is gone.
-    while store.leases_lapse(Lapse::All, clock.now()).await? > 0 {}
-    while store.deliveries_lapse(Lapse::All, clock.now()).await? > 0 {}
-    store.syncs_void(clock.now()).await?;
+    store::take_over(&*store, clock.now()).await?;
     let live = Live::load(&*store).await?;
     let follower = tokio::spawn(live.clone().follow(store.clone()));
     let sweeper = role

@@ -96,9 +96,29 @@ impl Store for Discard {
         id: IntegrationId,
         job_id: JobId,
         now: Timestamp,
+        lease_until: Timestamp,
         next_at: Timestamp,
-    ) -> Result<(), Error> {
-        self.0.sync_begin(id, job_id, now, next_at).await
+    ) -> Result<bool, Error> {
+        self.0
+            .sync_begin(id, job_id, now, lease_until, next_at)
+            .await
+    }
+
+    async fn syncs_renew(
+        &self,
+        job_ids: Vec<JobId>,
+        until: Timestamp,
+    ) -> Result<Vec<JobId>, Error> {
+        self.0.syncs_renew(job_ids, until).await
+    }
+
+    async fn call_begin(
+        &self,
+        id: IntegrationId,
+        gap_micros: Option<i64>,
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>, Error> {
+        self.0.call_begin(id, gap_micros, now).await
     }
 
     async fn sync_candidates(
@@ -131,8 +151,8 @@ impl Store for Discard {
         self.0.sync_end(job_id, status, tally, now, next_at).await
     }
 
-    async fn syncs_void(&self, now: Timestamp) -> Result<u64, Error> {
-        self.0.syncs_void(now).await
+    async fn syncs_lapse(&self, which: Lapse, now: Timestamp) -> Result<u64, Error> {
+        self.0.syncs_lapse(which, now).await
     }
 
     async fn history_sweep(&self, before: Timestamp, limit: u32) -> Result<u64, Error> {
@@ -321,6 +341,10 @@ impl Store for Discard {
         self.0.webhook_find(scope, id).await
     }
 
+    async fn webhooks_revision(&self) -> Result<i64, Error> {
+        self.0.webhooks_revision().await
+    }
+
     async fn webhooks_list(&self, scope: &Scope) -> Result<Vec<Webhook>, Error> {
         self.0.webhooks_list(scope).await
     }
@@ -413,6 +437,10 @@ impl Store for Discard {
 
     fn signals(&self) -> &Signals {
         self.0.signals()
+    }
+
+    fn is_shared(&self) -> bool {
+        self.0.is_shared()
     }
 
     async fn close(&self) {

@@ -1,9 +1,9 @@
 //! What Portico remembers.
 //!
-//! [`Store`] is the list of use cases: one method is one transaction. [`sqlite`] is the back end on one machine's disk. `conformance` (a feature) is the
-//! suite that every back end passes.
+//! [`Store`] is the list of use cases: one method is one transaction. [`sqlite`] is the back end on one machine's disk, [`postgres`] the one that several nodes
+//! share. `conformance` (a feature) is the suite that every back end passes.
 //! Guarantee: when a method that changes something returns `Ok`, the change is on stable storage; when it returns an error, nothing changed
-//! that a repeat could double.
+//! that a repeat could double, but for [`Error::InDoubt`].
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -53,9 +53,14 @@ pub use crate::{
 /// Why a use case failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The queue in front of the disk is full, or another process keeps the database to itself: try again in a moment.
+    /// The queue in front of the disk is full, another process keeps the database to itself, or the database cannot be reached or does not answer: nothing
+    /// was stored. Try again in a moment.
     #[error("the store is busy")]
     Busy,
+    /// The database did not say whether a change was stored, since it went away meanwhile or has not waited for its standby: it may be, or not. A repeat under
+    /// the same idempotency key finds out.
+    #[error("the database has not said whether it was stored")]
+    InDoubt,
     /// The store is shutting down.
     #[error("the store is closed")]
     Closed,
@@ -107,12 +112,25 @@ pub enum Acceptance {
 
 /// How many due writes to claim, and for whom.
 pub struct Claim {
-    /// Integrations and how many writes each may have.
-    pub lanes: Vec<(IntegrationId, u32)>,
+    /// What is asked for each integration.
+    pub lanes: Vec<Ask>,
     /// What counts as due.
     pub now: Timestamp,
     /// Until when the claimer holds them without renewing.
     pub lease_until: Timestamp,
+}
+
+/// What a claim asks for one integration. Its limits hold for all who claim, in whichever process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ask {
+    /// The integration.
+    pub integration_id: IntegrationId,
+    /// Writes that the claimer can take now.
+    pub limit: u32,
+    /// Writes of it under a lease at once, whoever holds them.
+    pub concurrency: u32,
+    /// From the beginning of one call to that of the next at least; no limit when absent.
+    pub gap_micros: Option<i64>,
 }
 
 /// What a claim brought for one integration.
@@ -125,6 +143,9 @@ pub struct Lane {
     pub unreadable: Vec<(Ticket, String)>,
     /// When its next ready write is due, if it has one.
     pub next_due_at: Option<Timestamp>,
+    /// Before then a claim brings nothing, whatever is due: that is as fast as its vendor may be called, its vendor asked to be left alone, or others hold as much as may be
+    /// under way. In the last case it is soon: nobody tells when a place is free.
+    pub not_before: Option<Timestamp>,
 }
 
 /// The right to record what became of one attempt.
@@ -187,6 +208,8 @@ pub struct Finish {
     pub attempt: Attempt,
     /// What follows.
     pub verdict: Verdict,
+    /// Until when the vendor asked to be left alone: nothing more of its integration is claimed before.
+    pub pause_until: Option<Timestamp>,
     /// When.
     pub now: Timestamp,
 }
@@ -294,17 +317,32 @@ pub trait Store: Send + Sync + 'static {
         now: Timestamp,
     ) -> Result<bool, Error>;
 
-    /// Every active integration and when it is to be synchronised, the earliest first.
+    /// Every active integration of which no run is under way, and when it is to be synchronised, the earliest first.
     async fn syncs_due(&self) -> Result<Vec<(IntegrationId, Timestamp)>, Error>;
 
-    /// Begins a run of synchronisation; the next is due at `next_at`, unless one is asked for before.
+    /// Begins a run of synchronisation that is due, under a lease; the next is due at `next_at`, unless one is asked for before. `false` when one is under way or
+    /// none is due any more: another process was first.
     async fn sync_begin(
         &self,
         id: IntegrationId,
         job_id: JobId,
         now: Timestamp,
+        lease_until: Timestamp,
         next_at: Timestamp,
-    ) -> Result<(), Error>;
+    ) -> Result<bool, Error>;
+
+    /// Prolongs the leases of runs that are under way. Returns those that are not any more: they are to be broken off.
+    async fn syncs_renew(&self, job_ids: Vec<JobId>, until: Timestamp)
+    -> Result<Vec<JobId>, Error>;
+
+    /// When a run may make a call to its vendor, if not now; one that may be made is counted. `gap_micros` is as in [`Ask`]. What writes take is taken from it, and what it takes is
+    /// not taken from writes.
+    async fn call_begin(
+        &self,
+        id: IntegrationId,
+        gap_micros: Option<i64>,
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>, Error>;
 
     /// The prospects of an integration to look at again: so many with the newest activity, and so many that were not seen for longest.
     async fn sync_candidates(
@@ -323,7 +361,7 @@ pub trait Store: Send + Sync + 'static {
         now: Timestamp,
     ) -> Result<Tally, Error>;
 
-    /// Ends a run; with `next_at`, the next is due then, unless it is due before.
+    /// Ends a run; with `next_at`, the next is due then, unless it is due before. One whose lease has lapsed stays as that left it.
     async fn sync_end(
         &self,
         job_id: JobId,
@@ -333,8 +371,8 @@ pub trait Store: Send + Sync + 'static {
         next_at: Option<Timestamp>,
     ) -> Result<(), Error>;
 
-    /// Ends every run that is open, and makes its integration due: for the start of a store that only one process may own. Returns how many.
-    async fn syncs_void(&self, now: Timestamp) -> Result<u64, Error>;
+    /// Ends leases of runs: they have failed, and their integrations are due. Returns how many.
+    async fn syncs_lapse(&self, which: Lapse, now: Timestamp) -> Result<u64, Error>;
 
     /// Removes up to `limit` diffs, and as many runs, that are older than `before`. Returns how many.
     async fn history_sweep(&self, before: Timestamp, limit: u32) -> Result<u64, Error>;
@@ -346,8 +384,9 @@ pub trait Store: Send + Sync + 'static {
         query: &ConsentQuery,
     ) -> Result<Option<Page<ConsentEvent>>, Error>;
 
-    /// Forgets the person of a prospect; `None` when there is none that the caller may know of. On `Ok` no byte of what was removed is left in the
-    /// store's files. Erasing again changes nothing and returns the same.
+    /// Forgets the person of a prospect; `None` when there is none that the caller may know of. On `Ok` SQLite has no byte of what was removed left in the
+    /// store's files; PostgreSQL has removed the rows, and overwrites what they leave in its files when it does (vacuum, its write-ahead log). Erasing again
+    /// changes nothing and returns the same.
     ///
     /// # Errors
     /// [`Error::Conflict`] while a write about the person is open: then nothing was removed. [`Error::Unfinished`] when all was removed and
@@ -370,7 +409,7 @@ pub trait Store: Send + Sync + 'static {
         now: Timestamp,
     ) -> Result<u64, Error>;
 
-    /// Puts due writes under a lease, in the order due, and counts an attempt for each.
+    /// Puts due writes under a lease, in the order due, as many as the limits of their integrations leave, and counts an attempt for each.
     async fn writes_claim(&self, claim: Claim) -> Result<Vec<Lane>, Error>;
 
     /// Prolongs leases that are still held.
@@ -514,6 +553,9 @@ pub trait Store: Send + Sync + 'static {
     /// A subscription; `None` when there is none that the caller may know of.
     async fn webhook_find(&self, scope: &Scope, id: WebhookId) -> Result<Option<Webhook>, Error>;
 
+    /// A number that grows with each change of a subscription that concerns who delivers to it.
+    async fn webhooks_revision(&self) -> Result<i64, Error>;
+
     /// Every subscription that the caller may know of, the oldest first: one that gets no more than the caller sees.
     async fn webhooks_list(&self, scope: &Scope) -> Result<Vec<Webhook>, Error>;
 
@@ -595,8 +637,24 @@ pub trait Store: Send + Sync + 'static {
     /// What waiters are woken by.
     fn signals(&self) -> &Signals;
 
+    /// Whether other processes may be at work on it. If not, whatever is under a lease when it is opened was held by one that is gone.
+    fn is_shared(&self) -> bool;
+
     /// Finishes what is queued and closes. Later calls fail with [`Error::Closed`].
     async fn close(&self);
+}
+
+/// Ends what a process that is gone held, so that nothing waits for its leases to lapse. Where others may hold leases, theirs stay, and so does all else until it lapses.
+///
+/// # Errors
+/// As the store's.
+pub async fn take_over(store: &dyn Store, now: Timestamp) -> Result<(), Error> {
+    if store.is_shared() {
+        return Ok(());
+    }
+    while store.leases_lapse(Lapse::All, now).await? > 0 {}
+    while store.deliveries_lapse(Lapse::All, now).await? > 0 {}
+    store.syncs_lapse(Lapse::All, now).await.map(drop)
 }
 
 /// The directory as it is now.

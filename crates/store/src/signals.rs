@@ -10,8 +10,10 @@ use std::{
     },
 };
 
-use model::{Entropy, IntegrationId, JobId, WebhookId};
+use model::{Entropy, IntegrationId, JobId, Timestamp, WebhookId};
 use tokio::sync::{Notify, futures::Notified};
+
+use crate::sql::memo::Memo;
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -54,6 +56,10 @@ pub(crate) struct Effects {
     pub(crate) webhooks: bool,
     /// Whether something happened.
     pub(crate) events: bool,
+    /// Order keys of writes that have ended, and when: who waited for these may be ready.
+    pub(crate) left: Vec<(i64, Timestamp)>,
+    /// What this transaction has read already.
+    pub(crate) memo: Memo,
 }
 
 impl Effects {
@@ -68,7 +74,23 @@ impl Effects {
             deliveries: HashSet::new(),
             webhooks: false,
             events: false,
+            left: Vec::new(),
+            memo: Memo::default(),
         }
+    }
+
+    /// None so far, of a part of the same transaction.
+    pub(crate) fn of_part(&self) -> Self {
+        Self {
+            memo: self.memo.clone(),
+            ..Self::new(self.entropy.clone())
+        }
+    }
+
+    /// A subscription has changed.
+    pub(crate) fn webhooks_changed(&mut self) {
+        self.webhooks = true;
+        self.memo.forget();
     }
 
     /// Adds those of `other`.
@@ -80,6 +102,7 @@ impl Effects {
         self.deliveries.extend(other.deliveries);
         self.webhooks |= other.webhooks;
         self.events |= other.events;
+        self.left.extend(other.left);
     }
 }
 

@@ -4,9 +4,10 @@
 //! data; every wait has an end.
 
 pub mod clock;
+pub mod place;
 pub mod receiver;
 
-use std::{fmt::Display, path::PathBuf, sync::Arc, time::Duration};
+use std::{fmt::Display, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body, http::Request};
 use connectors::{
@@ -30,8 +31,7 @@ use portico_http::{
     uses::Uses,
 };
 use serde_json::{Value, json};
-use store::{Lapse, Live, Registration, Sealer, Store};
-use tempfile::TempDir;
+use store::{Live, Registration, Sealer, Store};
 pub use testbed::{self as postgres, not_tested};
 use tokio::task::JoinHandle;
 use tower::ServiceExt;
@@ -44,6 +44,7 @@ use webhooks::{
 
 use crate::{
     clock::{MockClock, Seeded},
+    place::Place,
     receiver::TestReceiver,
 };
 
@@ -138,14 +139,15 @@ pub struct TestApp {
     pub clock: Arc<MockClock>,
     /// Its vendors, an integration each.
     pub vendors: Vec<TestVendor>,
-    data_dir: TempDir,
     entropy: Arc<Seeded>,
     token: Secret,
     running: Option<Running>,
+    /// Dropped after what runs on it.
+    place: Place,
 }
 
 impl TestApp {
-    /// Starts it with `vendors` vendors on an empty data directory.
+    /// Starts it with `vendors` vendors on an empty store, where [`place`] says.
     ///
     /// # Errors
     /// When any part cannot be started.
@@ -156,12 +158,12 @@ impl TestApp {
         let mut app = Self {
             clock,
             vendors: Vec::new(),
-            data_dir: TempDir::new()?,
             entropy,
             token,
             running: None,
+            place: Place::new()?,
         };
-        let store = app.open()?;
+        let store = app.open().await?;
         let id = KeyId::new(app.clock.now(), &*app.entropy);
         let key = Key::new(id, "test", System::Sandbox, &Permission::ALL, None, kept);
         store.key_create(&operator(), key).await?;
@@ -174,20 +176,15 @@ impl TestApp {
         Ok(app)
     }
 
-    /// The database's file.
-    pub fn database(&self) -> PathBuf {
-        self.data_dir.path().join("portico.db")
+    /// Where it stores.
+    pub fn place(&self) -> &Place {
+        &self.place
     }
 
-    fn open(&self) -> Outcome<Arc<dyn Store>> {
+    async fn open(&self) -> Outcome<Arc<dyn Store>> {
         let sealer = Sealer::new(&Secret::new("5e".repeat(32)), self.entropy.clone())?;
         let observer = Arc::new(Metrics::default());
-        Ok(store::sqlite::open(
-            &self.database(),
-            sealer,
-            observer,
-            self.clock.now(),
-        )?)
+        self.place.open(sealer, observer, self.clock.now()).await
     }
 
     async fn vendor(&self, store: &dyn Store) -> Outcome<TestVendor> {
@@ -264,10 +261,8 @@ impl TestApp {
     /// # Errors
     /// When any part cannot be started.
     pub async fn resume(&mut self) -> Outcome {
-        let store = self.open()?;
-        while store.leases_lapse(Lapse::All, self.clock.now()).await? > 0 {}
-        while store.deliveries_lapse(Lapse::All, self.clock.now()).await? > 0 {}
-        store.syncs_void(self.clock.now()).await?;
+        let store = self.open().await?;
+        store::take_over(&*store, self.clock.now()).await?;
         let live = Live::load(&*store).await?;
         let follower = tokio::spawn(live.clone().follow(store.clone()));
         let registry = Registry::new(None, &["http://127.0.0.1:*".to_owned()])?;

@@ -3,7 +3,7 @@
 use connectors::knock::sandbox::{Fault, FaultKind};
 use model::Clock as _;
 use serde_json::Value;
-use store::Claim;
+use store::{Ask, Claim};
 use testkit::{Outcome, TestApp};
 
 const MINUTE_MS: i64 = 60_000;
@@ -144,7 +144,15 @@ async fn a_lease_whose_holder_is_gone_lapses_while_the_worker_runs() -> Outcome 
     let lanes = app
         .store()?
         .writes_claim(Claim {
-            lanes: due.iter().map(|(id, _)| (*id, 1)).collect(),
+            lanes: due
+                .iter()
+                .map(|(id, _)| Ask {
+                    integration_id: *id,
+                    limit: 1,
+                    concurrency: 1,
+                    gap_micros: None,
+                })
+                .collect(),
             now: at,
             lease_until: app.clock.now().plus_millis(MINUTE_MS),
         })
@@ -167,11 +175,10 @@ async fn a_row_that_cannot_be_read_ends_and_stops_nothing_behind_it() -> Outcome
     let broken = app.prospect_create(0, "same@example.com").await?;
     let behind = app.prospect_create(0, "same@example.com").await?;
     app.stop().await;
-    let changed = rusqlite::Connection::open(app.database())?.execute(
-        "UPDATE writes SET request = '{\"call\":' WHERE job_id = ?1",
-        [&broken],
-    )?;
-    assert_eq!(changed, 1);
+    let damage = format!(
+        "UPDATE writes SET request = '{{\"call\":' WHERE job_id = '{broken}' RETURNING job_id"
+    );
+    assert_eq!(app.place().query(&damage)?, [broken.as_str()]);
     app.vendors[0].sandbox.clear_faults();
     app.resume().await?;
     let write = app.ended_within(&broken, MINUTE_MS, 100).await?;

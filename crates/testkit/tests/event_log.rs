@@ -32,18 +32,18 @@ async fn a_damaged_event_hides_no_other() -> Outcome {
     let new = events(&app, "trigger=DATA_NEW&model=crm_prospects").await?;
     let prospects = subjects(&new);
     app.stop().await;
-    {
-        let database = rusqlite::Connection::open(app.database())?;
-        let changed = database.execute(
-            "UPDATE events SET body = '{' WHERE subject = ?1",
-            [prospects[0]],
-        )?;
-        assert_eq!(changed, 1);
-        let changed = database.execute(
-            "UPDATE writes SET errors = '{' WHERE job_id = ?1",
-            [&jobs[1]],
-        )?;
-        assert_eq!(changed, 1);
+    for (sql, whose) in [
+        (
+            "UPDATE events SET body = '{' WHERE subject = $1 RETURNING subject",
+            prospects[0],
+        ),
+        (
+            "UPDATE writes SET errors = '{' WHERE job_id = $1 RETURNING job_id",
+            &jobs[1],
+        ),
+    ] {
+        let sql = sql.replace("$1", &format!("'{whose}'"));
+        assert_eq!(app.place().query(&sql)?, [whose]);
     }
     app.resume().await?;
 

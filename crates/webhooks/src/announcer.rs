@@ -38,8 +38,9 @@ use crate::{
 /// How long to wait before asking a store again that failed.
 const STORE_TROUBLE_WAIT: Duration = Duration::from_millis(200);
 
-/// Times an outcome is offered to a failing store before its lease is left to lapse (and the event is sent again).
-const RECORD_TRIES: u32 = 50;
+/// How long an outcome is offered to a failing store before its lease is left to lapse (and the event is sent again): several times what it takes until a database's
+/// standby is its primary. What waits is bounded by what may be in flight.
+const RECORD_MAX: Duration = Duration::from_secs(120);
 
 /// The longest that one answer's `Retry-After` keeps the other deliveries back. The one that was told waits as long as it was told.
 const PAUSE_MAX_MS: u64 = 60 * 60_000;
@@ -57,7 +58,8 @@ pub struct Settings {
     pub in_flight_max: usize,
     /// Deliveries under way at once to one subscriber.
     pub per_webhook_max: u32,
-    /// How long a lease holds. Longer than a delivery may take.
+    /// How long a lease holds. Twice as long as an attempt may take ([`CALL_TIMEOUT`](crate::client::CALL_TIMEOUT)), so that there is as much time again to record how it went: it is not renewed. What a
+    /// dead process held is taken over within a lease and a sweep.
     pub lease_ms: i64,
     /// How often lapsed leases are looked for, and, as a net under the signals, due deliveries and changed subscriptions.
     pub sweep_ms: i64,
@@ -72,7 +74,7 @@ impl Default for Settings {
         Self {
             in_flight_max: 1_024,
             per_webhook_max: 32,
-            lease_ms: 60_000,
+            lease_ms: 30_000,
             sweep_ms: 5_000,
             drain_ms: 10_000,
             disable_after_ms: 5 * 24 * 3_600_000,
@@ -143,7 +145,9 @@ struct Known {
     lanes: HashMap<WebhookId, Way>,
     webhooks: HashMap<WebhookId, Arc<Webhook>>,
     /// As of which change of them.
-    revision: Option<u64>,
+    revision: Option<i64>,
+    /// As of which signal that one of them changed.
+    signalled: Option<u64>,
     in_flight: usize,
 }
 
@@ -156,14 +160,18 @@ async fn run(parts: Arc<Parts>, mut stopping: watch::Receiver<bool>) {
         let signals = parts.store.signals();
         let due = signals.deliveries_due();
         let now = parts.timer.now();
-        let revision = signals.webhooks_revision();
+        let signalled = signals.webhooks_revision();
         let is_sweep = now >= next_sweep;
         if is_sweep {
             next_sweep = now.plus_millis(parts.settings.sweep_ms);
-            sweep(&parts, &mut known, now).await;
+            sweep(&parts, now).await;
         }
-        if is_sweep || known.revision != Some(revision) {
-            reload(&parts, &mut known, revision).await;
+        // Asked for first: it is taken with that.
+        if signals.take_missed_deliveries() || is_sweep {
+            look(&parts, &mut known).await;
+        }
+        if is_sweep || known.signalled != Some(signalled) {
+            reload(&parts, &mut known, signalled).await;
         }
         for id in signals.take_deliveries_due() {
             known.lanes.entry(id).or_default().signal(now);
@@ -196,15 +204,25 @@ async fn run(parts: Arc<Parts>, mut stopping: watch::Receiver<bool>) {
     }
 }
 
-/// Reads the subscriptions anew. One that was changed begins anew: perhaps it leads elsewhere now.
-async fn reload(parts: &Parts, known: &mut Known, revision: u64) {
+/// Reads the subscriptions anew, if one of them changed, here or in another process. One that was changed begins anew: perhaps it leads elsewhere now.
+async fn reload(parts: &Parts, known: &mut Known, signalled: u64) {
     #[expect(
         clippy::disallowed_methods,
         reason = "the announcer delivers for all subscriptions"
     )]
     let all = Scope::operator();
-    match parts.store.webhooks_list(&all).await {
-        Ok(read) => {
+    let read = async {
+        // Before what it is of: a change between the two is read once more, and never missed.
+        let revision = parts.store.webhooks_revision().await?;
+        if known.revision == Some(revision) {
+            return Ok(None);
+        }
+        let read = parts.store.webhooks_list(&all).await?;
+        Ok(Some((revision, read)))
+    };
+    match read.await {
+        Ok(None) => known.signalled = Some(signalled),
+        Ok(Some((revision, read))) => {
             let mut webhooks = HashMap::with_capacity(read.len());
             for webhook in read {
                 let before = known.webhooks.get(&webhook.id);
@@ -221,6 +239,7 @@ async fn reload(parts: &Parts, known: &mut Known, revision: u64) {
                 .retain(|id, lane| webhooks.contains_key(id) || lane.in_flight > 0);
             known.webhooks = webhooks;
             known.revision = Some(revision);
+            known.signalled = Some(signalled);
         }
         Err(Error::Closed) => {}
         Err(why) => {
@@ -328,26 +347,32 @@ fn take(parts: &Parts, known: &mut Known, one: &Done) {
     }
 }
 
-/// Ends what lapsed, and looks for due deliveries that no signal told of.
-async fn sweep(parts: &Parts, known: &mut Known, now: Timestamp) {
-    let work = async {
-        let lapsed = parts.store.deliveries_lapse(Lapse::Expired, now).await?;
-        if lapsed > 0 {
-            tracing::warn!(
-                lapsed,
-                "leases of deliveries lapsed; their events are sent again"
-            );
+/// Ends what lapsed, whoever held it.
+async fn sweep(parts: &Parts, now: Timestamp) {
+    match parts.store.deliveries_lapse(Lapse::Expired, now).await {
+        Ok(0) | Err(Error::Closed) => {}
+        Ok(lapsed) => tracing::warn!(
+            lapsed,
+            "leases of deliveries lapsed; their events are sent again"
+        ),
+        Err(why) => {
+            tracing::error!(%why, "leases of deliveries could not be looked after; trying again");
         }
-        parts.store.deliveries_due().await
-    };
-    match work.await {
+    }
+}
+
+/// Looks for due deliveries that no signal told of.
+async fn look(parts: &Parts, known: &mut Known) {
+    match parts.store.deliveries_due().await {
         Ok(due) => {
             for (id, at) in due {
                 known.lanes.entry(id).or_default().signal(at);
             }
         }
         Err(Error::Closed) => {}
-        Err(why) => tracing::error!(%why, "deliveries could not be swept; trying again"),
+        Err(why) => {
+            tracing::error!(%why, "it could not be read what is to be delivered; trying again at the next sweep");
+        }
     }
 }
 
@@ -510,7 +535,8 @@ fn unreadable(ticket: DeliveryTicket, why: &str, now: Timestamp) -> DeliveryFini
 
 /// Records an outcome; `false` when the store would not have it, so that the lease lapses and the event is sent again.
 async fn record(parts: &Parts, webhook: &Webhook, finish: &DeliveryFinish) -> bool {
-    for _ in 0..RECORD_TRIES {
+    let begun = Instant::now();
+    loop {
         match parts.store.delivery_finish(finish).await {
             Ok(is_switched_off) => {
                 if is_switched_off {
@@ -518,11 +544,14 @@ async fn record(parts: &Parts, webhook: &Webhook, finish: &DeliveryFinish) -> bo
                 }
                 return true;
             }
+            Err(why) if matches!(why, Error::Closed) || begun.elapsed() >= RECORD_MAX => {
+                tracing::error!(%why, seq = finish.ticket.event, "an attempt to deliver could not be recorded; it is repeated");
+                return false;
+            }
             Err(why) => {
-                tracing::error!(%why, seq = finish.ticket.event, "an attempt to deliver could not be recorded; trying again");
+                tracing::warn!(%why, seq = finish.ticket.event, "an attempt to deliver could not be recorded; trying again");
                 tokio::time::sleep(STORE_TROUBLE_WAIT).await;
             }
         }
     }
-    false
 }

@@ -5,12 +5,12 @@
 use model::{
     JobId, Timestamp,
     record::Kind,
-    write::{NewWrite, Operation, Outcome, Touched, WriteStatus},
+    write::{Class, NewWrite, Operation, Outcome, Touched, WriteStatus},
 };
 use serde_json::{Value, json};
 
-use super::{Answer, Backend, Verdicts, World, assert_stands, at, listed};
-use crate::Verdict;
+use super::{Answer, Backend, Verdicts, World, assert_stands, at, attempt, failed, listed};
+use crate::{Finish, Verdict};
 
 /// Has `write` accepted and confirmed under the vendor's id, if it gives one. Returns its job and the record's id should it be new.
 async fn confirm<B: Backend>(
@@ -76,6 +76,77 @@ pub async fn what_has_no_vendor_id_is_stored_all_the_same<B: Backend>(backend: B
             .await?
             .ok_or("the event is stored")?;
         assert_eq!(record.x_id, None);
+    }
+    Ok(())
+}
+
+pub async fn what_cannot_be_a_vendor_id_ends_its_write_in_words<B: Backend>(
+    backend: B,
+) -> Verdicts {
+    let world = World::new(backend).await?;
+    // Letters that do not repeat, so that no index could make them shorter.
+    let long: String = (0..5_000)
+        .map(|_| char::from(b'!' + u8::try_from(world.entropy.below(90)).unwrap_or(0)))
+        .collect();
+    let mut records = std::collections::HashSet::new();
+    for (n, x_id) in ["", "a\0b", "two\nlines", long.as_str()].iter().enumerate() {
+        let now = at(i64::try_from(n)?);
+        let write = world.write(world.here, now, &[]);
+        let (job_id, id) = confirm(&world, write, Some(x_id), now).await?;
+        let found = world.find(job_id).await?;
+        assert_eq!(found.status, WriteStatus::PartialSuccess, "{x_id:?}");
+        assert!(
+            found.errors[0].contains("cannot be kept"),
+            "{:?}",
+            found.errors
+        );
+        assert!(found.errors[0].len() < 1_000, "{:?}", found.errors);
+        assert_eq!(found.record_id.as_ref(), Some(&id));
+        let record = world
+            .store
+            .record_find(&world.all, Kind::Prospect, &id)
+            .await?
+            .ok_or("it is stored")?;
+        assert_eq!(record.x_id, None);
+        records.insert(id);
+    }
+    assert_eq!(records.len(), 4, "each is a record of its own");
+    Ok(())
+}
+
+pub async fn a_vendor_may_say_whatever_it_likes<B: Backend>(backend: B) -> Verdicts {
+    let world = World::new(backend).await?;
+    let odd = "nul \0, quote \", backslash \\u0000, \u{1f600} and \u{7f}".to_owned();
+    let job_id = world.accept_here(&[]).await?;
+    let ticket = world.claim_one(at(0)).await?;
+    let mut attempt = attempt(ticket.attempt, Class::Unknown, at(0));
+    attempt.error = Some(odd.clone());
+    attempt.reply.body = Some(odd.clone());
+    let verdict = Verdict::Again {
+        at: at(1),
+        errors: vec![odd.clone()],
+    };
+    let finish = Finish {
+        ticket,
+        attempt: attempt.clone(),
+        verdict,
+        pause_until: None,
+        now: at(0),
+    };
+    world.store.attempt_finish(&finish).await?;
+    // What it said keeps nothing from being claimed, nor from being known as not known.
+    let claimed = world.claim(at(2)).await?;
+    assert_eq!(claimed.len(), 1);
+    assert!(claimed[0].may_be_held);
+    world.finish(claimed[0].ticket, failed(&odd), at(3)).await?;
+    let found = world.find(job_id).await?;
+    assert_stands(&found, WriteStatus::Failure, None, &[odd.as_str()]);
+    let attempts = world.store.attempts_list(&world.all, job_id).await?;
+    assert_eq!(attempts[0], attempt);
+    // Nor is anything found under what nobody has.
+    for id in ["a\0b", "\0"] {
+        let found = world.store.record_find(&world.all, Kind::Prospect, id);
+        assert!(found.await?.is_none());
     }
     Ok(())
 }

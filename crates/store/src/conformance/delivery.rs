@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 
 use super::{
     Backend, SIGNAL_TIMEOUT, Verdicts, World, again, assert_stands, at, attempt, failed, ids, jobs,
-    lapse, listed,
+    lapse, listed, unlimited,
 };
 use crate::{Claim, Lapse};
 
@@ -55,7 +55,7 @@ pub async fn a_claim_keeps_to_the_limit_of_each_lane<B: Backend>(backend: B) -> 
     }
     let claim = |here: u32, there: u32| {
         let claim = Claim {
-            lanes: vec![(world.there, there), (world.here, here)],
+            lanes: vec![unlimited(world.there, there), unlimited(world.here, here)],
             now: at(50),
             lease_until: at(90),
         };
@@ -95,7 +95,7 @@ pub async fn concurrent_claims_share_no_write<B: Backend>(backend: B) -> Verdict
         let (store, here) = (world.store.clone(), world.here);
         tasks.spawn(async move {
             let claim = Claim {
-                lanes: vec![(here, 4)],
+                lanes: vec![unlimited(here, 4)],
                 now: at(0),
                 lease_until: at(60),
             };

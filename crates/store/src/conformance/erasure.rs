@@ -227,6 +227,7 @@ pub async fn nothing_comes_back_of_a_forgotten_person(backend: impl Backend) -> 
         ticket,
         attempt: attempt(ticket.attempt, Class::Rejected, at(5)),
         verdict: failed("Zoë, late"),
+        pause_until: None,
         now: at(5),
     };
     let status = world.store.attempt_finish(&late).await?;

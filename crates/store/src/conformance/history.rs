@@ -10,7 +10,10 @@ use model::{
 use serde_json::{Map, Value, json};
 
 use super::{Backend, Verdicts, World, at, failed, listed};
-use crate::history::{DiffQuery, LogQuery, Seen, Tally};
+use crate::{
+    Lapse,
+    history::{DiffQuery, LogQuery, Seen, Tally},
+};
 
 fn seen(x_id: &str, update: Value, create: Option<(String, Value)>) -> Seen {
     Seen {
@@ -232,9 +235,14 @@ pub async fn a_run_is_due_begun_and_ended<B: Backend>(backend: B) -> Verdicts {
     assert_eq!(due.len(), 2, "what was never synchronised is due");
     assert!(due.iter().all(|(_, due_at)| *due_at <= at(0)));
     let job_id = JobId::new(at(0), &*world.entropy);
-    store.sync_begin(world.here, job_id, at(1), at(100)).await?;
+    assert!(
+        store
+            .sync_begin(world.here, job_id, at(1), at(60), at(100))
+            .await?
+    );
     let due = store.syncs_due().await?;
-    assert_eq!((due[0].0, due[1]), (world.there, (world.here, at(100))));
+    assert_eq!(due.len(), 1, "one that is under way is not due");
+    assert_eq!(due[0].0, world.there);
     let running = store.jobs_list(&world.mine, &log(10)).await?;
     assert_eq!(
         (running.len(), running[0].status),
@@ -288,11 +296,12 @@ pub async fn a_run_that_was_cut_off_is_ended_and_due_again<B: Backend>(backend: 
     let job_id = JobId::new(at(0), &*world.entropy);
     world
         .store
-        .sync_begin(world.here, job_id, at(1), at(100))
+        .sync_begin(world.here, job_id, at(1), at(60), at(100))
         .await?;
     world.restart().await?;
-    assert_eq!(world.store.syncs_void(at(5)).await?, 1);
-    assert_eq!(world.store.syncs_void(at(6)).await?, 0);
+    assert_eq!(world.store.syncs_lapse(Lapse::Expired, at(5)).await?, 0);
+    assert_eq!(world.store.syncs_lapse(Lapse::All, at(5)).await?, 1);
+    assert_eq!(world.store.syncs_lapse(Lapse::All, at(6)).await?, 0);
     let jobs = world.store.jobs_list(&world.all, &log(10)).await?;
     assert_eq!(
         (jobs[0].status, jobs[0].ended_at),
@@ -310,6 +319,104 @@ pub async fn a_run_that_was_cut_off_is_ended_and_due_again<B: Backend>(backend: 
             .await?
             .contains(&(world.here, at(5)))
     );
+    Ok(())
+}
+
+pub async fn an_integration_is_synchronised_by_one_at_a_time<B: Backend>(backend: B) -> Verdicts {
+    let world = World::new(backend).await?;
+    let (store, here) = (&world.store, world.here);
+    let new_run = || JobId::new(at(0), &*world.entropy);
+    let first = new_run();
+    let begin = async |id, job_id, now| store.sync_begin(id, job_id, now, at(20), at(100)).await;
+    assert!(begin(here, first, at(1)).await?);
+    assert!(!begin(here, new_run(), at(2)).await?, "one is under way");
+    assert!(begin(world.there, new_run(), at(2)).await?);
+    // Nor when somebody asks for one, until it has ended.
+    let by = Actor::local(world.all.clone());
+    assert!(store.sync_request(&by, here, at(3)).await?);
+    assert!(store.syncs_due().await?.is_empty());
+    assert!(!begin(here, new_run(), at(4)).await?);
+    let done = Tally::default();
+    store
+        .sync_end(first, WriteStatus::Success, done, at(5), None)
+        .await?;
+    assert_eq!(store.syncs_due().await?, [(here, at(3))]);
+    // Whoever saw that it is due and comes late finds that it was done.
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..20 {
+        let (store, job_id) = (store.clone(), new_run());
+        tasks.spawn(async move {
+            let is_begun = store
+                .sync_begin(here, job_id, at(6), at(20), at(100))
+                .await?;
+            if is_begun {
+                let done = Tally::default();
+                store
+                    .sync_end(job_id, WriteStatus::Success, done, at(6), None)
+                    .await?;
+            }
+            Ok::<_, crate::Error>(is_begun)
+        });
+    }
+    let mut begun = 0;
+    while let Some(is_begun) = tasks.join_next().await {
+        begun += usize::from(is_begun??);
+    }
+    assert_eq!(begun, 1);
+    assert_eq!(store.syncs_due().await?, [(here, at(100))]);
+    Ok(())
+}
+
+pub async fn a_run_whose_lease_lapsed_is_taken_over<B: Backend>(backend: B) -> Verdicts {
+    let mut world = World::new(backend).await?;
+    let (first, second) = (
+        JobId::new(at(0), &*world.entropy),
+        JobId::new(at(1), &*world.entropy),
+    );
+    let here = world.here;
+    let begun = world.store.sync_begin(here, first, at(1), at(20), at(100));
+    assert!(begun.await?);
+    let lost = world.store.syncs_renew(vec![first, second], at(40)).await?;
+    assert_eq!(lost, [second], "there is no such run");
+    world.restart().await?;
+    let store = &world.store;
+    assert_eq!(store.syncs_lapse(Lapse::Expired, at(39)).await?, 0);
+    let signal = store.signals().sync_due();
+    assert_eq!(store.syncs_lapse(Lapse::Expired, at(40)).await?, 1);
+    assert_eq!(store.syncs_lapse(Lapse::Expired, at(40)).await?, 0);
+    tokio::time::timeout(super::SIGNAL_TIMEOUT, signal).await?;
+    assert!(store.syncs_due().await?.contains(&(here, at(40))));
+    let begun = store.sync_begin(here, second, at(41), at(60), at(200));
+    assert!(begun.await?);
+
+    // The first, should it live on, learns of it, and what it says of itself counts no more.
+    assert_eq!(
+        store.syncs_renew(vec![first, second], at(70)).await?,
+        [first]
+    );
+    let done = Tally {
+        seen: 9,
+        ..Tally::default()
+    };
+    store
+        .sync_end(first, WriteStatus::Success, done, at(42), Some(at(43)))
+        .await?;
+    let jobs = store.jobs_list(&world.all, &log(10)).await?;
+    let stand: Vec<_> = jobs.iter().map(|one| (one.job_id, one.status)).collect();
+    assert_eq!(
+        stand,
+        [
+            (second, WriteStatus::Pending),
+            (first, WriteStatus::Failure)
+        ]
+    );
+    assert_eq!((jobs[1].ended_at, jobs[1].tally.seen), (Some(at(40)), 0));
+    let done = Tally::default();
+    store
+        .sync_end(second, WriteStatus::Success, done, at(50), None)
+        .await?;
+    assert!(store.syncs_due().await?.contains(&(here, at(200))));
+    assert_eq!(store.syncs_lapse(Lapse::All, at(99)).await?, 0);
     Ok(())
 }
 
@@ -443,7 +550,9 @@ pub async fn the_log_of_writes_is_filtered_by_all_that_it_offers<B: Backend>(
 pub async fn what_is_old_is_swept<B: Backend>(backend: B) -> Verdicts {
     let world = World::new(backend).await?;
     let (store, job_id) = (&world.store, JobId::new(at(0), &*world.entropy));
-    store.sync_begin(world.here, job_id, at(0), at(100)).await?;
+    store
+        .sync_begin(world.here, job_id, at(0), at(60), at(100))
+        .await?;
     let id = Kind::Prospect.new_id(at(0), &*world.entropy);
     let new = (id, json!({ "status": "0" }));
     store

@@ -12,6 +12,7 @@ pub mod directory;
 pub mod erasure;
 pub mod history;
 pub mod intake;
+pub mod limits;
 pub mod lists;
 pub mod order;
 pub mod sealing;
@@ -41,7 +42,7 @@ use model::{
 };
 
 use crate::{
-    Acceptance, Claim, Claimed, Error, Finish, Lane, Lapse, Once, Page, Query, Registration,
+    Acceptance, Ask, Claim, Claimed, Error, Finish, Lane, Lapse, Once, Page, Query, Registration,
     Sealer, Store, Ticket, Verdict, query::From,
 };
 
@@ -98,9 +99,16 @@ macro_rules! conformance_tests {
             delivery::a_write_to_be_tried_again_stays_open_with_its_errors
             delivery::accepts_and_lapses_signal_what_is_due
             delivery::the_end_of_a_write_wakes_who_watches_it
+            limits::claimers_together_hold_as_many_as_may_be_under_way
+            limits::claimers_together_keep_to_the_pace
+            limits::a_vendor_that_asked_to_be_left_alone_is_left_alone_by_all
+            limits::synchronisation_takes_what_writes_leave_and_nothing_of_theirs
+            limits::an_integration_that_changed_begins_anew
             intake::a_write_is_kept_out_by_an_open_one_that_blocks_it
             confirmation::an_update_is_of_the_record_that_was_meant_or_says_so
             confirmation::what_has_no_vendor_id_is_stored_all_the_same
+            confirmation::what_cannot_be_a_vendor_id_ends_its_write_in_words
+            confirmation::a_vendor_may_say_whatever_it_likes
             confirmation::an_appointment_takes_the_place_of_an_upcoming_one
             lists::any_filter_in_any_order_agrees_with_a_model
             lists::a_walk_by_cursor_misses_and_repeats_nothing_while_rows_are_written
@@ -114,6 +122,8 @@ macro_rules! conformance_tests {
             history::a_run_is_due_begun_and_ended
             confirmation::an_odd_answer_is_told_and_harms_no_other_record
             history::a_run_that_was_cut_off_is_ended_and_due_again
+            history::an_integration_is_synchronised_by_one_at_a_time
+            history::a_run_whose_lease_lapsed_is_taken_over
             history::candidates_are_the_newest_and_the_stalest
             history::the_log_of_writes_is_filtered_by_all_that_it_offers
             history::what_is_old_is_swept
@@ -165,6 +175,7 @@ macro_rules! conformance_tests {
             webhooks::a_receiver_that_fails_for_five_days_is_switched_off_and_misses_nothing
             webhooks::who_wants_no_more_is_switched_off_at_once
             webhooks::changes_of_a_subscription_do_not_undo_each_other
+            webhooks::who_delivers_learns_of_each_change_of_a_subscription
             webhooks::a_secret_is_changed_with_an_overlap
             webhooks::a_subscription_is_known_to_who_sees_all_that_it_gets
             webhooks::deliveries_are_replayed_one_or_all_or_since
@@ -343,8 +354,12 @@ impl<B: Backend> World<B> {
         now: Timestamp,
         lease_until: Timestamp,
     ) -> Answer<Lane> {
+        self.ask(unlimited(id, limit), now, lease_until).await
+    }
+
+    async fn ask(&self, ask: Ask, now: Timestamp, lease_until: Timestamp) -> Answer<Lane> {
         let claim = Claim {
-            lanes: vec![(id, limit)],
+            lanes: vec![ask],
             now,
             lease_until,
         };
@@ -391,6 +406,7 @@ impl<B: Backend> World<B> {
             ticket,
             attempt: attempt(ticket.attempt, class, now),
             verdict,
+            pause_until: None,
             now,
         };
         self.store.attempt_finish(&finish).await
@@ -430,6 +446,16 @@ impl<B: Backend> World<B> {
             }
             tokio::time::timeout(SIGNAL_TIMEOUT, signal).await?;
         }
+    }
+}
+
+/// Asks for as many as `limit`, whatever others hold.
+const fn unlimited(integration_id: IntegrationId, limit: u32) -> Ask {
+    Ask {
+        integration_id,
+        limit,
+        concurrency: u32::MAX,
+        gap_micros: None,
     }
 }
 

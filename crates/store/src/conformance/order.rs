@@ -15,8 +15,9 @@ use model::{
 
 use super::{
     Answer, Backend, START, Seeded, Verdicts, World, again, at, failed, jobs, lapse, listed,
+    unlimited,
 };
-use crate::{Claim, Claimed, Depth, Lapse, Ticket, Verdict};
+use crate::{Ask, Claim, Claimed, Depth, Lapse, Ticket, Verdict};
 
 pub async fn a_write_waits_for_an_earlier_one_with_a_common_key<B: Backend>(
     backend: B,
@@ -248,6 +249,15 @@ impl Model {
         ready
     }
 
+    /// How many writes of a lane are under a lease.
+    fn leased(&self, lane: IntegrationId) -> usize {
+        let held = self
+            .writes
+            .iter()
+            .filter(|write| write.lane == lane && matches!(write.stand, Stand::Leased { .. }));
+        held.count()
+    }
+
     /// Checks what a claim brought for a lane, and notes it.
     fn claim(
         &mut self,
@@ -426,21 +436,25 @@ impl<B: Backend> History<B> {
         let limits: Vec<_> = self
             .lanes()
             .into_iter()
-            .map(|lane| (lane, self.dice.below(most)))
+            .map(|lane| (lane, self.dice.below(most), 1 + self.dice.below(2 * most)))
             .collect();
         let lease_until = self.soon(15);
         let claim = Claim {
             lanes: limits
                 .iter()
-                .map(|(lane, limit)| (*lane, *limit as u32))
+                .map(|(lane, limit, concurrency)| Ask {
+                    concurrency: *concurrency as u32,
+                    ..unlimited(*lane, *limit as u32)
+                })
                 .collect(),
             now: self.now,
             lease_until,
         };
         let lanes = self.world.store.writes_claim(claim).await?;
         assert_eq!(lanes.len(), limits.len());
-        for (got, (lane, limit)) in lanes.iter().zip(limits) {
+        for (got, (lane, limit, concurrency)) in lanes.iter().zip(limits) {
             assert_eq!(got.integration_id, lane);
+            let limit = limit.min(concurrency.saturating_sub(self.model.leased(lane)));
             self.model
                 .claim(lane, limit, (self.now, lease_until), &got.writes);
             let next = self.model.ready(lane).first().map(|(due, _)| *due);

@@ -491,7 +491,11 @@ pub async fn runs_of_synchronisation_are_told<B: Backend>(backend: B) -> Verdict
         (world.there, ok, Trigger::SyncComplete),
     ] {
         let job_id = JobId::new(at(1), &*world.entropy);
-        world.store.sync_begin(id, job_id, at(1), at(9)).await?;
+        let is_begun = world
+            .store
+            .sync_begin(id, job_id, at(1), at(9), at(1))
+            .await?;
+        assert!(is_begun, "due, and the one before has ended");
         let errors =
             (status != ok).then(|| vec!["a source is gone".to_owned(), "and another".to_owned()]);
         let tally = Tally {
@@ -507,11 +511,11 @@ pub async fn runs_of_synchronisation_are_told<B: Backend>(backend: B) -> Verdict
     let cut_off = JobId::new(at(3), &*world.entropy);
     world
         .store
-        .sync_begin(world.here, cut_off, at(3), at(9))
+        .sync_begin(world.here, cut_off, at(3), at(9), at(9))
         .await?;
-    assert_eq!(world.store.syncs_void(at(4)).await?, 1);
+    assert_eq!(world.store.syncs_lapse(Lapse::All, at(4)).await?, 1);
     expected.push((Trigger::JobFailure, world.here, cut_off, no));
-    assert_eq!(world.store.syncs_void(at(5)).await?, 0);
+    assert_eq!(world.store.syncs_lapse(Lapse::All, at(5)).await?, 0);
 
     let log = world.log(&EVERY).await?;
     assert_eq!(log.len(), expected.len());
@@ -1179,6 +1183,62 @@ pub async fn changes_of_a_subscription_do_not_undo_each_other<B: Backend>(backen
     Ok(())
 }
 
+pub async fn who_delivers_learns_of_each_change_of_a_subscription<B: Backend>(
+    backend: B,
+) -> Verdicts {
+    let world = World::new(backend).await?;
+    let store = &world.store;
+    let mut last = store.webhooks_revision().await?;
+    let mut is_changed = async || -> Answer<bool> {
+        let before = last;
+        last = store.webhooks_revision().await?;
+        Ok(last > before)
+    };
+    let webhook = world.subscribe(world.webhook(&[Trigger::DataNew])).await?;
+    assert!(is_changed().await?);
+    let url = Change {
+        url: Some("https://elsewhere.example/".to_owned()),
+        ..Change::default()
+    };
+    store
+        .webhook_change(&operator(), webhook, "webhook_update", url, at(1))
+        .await?;
+    assert!(is_changed().await?);
+    world.happen_here(2, at(1)).await?;
+    let claimed = world.take(webhook, at(2)).await?;
+    let finish = |ticket, standing| DeliveryFinish {
+        ticket,
+        attempt: answered(1, false, at(2)),
+        verdict: DeliveryVerdict::GivenUp,
+        standing,
+        now: at(3),
+    };
+    let failed = Standing::Failed {
+        since_before: at(1),
+        reason: "it failed".to_owned(),
+    };
+    store
+        .delivery_finish(&finish(claimed[0].ticket, failed))
+        .await?;
+    assert!(
+        !is_changed().await?,
+        "that it fails changes nothing for who delivers"
+    );
+    let gone = Standing::Gone {
+        reason: "gone".to_owned(),
+    };
+    store
+        .delivery_finish(&finish(claimed[1].ticket, gone))
+        .await?;
+    assert!(is_changed().await?, "switched off");
+    assert!(!is_changed().await?);
+    assert!(store.webhook_delete(&operator(), webhook, at(4)).await?);
+    assert!(is_changed().await?);
+    assert!(!store.webhook_delete(&operator(), webhook, at(4)).await?);
+    assert!(!is_changed().await?);
+    Ok(())
+}
+
 pub async fn a_secret_is_changed_with_an_overlap<B: Backend>(backend: B) -> Verdicts {
     let mut world = World::new(backend).await?;
     let webhook = world.subscribe(world.webhook(&[Trigger::DataNew])).await?;
@@ -1547,7 +1607,7 @@ pub async fn the_log_of_events_is_walked_both_ways_by_all_that_it_offers<B: Back
         let job_id = JobId::new(at(second), &*world.entropy);
         world
             .store
-            .sync_begin(world.here, job_id, at(second), at(99))
+            .sync_begin(world.here, job_id, at(second), at(99), at(second))
             .await?;
         world
             .store

@@ -8,6 +8,14 @@ use crate::{Error, sql::db::Value};
 
 type Fault = Box<dyn std::error::Error + Sync + Send>;
 
+/// A value that no place of a statement takes: a fault of Portico's, which says nothing of the connection.
+#[derive(Debug, thiserror::Error)]
+#[error("a value does not fit the type {0}")]
+pub(super) struct Unfit(Type);
+
+/// What stands for a NUL character, as for all that cannot be read.
+const INSTEAD_OF_NUL: &str = "\u{fffd}";
+
 /// A value as PostgreSQL sent it.
 pub(crate) enum Cell<'a> {
     /// A number.
@@ -106,21 +114,25 @@ pub(crate) fn get<T: FromCell>(row: &tokio_postgres::Row, place: usize) -> Resul
         .ok_or_else(|| Error::Database(format!("column {place} is not of the type expected")))
 }
 
+/// PostgreSQL has no NUL in text, and a statement that brings one fails, however often it is repeated. So here, at the one way in, another character stands for it: a
+/// vendor's words are kept but for that, and nothing is found under an id that has one. What is JSON has it escaped, and keeps it.
 impl ToSql for Value<'_> {
     fn to_sql(&self, ty: &Type, out: &mut BytesMut) -> Result<IsNull, Fault> {
         match self {
             Self::Null => Ok(IsNull::Yes),
-            Self::Integer(value) if *ty == Type::INT4 => i32::try_from(*value)?.to_sql(ty, out),
+            Self::Integer(value) if *ty == Type::INT4 => i32::try_from(*value)
+                .map_err(|_| Unfit(ty.clone()))?
+                .to_sql(ty, out),
             Self::Integer(value) if *ty == Type::INT8 => value.to_sql(ty, out),
             Self::Boolean(value) if *ty == Type::BOOL => value.to_sql(ty, out),
             Self::Blob(value) if *ty == Type::BYTEA => (&**value).to_sql(ty, out),
             Self::Text(value) if *ty == Type::TEXT || *ty == Type::VARCHAR => {
                 if value.contains('\0') {
-                    return Err("text with a NUL character cannot be stored".into());
+                    return value.replace('\0', INSTEAD_OF_NUL).to_sql(ty, out);
                 }
                 (&**value).to_sql(ty, out)
             }
-            _ => Err(format!("a value does not fit the type {ty}").into()),
+            _ => Err(Unfit(ty.clone()).into()),
         }
     }
 

@@ -2,36 +2,70 @@
 //!
 //! Guarantee: what is told of a database never has its password.
 
-use std::{path::Path, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use rustls::pki_types::{CertificateDer, pem::PemObject};
-use tokio_postgres::{
-    Config,
-    config::{Host, SslMode, TargetSessionAttrs},
-};
+use tokio_postgres::{Config, config::SslMode};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use super::hosts::Hosts;
 use crate::Error;
-
-/// How long connecting to one of the hosts may take.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-
-/// How long sent data may stay unacknowledged before the connection counts as broken: a host that lost its power says nothing.
-const TCP_USER_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How often an idle connection is probed, for the same reason.
-const KEEPALIVE: Duration = Duration::from_secs(10);
 
 /// Connections that read, unless it is said otherwise: each is a process of the server's.
 pub const READERS_DEFAULT: usize = 4;
 
-/// A place to store in: `postgres://user:password@host:port/database?parameters`, as libpq has it.
+/// How long a connection waits for what it asks. Each is shorter than the next, so that it is the server that gives up, and says why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// How long a transaction may lie still before the server ends it: its node hangs, or is gone without a word, and others wait for it.
+    pub idle: Duration,
+    /// How long the server waits for others who change the database.
+    pub lock: Duration,
+    /// How long the server works on one statement.
+    pub statement: Duration,
+    /// How long an answer is waited for. Then the connection is given up: the server stands still, or waits for a standby that is gone.
+    pub answer: Duration,
+}
+
+impl Patience {
+    /// Of the connection that changes the database. While it waits, so does everybody who changes something, on every node: so it is counted in seconds, and what
+    /// takes longer is 503 to those who wait, who come again. A node's pause between two statements is counted in milliseconds; three seconds lie still only where a
+    /// machine stands still, and then others need not wait for their whole `lock` before they go on. A statement of a change concerns a bounded number of rows.
+    pub const WRITING: Self = Self {
+        idle: Duration::from_secs(3),
+        lock: Duration::from_secs(5),
+        statement: Duration::from_secs(8),
+        answer: Duration::from_secs(10),
+    };
+
+    /// Of those that read: nobody waits for them but who asked, and a count over many rows takes its time.
+    pub const READING: Self = Self {
+        idle: Duration::from_secs(10),
+        lock: Duration::from_secs(12),
+        statement: Duration::from_secs(20),
+        answer: Duration::from_secs(25),
+    };
+
+    /// Of one that prepares a database: a step of the schema may make an index over all there is, and who starts meanwhile waits for it.
+    pub(super) const OPENING: Self = Self {
+        idle: Duration::from_secs(60),
+        lock: Duration::from_secs(3_600),
+        statement: Duration::from_secs(3_600),
+        answer: Duration::from_secs(3_660),
+    };
+}
+
+/// A place to store in: `postgres://user:password@host:port/database?parameters`, as libpq has it. With several hosts, that which takes changes is used.
 #[derive(Clone)]
 pub struct Place {
-    pub(super) config: Config,
-    pub(super) tls: Option<MakeRustlsConnect>,
+    pub(super) hosts: Arc<Hosts>,
+    database: String,
     /// Connections that read.
     pub readers: usize,
+    /// How long a change waits.
+    pub writing: Patience,
+    /// How long a read waits.
+    pub reading: Patience,
 }
 
 /// Whether a text names a PostgreSQL database.
@@ -58,7 +92,7 @@ impl Place {
             }
         }
         // What the parser says names the parameter or the part, never a value.
-        let mut config: Config =
+        let config: Config =
             format!("{base}{plain}")
                 .parse()
                 .map_err(|why: tokio_postgres::Error| {
@@ -67,52 +101,38 @@ impl Place {
                         told(&why)
                     ))
                 })?;
-        if config.get_dbname().is_none() {
+        let Some(database) = config.get_dbname().map(str::to_owned) else {
             return Err(Error::Database(
                 "the URL of the store names no database: postgres://user:password@host/database"
                     .to_owned(),
             ));
-        }
-        if config.get_hosts().is_empty() {
+        };
+        if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
             return Err(Error::Database(
                 "the URL of the store names no host: postgres://user:password@host/database"
                     .to_owned(),
             ));
-        }
-        // After a failover the former primary may still answer; it is the one that takes changes that is wanted.
-        config
-            .target_session_attrs(TargetSessionAttrs::ReadWrite)
-            .tcp_user_timeout(TCP_USER_TIMEOUT)
-            .keepalives_idle(KEEPALIVE)
-            .keepalives_interval(KEEPALIVE)
-            .application_name("portico");
-        if config.get_connect_timeout().is_none() {
-            config.connect_timeout(CONNECT_TIMEOUT);
         }
         let tls = match config.get_ssl_mode() {
             SslMode::Disable => None,
             _ => Some(tls(roots.as_deref().map(Path::new))?),
         };
         Ok(Self {
-            config,
-            tls,
+            hosts: Arc::new(Hosts::new(&config, tls)),
+            database,
             readers: READERS_DEFAULT,
+            writing: Patience::WRITING,
+            reading: Patience::READING,
         })
     }
 
     /// The place in words, without what is secret.
     pub fn told(&self) -> String {
-        let hosts: Vec<String> = self
-            .config
-            .get_hosts()
-            .iter()
-            .map(|host| match host {
-                Host::Tcp(name) => name.clone(),
-                Host::Unix(path) => path.display().to_string(),
-            })
-            .collect();
-        let database = self.config.get_dbname().unwrap_or_default();
-        format!("PostgreSQL database {database} at {}", hosts.join(", "))
+        format!(
+            "PostgreSQL database {} at {}",
+            self.database,
+            self.hosts.told()
+        )
     }
 }
 
@@ -155,7 +175,7 @@ fn tls(roots: Option<&Path>) -> Result<MakeRustlsConnect, Error> {
             }
         }
     }
-    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|why| Error::Database(format!("TLS cannot be set up: {why}")))?
@@ -171,7 +191,7 @@ mod tests {
     #[test]
     fn a_url_is_read_and_told_without_its_password() {
         let place = Place::new("postgres://me:s3cret@one,two:5433/leads?sslmode=disable").unwrap();
-        assert_eq!(place.told(), "PostgreSQL database leads at one, two");
+        assert_eq!(place.told(), "PostgreSQL database leads at one, two:5433");
         for (url, why) in [
             ("postgres://me:s3cret@one", "names no database"),
             ("postgres:///leads", "names no host"),

@@ -31,17 +31,17 @@ pub(crate) fn translate(sql: &str) -> String {
             // json_extract(column, '$.member')
             let (column, path) = inside.split_once(", '$.").unwrap_or((inside, ""));
             let path = path.trim_end_matches('\'').replace('.', ",");
-            out.push_str("(CAST(");
-            out.push_str(column);
-            out.push_str(" AS jsonb) #>> '{");
+            out.push('(');
+            push_json(&mut out, column);
+            out.push_str(" #>> '{");
             out.push_str(&path);
             out.push_str("}')");
             after
         } else if let Some((inside, after)) = called(rest, "json_remove(") {
             let (column, member) = inside.split_once(", '$.").unwrap_or((inside, ""));
-            out.push_str("CAST(CAST(");
-            out.push_str(column);
-            out.push_str(" AS jsonb) - '");
+            out.push_str("CAST(");
+            push_json(&mut out, column);
+            out.push_str(" - '");
             out.push_str(member.trim_end_matches('\''));
             out.push_str("' AS TEXT)");
             after
@@ -53,6 +53,14 @@ pub(crate) fn translate(sql: &str) -> String {
     }
     out.push_str(rest);
     out
+}
+
+/// A column's text as JSON that can be looked into. Of a NUL character, which a vendor's words may have and which is kept escaped, PostgreSQL has no text to give and
+/// refuses the whole, whatever is asked of it; so here another character stands for it. The text as it is kept stays.
+fn push_json(out: &mut String, column: &str) {
+    out.push_str("CAST(replace(");
+    out.push_str(column);
+    out.push_str(r", E'\\u0000', E'\\ufffd') AS jsonb)");
 }
 
 /// What stands in the brackets of a call that `sql` begins with, and what follows it.
@@ -89,11 +97,11 @@ mod tests {
         );
         check(
             "coalesce(json_extract(r.body, '$.name'), '')",
-            "coalesce((CAST(r.body AS jsonb) #>> '{name}'), '')",
+            r"coalesce((CAST(replace(r.body, E'\\u0000', E'\\ufffd') AS jsonb) #>> '{name}'), '')",
         );
         check(
             "SET body = json_remove(body, '$.response') WHERE",
-            "SET body = CAST(CAST(body AS jsonb) - 'response' AS TEXT) WHERE",
+            r"SET body = CAST(CAST(replace(body, E'\\u0000', E'\\ufffd') AS jsonb) - 'response' AS TEXT) WHERE",
         );
         check(
             "INSERT INTO jobs (job_id) VALUES (?1) ON CONFLICT DO NOTHING",

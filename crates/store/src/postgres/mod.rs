@@ -3,10 +3,12 @@
 //! One thread of a node changes the database, a few read. Guarantee: a commit is answered when PostgreSQL has it on stable storage, and on that of its synchronous standbys where it
 //! has any; nodes change the database one after the other, a batch each.
 
+mod accept;
 pub mod alone;
 pub(crate) mod cell;
 pub mod config;
 mod dialect;
+mod hosts;
 pub mod inspect;
 mod notices;
 mod readers;
@@ -14,28 +16,33 @@ mod schema;
 pub(crate) mod session;
 mod writing;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicUsize, Ordering},
+};
 
-use model::Timestamp;
+use model::{Timestamp, write::WriteStatus};
 use tokio::task::JoinHandle;
 
-pub use self::config::Place;
+pub use self::config::{Patience, Place};
 use self::{readers::Readers, session::Session, writing::Writing};
 use crate::{
-    Acceptance, Error, Observer, Once, Sealer, Signals, Store,
+    Acceptance, Error, Finish, Observer, Once, Sealer, Signals, Store,
     migrations::Migration,
     signals::Effects,
     sql::{
         Engine, Relational,
         db::{Db, values},
         intake, sealed, stamp, terms,
-        writer::Writer,
+        writer::{Batch, Writer},
     },
 };
 
 /// A database that several nodes change.
 pub(crate) struct Server {
-    writer: Writer,
+    /// One, but for measuring.
+    writers: Vec<Writer>,
+    next: AtomicUsize,
     readers: Readers,
     signals: Arc<Signals>,
     listener: Mutex<Option<JoinHandle<()>>>,
@@ -45,24 +52,75 @@ pub(crate) struct Server {
 ///
 /// # Errors
 /// When it cannot be reached, was written by a newer Portico, or is sealed under another master key.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "as the other stores are opened"
+)]
 pub fn open(
     place: &Place,
     sealer: Sealer,
     observer: Arc<dyn Observer>,
     now: Timestamp,
 ) -> Result<Arc<dyn Store>, Error> {
+    open_with(place, 1, sealer, &observer, now)
+}
+
+/// The same for measuring only, as a store would be that has a pool of `connections` and a transaction for each request: none shares a commit, and nobody waits for a
+/// turn, so that what rests on turns does not hold.
+///
+/// # Errors
+/// As [`open`].
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "as the other stores are opened"
+)]
+pub fn open_pooled(
+    place: &Place,
+    connections: usize,
+    sealer: Sealer,
+    observer: Arc<dyn Observer>,
+    now: Timestamp,
+) -> Result<Arc<dyn Store>, Error> {
+    open_with(place, connections, sealer, &observer, now)
+}
+
+fn open_with(
+    place: &Place,
+    connections: usize,
+    sealer: Sealer,
+    observer: &Arc<dyn Observer>,
+    now: Timestamp,
+) -> Result<Arc<dyn Store>, Error> {
     let session = Session::connect(place)?;
     durable(&session)?;
     prepare(&session, &sealer, now)?;
+    session.be(place.writing)?;
     let signals = Arc::new(Signals::default());
     let entropy = sealer.entropy();
     let node = model::key::hex(&entropy.bytes());
     let readers = Readers::start(place)?;
-    let writing = Writing::new(place.clone(), session, node.clone());
-    let writer = Writer::start(writing, signals.clone(), observer, entropy.clone())?;
+    let takes_turns = connections == 1;
+    let mut writers = Vec::new();
+    let mut session = Some(session);
+    for _ in 0..connections {
+        let writing = Writing::new(place.clone(), session.take(), node.clone(), takes_turns);
+        let batch = if takes_turns {
+            Batch::default()
+        } else {
+            Batch { requests: 1 }
+        };
+        writers.push(Writer::start(
+            writing,
+            batch,
+            signals.clone(),
+            observer.clone(),
+            entropy.clone(),
+        )?);
+    }
     let listening = notices::listen(place.clone(), node, signals.clone(), entropy);
     let server = Server {
-        writer,
+        writers,
+        next: AtomicUsize::new(0),
         readers,
         signals,
         listener: Mutex::new(Some(tokio::spawn(listening))),
@@ -90,7 +148,7 @@ pub fn holds_data(place: &Place) -> Result<bool, Error> {
     schema::is_there(&Db::Postgres(&Session::connect(place)?))
 }
 
-/// Makes sure that a commit is synced before it is answered, and says so where the whole server does not sync.
+/// Makes sure that the database can keep what it is given, and says so where its server does not sync.
 fn durable(session: &Session) -> Result<(), Error> {
     let db = Db::Postgres(session);
     let setting = |name: &str| -> Result<String, Error> {
@@ -98,6 +156,12 @@ fn durable(session: &Session) -> Result<(), Error> {
             row.get(0)
         })
     };
+    let encoding = setting("server_encoding")?;
+    if encoding != "UTF8" {
+        return Err(Error::Database(format!(
+            "the database's encoding is {encoding}, which has no place for every name: make one with CREATE DATABASE … TEMPLATE template0 ENCODING 'UTF8'"
+        )));
+    }
     if setting("fsync")? == "off" {
         tracing::error!(
             "this PostgreSQL runs with fsync off: it loses what it has confirmed when its machine fails"
@@ -126,16 +190,27 @@ fn prepare(session: &Session, sealer: &Sealer, now: Timestamp) -> Result<(), Err
     }
 }
 
+impl Server {
+    fn writer(&self) -> Result<&Writer, Error> {
+        let place = self.next.fetch_add(1, Ordering::Relaxed) % self.writers.len().max(1);
+        self.writers.get(place).ok_or(Error::Closed)
+    }
+}
+
 impl Engine for Server {
     async fn write<T: Send + 'static>(
         &self,
         change: impl FnOnce(&Db<'_>, &mut Effects) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        self.writer.write(change).await
+        self.writer()?.write(change).await
     }
 
     async fn accept(&self, row: intake::Row, once: Option<Once>) -> Result<Acceptance, Error> {
-        self.writer.accept(row, once).await
+        self.writer()?.accept(row, once).await
+    }
+
+    async fn finish(&self, finish: Finish) -> Result<WriteStatus, Error> {
+        self.writer()?.finish(finish).await
     }
 
     async fn read<T: Send + 'static>(
@@ -143,6 +218,10 @@ impl Engine for Server {
         look: impl FnOnce(&Db<'_>) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         self.readers.read(look).await
+    }
+
+    fn is_shared(&self) -> bool {
+        true
     }
 
     /// PostgreSQL keeps removed rows until its vacuum takes them away; what of a person is left in its files is the operator's to say.
@@ -155,8 +234,9 @@ impl Engine for Server {
     }
 
     async fn close(&self) {
-        self.writer.close().await;
-        self.readers.close().await;
+        // At the same time: each may have to wait until a database that is gone has not answered.
+        let writers = futures_util::future::join_all(self.writers.iter().map(Writer::close));
+        tokio::join!(writers, self.readers.close());
         if let Some(listener) = self
             .listener
             .lock()

@@ -7,9 +7,12 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use model::Entropy;
 use serde::{Deserialize, Serialize};
-use tokio_postgres::{AsyncMessage, Client, Connection, NoTls, error::SqlState};
+use tokio_postgres::{AsyncMessage, SimpleQueryMessage, error::SqlState};
 
-use super::config::{Place, told};
+use super::{
+    config::{Place, told},
+    hosts::Reached,
+};
 use crate::{Signals, signals::Effects};
 
 /// Bytes of one notice at most: PostgreSQL takes less than 8,000.
@@ -17,6 +20,15 @@ const NOTICE_MAX_BYTES: usize = 7_000;
 
 /// How long it is waited before it is tried again to listen.
 const AGAIN: Duration = Duration::from_secs(1);
+
+/// How often the server is asked whether it is there and still takes changes: one that stands still, or was replaced, says nothing of it by itself.
+const ASK_EVERY: Duration = Duration::from_secs(5);
+
+/// How long its answer is waited for.
+const ANSWER_MAX: Duration = Duration::from_secs(5);
+
+/// The question, as libpq asks it too.
+const IS_READ_ONLY: &str = "SHOW transaction_read_only";
 
 /// How often everything is looked at where the database has no LISTEN.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -127,27 +139,23 @@ pub(super) async fn listen(
     let mut can_listen = true;
     loop {
         if can_listen {
-            let ended = match &place.tls {
-                Some(tls) => match place.config.connect(tls.clone()).await {
-                    Ok(pair) => follow(pair, &signals, &heard).await,
-                    Err(why) => Err(why),
-                },
-                None => match place.config.connect(NoTls).await {
-                    Ok(pair) => follow(pair, &signals, &heard).await,
-                    Err(why) => Err(why),
-                },
-            };
-            match ended {
-                Err(why) if why.code() == Some(&SqlState::FEATURE_NOT_SUPPORTED) => {
-                    tracing::warn!(
-                        "the database has no LISTEN: what other nodes do is looked for twice a second"
-                    );
-                    can_listen = false;
+            match place.hosts.connect().await {
+                Ok(reached) => {
+                    let host = reached.host;
+                    let Ended { why, is_for_good } = follow(reached, &signals, &heard).await;
+                    if is_for_good {
+                        tracing::warn!(
+                            "the database has no LISTEN: what other nodes do is looked for twice a second"
+                        );
+                        can_listen = false;
+                    } else {
+                        tracing::warn!(%why, "nobody listens to other nodes; trying again");
+                        place.hosts.leave(host);
+                    }
                 }
                 Err(why) => {
-                    tracing::warn!(why = %told(&why), "nobody listens to other nodes; trying again");
+                    tracing::warn!(%why, "nobody listens to other nodes; trying again");
                 }
-                Ok(()) => {}
             }
             tokio::time::sleep(AGAIN).await;
         } else {
@@ -157,33 +165,109 @@ pub(super) async fn listen(
     }
 }
 
-/// Listens until the connection ends.
-async fn follow<S, T>(
-    (client, mut connection): (Client, Connection<S, T>),
-    signals: &Signals,
-    heard: &impl Fn(&str),
-) -> Result<(), tokio_postgres::Error>
-where
-    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
-    T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
-{
-    let mut asked = std::pin::pin!(client.batch_execute("LISTEN portico"));
-    let mut is_asked = false;
-    std::future::poll_fn(|context| {
+/// Why nobody listens any more.
+struct Ended {
+    why: String,
+    /// Whether the database cannot do it at all.
+    is_for_good: bool,
+}
+
+impl From<&tokio_postgres::Error> for Ended {
+    fn from(why: &tokio_postgres::Error) -> Self {
+        Self {
+            why: told(why),
+            is_for_good: why.code() == Some(&SqlState::FEATURE_NOT_SUPPORTED),
+        }
+    }
+}
+
+impl From<&str> for Ended {
+    fn from(why: &str) -> Self {
+        Self {
+            why: why.to_owned(),
+            is_for_good: false,
+        }
+    }
+}
+
+/// Listens until the connection ends, its server stands still, or does not take changes any more.
+async fn follow(reached: Reached, signals: &Signals, heard: &impl Fn(&str)) -> Ended {
+    let Reached {
+        client, mut wire, ..
+    } = reached;
+    let hears = async {
         loop {
-            if !is_asked && let std::task::Poll::Ready(answer) = asked.as_mut().poll(context) {
-                answer?;
-                is_asked = true;
-                // What happened before.
-                signals.look_again();
-            }
-            match std::task::ready!(connection.poll_message(context)) {
+            match std::future::poll_fn(|context| wire(context)).await {
                 Some(Ok(AsyncMessage::Notification(notice))) => heard(notice.payload()),
                 Some(Ok(_)) => {}
-                Some(Err(why)) => return std::task::Poll::Ready(Err(why)),
-                None => return std::task::Poll::Ready(Ok(())),
+                Some(Err(why)) => return Ended::from(&why),
+                None => return Ended::from("the connection ended"),
             }
         }
-    })
-    .await
+    };
+    let asks = async {
+        let mut question = "LISTEN portico";
+        loop {
+            let rows = match tokio::time::timeout(ANSWER_MAX, client.simple_query(question)).await {
+                Ok(Ok(rows)) => rows,
+                Ok(Err(why)) => return Ended::from(&why),
+                Err(_) => return Ended::from("the database does not answer"),
+            };
+            if question == IS_READ_ONLY {
+                let is_on = rows.iter().any(
+                    |row| matches!(row, SimpleQueryMessage::Row(row) if row.get(0) == Some("on")),
+                );
+                if is_on {
+                    return Ended::from("the database does not take changes any more");
+                }
+            } else {
+                // What happened before.
+                signals.look_again();
+                question = IS_READ_ONLY;
+            }
+            tokio::time::sleep(ASK_EVERY).await;
+        }
+    };
+    // The answers come over the wire, so both are driven at once.
+    tokio::select! {
+        ended = asks => ended,
+        ended = hears => ended,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::{IntegrationId, Timestamp};
+
+    use super::*;
+
+    struct Nothing;
+
+    impl Entropy for Nothing {
+        fn bytes(&self) -> [u8; 16] {
+            [0; 16]
+        }
+    }
+
+    #[test]
+    fn a_notice_brings_what_was_told_however_much_it_is() {
+        let mut effects = Effects::new(Arc::new(Nothing));
+        for number in 0..1_000 {
+            effects.due.insert(IntegrationId::new(
+                Timestamp::from_micros(number * 1_000),
+                &Nothing,
+            ));
+        }
+        effects.directory = true;
+        let notices = of(&effects, "a-node");
+        assert!(notices.len() > 1);
+        let mut heard = HashSet::new();
+        for notice in &notices {
+            assert!(notice.len() < 8_000, "{}", notice.len());
+            let notice: Notice = serde_json::from_str(notice).unwrap();
+            heard.extend(notice.effects(Arc::new(Nothing)).due);
+        }
+        assert_eq!(heard, effects.due);
+        assert!(of(&Effects::new(Arc::new(Nothing)), "a-node").is_empty());
+    }
 }

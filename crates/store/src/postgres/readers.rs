@@ -1,17 +1,21 @@
 //! Connections that only read: a few threads with one each.
 //!
-//! Guarantee: a read sees one committed state and waits for no change. A connection that broke is made anew before the next read; while none can be made, reads
-//! fail at once.
+//! Guarantee: a read sees one committed state and waits for no change, and whoever asks has an answer within [`FREE_MAX`] beyond what one answer may take. A connection that
+//! broke is made anew before the next read; while none can be made, reads fail at once.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
     thread::JoinHandle,
+    time::Duration,
 };
 
 use tokio::sync::oneshot;
 
 use super::{config::Place, session::Session};
 use crate::{Error, sql::db::Db};
+
+/// How long who asks waits for a connection that is free: all are busy with slow questions, or the server stands still. Who hears 503 then may come again.
+const FREE_MAX: Duration = Duration::from_secs(5);
 
 /// A look at what is stored, or at why nobody can look.
 type Look = Box<dyn FnOnce(Result<&Session, Error>) + Send>;
@@ -20,6 +24,8 @@ type Look = Box<dyn FnOnce(Result<&Session, Error>) + Send>;
 pub(super) struct Readers {
     queue: Mutex<Option<std::sync::mpsc::Sender<Look>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    /// How long who asks waits at most.
+    wait_max: Duration,
 }
 
 impl Readers {
@@ -40,6 +46,7 @@ impl Readers {
         Ok(Self {
             queue: Mutex::new(Some(sender)),
             threads: Mutex::new(threads),
+            wait_max: place.reading.answer + FREE_MAX,
         })
     }
 
@@ -49,6 +56,10 @@ impl Readers {
     ) -> Result<T, Error> {
         let (reply, answer) = oneshot::channel();
         let look: Look = Box::new(move |session| {
+            // Who asked has gone meanwhile, or has waited for too long.
+            if reply.is_closed() {
+                return;
+            }
             let result = session.and_then(|session| in_transaction(session, look));
             let _ = reply.send(result);
         });
@@ -61,9 +72,15 @@ impl Readers {
             .ok_or(Error::Closed)?
             .send(look)
             .map_err(|_| Error::Closed)?;
-        answer
-            .await
-            .map_err(|_| Error::Database("a read did not finish".to_owned()))?
+        match tokio::time::timeout(self.wait_max, answer).await {
+            Ok(answer) => {
+                answer.map_err(|_| Error::Database("a read did not finish".to_owned()))?
+            }
+            Err(_) => {
+                tracing::warn!("no connection was free for a read in time");
+                Err(Error::Busy)
+            }
+        }
     }
 
     pub(super) async fn close(&self) {
@@ -102,20 +119,23 @@ fn run(place: &Place, queue: &Mutex<std::sync::mpsc::Receiver<Look>>) {
         let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(look) = next else { return };
         if !session.as_ref().is_some_and(Session::is_well) {
+            // The old one ends before there is a new one: the server counts them.
             session = None;
-            match Session::connect(place) {
-                Ok(made) => session = Some(made),
-                Err(_) => {
-                    look(Err(Error::Busy));
+            session = match Session::again(place, place.reading) {
+                Ok(made) => Some(made),
+                Err(why) => {
+                    look(Err(why));
                     continue;
                 }
-            }
+            };
         }
-        if let Some(session) = &session {
-            let looked =
-                std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| look(Ok(session))));
+        if let Some(one) = &session {
+            let looked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| look(Ok(one))));
             if looked.is_err() {
-                tracing::error!("a read panicked; its connection is given up");
+                tracing::error!(
+                    "a read panicked; its connection, whose transaction may be under way, is given up"
+                );
+                session = None;
             }
         }
     }

@@ -7,7 +7,7 @@ use model::Timestamp;
 use super::session::Session;
 use crate::{
     Error,
-    migrations::{self, Migration},
+    migrations::{self, Applied, Migration},
     sql::db::{Db, values},
 };
 
@@ -38,15 +38,15 @@ fn apply(db: &Db<'_>, session: &Session, now: Timestamp) -> Result<&'static [Mig
         |_| Ok(()),
     )?;
     session.run(
-        "CREATE TABLE IF NOT EXISTS migrations (number BIGINT PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL, applied_at BIGINT NOT NULL)",
+        "CREATE TABLE IF NOT EXISTS migrations (number BIGINT PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL, applied_at BIGINT NOT NULL, needs BIGINT NOT NULL)",
     )?;
     // Another node may have been faster.
     let missing = pending(db)?;
     for step in missing {
         session.run(step.sql)?;
         db.execute(
-            "INSERT INTO migrations (number, name, checksum, applied_at) VALUES (?1, ?2, ?3, ?4)",
-            values![step.number, step.name, step.checksum(), now.as_micros()],
+            "INSERT INTO migrations (number, name, checksum, applied_at, needs) VALUES (?1, ?2, ?3, ?4, ?5)",
+            values![step.number, step.name, step.checksum(), now.as_micros(), step.needs],
         )?;
     }
     Ok(missing)
@@ -59,15 +59,21 @@ pub(super) fn is_there(db: &Db<'_>) -> Result<bool, Error> {
     })
 }
 
-/// The steps that were applied, with their checksums.
-pub(super) fn applied(db: &Db<'_>) -> Result<Vec<(i64, String)>, Error> {
+/// The steps that a database has.
+pub(super) fn applied(db: &Db<'_>) -> Result<Vec<Applied>, Error> {
     if !is_there(db)? {
         return Ok(Vec::new());
     }
     db.all(
-        "SELECT number, checksum FROM migrations ORDER BY number",
+        "SELECT number, checksum, needs FROM migrations ORDER BY number",
         &[],
-        |row| Ok((row.get(0)?, row.get(1)?)),
+        |row| {
+            Ok(Applied {
+                number: row.get(0)?,
+                checksum: row.get(1)?,
+                needs: row.get(2)?,
+            })
+        },
     )
 }
 

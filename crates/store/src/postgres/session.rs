@@ -2,42 +2,39 @@
 //!
 //! The use cases are plain functions, so a connection belongs to a thread, which drives it while it waits for an answer. What needs no answer is sent at
 //! once and awaited later, so that a transaction costs fewer ways to the server than it has statements.
-//! Guarantee: no statement takes longer than the server and [`ANSWER_MAX`] allow; after a failure of the connection nothing more is sent on it.
+//! Guarantee: no answer is waited for longer than [`Patience`] has it; after a failure of the connection nothing more is sent on it, and nothing of it reaches the
+//! next: what was prepared and what was sent ends with it. A commit that is `Ok` is on stable storage, and on that of the standbys that the server waits for.
 
 use std::{
     cell::{Cell, RefCell},
     collections::{HashMap, VecDeque},
     future::Future,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::Poll,
-    time::Duration,
 };
 
 use model::Timestamp;
 use tokio::runtime::Runtime;
-use tokio_postgres::{Client, NoTls, Statement, error::SqlState, types::ToSql};
+use tokio_postgres::{
+    AsyncMessage, Client, Statement,
+    error::{DbError, Severity, SqlState},
+    types::ToSql,
+};
 
 use super::{
-    config::{Place, told},
+    cell::Unfit,
+    config::{Patience, Place, told},
     dialect,
+    hosts::{Hosts, Reached, Wire},
 };
 use crate::{
     Error,
-    sql::db::{Refused, Value},
+    sql::db::{Ordered, Value, values},
 };
-
-/// How long the server works on one statement before it gives it up.
-const STATEMENT_MAX: Duration = Duration::from_secs(30);
-
-/// How long the server waits for others who change the database.
-const LOCK_MAX: Duration = Duration::from_secs(10);
-
-/// How long a transaction may lie still before the server ends it: its node is gone, or hangs.
-const IDLE_MAX: Duration = Duration::from_secs(15);
-
-/// How long an answer is waited for, beyond what the server may take: then the connection is given up.
-const ANSWER_MAX: Duration = Duration::from_secs(35);
 
 /// Statements that one connection keeps prepared: more than there are in the use cases; lists have many forms.
 const STATEMENTS_MAX: usize = 512;
@@ -49,8 +46,12 @@ type Sent = Pin<Box<dyn Future<Output = Result<u64, tokio_postgres::Error>> + Se
 enum Fault {
     /// The server, or the connection, says why.
     Told(tokio_postgres::Error),
+    /// The same of a statement that was sent before.
+    Before(tokio_postgres::Error),
     /// Nothing came in time.
     Silent,
+    /// The connection broke before: nothing was sent.
+    Unsent,
 }
 
 impl From<tokio_postgres::Error> for Fault {
@@ -62,11 +63,50 @@ impl From<tokio_postgres::Error> for Fault {
 impl From<Fault> for Error {
     fn from(why: Fault) -> Self {
         match why {
-            Fault::Told(why) => database(&why),
+            Fault::Told(why) | Fault::Before(why) => database(&why),
             Fault::Silent => {
                 tracing::warn!("the database does not answer; the connection is given up");
                 Self::Busy
             }
+            Fault::Unsent => Self::Busy,
+        }
+    }
+}
+
+impl Fault {
+    /// Whether the connection, as it is, is of no more use.
+    fn ends_connection(&self) -> bool {
+        let why = match self {
+            Self::Told(why) | Self::Before(why) => why,
+            Self::Silent | Self::Unsent => return true,
+        };
+        self.ends_session()
+            || why.code().is_some_and(|code| {
+                [
+                    // The server is not the one any more that takes changes: the next connection finds that.
+                    SqlState::READ_ONLY_SQL_TRANSACTION,
+                    // What was prepared is not known any more, since a pooler stands between, or its rows look otherwise, since the schema was changed.
+                    SqlState::INVALID_SQL_STATEMENT_NAME,
+                    SqlState::FEATURE_NOT_SUPPORTED,
+                ]
+                .contains(code)
+            })
+    }
+
+    /// Whether the server has ended the session, or nobody knows what it does: a commit may have been stored or not.
+    fn ends_session(&self) -> bool {
+        match self {
+            Self::Told(why) | Self::Before(why) => match why.as_db_error() {
+                Some(why) => matches!(
+                    why.parsed_severity(),
+                    Some(Severity::Fatal | Severity::Panic)
+                ),
+                // All without the server's words is the connection's, but for a value that was not even sent.
+                None => !std::error::Error::source(why)
+                    .is_some_and(<dyn std::error::Error + 'static>::is::<Unfit>),
+            },
+            Self::Silent => true,
+            Self::Unsent => false,
         }
     }
 }
@@ -77,14 +117,26 @@ pub(crate) struct Session {
     client: Arc<Client>,
     statements: RefCell<HashMap<String, Statement>>,
     sent: RefCell<VecDeque<Sent>>,
+    patience: Cell<Patience>,
+    hosts: Arc<Hosts>,
+    /// The place of its host among them.
+    host: usize,
     is_broken: Cell<bool>,
+    /// Whether the server said of a commit that it is not what it should be.
+    is_doubted: Arc<AtomicBool>,
     /// The last time that was given, and what the clock said then.
     last: Cell<Timestamp>,
     given: Cell<Timestamp>,
+    /// The last place of each table that is in order, while nobody else can take the next.
+    places: Cell<Option<[i64; Ordered::ALL.len()]>>,
 }
 
 /// A database's error in the store's words. What is over in a moment, or with another connection, is [`Error::Busy`].
 pub(crate) fn database(why: &tokio_postgres::Error) -> Error {
+    if why.code() == Some(&SqlState::DISK_FULL) {
+        tracing::error!(why = %told(why), "the database's disk is full: nothing is accepted until there is room on it again");
+        return Error::Busy;
+    }
     if is_passing(why) {
         tracing::warn!(why = %told(why), "the database does not answer as it should");
         return Error::Busy;
@@ -97,7 +149,7 @@ pub(crate) fn database(why: &tokio_postgres::Error) -> Error {
 }
 
 /// Whether it says something of the database's state, rather than of what was asked.
-pub(super) fn is_passing(why: &tokio_postgres::Error) -> bool {
+fn is_passing(why: &tokio_postgres::Error) -> bool {
     let Some(code) = why.code() else {
         // Without a code it is the connection's, or a value that does not fit.
         return why.is_closed()
@@ -108,69 +160,134 @@ pub(super) fn is_passing(why: &tokio_postgres::Error) -> bool {
     ["08", "40", "53", "57"]
         .iter()
         .any(|class| code.code().starts_with(class))
-        || *code == SqlState::LOCK_NOT_AVAILABLE
-        || *code == SqlState::READ_ONLY_SQL_TRANSACTION
-        || *code == SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT
+        || [
+            SqlState::LOCK_NOT_AVAILABLE,
+            SqlState::READ_ONLY_SQL_TRANSACTION,
+            SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT,
+            SqlState::INVALID_SQL_STATEMENT_NAME,
+        ]
+        .contains(code)
+}
+
+/// Drives a connection while its thread waits, until it ends.
+async fn drive(mut wire: Wire, is_doubted: Arc<AtomicBool>) {
+    loop {
+        match std::future::poll_fn(|context| wire(context)).await {
+            Some(Ok(AsyncMessage::Notice(notice)))
+                if notice.parsed_severity() == Some(Severity::Warning) =>
+            {
+                tracing::warn!(why = notice.message(), "the database warns");
+                if doubts_commit(&notice) {
+                    is_doubted.store(true, Ordering::Relaxed);
+                }
+            }
+            Some(Ok(_)) => {}
+            Some(Err(why)) => {
+                tracing::warn!(why = %told(&why), "a connection to the database ended");
+                return;
+            }
+            None => return,
+        }
+    }
+}
+
+/// Whether a commit is not what it should be though it is answered like one that is: it did not wait for a standby, since an operator cancelled that, or there was
+/// no transaction to commit.
+fn doubts_commit(warning: &DbError) -> bool {
+    // The message is in the server's language, and this warning has no code of its own.
+    warning.routine() == Some("SyncRepWaitForLSN")
+        || *warning.code() == SqlState::NO_ACTIVE_SQL_TRANSACTION
 }
 
 impl Session {
-    /// Connects.
+    /// Connects, to prepare a database or look into it.
     ///
     /// # Errors
-    /// When no host of the place answers and takes changes.
+    /// When no host of the place answers and takes changes; in words.
     pub(crate) fn connect(place: &Place) -> Result<Self, Error> {
+        Self::with(place, Patience::OPENING)
+    }
+
+    fn with(place: &Place, patience: Patience) -> Result<Self, Error> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_io()
             .enable_time()
             .build()
             .map_err(|why| Error::Database(format!("a connection cannot be driven: {why}")))?;
-        let unreached = |why: &tokio_postgres::Error| {
-            let text = format!("{} cannot be reached: {}", place.told(), told(why));
-            if why.code().is_none() || is_passing(why) {
-                tracing::warn!(%text, "no connection to the database");
+        let Reached { client, wire, host } = match runtime.block_on(place.hosts.connect()) {
+            Ok(reached) => reached,
+            Err(why) => {
+                // A name may still be looked up, which nobody waits for.
+                runtime.shutdown_background();
+                let place = place.told();
+                return Err(Error::Database(format!("{place} cannot be reached: {why}")));
             }
-            Error::Database(text)
         };
-        let client = runtime.block_on(async {
-            // The task that drives a connection ends with it.
-            match &place.tls {
-                Some(tls) => {
-                    let (client, connection) = place.config.connect(tls.clone()).await?;
-                    tokio::spawn(async { drop(connection.await) });
-                    Ok(client)
-                }
-                None => {
-                    let (client, connection) = place.config.connect(NoTls).await?;
-                    tokio::spawn(async { drop(connection.await) });
-                    Ok(client)
-                }
-            }
-        });
-        let client = client.map_err(|why| unreached(&why))?;
+        let is_doubted = Arc::new(AtomicBool::new(false));
+        runtime.spawn(drive(wire, is_doubted.clone()));
         let session = Self {
             runtime,
             client: Arc::new(client),
             statements: RefCell::default(),
             sent: RefCell::default(),
+            patience: Cell::new(patience),
+            hosts: place.hosts.clone(),
+            host,
             is_broken: Cell::new(false),
+            is_doubted,
             last: Cell::new(Timestamp::ZERO),
             given: Cell::new(Timestamp::ZERO),
+            places: Cell::new(None),
         };
-        session.run(&format!(
-            "SET statement_timeout = {}; SET lock_timeout = {}; SET idle_in_transaction_session_timeout = {}",
-            STATEMENT_MAX.as_millis(),
-            LOCK_MAX.as_millis(),
-            IDLE_MAX.as_millis()
-        ))?;
+        session.be(patience)?;
         Ok(session)
+    }
+
+    /// Connects again, to serve: fails at once where it was just tried in vain.
+    ///
+    /// # Errors
+    /// [`Error::Busy`]; the log has the words.
+    pub(super) fn again(place: &Place, patience: Patience) -> Result<Self, Error> {
+        if place.hosts.is_in_trouble() {
+            return Err(Error::Busy);
+        }
+        Self::with(place, patience).map_err(|why| {
+            tracing::warn!(%why, "no connection to the database");
+            Error::Busy
+        })
+    }
+
+    /// Has the server, and itself, wait so long and no longer, and makes sure that a commit is synced before it is answered, by a standby too if the server waits for one.
+    pub(super) fn be(&self, patience: Patience) -> Result<(), Error> {
+        self.patience.set(patience);
+        self.run(&format!(
+            "SET statement_timeout = {}; SET lock_timeout = {}; SET idle_in_transaction_session_timeout = {};
+             SELECT set_config('synchronous_commit', 'on', FALSE) WHERE current_setting('synchronous_commit') NOT IN ('on', 'remote_apply')",
+            patience.statement.as_millis(),
+            patience.lock.as_millis(),
+            patience.idle.as_millis()
+        ))
     }
 
     /// Whether it can be used: looks at what came of it meanwhile.
     pub(crate) fn is_well(&self) -> bool {
         if !self.is_broken.get() {
-            self.runtime.block_on(tokio::task::yield_now());
+            // Once, to hear of what arrived since it was last driven, and once, for the connection to look at it.
+            for _ in 0..2 {
+                self.runtime.block_on(tokio::task::yield_now());
+            }
+            if self.client.is_closed() {
+                self.leave();
+            }
         }
-        !self.is_broken.get() && !self.client.is_closed()
+        !self.is_broken.get() && self.hosts.is_first(self.host)
+    }
+
+    /// Nothing more is sent on it.
+    fn leave(&self) {
+        if !self.is_broken.replace(true) {
+            self.hosts.leave(self.host);
+        }
     }
 
     /// Waits for `answer`, behind what was sent before.
@@ -179,28 +296,57 @@ impl Session {
         answer: impl Future<Output = Result<T, tokio_postgres::Error>>,
     ) -> Result<T, Fault> {
         let sent = std::mem::take(&mut *self.sent.borrow_mut());
+        if self.is_broken.get() {
+            return Err(Fault::Unsent);
+        }
         let all = async {
             let mut answer = std::pin::pin!(answer);
             // Sent before anything is awaited: it travels with what was sent before.
             let early = poll_once(answer.as_mut()).await;
             for one in sent {
-                one.await?;
+                one.await.map_err(Fault::Before)?;
             }
-            match early {
+            let answer = match early {
                 Some(answer) => answer,
                 None => answer.await,
-            }
+            };
+            answer.map_err(Fault::Told)
         };
+        let patience = self.patience.get().answer;
         let waited = self
             .runtime
-            .block_on(async { tokio::time::timeout(ANSWER_MAX, all).await });
-        let answer = waited.map_or(Err(Fault::Silent), |answer| answer.map_err(Fault::Told));
-        self.is_broken.set(match &answer {
-            Ok(_) => false,
-            Err(Fault::Silent) => true,
-            Err(Fault::Told(why)) => why.code().is_none() && is_passing(why),
-        });
+            .block_on(async { tokio::time::timeout(patience, all).await });
+        let answer = waited.unwrap_or(Err(Fault::Silent));
+        if answer.as_ref().is_err_and(Fault::ends_connection) {
+            self.leave();
+        }
         answer
+    }
+
+    /// Ends the transaction under way. On `Ok` it is stored.
+    ///
+    /// # Errors
+    /// [`Error::InDoubt`] when the server may have stored it: it has not said so, or has not waited for a standby. Otherwise nothing was stored.
+    pub(crate) fn commit(&self) -> Result<(), Error> {
+        if self.client.is_closed() {
+            self.leave();
+        }
+        self.is_doubted.store(false, Ordering::Relaxed);
+        match self.wait(self.client.batch_execute("COMMIT")) {
+            Ok(()) if self.is_doubted.load(Ordering::Relaxed) => {
+                tracing::error!(
+                    "a commit was answered and may be lost all the same: it was not waited for its standby. Who asked hears that it may be stored or not"
+                );
+                Err(Error::InDoubt)
+            }
+            Ok(()) => Ok(()),
+            Err(why) if why.ends_session() => {
+                let why = Error::from(why);
+                tracing::error!(%why, "a commit was not answered; who asked hears that it may be stored or not");
+                Err(Error::InDoubt)
+            }
+            Err(why) => Err(why.into()),
+        }
     }
 
     fn prepared(&self, sql: &str) -> Result<Statement, Fault> {
@@ -231,8 +377,18 @@ impl Session {
     }
 
     fn post(&self, mut statement: Sent) -> Result<(), Error> {
+        if self.is_broken.get() {
+            return Err(Fault::Unsent.into());
+        }
         match self.runtime.block_on(poll_once(statement.as_mut())) {
-            Some(answer) => answer.map(drop).map_err(|why| database(&why)),
+            // It was not sent: the connection has ended, or a value does not fit.
+            Some(answer) => {
+                let answer = answer.map_err(Fault::Told);
+                if answer.as_ref().is_err_and(Fault::ends_connection) {
+                    self.leave();
+                }
+                Ok(answer.map(drop)?)
+            }
             None => {
                 self.sent.borrow_mut().push_back(statement);
                 Ok(())
@@ -261,17 +417,6 @@ impl Session {
         Ok(self.wait(self.client.execute_raw(&statement, values))?)
     }
 
-    /// Runs a statement that returns one number, and must not store what another row has.
-    pub(crate) fn execute_unique(&self, sql: &str, values: &[Value<'_>]) -> Result<i64, Refused> {
-        let rows = self.rows(sql, values).map_err(|why| match why {
-            Fault::Told(why) if why.code() == Some(&SqlState::UNIQUE_VIOLATION) => Refused::Taken,
-            why => Refused::Other(why.into()),
-        })?;
-        rows.first()
-            .ok_or_else(|| Refused::Other(Error::Database(format!("no row came of: {sql}"))))
-            .and_then(|row| super::cell::get(row, 0).map_err(Refused::Other))
-    }
-
     /// The rows that a statement brings.
     pub(crate) fn query(
         &self,
@@ -287,9 +432,42 @@ impl Session {
         self.wait(self.client.query(&statement, &values))
     }
 
-    /// Takes over the last time that was given, here or elsewhere.
-    pub(crate) fn stamp_from(&self, last: Timestamp) {
+    /// Runs several statements in one way to the server, one after the other: the rows of each.
+    pub(crate) fn together(
+        &self,
+        statements: &[(&str, &[&(dyn ToSql + Sync)])],
+    ) -> Result<Vec<Vec<tokio_postgres::Row>>, Error> {
+        let mut prepared = Vec::with_capacity(statements.len());
+        for (sql, _) in statements {
+            prepared.push(self.prepared(sql)?);
+        }
+        let all = prepared
+            .iter()
+            .zip(statements)
+            .map(|(statement, (_, values))| self.client.query(statement, values));
+        Ok(self.wait(futures_util::future::try_join_all(all))?)
+    }
+
+    /// Takes over the last time and the last places that were given, here or elsewhere.
+    pub(crate) fn go_on_from(&self, last: Timestamp, places: [i64; Ordered::ALL.len()]) {
         self.last.set(last);
+        self.places.set(Some(places));
+    }
+
+    /// The next place of a table that is in order.
+    pub(crate) fn next_seq(&self, table: Ordered) -> Result<i64, Error> {
+        let Some(mut places) = self.places.get() else {
+            // Without a turn another may take it at the same time.
+            let sql = "SELECT nextval(pg_get_serial_sequence(?1, 'seq'))";
+            let rows = self.query(sql, values![table.table()])?;
+            let row = rows.first().ok_or(Error::Busy)?;
+            return super::cell::get(row, 0);
+        };
+        let place = &mut places[table as usize];
+        *place += 1;
+        let next = *place;
+        self.places.set(Some(places));
+        Ok(next)
     }
 
     /// The last time that was given.

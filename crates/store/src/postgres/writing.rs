@@ -3,41 +3,47 @@
 //! Guarantee: between `begin` and `commit` no other node changes anything. The row of `turn` is locked for as long; it also holds the last time that
 //! was given, so that times rise across nodes.
 
-use std::time::{Duration, Instant};
-
 use model::Timestamp;
 
-use super::{config::Place, notices, session::Session};
+use super::{accept, cell, config::Place, notices, session::Session};
 use crate::{
-    Error,
+    Acceptance, Error,
     signals::Effects,
     sql::{
-        db::{Db, values},
-        writer::Connection,
+        db::{Db, Ordered, values},
+        writer::{self, Accept, Connection},
     },
 };
 
-/// How long nothing is tried after the database could not be reached: who asks meanwhile hears at once that it cannot be.
-const TROUBLE_WAIT: Duration = Duration::from_millis(250);
+/// Waits until nobody else changes anything.
+const TURN: &str = "SELECT last FROM turn FOR UPDATE";
+
+/// The last place of each table that is in order, as [`Ordered::ALL`] has them.
+const PLACES: &str = "SELECT (SELECT max(seq) FROM writes), (SELECT max(seq) FROM records), (SELECT max(seq) FROM events), (SELECT max(seq) FROM diffs)";
 
 /// See [`Connection`].
 pub(super) struct Writing {
     place: Place,
     session: Option<Session>,
-    /// When it may be tried to connect again.
-    not_before: Option<Instant>,
     /// Who this node is, to others.
     node: String,
+    /// Whether it waits until nobody else changes anything.
+    takes_turns: bool,
     /// The last time given when the transaction began.
     stamped: Timestamp,
 }
 
 impl Writing {
-    pub(super) fn new(place: Place, session: Session, node: String) -> Self {
+    pub(super) fn new(
+        place: Place,
+        session: Option<Session>,
+        node: String,
+        takes_turns: bool,
+    ) -> Self {
         Self {
             place,
-            session: Some(session),
-            not_before: None,
+            session,
+            takes_turns,
             node,
             stamped: Timestamp::ZERO,
         }
@@ -53,20 +59,8 @@ impl Writing {
             return Ok(());
         }
         self.session = None;
-        if self.not_before.is_some_and(|at| Instant::now() < at) {
-            return Err(Error::Busy);
-        }
-        match Session::connect(&self.place) {
-            Ok(session) => {
-                self.session = Some(session);
-                self.not_before = None;
-                Ok(())
-            }
-            Err(_) => {
-                self.not_before = Some(Instant::now() + TROUBLE_WAIT);
-                Err(Error::Busy)
-            }
-        }
+        self.session = Some(Session::again(&self.place, self.place.writing)?);
+        Ok(())
     }
 }
 
@@ -74,11 +68,25 @@ impl Connection for Writing {
     fn begin(&mut self) -> Result<(), Error> {
         self.connect()?;
         let session = self.session()?;
-        session.send("BEGIN")?;
-        let last: i64 =
-            Db::Postgres(session).one("SELECT last FROM turn FOR UPDATE", &[], |row| row.get(0))?;
-        let last = Timestamp::from_micros(last);
-        session.stamp_from(last);
+        // Of a turn that it waited for, it sees what was committed before, whatever the database's default is.
+        session.send("BEGIN ISOLATION LEVEL READ COMMITTED")?;
+        if !self.takes_turns {
+            return Ok(());
+        }
+        // Two statements: the second sees what was committed while the first waited.
+        let answers = session.together(&[(TURN, &[]), (PLACES, &[])])?;
+        let [turn, places] = answers.as_slice() else {
+            return Err(Error::Busy);
+        };
+        let (turn, places) = turn.first().zip(places.first()).ok_or_else(|| {
+            Error::Database("the table `turn` has no row; restore it: (1, 0)".to_owned())
+        })?;
+        let last = Timestamp::from_micros(cell::get(turn, 0)?);
+        let mut seqs = [0; Ordered::ALL.len()];
+        for (place, seq) in seqs.iter_mut().enumerate() {
+            *seq = cell::get::<Option<i64>>(places, place)?.unwrap_or(0);
+        }
+        session.go_on_from(last, seqs);
         self.stamped = last;
         Ok(())
     }
@@ -102,10 +110,42 @@ impl Connection for Writing {
         session.run("ROLLBACK TO SAVEPOINT request; RELEASE SAVEPOINT request")
     }
 
+    fn accept(
+        &self,
+        effects: &mut Effects,
+        writes: &[Accept],
+    ) -> Result<Vec<Result<Acceptance, Error>>, Error> {
+        let session = self.session()?;
+        let plain: Vec<&Accept> = writes.iter().filter(|one| accept::is_plain(one)).collect();
+        if plain.len() < 2 {
+            return writer::accept_each(self, effects, writes);
+        }
+        session.send("SAVEPOINT request")?;
+        let mut own = effects.of_part();
+        let Ok(answers) = accept::all(session, &mut own, &plain) else {
+            // One of them cannot be stored: alone, each undoes only itself.
+            self.undo()?;
+            return writer::accept_each(self, effects, writes);
+        };
+        // All its statements were answered: nothing can be wrong with it any more.
+        session.send("RELEASE SAVEPOINT request")?;
+        effects.add(own);
+        let mut answers = answers.into_iter();
+        let mut all = Vec::with_capacity(writes.len());
+        for write in writes {
+            all.push(if accept::is_plain(write) {
+                answers.next().unwrap_or(Err(Error::Closed))
+            } else {
+                writer::accept_one(self, effects, write)?
+            });
+        }
+        Ok(all)
+    }
+
     fn commit(&mut self, effects: &Effects) -> Result<(), Error> {
         let session = self.session()?;
         let db = Db::Postgres(session);
-        if session.stamp_last() > self.stamped {
+        if self.takes_turns && session.stamp_last() > self.stamped {
             db.send(
                 "UPDATE turn SET last = ?1",
                 values![session.stamp_last().as_micros()],
@@ -114,7 +154,7 @@ impl Connection for Writing {
         for notice in notices::of(effects, &self.node) {
             db.send("SELECT pg_notify('portico', ?1)", values![notice])?;
         }
-        session.run("COMMIT")
+        session.commit()
     }
 
     fn rollback(&mut self) {

@@ -52,11 +52,10 @@ pub(super) fn record(db: &Db<'_>, by: &Actor, deed: Deed<'_>, now: Timestamp) ->
     let entry = serde_json::to_string(&entry).map_err(corrupt("an entry of the audit log"))?;
     let hash = chained(&before, &entry);
     let lane = deed.integration.map(|(lane, _)| lane);
-    db.execute(
+    db.send(
         "INSERT INTO audit (seq, at, lane, entry, hash) VALUES (?1, ?2, ?3, ?4, ?5)",
         values![seq_of(seq), now.as_micros(), lane, entry, hash],
     )
-    .map(drop)
 }
 
 /// A page, newest first.

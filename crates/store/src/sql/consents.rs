@@ -23,10 +23,10 @@ pub(super) fn add(
     at: Timestamp,
 ) -> Result<(), Error> {
     let repeats = retry_of.map(|failed| first(db, failed));
-    db.execute(
+    db.send(
         "INSERT INTO consents (seq, at, value, is_stated, request_id, key_id, repeats_job_id) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         values![seq, at.as_micros(), consent.value, consent.is_stated, request_id, key_id, repeats.transpose()?],
-    ).map(drop)
+    )
 }
 
 /// The write that first said what `failed` said: itself, unless it is a retry too.

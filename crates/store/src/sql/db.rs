@@ -173,12 +173,32 @@ impl Row<'_> {
     }
 }
 
-/// Why a statement that stores something failed.
-pub(crate) enum Refused {
-    /// A row has that already, and no other may.
-    Taken,
-    /// For another reason.
-    Other(Error),
+/// The tables whose rows stand in the order stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ordered {
+    /// Accepted writes.
+    Writes,
+    /// Records.
+    Records,
+    /// The log of events.
+    Events,
+    /// Changes of records.
+    Diffs,
+}
+
+impl Ordered {
+    /// All of them, in the order of their places.
+    pub(crate) const ALL: [Self; 4] = [Self::Writes, Self::Records, Self::Events, Self::Diffs];
+
+    /// The table's name.
+    pub(crate) const fn table(self) -> &'static str {
+        match self {
+            Self::Writes => "writes",
+            Self::Records => "records",
+            Self::Events => "events",
+            Self::Diffs => "diffs",
+        }
+    }
 }
 
 impl Db<'_> {
@@ -202,23 +222,30 @@ impl Db<'_> {
         }
     }
 
-    /// Runs a statement that must not store what another row has.
-    pub(crate) fn execute_unique(&self, sql: &str, values: &[Value<'_>]) -> Result<i64, Refused> {
+    /// Stores a row of `table`, whose `seq` the first place stands for, and says where it stands. As with [`Self::send`] nobody waits for how it went.
+    pub(crate) fn insert(
+        &self,
+        table: Ordered,
+        sql: &str,
+        values: &[Value<'_>],
+    ) -> Result<i64, Error> {
         match self {
-            Self::Sqlite(connection) => connection
-                .prepare_cached(sql)
-                .and_then(|mut sql| {
-                    sql.query_row(rusqlite::params_from_iter(values), |row| row.get(0))
-                })
-                .map_err(|why| match why {
-                    rusqlite::Error::SqliteFailure(why, _)
-                        if why.extended_code == rusqlite::ffi::SQLITE_CONSTRAINT_UNIQUE =>
-                    {
-                        Refused::Taken
-                    }
-                    why => Refused::Other(sqlite::database(why)),
-                }),
-            Self::Postgres(session) => session.execute_unique(sql, values),
+            Self::Sqlite(connection) => {
+                let mut all = Vec::with_capacity(values.len() + 1);
+                // SQLite gives a row its place.
+                all.push(Value::Null);
+                all.extend_from_slice(values);
+                self.execute(sql, &all)?;
+                Ok(connection.last_insert_rowid())
+            }
+            Self::Postgres(session) => {
+                let seq = session.next_seq(table)?;
+                let mut all = Vec::with_capacity(values.len() + 1);
+                all.push(Value::Integer(seq));
+                all.extend_from_slice(values);
+                session.send_values(sql, &all)?;
+                Ok(seq)
+            }
         }
     }
 

@@ -1,5 +1,7 @@
 //! Writes on their way: claim, lease, finish, and the order of writes about one person.
 
+use std::collections::HashMap;
+
 use model::{
     IntegrationId, JobId, Scope, Timestamp,
     webhook::Trigger,
@@ -8,35 +10,47 @@ use model::{
 
 use super::{
     corrupt,
-    db::{Db, values},
+    db::{Db, Row, values},
     events::{self, Happened},
     intake::{LEASED, READY, Request},
-    order, records, stamp, strip,
+    order, pace,
+    records::{self, Asked},
+    stamp, strip,
 };
 use crate::{Claim, Claimed, Depth, Error, Finish, Lane, Lapse, Ticket, Verdict, signals::Effects};
 
 /// Leases ended in one transaction; the next call ends the rest.
 const LAPSE_MAX_ROWS: u32 = 1_000;
 
+/// How often a lane that others fill is asked again: whoever frees a place of it wakes only their own process. At whole multiples, so that one claim asks for all such lanes.
+const FULL_AGAIN_MICROS: i64 = 250_000;
+
 pub(super) fn claim(db: &Db<'_>, claim: &Claim) -> Result<Vec<Lane>, Error> {
+    let now = claim.now;
     let mut lanes = Vec::with_capacity(claim.lanes.len());
-    for (integration_id, limit) in &claim.lanes {
-        let lane = lane_of(db, *integration_id)?;
-        let due: Vec<i64> = db.all(
-            "SELECT seq FROM queue WHERE lane = ?1 AND state = 1 AND due_at <= ?2 ORDER BY due_at, seq LIMIT ?3",
-            values![lane, claim.now.as_micros(), limit],
-            |row| row.get(0),
-        )?;
+    for ask in &claim.lanes {
+        let mut pacing = pace::Pacing::of(db, ask.integration_id)?;
+        let lane = pacing.lane;
+        let places = ask.concurrency.saturating_sub(pacing.leased);
+        let room = pacing
+            .writes_room(now, ask.gap_micros, ask.limit.min(places))
+            .unwrap_or(0);
+        let due = if room == 0 {
+            Vec::new()
+        } else {
+            db.all(DUE, values![lane, now.as_micros(), room], Due::read)?
+        };
+        let given = u32::try_from(due.len()).unwrap_or(u32::MAX);
+        pacing.writes_began(db, now, ask.gap_micros, given)?;
         let mut writes = Vec::with_capacity(due.len());
         let mut unreadable = Vec::new();
-        for seq in due {
-            let attempt: u32 = db.one(
-                "UPDATE queue SET state = 2, due_at = ?2, claimed_at = ?3, attempt = attempt + 1 WHERE seq = ?1 RETURNING attempt",
-                values![seq, claim.lease_until.as_micros(), claim.now.as_micros()],
-                |row| row.get(0),
+        for one in due {
+            let ticket = one.ticket;
+            db.send(
+                "UPDATE queue SET state = 2, due_at = ?2, claimed_at = ?3, attempt = attempt + 1 WHERE seq = ?1",
+                values![ticket.seq, claim.lease_until.as_micros(), now.as_micros()],
             )?;
-            let ticket = Ticket { seq, attempt };
-            match claimed(db, ticket) {
+            match one.claimed(db) {
                 Ok(write) => writes.push(write),
                 Err(Error::Corrupt(why)) => unreadable.push((ticket, why)),
                 Err(why) => return Err(why),
@@ -47,33 +61,66 @@ pub(super) fn claim(db: &Db<'_>, claim: &Claim) -> Result<Vec<Lane>, Error> {
             values![lane],
             |row| row.get(0),
         )?;
+        let next_due_at = next.map(Timestamp::from_micros);
+        let mut not_before = pacing.writes_room(now, ask.gap_micros, 1).err();
+        // The claimer could take more, and what others hold has the last places.
+        if given == places && places < ask.limit && next_due_at.is_some_and(|at| at <= now) {
+            let micros = (now.as_micros() / FULL_AGAIN_MICROS + 1) * FULL_AGAIN_MICROS;
+            not_before = not_before.max(Some(Timestamp::from_micros(micros)));
+        }
         lanes.push(Lane {
-            integration_id: *integration_id,
+            integration_id: ask.integration_id,
             writes,
             unreadable,
-            next_due_at: next.map(Timestamp::from_micros),
+            next_due_at,
+            not_before,
         });
     }
     Ok(lanes)
 }
 
-fn claimed(db: &Db<'_>, ticket: Ticket) -> Result<Claimed, Error> {
-    let bad = |what: &str| Error::Corrupt(format!("{what} of write {}", ticket.seq));
-    let (job_id, operation, accepted_at, request): (String, String, i64, String) = db.one(
-        "SELECT job_id, operation, accepted_at, request FROM writes WHERE seq = ?1",
-        values![ticket.seq],
-        |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
-    )?;
-    let request: Request = serde_json::from_str(&request).map_err(corrupt("a stored request"))?;
-    Ok(Claimed {
-        ticket,
-        job_id: job_id.parse().map_err(|_| bad("the job id"))?,
-        operation: Operation::of(&operation).ok_or_else(|| bad("the operation"))?,
-        accepted_at: Timestamp::from_micros(accepted_at),
-        may_be_held: ticket.attempt > 1 && was_unknown(db, ticket.seq)?,
-        call: request.call,
-        confirmed: request.confirmed,
-    })
+/// What is due of a lane, and the attempt that each would be. The queue leads: what waits there is little.
+const DUE: &str = "SELECT q.seq, q.attempt + 1, w.job_id, w.operation, w.accepted_at, w.request FROM queue q CROSS JOIN writes w ON w.seq = q.seq
+     WHERE q.lane = ?1 AND q.state = 1 AND q.due_at <= ?2 ORDER BY q.due_at, q.seq LIMIT ?3";
+
+/// A due write.
+struct Due {
+    ticket: Ticket,
+    job_id: String,
+    operation: String,
+    accepted_at: Timestamp,
+    request: String,
+}
+
+impl Due {
+    fn read(row: &Row<'_>) -> Result<Self, Error> {
+        Ok(Self {
+            ticket: Ticket {
+                seq: row.get(0)?,
+                attempt: row.get(1)?,
+            },
+            job_id: row.get(2)?,
+            operation: row.get(3)?,
+            accepted_at: row.get(4).map(Timestamp::from_micros)?,
+            request: row.get(5)?,
+        })
+    }
+
+    fn claimed(self, db: &Db<'_>) -> Result<Claimed, Error> {
+        let ticket = self.ticket;
+        let bad = |what: &str| Error::Corrupt(format!("{what} of write {}", ticket.seq));
+        let request: Request =
+            serde_json::from_str(&self.request).map_err(corrupt("a stored request"))?;
+        Ok(Claimed {
+            ticket,
+            job_id: self.job_id.parse().map_err(|_| bad("the job id"))?,
+            operation: Operation::of(&self.operation).ok_or_else(|| bad("the operation"))?,
+            accepted_at: self.accepted_at,
+            may_be_held: ticket.attempt > 1 && was_unknown(db, ticket.seq)?,
+            call: request.call,
+            confirmed: request.confirmed,
+        })
+    }
 }
 
 fn was_unknown(db: &Db<'_>, seq: i64) -> Result<bool, Error> {
@@ -94,7 +141,7 @@ pub(super) fn lane_of(db: &Db<'_>, integration_id: IntegrationId) -> Result<i64,
 
 pub(super) fn renew(db: &Db<'_>, tickets: &[Ticket], until: Timestamp) -> Result<(), Error> {
     for ticket in tickets {
-        db.execute(
+        db.send(
             "UPDATE queue SET due_at = ?3 WHERE seq = ?1 AND attempt = ?2 AND state = 2",
             values![ticket.seq, ticket.attempt, until.as_micros()],
         )?;
@@ -113,7 +160,7 @@ pub(super) fn lapse(
         Lapse::All => i64::MAX,
     };
     let lapsed: Vec<(i64, u32, i64, String)> = db.all(
-        "SELECT q.seq, q.attempt, q.claimed_at, i.id FROM queue q JOIN integrations i ON i.n = q.lane WHERE q.state = 2 AND q.due_at <= ?1 ORDER BY q.due_at LIMIT ?2",
+        "SELECT q.seq, q.attempt, q.claimed_at, i.id FROM queue q INDEXED BY queue_leased JOIN integrations i ON i.n = q.lane WHERE q.state = 2 AND q.due_at <= ?1 ORDER BY q.due_at LIMIT ?2",
         values![until, LAPSE_MAX_ROWS],
         |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
     )?;
@@ -129,7 +176,7 @@ pub(super) fn lapse(
             reply: Reply::default(),
         };
         record_attempt(db, *seq, &attempt)?;
-        db.execute(
+        db.send(
             "UPDATE queue SET state = ?2, due_at = ?3 WHERE seq = ?1",
             values![seq, READY, now.as_micros()],
         )?;
@@ -166,59 +213,57 @@ pub(super) fn finish(
     finish: &Finish,
 ) -> Result<WriteStatus, Error> {
     let Ticket { seq, attempt } = finish.ticket;
-    let open: Option<(i64, u32)> = db.find(
-        "SELECT state, attempt FROM queue WHERE seq = ?1",
-        values![seq],
-        |row| Ok((row.get(0)?, row.get(1)?)),
-    )?;
+    let mut write = match effects.memo.standing(seq) {
+        Some(foreseen) => foreseen,
+        None => standing(db, seq)?,
+    };
+    if let Some(until) = finish.pause_until {
+        pace::pause(db, seq, until)?;
+    }
     // An answer that comes after the end is on record too, unless attempts of that write are kept no more.
-    if open.is_some() || strip::keeps_attempts(db, seq)? {
+    if write.open.is_some() || write.keeps_attempts {
         record_attempt(db, seq, &finish.attempt)?;
     }
-    let Some((state, current)) = open else {
+    let Some(open) = write.open.take() else {
         // It ended through another attempt; this one changes nothing.
-        return status_of(db, seq);
+        return WriteStatus::of(&write.status)
+            .ok_or_else(|| Error::Corrupt(format!("the status of write {seq}")));
     };
-    let holds_the_lease = state == LEASED && current == attempt;
+    let holds_the_lease = open.state == LEASED && open.attempt == attempt;
     match &finish.verdict {
         // A confirmation is the truth whoever brings it, even after its lease had lapsed.
         Verdict::Delivered { x_id, record_id } => {
-            let met = records::confirm(db, effects, seq, x_id.as_deref(), record_id, finish.now)?;
+            let ids = (x_id.as_deref(), record_id.as_str());
+            let met = records::confirm(db, effects, write.asked()?, ids, finish.now)?;
             let (status, trigger) = if met.errors.is_empty() {
                 (WriteStatus::Success, Trigger::WriteSuccess)
             } else {
                 (WriteStatus::PartialSuccess, Trigger::WriteFailure)
             };
-            end(
-                db,
-                seq,
-                current,
+            let end = End {
                 status,
-                Some(met.outcome),
-                &met.errors,
-                Some(&met.id),
-                finish.now,
-            )?;
-            announce(db, effects, seq, trigger, finish.now)?;
+                outcome: Some(met.outcome),
+                errors: &met.errors,
+                record_id: Some(&met.id),
+            };
+            write.end(db, effects, &open, &end, finish.now)?;
+            write.announce(db, effects, trigger, finish.now)?;
             Ok(status)
         }
         _ if !holds_the_lease => Ok(WriteStatus::Pending),
         Verdict::Failed { errors } => {
-            end(
-                db,
-                seq,
-                current,
-                WriteStatus::Failure,
-                None,
+            let end = End {
+                status: WriteStatus::Failure,
+                outcome: None,
                 errors,
-                None,
-                finish.now,
-            )?;
-            announce(db, effects, seq, Trigger::WriteFailure, finish.now)?;
+                record_id: None,
+            };
+            write.end(db, effects, &open, &end, finish.now)?;
+            write.announce(db, effects, Trigger::WriteFailure, finish.now)?;
             Ok(WriteStatus::Failure)
         }
         Verdict::Again { at, errors } => {
-            db.execute(
+            db.send(
                 "UPDATE queue SET state = ?2, due_at = ?3, errors = ?4 WHERE seq = ?1",
                 values![seq, READY, at.as_micros(), json(errors)?],
             )?;
@@ -231,77 +276,159 @@ fn json(errors: &[String]) -> Result<String, Error> {
     serde_json::to_string(errors).map_err(corrupt("the errors of a write"))
 }
 
-fn status_of(db: &Db<'_>, seq: i64) -> Result<WriteStatus, Error> {
-    let word: String = db.one(
-        "SELECT status FROM writes WHERE seq = ?1",
-        values![seq],
-        |row| row.get(0),
-    )?;
-    WriteStatus::of(&word).ok_or_else(|| Error::Corrupt(format!("the status of write {seq}")))
-}
-
 fn record_attempt(db: &Db<'_>, seq: i64, attempt: &Attempt) -> Result<(), Error> {
     let body = serde_json::to_string(attempt).map_err(corrupt("an attempt"))?;
-    db.execute(
+    db.send(
         "INSERT INTO attempts (seq, number, body) VALUES (?1, ?2, ?3) ON CONFLICT (seq, number) DO UPDATE SET body = ?3",
         values![seq, attempt.number, body],
-    ).map(drop)
+    )
 }
 
-/// Ends a write and makes those that waited for it ready.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "one line of the final row each; a struct for one caller would say the same twice"
-)]
-fn end(
-    db: &Db<'_>,
+/// A write as it stands when an attempt of it is over.
+pub(super) struct Standing {
     seq: i64,
-    attempts: u32,
+    lane: i64,
+    integration_id: String,
+    job_id: String,
+    operation: String,
+    request: String,
+    status: String,
+    keeps_attempts: bool,
+    /// Its row of the queue, while it has not ended.
+    open: Option<Open>,
+}
+
+/// A row of the queue.
+struct Open {
+    state: i64,
+    attempt: u32,
+    order_keys: Vec<u8>,
+}
+
+/// How a write ends.
+struct End<'a> {
     status: WriteStatus,
     outcome: Option<Outcome>,
-    errors: &[String],
-    record_id: Option<&str>,
-    now: Timestamp,
-) -> Result<(), Error> {
-    db.execute(
-        "UPDATE writes SET status = ?2, outcome = ?3, errors = ?4, record_id = ?5, attempts = ?6, completed_at = ?7 WHERE seq = ?1",
-        values![seq, status.word(), outcome.map(Outcome::word), json(errors)?, record_id, attempts, now.as_micros()],
-    )?;
-    let keys: Vec<u8> = db.one(
-        "DELETE FROM queue WHERE seq = ?1 RETURNING order_keys",
-        values![seq],
-        |row| row.get(0),
-    )?;
-    order::leave(db, seq, &keys, now)
+    errors: &'a [String],
+    record_id: Option<&'a str>,
 }
 
-/// Puts the end of a write into the outbox and wakes who waits for it.
-fn announce(
-    db: &Db<'_>,
-    effects: &mut Effects,
-    seq: i64,
-    trigger: Trigger,
-    now: Timestamp,
-) -> Result<(), Error> {
-    let (job_id, lane, integration_id, operation): (String, i64, String, String) = db.one(
-        "SELECT w.job_id, w.lane, i.id, w.operation FROM writes w JOIN integrations i ON i.n = w.lane WHERE w.seq = ?1",
-        values![seq],
-        |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
-    )?;
-    let happened = Happened {
-        trigger,
-        kind: Operation::of(&operation).map(Operation::kind),
-        lane,
-        integration_id: &integration_id,
-        subject: &job_id,
-        job: Some((&job_id, &operation)),
-        stored: None,
+/// What [`Standing::read`] reads.
+const STANDING: &str = "SELECT w.seq, w.lane, i.id, w.job_id, w.operation, w.request, w.status, w.kept, q.state, q.attempt, q.order_keys
+     FROM writes w JOIN integrations i ON i.n = w.lane LEFT JOIN queue q ON q.seq = w.seq";
+
+fn standing(db: &Db<'_>, seq: i64) -> Result<Standing, Error> {
+    let sql = format!("{STANDING} WHERE w.seq = ?1");
+    db.one(&sql, values![seq], Standing::read)
+}
+
+/// Reads for all of `finishes` at once what [`finish`] is going to ask for each, where asking takes a way to another machine.
+pub(super) fn foresee(db: &Db<'_>, effects: &Effects, finishes: &[&Finish]) -> Result<(), Error> {
+    let Db::Postgres(session) = db else {
+        return Ok(());
     };
-    events::record(db, effects, &happened, stamp::next(db, now)?)?;
-    effects.ended.extend(job_id.parse::<JobId>());
-    // What waited for it may be ready now.
-    effects.due.extend(integration_id.parse::<IntegrationId>());
+    let seqs: Vec<i64> = finishes.iter().map(|one| one.ticket.seq).collect();
+    let sql = format!("{STANDING} WHERE w.seq = ANY ($1)");
+    let mut standings = HashMap::new();
+    for row in session.together(&[(&sql, &[&seqs])])?.iter().flatten() {
+        let one = Standing::read(&Row::Postgres(row))?;
+        standings.insert(one.seq, one);
+    }
+    let mut asked = HashMap::new();
+    for finish in finishes {
+        if let Verdict::Delivered {
+            x_id: Some(x_id), ..
+        } = &finish.verdict
+            && let Some(write) = standings.get(&finish.ticket.seq)
+            && let Some(operation) = Operation::of(&write.operation)
+        {
+            asked.insert((write.lane, operation.kind(), x_id.clone()), None);
+        }
+    }
+    let records = records::by_x_ids(session, asked)?;
+    effects.memo.foresee(standings, records);
     Ok(())
+}
+
+impl Standing {
+    fn read(row: &Row<'_>) -> Result<Self, Error> {
+        let open = match row.get::<Option<i64>>(8)? {
+            None => None,
+            Some(state) => Some(Open {
+                state,
+                attempt: row.get(9)?,
+                order_keys: row.get(10)?,
+            }),
+        };
+        Ok(Self {
+            seq: row.get(0)?,
+            lane: row.get(1)?,
+            integration_id: row.get(2)?,
+            job_id: row.get(3)?,
+            operation: row.get(4)?,
+            request: row.get(5)?,
+            status: row.get(6)?,
+            keeps_attempts: strip::keeps_attempts(row.get(7)?),
+            open,
+        })
+    }
+
+    fn asked(&self) -> Result<Asked<'_>, Error> {
+        let request: Request =
+            serde_json::from_str(&self.request).map_err(corrupt("a stored request"))?;
+        Ok(Asked {
+            lane: self.lane,
+            integration_id: &self.integration_id,
+            job_id: &self.job_id,
+            operation: Operation::of(&self.operation)
+                .ok_or_else(|| Error::Corrupt(format!("the operation of write {}", self.seq)))?,
+            confirmed: request.confirmed,
+        })
+    }
+
+    /// Ends it; those that waited for it are made ready.
+    fn end(
+        &self,
+        db: &Db<'_>,
+        effects: &mut Effects,
+        open: &Open,
+        end: &End<'_>,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        let outcome = end.outcome.map(Outcome::word);
+        db.send(
+            "UPDATE writes SET status = ?2, outcome = ?3, errors = ?4, record_id = ?5, attempts = ?6, completed_at = ?7 WHERE seq = ?1",
+            values![self.seq, end.status.word(), outcome, json(end.errors)?, end.record_id, open.attempt, now.as_micros()],
+        )?;
+        db.send("DELETE FROM queue WHERE seq = ?1", values![self.seq])?;
+        order::leave(db, effects, self.seq, &open.order_keys, now)
+    }
+
+    /// Puts its end into the outbox and wakes who waits for it.
+    fn announce(
+        &self,
+        db: &Db<'_>,
+        effects: &mut Effects,
+        trigger: Trigger,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        let happened = Happened {
+            trigger,
+            kind: Operation::of(&self.operation).map(Operation::kind),
+            lane: self.lane,
+            integration_id: &self.integration_id,
+            subject: &self.job_id,
+            job: Some((&self.job_id, &self.operation)),
+            stored: None,
+        };
+        events::record(db, effects, &happened, stamp::next(db, now)?)?;
+        effects.ended.extend(self.job_id.parse::<JobId>());
+        // What waited for it may be ready now.
+        effects
+            .due
+            .extend(self.integration_id.parse::<IntegrationId>());
+        Ok(())
+    }
 }
 
 pub(super) fn attempts(db: &Db<'_>, scope: &Scope, job_id: JobId) -> Result<Vec<Attempt>, Error> {

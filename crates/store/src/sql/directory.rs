@@ -16,7 +16,7 @@ use super::{
     audit::{self, Deed},
     corrupt,
     db::{self, Db, values},
-    keys, records, stamp,
+    keys, pace, records, stamp,
 };
 use crate::{Error, Registered, Registration, Sealer, sealing::Purpose, signals::Effects};
 
@@ -231,6 +231,9 @@ pub(super) fn register(
         ..registration.integration.clone()
     };
     let lane = write(db, effects, &after, sealed)?;
+    if before.is_some() {
+        pace::begin_anew(db, lane)?;
+    }
     let action = match &before {
         None => "integration_create",
         Some(_) => "integration_update",
@@ -333,6 +336,11 @@ pub(super) fn change(
     after.updated_at = now;
     let sealed = sealed.unwrap_or(&stored.sealed);
     write(db, effects, &after, sealed)?;
+    let leads_elsewhere =
+        change.credential.is_some() || after.settings.base_url != before.settings.base_url;
+    if leads_elsewhere || after.settings.call_gap_micros() != before.settings.call_gap_micros() {
+        pace::begin_anew(db, stored.lane)?;
+    }
     let mut told = shown(&after)?;
     if change.credential.is_some() {
         told["credentials"] = json!("replaced");

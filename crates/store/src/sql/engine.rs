@@ -21,7 +21,7 @@ use super::{
     db::Db,
     deliveries, delivery, directory,
     erasure::{self, Step, Walked},
-    events, intake, keys, lists, logs, records, sealed, strip, sync,
+    events, intake, keys, lists, logs, pace, records, sealed, strip, sync, webhooks,
 };
 use crate::{
     Acceptance, Claim, Depth, Error, Finish, Lane, Lapse, Once, Page, Query, Registered,
@@ -55,11 +55,17 @@ pub(crate) trait Engine: Send + Sync + 'static {
         once: Option<Once>,
     ) -> impl Future<Output = Result<Acceptance, Error>> + Send;
 
+    /// Records an attempt and what follows from it.
+    fn finish(&self, finish: Finish) -> impl Future<Output = Result<WriteStatus, Error>> + Send;
+
     /// Runs `look` in a transaction that sees one moment.
     fn read<T: Send + 'static>(
         &self,
         look: impl FnOnce(&Db<'_>) -> Result<T, Error> + Send + 'static,
     ) -> impl Future<Output = Result<T, Error>> + Send;
+
+    /// Whether other processes may be at work on it.
+    fn is_shared(&self) -> bool;
 
     /// Sees to it that what was removed is in no file of the store any more.
     fn leave_no_traces(&self) -> impl Future<Output = Result<(), Error>> + Send;
@@ -231,11 +237,36 @@ impl<E: Engine> Store for Relational<E> {
         id: IntegrationId,
         job_id: JobId,
         now: Timestamp,
+        lease_until: Timestamp,
         next_at: Timestamp,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         self.engine
-            .write(move |db, _| sync::begin(db, id, job_id, now, next_at))
+            .write(move |db, _| sync::begin(db, id, job_id, (now, lease_until), next_at))
             .await
+    }
+
+    async fn syncs_renew(
+        &self,
+        job_ids: Vec<JobId>,
+        until: Timestamp,
+    ) -> Result<Vec<JobId>, Error> {
+        self.engine
+            .write(move |db, _| sync::renew(db, &job_ids, until))
+            .await
+    }
+
+    async fn call_begin(
+        &self,
+        id: IntegrationId,
+        gap_micros: Option<i64>,
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>, Error> {
+        let begin = move |db: &Db<'_>| pace::call_begin(db, id, gap_micros, now);
+        if gap_micros.is_none() {
+            // There is nothing to count.
+            return self.engine.read(begin).await;
+        }
+        self.engine.write(move |db, _| begin(db)).await
     }
 
     async fn sync_candidates(
@@ -274,9 +305,9 @@ impl<E: Engine> Store for Relational<E> {
             .await
     }
 
-    async fn syncs_void(&self, now: Timestamp) -> Result<u64, Error> {
+    async fn syncs_lapse(&self, which: Lapse, now: Timestamp) -> Result<u64, Error> {
         self.engine
-            .write(move |db, effects| sync::void(db, effects, now))
+            .write(move |db, effects| sync::lapse(db, effects, which, now))
             .await
     }
 
@@ -350,10 +381,7 @@ impl<E: Engine> Store for Relational<E> {
     }
 
     async fn attempt_finish(&self, finish: &Finish) -> Result<WriteStatus, Error> {
-        let finish = finish.clone();
-        self.engine
-            .write(move |db, effects| delivery::finish(db, effects, &finish))
-            .await
+        self.engine.finish(finish.clone()).await
     }
 
     async fn directory_revision(&self) -> Result<i64, Error> {
@@ -541,6 +569,10 @@ impl<E: Engine> Store for Relational<E> {
         self.webhook(scope, id).await
     }
 
+    async fn webhooks_revision(&self) -> Result<i64, Error> {
+        self.engine.read(webhooks::revision).await
+    }
+
     async fn webhooks_list(&self, scope: &Scope) -> Result<Vec<Webhook>, Error> {
         self.webhooks(scope).await
     }
@@ -661,6 +693,10 @@ impl<E: Engine> Store for Relational<E> {
 
     fn signals(&self) -> &Signals {
         self.engine.signals()
+    }
+
+    fn is_shared(&self) -> bool {
+        self.engine.is_shared()
     }
 
     async fn close(&self) {

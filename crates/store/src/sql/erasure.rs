@@ -107,11 +107,15 @@ fn earlier(db: &Db<'_>, id: &str) -> Result<Option<Erasure>, Error> {
 pub(super) fn not_erased(db: &Db<'_>, id: &str) -> Result<(), Error> {
     match earlier(db, id)? {
         None => Ok(()),
-        Some(erasure) => Err(Error::Conflict(format!(
-            "the person of {id} was forgotten at {}; what is about them is taken no more",
-            erasure.erased_at
-        ))),
+        Some(erasure) => Err(refused(id, erasure.erased_at)),
     }
+}
+
+/// Why a write about a person who was forgotten is refused.
+pub(crate) fn refused(id: &str, erased_at: Timestamp) -> Error {
+    Error::Conflict(format!(
+        "the person of {id} was forgotten at {erased_at}; what is about them is taken no more"
+    ))
 }
 
 /// The contacts in the members of `body`.

@@ -14,8 +14,9 @@ use model::{
 
 use super::{
     corrupt,
-    db::{Db, Row, Value as Sql, values},
+    db::{Db, Ordered, Row, Value as Sql, values},
     logs::{self, Conditions},
+    memo::Subscribers,
     records::limited_to,
     stamp,
 };
@@ -49,30 +50,52 @@ pub(super) fn record(
     let (trigger, kind) = (happened.trigger.word(), happened.kind.map(Kind::word));
     let (job_id, job_type) = happened.job.unzip();
     let id = EventId::new(at, &*effects.entropy).to_string();
-    let event: i64 = db.one(
-        "INSERT INTO events (id, at, lane, trigger, kind, subject, job_id, job_type, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) RETURNING seq",
+    let event = db.insert(
+        Ordered::Events,
+        "INSERT INTO events (seq, id, at, lane, trigger, kind, subject, job_id, job_type, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
         values![id, at.as_micros(), happened.lane, trigger, kind, happened.subject, job_id, job_type, happened.stored],
-        |row| row.get(0),
     )?;
     effects.events = true;
-    let subscribers: Vec<(i64, String)> = db.all(
-        SUBSCRIBERS,
-        values![trigger, kind, happened.integration_id],
-        |row| Ok((row.get(0)?, row.get(1)?)),
-    )?;
+    let subscribers = subscribers(db, effects, happened)?;
     if subscribers.is_empty() {
         return Ok(());
     }
     // Times of events go ahead of a clock that was set back; what is due is due by the clock.
     let due_at = stamp::given(db)?.min(at);
     for (webhook, id) in subscribers {
-        db.execute(
+        db.send(
             "INSERT INTO deliveries (webhook, event, state, due_at) VALUES (?1, ?2, 1, ?3)",
             values![webhook, event, due_at.as_micros()],
         )?;
         effects.deliveries.extend(id.parse::<WebhookId>());
     }
     Ok(())
+}
+
+/// Whom an event is to be delivered to. Many of a batch are alike, so it is remembered.
+fn subscribers(
+    db: &Db<'_>,
+    effects: &Effects,
+    happened: &Happened<'_>,
+) -> Result<Subscribers, Error> {
+    let (trigger, kind) = (happened.trigger.word(), happened.kind.map(Kind::word));
+    let of = format!(
+        "{trigger} {} {}",
+        kind.unwrap_or_default(),
+        happened.integration_id
+    );
+    if let Some(known) = effects.memo.subscribers(&of) {
+        return Ok(known);
+    }
+    let found = db.all(
+        SUBSCRIBERS,
+        values![trigger, kind, happened.integration_id],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
+    effects
+        .memo
+        .subscribers_keep(of, Subscribers::clone(&found));
+    Ok(found)
 }
 
 /// The columns that [`read`] reads.
@@ -260,7 +283,7 @@ const FORGET: [&str; 2] = [
 /// Takes what a person may be known by out of the events about `subject`, and out of what receivers answered to them.
 pub(super) fn forget(db: &Db<'_>, subject: &str) -> Result<(), Error> {
     for sql in FORGET {
-        db.execute(sql, values![subject])?;
+        db.send(sql, values![subject])?;
     }
     Ok(())
 }
@@ -308,7 +331,7 @@ pub(super) fn sweep(db: &Db<'_>, before: Timestamp, limit: u32) -> Result<u64, E
         if of_this > 0 {
             budget = budget.saturating_sub(u32::try_from(of_this).unwrap_or(u32::MAX));
         } else if budget > 0 {
-            db.execute("DELETE FROM webhooks_gone WHERE n = ?1", values![n])?;
+            db.send("DELETE FROM webhooks_gone WHERE n = ?1", values![n])?;
         }
         if budget == 0 {
             break;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     consents, corrupt,
-    db::{self, Db, values},
+    db::{self, Db, Ordered, values},
     erasure, order, records,
 };
 use crate::{Acceptance, Error, Once, signals::Effects};
@@ -27,21 +27,21 @@ pub(crate) const LEASED: i64 = 2;
 
 /// A write as its rows hold it: made before the writing thread is asked, which has no time for it.
 pub(crate) struct Row {
-    job_id: String,
-    integration_id: IntegrationId,
-    community_id: String,
-    operation: Operation,
-    accepted_at: Timestamp,
-    retry_of: Option<String>,
-    result: String,
-    request: String,
-    order_keys: Vec<i64>,
-    blocked_by: Vec<Block>,
+    pub(crate) job_id: String,
+    pub(crate) integration_id: IntegrationId,
+    pub(crate) community_id: String,
+    pub(crate) operation: Operation,
+    pub(crate) accepted_at: Timestamp,
+    pub(crate) retry_of: Option<String>,
+    pub(crate) result: String,
+    pub(crate) request: String,
+    pub(crate) order_keys: Vec<i64>,
+    pub(crate) blocked_by: Vec<Block>,
     /// The record that it is about, when that exists already.
-    about: Option<String>,
-    consent: Option<Consent>,
-    request_id: String,
-    key_id: Option<String>,
+    pub(crate) about: Option<String>,
+    pub(crate) consent: Option<Consent>,
+    pub(crate) request_id: String,
+    pub(crate) key_id: Option<String>,
 }
 
 impl Row {
@@ -88,7 +88,7 @@ pub(crate) fn accept(
         if let Some(earlier) = replay(db, once)? {
             return Ok(earlier);
         }
-        db.execute(
+        db.send(
             "INSERT INTO idempotency (key_hash, fingerprint, job_id, expires_at) VALUES (?1, ?2, ?3, ?4) ON CONFLICT (key_hash) DO UPDATE SET fingerprint = ?2, job_id = ?3, expires_at = ?4",
             values![once.key_hash, once.fingerprint, write.job_id, once.expires_at.as_micros()],
         )?;
@@ -107,8 +107,9 @@ pub(crate) fn accept(
         values![write.integration_id.to_string()],
         |row| row.get(0),
     )?;
-    let seq: i64 = db.one(
-        "INSERT INTO writes (job_id, lane, community_id, operation, accepted_at, retry_of, result, request, status) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) RETURNING seq",
+    let seq = db.insert(
+        Ordered::Writes,
+        "INSERT INTO writes (seq, job_id, lane, community_id, operation, accepted_at, retry_of, result, request, status) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
         values![
             write.job_id,
             lane,
@@ -120,7 +121,6 @@ pub(crate) fn accept(
             write.request,
             WriteStatus::Pending.word(),
         ],
-        |row| row.get(0),
     )?;
     if let Some(consent) = write.consent {
         consents::add(
@@ -134,7 +134,7 @@ pub(crate) fn accept(
     }
 
     let waits = order::enter(db, seq, &write.order_keys)?;
-    db.execute(
+    db.send(
         "INSERT INTO queue (seq, lane, state, due_at, order_keys) VALUES (?1, ?2, ?3, ?4, ?5)",
         values![
             seq,
@@ -160,12 +160,17 @@ fn not_blocked(db: &Db<'_>, block: &Block) -> Result<(), Error> {
         )?;
         let blocks = Operation::of(&operation).is_some_and(|one| block.operations.contains(&one));
         if blocks {
-            return Err(Error::Conflict(format!(
-                "an earlier write about the same person has not ended: {job_id}. What this one would send depends on how that one ends. Send it again when write-status no longer says PENDING"
-            )));
+            return Err(blocked(&job_id));
         }
     }
     Ok(())
+}
+
+/// Why a write is refused that an open one blocks.
+pub(crate) fn blocked(job_id: &str) -> Error {
+    Error::Conflict(format!(
+        "an earlier write about the same person has not ended: {job_id}. What this one would send depends on how that one ends. Send it again when write-status no longer says PENDING"
+    ))
 }
 
 /// Why a write cannot be sent once more.

@@ -7,10 +7,10 @@
 use model::Timestamp;
 
 use super::{
-    db::{Db, values},
+    db::{Db, Row, Value as Sql, values},
     intake::{READY, WAITS},
 };
-use crate::Error;
+use crate::{Error, signals::Effects};
 
 /// Keys as they are kept with a row of the queue.
 pub(crate) fn kept(keys: &[i64]) -> Vec<u8> {
@@ -37,11 +37,10 @@ pub(super) fn enter(db: &Db<'_>, seq: i64, keys: &[i64]) -> Result<bool, Error> 
 
 /// Adds one of a write's keys.
 pub(crate) fn enter_one(db: &Db<'_>, seq: i64, key: i64) -> Result<(), Error> {
-    db.execute(
+    db.send(
         "INSERT INTO queue_order (order_key, seq) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
         values![key, seq],
     )
-    .map(drop)
 }
 
 fn first(db: &Db<'_>, key: i64) -> Result<Option<i64>, Error> {
@@ -61,21 +60,61 @@ pub(super) fn open(db: &Db<'_>, key: i64) -> Result<Vec<i64>, Error> {
     )
 }
 
-/// Takes out a write whose row of the queue is gone, and makes ready those that waited for it alone.
-pub(super) fn leave(db: &Db<'_>, seq: i64, kept: &[u8], now: Timestamp) -> Result<(), Error> {
-    for key in read(kept) {
-        db.execute(
-            "DELETE FROM queue_order WHERE order_key = ?1 AND seq = ?2",
-            values![key, seq],
-        )?;
+/// Keys in one statement: one form of it for each number up to this is kept prepared. A write has two or three.
+const KEYS_MAX: usize = 8;
+
+/// Takes out a write whose row of the queue is gone. Who waited for it is looked for at the end of the transaction: [`settle`].
+pub(super) fn leave(
+    db: &Db<'_>,
+    effects: &mut Effects,
+    seq: i64,
+    kept: &[u8],
+    now: Timestamp,
+) -> Result<(), Error> {
+    let keys: Vec<i64> = read(kept).collect();
+    for some in keys.chunks(KEYS_MAX) {
+        let places: Vec<String> = (0..some.len())
+            .map(|place| format!("?{}", place + 2))
+            .collect();
+        let sql = format!(
+            "DELETE FROM queue_order WHERE order_key IN ({}) AND seq = ?1",
+            places.join(", ")
+        );
+        let mut values = vec![Sql::Integer(seq)];
+        values.extend(some.iter().map(|key| Sql::Integer(*key)));
+        db.send(&sql, &values)?;
     }
-    for key in read(kept) {
-        if let Some(next) = first(db, key)? {
-            make_ready(db, next, now)?;
+    effects.left.extend(keys.into_iter().map(|key| (key, now)));
+    Ok(())
+}
+
+/// Makes ready whoever waited for writes that have left with these keys, and waits for nobody else.
+pub(super) fn settle(db: &Db<'_>, left: &[(i64, Timestamp)]) -> Result<(), Error> {
+    let Some(now) = left.iter().map(|(_, now)| *now).max() else {
+        return Ok(());
+    };
+    match db {
+        Db::Sqlite(_) => {
+            for (key, _) in left {
+                if let Some(next) = first(db, *key)? {
+                    make_ready(db, next, now)?;
+                }
+            }
+        }
+        // The same, asked once for all.
+        Db::Postgres(session) => {
+            let keys: Vec<i64> = left.iter().map(|(key, _)| *key).collect();
+            let answers = session.together(&[(WAITING, &[&keys])])?;
+            for row in answers.iter().flatten() {
+                make_ready(db, Row::Postgres(row).get(0)?, now)?;
+            }
         }
     }
     Ok(())
 }
+
+/// The writes that wait and are the earliest of one of some keys, in PostgreSQL's words.
+const WAITING: &str = "SELECT seq FROM queue WHERE state = 0 AND seq IN (SELECT min(seq) FROM queue_order WHERE order_key = ANY ($1) GROUP BY order_key)";
 
 /// Makes a waiting write ready, if it is the earliest of all its keys.
 fn make_ready(db: &Db<'_>, seq: i64, now: Timestamp) -> Result<(), Error> {
@@ -90,9 +129,8 @@ fn make_ready(db: &Db<'_>, seq: i64, now: Timestamp) -> Result<(), Error> {
             return Ok(());
         }
     }
-    db.execute(
+    db.send(
         "UPDATE queue SET state = ?2, due_at = ?3 WHERE seq = ?1",
         values![seq, READY, now.as_micros()],
     )
-    .map(drop)
 }

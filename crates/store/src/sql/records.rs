@@ -2,6 +2,8 @@
 //!
 //! Guarantee: a change that changes nothing leaves a record's `updated_at`; one that does is kept as a diff, in the same transaction.
 
+use std::collections::HashMap;
+
 use model::{
     Scope, Timestamp,
     record::{Kind, Record},
@@ -13,15 +15,23 @@ use serde_json::{Map, Value, json};
 
 use super::{
     corrupt,
-    db::{self, Db, Refused, Row, values},
+    db::{self, Db, Ordered, Row, values},
     events::{self, Happened},
-    intake::Request,
+    memo::ByVendor,
     stamp, terms,
 };
-use crate::{Error, signals::Effects};
+use crate::{Error, postgres::session::Session, signals::Effects};
 
 /// Records with one contact or one address that are looked at, at most: a person has a few.
 const HAVING_MAX_ROWS: u32 = 100;
+
+/// Bytes of a vendor's id at most: ids are a tenth of that, and PostgreSQL's index has room for some 2,700.
+const X_ID_MAX_BYTES: usize = 1_024;
+
+/// Whether a text can be a vendor's id of something: one that has no room in an index, or that nobody could name again, is none.
+pub(super) fn is_x_id(text: &str) -> bool {
+    (1..=X_ID_MAX_BYTES).contains(&text.len()) && !text.contains(char::is_control)
+}
 
 /// A record as it is stored.
 pub(super) struct Stored {
@@ -68,29 +78,50 @@ pub(super) struct Met {
 /// Where a record's columns stand for [`stored`].
 const STORED: &str = "SELECT r.seq, r.id, r.kind, r.lane, i.id, r.body, r.updated_at FROM records r JOIN integrations i ON i.n = r.lane";
 
+/// The columns of [`STORED`], the body still to be read.
+fn columns(row: &Row<'_>) -> Result<Stored, Error> {
+    let kind: String = row.get(2)?;
+    let body: String = row.get(5)?;
+    Ok(Stored {
+        seq: row.get(0)?,
+        id: row.get(1)?,
+        // A kind that is not known cannot have been asked for.
+        kind: Kind::of(&kind).ok_or_else(|| Error::Corrupt("the kind of a record".to_owned()))?,
+        lane: row.get(3)?,
+        integration_id: row.get(4)?,
+        body: serde_json::from_str(&body).map_err(corrupt("a stored record"))?,
+        updated_at: row.get(6).map(Timestamp::from_micros)?,
+    })
+}
+
+/// The records under some ids of the vendors', in PostgreSQL's words.
+const BY_X_IDS: &str = "SELECT r.seq, r.id, r.kind, r.lane, i.id, r.body, r.updated_at, r.x_id FROM UNNEST ($1::BIGINT[], $2::TEXT[], $3::TEXT[]) AS asked (lane, kind, x_id)
+         JOIN records r ON r.lane = asked.lane AND r.kind = asked.kind COLLATE \"C\" AND r.x_id = asked.x_id COLLATE \"C\" JOIN integrations i ON i.n = r.lane";
+
+/// The records under ids of the vendors', all at once.
+pub(super) fn by_x_ids(
+    session: &Session,
+    mut asked: HashMap<ByVendor, Option<Stored>>,
+) -> Result<HashMap<ByVendor, Option<Stored>>, Error> {
+    if asked.is_empty() {
+        return Ok(asked);
+    }
+    let lanes: Vec<i64> = asked.keys().map(|(lane, ..)| *lane).collect();
+    let kinds: Vec<&str> = asked.keys().map(|(_, kind, _)| kind.word()).collect();
+    let x_ids: Vec<&str> = asked.keys().map(|(.., x_id)| x_id.as_str()).collect();
+    let answers = session.together(&[(BY_X_IDS, &[&lanes, &kinds, &x_ids])])?;
+    for row in answers.iter().flatten() {
+        let row = Row::Postgres(row);
+        let record = columns(&row)?;
+        let by = (record.lane, record.kind, row.get(7)?);
+        asked.insert(by, Some(record));
+    }
+    Ok(asked)
+}
+
 /// Reads what [`STORED`] selects, with `condition` behind it.
 fn stored(db: &Db<'_>, condition: &str, values: &[db::Value<'_>]) -> Result<Option<Stored>, Error> {
-    let row: Option<(String, Stored)> =
-        db.find(&format!("{STORED} WHERE {condition}"), values, |row| {
-            let kind: String = row.get(2)?;
-            let stored = Stored {
-                seq: row.get(0)?,
-                id: row.get(1)?,
-                // A kind that is not known cannot have been asked for.
-                kind: Kind::of(&kind)
-                    .ok_or_else(|| Error::Corrupt("the kind of a record".to_owned()))?,
-                lane: row.get(3)?,
-                integration_id: row.get(4)?,
-                body: Value::Null,
-                updated_at: row.get(6).map(Timestamp::from_micros)?,
-            };
-            Ok((row.get(5)?, stored))
-        })?;
-    row.map(|(body, stored)| {
-        let body = serde_json::from_str(&body).map_err(corrupt("a stored record"))?;
-        Ok(Stored { body, ..stored })
-    })
-    .transpose()
+    db.find(&format!("{STORED} WHERE {condition}"), values, columns)
 }
 
 pub(super) fn by_x_id(
@@ -118,10 +149,14 @@ pub(super) fn insert(
     job: Option<Job<'_>>,
     at: Timestamp,
 ) -> Result<(), Error> {
-    let seq = db.execute_unique(
-        "INSERT INTO records (id, kind, lane, x_id, body, created_at, updated_at, last_seen) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, ?6) RETURNING seq",
+    let seq = db.insert(
+        Ordered::Records,
+        "INSERT INTO records (seq, id, kind, lane, x_id, body, created_at, updated_at, last_seen) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, ?7)",
         values![new.id, new.kind.word(), new.lane, new.x_id, new.body.to_string(), at.as_micros()],
-    ).map_err(|why| refused(new, why))?;
+    )?;
+    effects
+        .memo
+        .record_changed(seq, new.lane, new.kind, new.x_id);
     let subject = terms::Subject {
         seq,
         kind: new.kind,
@@ -176,18 +211,17 @@ pub(super) fn difference(
     (now, previous)
 }
 
-/// Why a record was not stored: in words for the caller, when the vendor's id is another record's.
-fn refused(new: &New<'_>, why: Refused) -> Error {
-    match why {
-        Refused::Taken => {
-            let (kind, id) = (new.kind.word(), new.id);
-            let x_id = model::issue::cut(new.x_id.unwrap_or_default());
-            Error::Conflict(format!(
-                "the {kind} {id} has the vendor's id of another {kind}, {x_id}"
-            ))
-        }
-        Refused::Other(why) => why,
+/// Refuses a record under the vendor's id of another.
+fn is_free(db: &Db<'_>, known: Option<&Stored>, new: &New<'_>) -> Result<(), Error> {
+    let Some(x_id) = new.x_id else { return Ok(()) };
+    let other = by_x_id(db, new.lane, new.kind, x_id)?;
+    if other.is_none_or(|other| known.is_some_and(|known| known.seq == other.seq)) {
+        return Ok(());
     }
+    let (kind, id, x_id) = (new.kind.word(), new.id, model::issue::cut(x_id));
+    Err(Error::Conflict(format!(
+        "the {kind} {id} has the vendor's id of another {kind}, {x_id}"
+    )))
 }
 
 /// Puts another body, and perhaps another vendor's id, in the place of a record's own.
@@ -197,10 +231,10 @@ pub(super) fn replace(
     new: &New<'_>,
     at: Timestamp,
 ) -> Result<(), Error> {
-    db.execute_unique(
-        "UPDATE records SET x_id = ?2, body = ?3, updated_at = ?4, last_seen = ?4 WHERE seq = ?1 RETURNING seq",
+    db.send(
+        "UPDATE records SET x_id = ?2, body = ?3, updated_at = ?4, last_seen = ?4 WHERE seq = ?1",
         values![old.seq, new.x_id, new.body.to_string(), at.as_micros()],
-    ).map_err(|why| refused(new, why))?;
+    )?;
     terms::follow(db, subject_of(old), &old.body, new.body)
 }
 
@@ -212,6 +246,7 @@ pub(super) fn register(
     new: &New<'_>,
     at: Timestamp,
 ) -> Result<(), Error> {
+    is_free(db, known, new)?;
     let Some(old) = known else {
         return insert(db, effects, new, None, at);
     };
@@ -247,16 +282,18 @@ pub(super) fn change(
     job: Job<'_>,
     at: Timestamp,
 ) -> Result<bool, Error> {
+    let (seq, lane, kind) = (stored.seq, stored.lane, stored.kind);
+    effects.memo.record_changed(seq, lane, kind, None);
     let (new, previous) = difference(&stored.body, update);
     if new.is_empty() {
-        db.execute(
+        db.send(
             "UPDATE records SET last_seen = ?2 WHERE seq = ?1",
             values![stored.seq, at.as_micros()],
         )?;
         return Ok(false);
     }
     let body = laid_over(&stored.body, &new);
-    db.execute(
+    db.send(
         "UPDATE records SET body = ?2, updated_at = ?3, last_seen = ?3 WHERE seq = ?1",
         values![stored.seq, body.to_string(), at.as_micros()],
     )?;
@@ -281,13 +318,12 @@ fn keep_diff(
     job: Job<'_>,
     at: Timestamp,
 ) -> Result<(), Error> {
-    {
-        let diff = json!({ "new": new, "previous": previous }).to_string();
-        db.execute(
-            "INSERT INTO diffs (at, lane, kind, record_id, job_id, diff) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-            values![at.as_micros(), stored.lane, stored.kind.word(), stored.id, job.id, diff],
-        )
-    }?;
+    let diff = json!({ "new": new, "previous": previous }).to_string();
+    db.insert(
+        Ordered::Diffs,
+        "INSERT INTO diffs (seq, at, lane, kind, record_id, job_id, diff) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        values![at.as_micros(), stored.lane, stored.kind.word(), stored.id, job.id, diff],
+    )?;
     announce_change(db, effects, stored, (new, previous), Some(job), at)
 }
 
@@ -304,7 +340,7 @@ pub(super) fn vanish(
     }
     let new = as_object(json!({ "vanished_at": at }));
     let body = laid_over(&stored.body, &new);
-    db.execute(
+    db.send(
         "UPDATE records SET body = ?2, updated_at = ?3 WHERE seq = ?1",
         values![stored.seq, body.to_string(), at.as_micros()],
     )?;
@@ -314,51 +350,42 @@ pub(super) fn vanish(
 }
 
 /// A write that is confirmed.
-struct Asked {
-    lane: i64,
-    integration_id: String,
-    job_id: String,
-    operation: Operation,
-    confirmed: Confirmed,
+pub(super) struct Asked<'a> {
+    pub(super) lane: i64,
+    pub(super) integration_id: &'a str,
+    pub(super) job_id: &'a str,
+    pub(super) operation: Operation,
+    pub(super) confirmed: Confirmed,
 }
 
-fn asked(db: &Db<'_>, seq: i64) -> Result<Asked, Error> {
-    let (lane, integration_id, job_id, operation, request): (i64, String, String, String, String) = db.one(
-        "SELECT w.lane, i.id, w.job_id, w.operation, w.request FROM writes w JOIN integrations i ON i.n = w.lane WHERE w.seq = ?1",
-        values![seq],
-        |row| {
-                Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
-            },
-    )?;
-    let request: Request = serde_json::from_str(&request).map_err(corrupt("a stored request"))?;
-    Ok(Asked {
-        lane,
-        integration_id,
-        job_id,
-        operation: Operation::of(&operation)
-            .ok_or_else(|| Error::Corrupt(format!("the operation of write {seq}")))?,
-        confirmed: request.confirmed,
-    })
-}
-
-/// Makes or changes the record that write `seq` is confirmed to be, under the vendor's id if it gave one.
+/// Makes or changes the record that a write is confirmed to be, under the vendor's id if it gave one; `new_id` is ours, should it be new.
 pub(super) fn confirm(
     db: &Db<'_>,
     effects: &mut Effects,
-    seq: i64,
-    x_id: Option<&str>,
-    new_id: &str,
+    asked: Asked<'_>,
+    (x_id, new_id): (Option<&str>, &str),
     now: Timestamp,
 ) -> Result<Met, Error> {
-    let asked = asked(db, seq)?;
     let (kind, at) = (asked.operation.kind(), stamp::next(db, now)?);
     let job = Job {
-        id: &asked.job_id,
+        id: asked.job_id,
         word: asked.operation.word(),
     };
     let mut confirmed = asked.confirmed;
+    let mut errors = Vec::new();
+    let given = x_id;
+    let x_id = given.filter(|text| is_x_id(text));
+    if let (Some(given), None) = (given, x_id) {
+        errors.push(format!(
+            "The vendor took it and answered with an id that cannot be kept, {}: it is empty, longer than {X_ID_MAX_BYTES} bytes, or more than one line. The record has no vendor's id; look it up at the vendor",
+            model::issue::cut(given)
+        ));
+    }
     let mut known = match x_id {
-        Some(x_id) => by_x_id(db, asked.lane, kind, x_id)?,
+        Some(x_id) => match effects.memo.record(&(asked.lane, kind, x_id.to_owned())) {
+            Some(foreseen) => foreseen,
+            None => by_x_id(db, asked.lane, kind, x_id)?,
+        },
         None => None,
     };
     if known.is_none()
@@ -368,6 +395,9 @@ pub(super) fn confirm(
         known = having(db, kind, identity, community)?.into_iter().next();
         if let (Some(known), Some(x_id)) = (&known, x_id) {
             set_x_id(db, known.seq, x_id)?;
+            effects
+                .memo
+                .record_changed(known.seq, asked.lane, kind, Some(x_id));
         }
     }
     if let Some(touched) = &confirmed.prospect {
@@ -378,7 +408,6 @@ pub(super) fn confirm(
             }
         }
     }
-    let mut errors = Vec::new();
     if let Some(known) = &known {
         errors.extend(odd(asked.operation, known, &confirmed.create));
     }
@@ -397,7 +426,7 @@ pub(super) fn confirm(
                 id: new_id,
                 kind,
                 lane: asked.lane,
-                integration_id: &asked.integration_id,
+                integration_id: asked.integration_id,
                 x_id,
                 body: &confirmed.create,
             };
@@ -521,11 +550,10 @@ fn having(
 }
 
 fn set_x_id(db: &Db<'_>, seq: i64, x_id: &str) -> Result<(), Error> {
-    db.execute(
+    db.send(
         "UPDATE records SET x_id = ?2 WHERE seq = ?1",
         values![seq, x_id],
     )
-    .map(drop)
 }
 
 /// Lays what a write about something else does to a prospect over its record, if there is one. Returns its id.

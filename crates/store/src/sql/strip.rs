@@ -27,7 +27,7 @@ pub(super) fn write(
         values![seq],
         |row| row.get(0),
     )?;
-    db.execute(
+    db.send(
         "DELETE FROM idempotency WHERE job_id = ?1",
         values![&job_id],
     )?;
@@ -44,13 +44,9 @@ fn attempts_of(db: &Db<'_>, seq: i64) -> Result<u64, Error> {
     db.execute("DELETE FROM attempts WHERE seq = ?1", values![seq])
 }
 
-/// Whether attempts of a write that has ended are still kept.
-pub(super) fn keeps_attempts(db: &Db<'_>, seq: i64) -> Result<bool, Error> {
-    db.one(
-        "SELECT kept = ?2 FROM writes WHERE seq = ?1",
-        values![seq, ALL],
-        |row| row.get(0),
-    )
+/// Whether attempts of a write that has ended are still kept, by its `kept`.
+pub(super) const fn keeps_attempts(kept: i64) -> bool {
+    kept == ALL
 }
 
 /// Writes that ended before `before` and of which something is kept that `kept` names, the earliest first.
@@ -68,7 +64,7 @@ pub(super) fn sweep_attempts(db: &Db<'_>, before: Timestamp, limit: u32) -> Resu
     let due = ended(db, ALL, before, limit)?;
     for seq in &due {
         attempts_of(db, *seq)?;
-        db.execute(
+        db.send(
             "UPDATE writes SET kept = ?2 WHERE seq = ?1",
             values![*seq, NO_ATTEMPTS],
         )?;

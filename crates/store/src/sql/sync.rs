@@ -19,7 +19,7 @@ use super::{
     lists, records, stamp,
 };
 use crate::{
-    Error, Query,
+    Error, Lapse, Query,
     history::{Candidate, Seen, Tally},
     query::Sort,
     signals::Effects,
@@ -28,10 +28,16 @@ use crate::{
 /// What a run is called in events.
 const JOB_TYPE: &str = "sync";
 
-/// Every active integration and when it is to be synchronised, the earliest first.
+/// That no run of integration `i` is under way.
+const IS_IDLE: &str = "NOT EXISTS (SELECT 1 FROM jobs j INDEXED BY jobs_open WHERE j.lane = i.n AND j.ended_at IS NULL)";
+
+/// Every active integration of which no run is under way, and when it is to be synchronised, the earliest first.
 pub(super) fn due(db: &Db<'_>) -> Result<Vec<(IntegrationId, Timestamp)>, Error> {
     let rows: Vec<(String, i64)> = db.all(
-        "SELECT i.id, coalesce(s.due_at, 0) FROM integrations i LEFT JOIN syncs s ON s.lane = i.n WHERE i.active AND i.paused_at IS NULL AND i.archived_at IS NULL ORDER BY 2, i.n",
+        &format!(
+            "SELECT i.id, coalesce(s.due_at, 0) FROM integrations i LEFT JOIN syncs s ON s.lane = i.n
+             WHERE i.active AND i.paused_at IS NULL AND i.archived_at IS NULL AND {IS_IDLE} ORDER BY 2, i.n"
+        ),
         &[],
         |row| Ok((row.get(0)?, row.get(1)?)),
     )?;
@@ -46,10 +52,10 @@ pub(super) fn due(db: &Db<'_>) -> Result<Vec<(IntegrationId, Timestamp)>, Error>
 }
 
 fn set_due(db: &Db<'_>, lane: i64, at: Timestamp) -> Result<(), Error> {
-    db.execute(
+    db.send(
         "INSERT INTO syncs (lane, due_at) VALUES (?1, ?2) ON CONFLICT (lane) DO UPDATE SET due_at = ?2",
         values![lane, at.as_micros()],
-    ).map(drop)
+    )
 }
 
 /// Makes an integration due now. `false` when there is none.
@@ -70,30 +76,48 @@ pub(super) fn request(
     Ok(true)
 }
 
-/// Begins a run, and says when the next is due should nobody ask for one before.
+/// Begins a run, and says when the next is due should nobody ask for one before. `false` when one is under way, or none is due any more.
 pub(super) fn begin(
     db: &Db<'_>,
     id: IntegrationId,
     job_id: JobId,
-    now: Timestamp,
+    (now, lease_until): (Timestamp, Timestamp),
     next_at: Timestamp,
-) -> Result<(), Error> {
-    let lane = lane_of(db, id)?;
+) -> Result<bool, Error> {
+    let lane: Option<i64> = db.find(
+        &format!("SELECT i.n FROM integrations i LEFT JOIN syncs s ON s.lane = i.n WHERE i.id = ?1 AND coalesce(s.due_at, 0) <= ?2 AND {IS_IDLE}"),
+        values![id.to_string(), now.as_micros()],
+        |row| row.get(0),
+    )?;
+    let Some(lane) = lane else { return Ok(false) };
     set_due(db, lane, next_at)?;
-    ({
-        let body = tally(&Tally::default())?;
-        db.execute(
-            "INSERT INTO jobs (job_id, lane, status, started_at, body) VALUES (?1, ?2, ?3, ?4, ?5)",
-            values![
-                job_id.to_string(),
-                lane,
-                WriteStatus::Pending.word(),
-                now.as_micros(),
-                body
-            ],
-        )
-    })
-    .map(drop)
+    db.send(
+        "INSERT INTO jobs (job_id, lane, status, started_at, body, lease_until) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        values![
+            job_id.to_string(),
+            lane,
+            WriteStatus::Pending.word(),
+            now.as_micros(),
+            tally(&Tally::default())?,
+            lease_until.as_micros(),
+        ],
+    )?;
+    Ok(true)
+}
+
+/// Prolongs the leases of runs that are under way, and returns those that are not any more.
+pub(super) fn renew(db: &Db<'_>, job_ids: &[JobId], until: Timestamp) -> Result<Vec<JobId>, Error> {
+    let mut lost = Vec::new();
+    for job_id in job_ids {
+        let renewed = db.execute(
+            "UPDATE jobs SET lease_until = ?2 WHERE job_id = ?1 AND ended_at IS NULL",
+            values![job_id.to_string(), until.as_micros()],
+        )?;
+        if renewed == 0 {
+            lost.push(*job_id);
+        }
+    }
+    Ok(lost)
 }
 
 fn tally(tally: &Tally) -> Result<String, Error> {
@@ -187,6 +211,14 @@ pub(super) fn record(
                 tally.changed += u64::from(is_changed);
                 is_changed
             }
+            (None, Some(_)) if !records::is_x_id(&one.x_id) => {
+                tracing::warn!(
+                    integration_id,
+                    kind = one.kind.word(),
+                    "the vendor shows something under an id that cannot be kept; it is left out"
+                );
+                false
+            }
             (None, Some((new_id, body))) => {
                 let new = records::New {
                     id: new_id,
@@ -212,7 +244,7 @@ pub(super) fn record(
     Ok(tally)
 }
 
-/// Ends a run; with `next_at`, the next one is due then, unless it is due before.
+/// Ends a run, unless it has ended; with `next_at`, the next one is due then, unless it is due before.
 pub(super) fn end(
     db: &Db<'_>,
     effects: &mut Effects,
@@ -222,8 +254,8 @@ pub(super) fn end(
     now: Timestamp,
     next_at: Option<Timestamp>,
 ) -> Result<(), Error> {
-    let lane: i64 = db.one(
-        "UPDATE jobs SET status = ?2, ended_at = ?3, body = ?4 WHERE job_id = ?1 RETURNING lane",
+    let lane: Option<i64> = db.find(
+        "UPDATE jobs SET status = ?2, ended_at = ?3, body = ?4 WHERE job_id = ?1 AND ended_at IS NULL RETURNING lane",
         values![
             job_id.to_string(),
             status.word(),
@@ -232,8 +264,10 @@ pub(super) fn end(
         ],
         |row| row.get(0),
     )?;
+    // Its lease lapsed, and it was ended for that.
+    let Some(lane) = lane else { return Ok(()) };
     if let Some(next_at) = next_at {
-        db.execute(
+        db.send(
             "UPDATE syncs SET due_at = CASE WHEN due_at < ?2 THEN due_at ELSE ?2 END WHERE lane = ?1",
             values![lane, next_at.as_micros()],
         )?;
@@ -282,20 +316,35 @@ fn announce(
     events::record(db, effects, &happened, at)
 }
 
-/// Ends the runs of a process that is gone, and makes their integrations due.
-pub(super) fn void(db: &Db<'_>, effects: &mut Effects, now: Timestamp) -> Result<u64, Error> {
+/// Ends runs whose process is gone, and makes their integrations due.
+pub(super) fn lapse(
+    db: &Db<'_>,
+    effects: &mut Effects,
+    which: Lapse,
+    now: Timestamp,
+) -> Result<u64, Error> {
+    let until = match which {
+        Lapse::Expired => now.as_micros(),
+        Lapse::All => i64::MAX,
+    };
     let open: Vec<(i64, String, String)> = db.all(
-        "SELECT lane, body, job_id FROM jobs WHERE ended_at IS NULL",
-        &[],
+        "SELECT lane, body, job_id FROM jobs INDEXED BY jobs_open WHERE ended_at IS NULL AND lease_until <= ?1",
+        values![until],
         |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
     )?;
     for (lane, body, job_id) in &open {
+        effects.sync = true;
         let mut done: Tally = serde_json::from_str(body).map_err(corrupt("a job"))?;
         done.errors
             .push("Portico stopped before the run had ended".to_owned());
-        db.execute(
-            "UPDATE jobs SET status = ?2, ended_at = ?3, body = ?4 WHERE lane = ?1 AND ended_at IS NULL",
-            values![lane, WriteStatus::Failure.word(), now.as_micros(), tally(&done)?],
+        db.send(
+            "UPDATE jobs SET status = ?2, ended_at = ?3, body = ?4 WHERE job_id = ?1",
+            values![
+                job_id,
+                WriteStatus::Failure.word(),
+                now.as_micros(),
+                tally(&done)?
+            ],
         )?;
         set_due(db, *lane, now)?;
         if let Ok(job_id) = job_id.parse() {

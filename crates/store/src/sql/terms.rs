@@ -11,11 +11,12 @@ use sha2::{Digest, Sha256};
 
 use super::{
     corrupt,
-    db::{Db, values},
+    db::{Db, Value as Sql, values},
 };
 use crate::Error;
 
-/// Raise it when the filters of a kind, or the way a term is made, change.
+/// Raise it when the filters of a kind, or the way a term is made, change: in a step of the schema that needs itself, since nodes that make terms by another rule must
+/// not work beside.
 const VERSION: i64 = 1;
 
 /// Records whose terms are made at once.
@@ -76,11 +77,15 @@ fn terms(subject: Subject<'_>, body: &Value) -> BTreeSet<(i64, bool)> {
 
 /// Enters a new record.
 pub(super) fn enter(db: &Db<'_>, subject: Subject<'_>, body: &Value) -> Result<(), Error> {
-    count(db, of_kind(subject.kind), 1)?;
-    for term in terms(subject, body) {
-        put(db, subject.seq, term)?;
-    }
-    Ok(())
+    let all = terms(subject, body);
+    let mut counts = vec![(of_kind(subject.kind), 1)];
+    counts.extend(
+        all.iter()
+            .filter(|(_, is_wide)| *is_wide)
+            .map(|(term, _)| (*term, 1)),
+    );
+    put(db, subject.seq, all.iter().map(|(term, _)| *term))?;
+    count(db, &counts)
 }
 
 /// Follows a record from one body to another.
@@ -91,37 +96,58 @@ pub(super) fn follow(
     to: &Value,
 ) -> Result<(), Error> {
     let (old, new) = (terms(subject, from), terms(subject, to));
+    let mut counts = Vec::new();
     for &(term, is_wide) in old.difference(&new) {
-        db.execute(
+        db.send(
             "DELETE FROM record_terms WHERE term = ?1 AND seq = ?2",
             values![term, subject.seq],
         )?;
-        if is_wide {
-            count(db, term, -1)?;
-        }
+        counts.extend(is_wide.then_some((term, -1)));
     }
-    for &term in new.difference(&old) {
-        put(db, subject.seq, term)?;
+    let wide = new.difference(&old).filter(|(_, is_wide)| *is_wide);
+    counts.extend(wide.map(|(term, _)| (*term, 1)));
+    put(db, subject.seq, new.difference(&old).map(|(term, _)| *term))?;
+    count(db, &counts)
+}
+
+/// Rows of one statement: one form of it for each number up to this is kept prepared.
+const ROWS_MAX: usize = 16;
+
+/// `(?1, ?2), (?3, ?4)` and so on.
+fn places(rows: usize) -> String {
+    let rows: Vec<String> = (0..rows)
+        .map(|row| format!("(?{}, ?{})", 2 * row + 1, 2 * row + 2))
+        .collect();
+    rows.join(", ")
+}
+
+fn put(db: &Db<'_>, seq: i64, terms: impl Iterator<Item = i64>) -> Result<(), Error> {
+    let rows: Vec<(i64, i64)> = terms.map(|term| (term, seq)).collect();
+    for some in rows.chunks(ROWS_MAX) {
+        let sql = format!(
+            "INSERT INTO record_terms (term, seq) VALUES {} ON CONFLICT DO NOTHING",
+            places(some.len())
+        );
+        db.send(&sql, &pairs(some))?;
     }
     Ok(())
 }
 
-fn put(db: &Db<'_>, seq: i64, (term, is_wide): (i64, bool)) -> Result<(), Error> {
-    db.execute(
-        "INSERT INTO record_terms (term, seq) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
-        values![term, seq],
-    )?;
-    if is_wide {
-        count(db, term, 1)?;
+fn count(db: &Db<'_>, by: &[(i64, i64)]) -> Result<(), Error> {
+    for some in by.chunks(ROWS_MAX) {
+        let sql = format!(
+            "INSERT INTO record_counts (term, n) VALUES {} ON CONFLICT (term) DO UPDATE SET n = record_counts.n + excluded.n",
+            places(some.len())
+        );
+        db.send(&sql, &pairs(some))?;
     }
     Ok(())
 }
 
-fn count(db: &Db<'_>, term: i64, by: i64) -> Result<(), Error> {
-    db.execute(
-        "INSERT INTO record_counts (term, n) VALUES (?1, ?2) ON CONFLICT (term) DO UPDATE SET n = record_counts.n + ?2",
-        values![term, by],
-    ).map(drop)
+fn pairs(rows: &[(i64, i64)]) -> Vec<Sql<'static>> {
+    rows.iter()
+        .flat_map(|(one, other)| [Sql::Integer(*one), Sql::Integer(*other)])
+        .collect()
 }
 
 /// How many records have a term that is counted.
@@ -144,8 +170,13 @@ pub(crate) fn build(db: &Db<'_>) -> Result<(), Error> {
     if made_by == VERSION {
         return Ok(());
     }
-    db.execute("DELETE FROM record_terms", &[])?;
-    db.execute("DELETE FROM record_counts", &[])?;
+    if made_by > VERSION {
+        return Err(Error::Database(
+            "what lists are filtered by was made by a newer Portico; start that one".to_owned(),
+        ));
+    }
+    db.send("DELETE FROM record_terms", &[])?;
+    db.send("DELETE FROM record_counts", &[])?;
     let mut last = i64::MIN;
     loop {
         let some: Vec<(i64, String, String, String)> = db.all(
@@ -168,11 +199,10 @@ pub(crate) fn build(db: &Db<'_>) -> Result<(), Error> {
             break;
         }
     }
-    db.execute(
+    db.send(
         "UPDATE revisions SET revision = ?1 WHERE what = 'terms'",
         values![VERSION],
     )
-    .map(drop)
 }
 
 #[cfg(test)]

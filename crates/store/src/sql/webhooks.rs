@@ -77,6 +77,24 @@ fn body(webhook: &Webhook) -> Result<String, Error> {
     serde_json::to_string(&body).map_err(corrupt("a webhook"))
 }
 
+/// A number that grows with each change of a subscription that concerns who delivers to it.
+pub(super) fn revision(db: &Db<'_>) -> Result<i64, Error> {
+    db.one(
+        "SELECT revision FROM revisions WHERE what = 'webhooks'",
+        &[],
+        |row| row.get(0),
+    )
+}
+
+/// A subscription has changed.
+fn changed(db: &Db<'_>, effects: &mut Effects) -> Result<(), Error> {
+    effects.webhooks_changed();
+    db.send(
+        "UPDATE revisions SET revision = revision + 1 WHERE what = 'webhooks'",
+        &[],
+    )
+}
+
 /// What [`read`] reads.
 const COLUMNS: &str = "id, active, integrations, sealed, body, failing_since, disabled_at, disabled_reason, created_at, updated_at, n, revision";
 
@@ -228,12 +246,12 @@ fn note(
 }
 
 fn put_triggers(db: &Db<'_>, n: i64, triggers: &[Subscribed]) -> Result<(), Error> {
-    db.execute(
+    db.send(
         "DELETE FROM webhook_triggers WHERE webhook = ?1",
         values![n],
     )?;
     for one in triggers {
-        db.execute(
+        db.send(
             "INSERT INTO webhook_triggers (trigger, kind, webhook) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
             values![one.trigger.word(), one.kind.map_or("", Kind::word), n],
         )?;
@@ -280,7 +298,7 @@ fn insert(
         |row| row.get(0),
     )?;
     put_triggers(db, n, &webhook.triggers)?;
-    effects.webhooks = true;
+    changed(db, effects)?;
     let states = (Value::Null, shown(webhook)?);
     note(
         db,
@@ -303,7 +321,7 @@ fn replace(
     let disabled = after.disabled.as_ref();
     // How its receiver does may have been noted since it was read: it is taken back only where the change begins anew.
     let begins_anew = after.url != before.webhook.url || (after.active && !before.webhook.active);
-    let changed = db.execute(
+    let replaced = db.execute(
         "UPDATE webhooks SET active = ?3, takes = ?4, sealed = ?5, body = ?6, revision = revision + 1,
                     failing_since = CASE WHEN ?7 THEN NULL ELSE failing_since END, disabled_at = ?8, disabled_reason = ?9, updated_at = ?10
              WHERE n = ?1 AND revision = ?2",
@@ -320,7 +338,7 @@ fn replace(
             after.updated_at.as_micros(),
         ],
     )?;
-    if changed == 0 {
+    if replaced == 0 {
         return Ok(false);
     }
     put_triggers(db, before.n, &after.triggers)?;
@@ -331,7 +349,7 @@ fn replace(
             values![before.n, after.updated_at.as_micros()],
         )?;
     }
-    effects.webhooks = true;
+    changed(db, effects)?;
     effects.deliveries.insert(after.id);
     let states = (shown(&before.webhook)?, shown(after)?);
     note(db, by, action, after.id, states, after.updated_at)?;
@@ -353,9 +371,9 @@ fn delete(
         "DELETE FROM webhook_triggers WHERE webhook = ?1",
         "DELETE FROM webhooks WHERE n = ?1",
     ] {
-        db.execute(sql, values![n])?;
+        db.send(sql, values![n])?;
     }
-    effects.webhooks = true;
+    changed(db, effects)?;
     let states = (Value::Null, Value::Null);
     note(db, by, "webhook_delete", id, states, now)?;
     Ok(true)
@@ -371,7 +389,7 @@ pub(super) fn failed(
     reason: &str,
     now: Timestamp,
 ) -> Result<bool, Error> {
-    db.execute(
+    db.send(
         "UPDATE webhooks SET failing_since = ?2 WHERE n = ?1 AND failing_since IS NULL AND updated_at <= ?3",
         values![n, now.as_micros(), started_at.as_micros()],
     )?;
@@ -381,17 +399,18 @@ pub(super) fn failed(
              WHERE n = ?1 AND active AND failing_since <= ?2 AND updated_at <= ?5",
         values![n, since_before, now.as_micros(), reason, started_at.as_micros()],
     )?;
-    effects.webhooks |= disabled > 0;
+    if disabled > 0 {
+        changed(db, effects)?;
+    }
     Ok(disabled > 0)
 }
 
 /// Notes that its receiver works.
 pub(super) fn did_well(db: &Db<'_>, n: i64) -> Result<(), Error> {
-    db.execute(
+    db.send(
         "UPDATE webhooks SET failing_since = NULL WHERE n = ?1 AND failing_since IS NOT NULL",
         values![n],
     )
-    .map(drop)
 }
 
 impl<E: Engine> Relational<E> {

@@ -12,12 +12,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use model::Entropy;
+use model::{Entropy, write::WriteStatus};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-use super::{db::Db, intake};
+use super::{db::Db, delivery, intake, order};
 use crate::{
-    Acceptance, Error, Observer, Once,
+    Acceptance, Error, Finish, Observer, Once,
     signals::{Effects, Signals},
 };
 
@@ -29,6 +29,9 @@ const QUEUE_MAX_KIB: usize = 32 * 1_024;
 
 /// Requests that share a commit at most, so that the first of them does not wait long for the last.
 const BATCH_MAX_REQUESTS: usize = 512;
+
+/// Attempts recorded in one commit at most: some tens of milliseconds of work for the slower database.
+const FINISHES_MAX: usize = 128;
 
 /// How long requests are taken into one commit: what is left then waits for the next, so that the first, and whoever else changes the database, does not wait long.
 const BATCH_MAX_WORK: Duration = Duration::from_millis(25);
@@ -77,22 +80,7 @@ pub(crate) trait Connection {
         effects: &mut Effects,
         writes: &[Accept],
     ) -> Result<Vec<Result<Acceptance, Error>>, Error> {
-        let mut answers = Vec::with_capacity(writes.len());
-        for write in writes {
-            let (answer, left) = guarded(self, effects, |transaction| {
-                let answer = transaction.map_or(Err(Error::Closed), |(db, effects)| {
-                    intake::accept(db, effects, &write.row, write.once.as_ref())
-                });
-                (answer.is_ok(), answer)
-            });
-            left?;
-            answers.push(match answer {
-                (Some(answer), None) => answer,
-                (_, Some(why)) => Err(why),
-                (None, None) => Err(Error::Closed),
-            });
-        }
-        Ok(answers)
+        accept_each(self, effects, writes)
     }
 
     /// Empties what a log keeps of former contents. `false` when somebody stood in the way.
@@ -112,12 +100,33 @@ pub(crate) struct Accept {
     _memory: OwnedSemaphorePermit,
 }
 
+/// How much shares a commit.
+pub(crate) struct Batch {
+    /// Requests at most.
+    pub(crate) requests: usize,
+}
+
+impl Default for Batch {
+    fn default() -> Self {
+        Self {
+            requests: BATCH_MAX_REQUESTS,
+        }
+    }
+}
+
 type Done = Box<dyn FnOnce(Result<(), Error>) + Send>;
 /// Given the transaction, or nothing when it could not begin. Returns whether to keep what it did, and who is to hear of it.
 type Run = Box<dyn FnOnce(Option<(&Db<'_>, &mut Effects)>) -> (bool, Done) + Send>;
 
+/// An attempt that is over.
+struct Over {
+    finish: Finish,
+    reply: oneshot::Sender<Result<WriteStatus, Error>>,
+}
+
 enum Request {
     Accept(Box<Accept>),
+    Finish(Box<Over>),
     Change(Run),
     Fold(oneshot::Sender<bool>),
 }
@@ -133,6 +142,7 @@ impl Writer {
     /// Starts the thread, which owns `connection` from now on.
     pub(crate) fn start<C: Connection + Send + 'static>(
         connection: C,
+        batch: Batch,
         signals: Arc<Signals>,
         observer: Arc<dyn Observer>,
         entropy: Arc<dyn Entropy>,
@@ -140,7 +150,7 @@ impl Writer {
         let (sender, receiver) = mpsc::channel(QUEUE_MAX_REQUESTS);
         let thread = std::thread::Builder::new()
             .name("store-writer".to_owned())
-            .spawn(move || run(connection, receiver, &signals, &*observer, &entropy))
+            .spawn(move || run(connection, &batch, receiver, &signals, &*observer, &entropy))
             .map_err(|why| {
                 Error::Database(format!("the writing thread cannot be started: {why}"))
             })?;
@@ -213,6 +223,18 @@ impl Writer {
         answer.await.map_err(|_| Error::Closed)?
     }
 
+    /// Records an attempt and what follows from it in the next commit.
+    pub(crate) async fn finish(&self, finish: Finish) -> Result<WriteStatus, Error> {
+        let (reply, answer) = oneshot::channel();
+        let queue = self.queue()?;
+        queue
+            .send(Request::Finish(Box::new(Over { finish, reply })))
+            .await
+            .map_err(|_| Error::Closed)?;
+        drop(queue);
+        answer.await.map_err(|_| Error::Closed)?
+    }
+
     /// Has the connection empty its log of former contents. `false` when somebody stood in the way.
     pub(crate) async fn fold(&self) -> Result<bool, Error> {
         let (reply, answer) = oneshot::channel();
@@ -244,6 +266,7 @@ impl Writer {
 
 fn run<C: Connection>(
     mut connection: C,
+    most: &Batch,
     mut receiver: mpsc::Receiver<Request>,
     signals: &Signals,
     observer: &dyn Observer,
@@ -258,7 +281,7 @@ fn run<C: Connection>(
             };
             batch.push_back(first);
         }
-        gather(&mut receiver, &mut batch, crowd);
+        gather(&mut receiver, &mut batch, most, crowd);
         let served = batch.len();
         commit(&mut connection, &mut batch, signals, observer, entropy);
         // Who waits at the end of a commit asked while it ran. It is forgotten slowly, for a crowd comes in waves.
@@ -271,11 +294,16 @@ fn run<C: Connection>(
 ///
 /// A sync costs the same for one as for many, so who asks just after it began would pay for another; not all, because the others
 /// are served meanwhile. Alone, a request waits for nobody.
-fn gather(receiver: &mut mpsc::Receiver<Request>, batch: &mut VecDeque<Request>, crowd: usize) {
-    let enough = (crowd * CROWD_PERCENT / 100).min(BATCH_MAX_REQUESTS);
+fn gather(
+    receiver: &mut mpsc::Receiver<Request>,
+    batch: &mut VecDeque<Request>,
+    most: &Batch,
+    crowd: usize,
+) {
+    let enough = (crowd * CROWD_PERCENT / 100).min(most.requests);
     let begun = Instant::now();
     loop {
-        while batch.len() < BATCH_MAX_REQUESTS
+        while batch.len() < most.requests
             && let Ok(next) = receiver.try_recv()
         {
             batch.push_back(next);
@@ -297,9 +325,12 @@ fn commit<C: Connection>(
 ) {
     let started = Instant::now();
     let (mut accepts, mut changes, mut folds) = (Vec::new(), VecDeque::new(), Vec::new());
+    let (mut finishes, mut later) = (Vec::new(), Vec::new());
     for request in batch.drain(..) {
         match request {
             Request::Accept(accept) => accepts.push(*accept),
+            Request::Finish(over) if finishes.len() < FINISHES_MAX => finishes.push(*over),
+            Request::Finish(over) => later.push(Request::Finish(over)),
             Request::Change(run) => changes.push_back(run),
             Request::Fold(reply) => folds.push(reply),
         }
@@ -311,6 +342,10 @@ fn commit<C: Connection>(
         outcome = connection
             .accept(&mut effects, &accepts)
             .map(|all| answers = all);
+    }
+    let mut ends = Vec::new();
+    if outcome.is_ok() && !finishes.is_empty() {
+        outcome = finish_all(connection, &mut effects, &finishes).map(|all| ends = all);
     }
     let mut done = Vec::with_capacity(changes.len());
     while let Some(run) = changes.pop_front() {
@@ -325,13 +360,24 @@ fn commit<C: Connection>(
             break;
         }
     }
+    batch.extend(later);
     batch.extend(changes.into_iter().map(Request::Change));
     if outcome.is_ok() {
-        outcome = connection.commit(&effects);
+        outcome = connection
+            .db()
+            .and_then(|db| order::settle(&db, &effects.left))
+            .and_then(|()| connection.commit(&effects));
     }
-    let requests = accepts.len() + done.len();
+    let requests = accepts.len() + finishes.len() + done.len();
     if let Err(why) = &outcome {
-        tracing::error!(%why, requests, "a commit failed; nothing of it was stored and nobody was told otherwise");
+        match why {
+            // Its words were logged where it was found, and there are as many such batches as there are who ask.
+            Error::Busy => tracing::debug!(requests, "a batch was turned away"),
+            Error::InDoubt => {}
+            why => {
+                tracing::error!(%why, requests, "a commit failed; nothing of it was stored and nobody was told otherwise");
+            }
+        }
         connection.rollback();
         effects = Effects::new(entropy.clone());
     }
@@ -339,6 +385,7 @@ fn commit<C: Connection>(
     observer.committed(requests, accepts.len(), started.elapsed());
     let failed = |why: &Error| match why {
         Error::Busy => Error::Busy,
+        Error::InDoubt => Error::InDoubt,
         why => Error::Database(why.to_string()),
     };
     let mut answers = answers.into_iter();
@@ -349,6 +396,14 @@ fn commit<C: Connection>(
         };
         let _ = accept.reply.send(answer);
     }
+    let mut ends = ends.into_iter();
+    for over in finishes {
+        let answer = match &outcome {
+            Ok(()) => ends.next().unwrap_or(Err(Error::Closed)),
+            Err(why) => Err(failed(why)),
+        };
+        let _ = over.reply.send(answer);
+    }
     for (one, undone) in done {
         one(match (&outcome, undone) {
             (Ok(()), None) => Ok(()),
@@ -357,11 +412,98 @@ fn commit<C: Connection>(
         });
     }
     signals.publish(effects);
+    if matches!(outcome, Err(Error::InDoubt)) {
+        // What may be stored all the same is found by looking.
+        signals.look_again();
+    }
     if !folds.is_empty() {
         let is_empty = connection.fold();
         for reply in folds {
             let _ = reply.send(is_empty);
         }
+    }
+}
+
+/// Takes writes into custody one after the other.
+pub(crate) fn accept_each<C: Connection + ?Sized>(
+    connection: &C,
+    effects: &mut Effects,
+    writes: &[Accept],
+) -> Result<Vec<Result<Acceptance, Error>>, Error> {
+    writes
+        .iter()
+        .map(|write| accept_one(connection, effects, write))
+        .collect()
+}
+
+/// Takes one write into custody, so that its failure undoes only itself.
+///
+/// # Errors
+/// When the transaction is lost by it.
+pub(crate) fn accept_one<C: Connection + ?Sized>(
+    connection: &C,
+    effects: &mut Effects,
+    write: &Accept,
+) -> Result<Result<Acceptance, Error>, Error> {
+    let (answer, left) = guarded(connection, effects, |transaction| {
+        let answer = transaction.map_or(Err(Error::Closed), |(db, effects)| {
+            intake::accept(db, effects, &write.row, write.once.as_ref())
+        });
+        (answer.is_ok(), answer)
+    });
+    left?;
+    Ok(settled(answer))
+}
+
+/// Records attempts that are over: all in one part of the transaction, and only when one of them cannot be recorded each in its own.
+fn finish_all<C: Connection>(
+    connection: &C,
+    effects: &mut Effects,
+    finishes: &[Over],
+) -> Result<Vec<Result<WriteStatus, Error>>, Error> {
+    if finishes.len() > 1 {
+        let together = |transaction: Option<(&Db<'_>, &mut Effects)>| {
+            let Some((db, effects)) = transaction else {
+                return (false, None);
+            };
+            let all: Vec<&Finish> = finishes.iter().map(|over| &over.finish).collect();
+            let mut statuses = Vec::with_capacity(all.len());
+            let mut record = || {
+                delivery::foresee(db, effects, &all)?;
+                for one in &all {
+                    statuses.push(delivery::finish(db, effects, one)?);
+                }
+                Ok::<_, Error>(())
+            };
+            let is_recorded = record().is_ok();
+            (is_recorded, is_recorded.then_some(statuses))
+        };
+        let (brought, left) = guarded(connection, effects, together);
+        left?;
+        if let (Some(Some(statuses)), None) = brought {
+            return Ok(statuses.into_iter().map(Ok).collect());
+        }
+    }
+    let mut statuses = Vec::with_capacity(finishes.len());
+    for over in finishes {
+        let (status, left) = guarded(connection, effects, |transaction| {
+            let status = transaction.map_or(Err(Error::Closed), |(db, effects)| {
+                delivery::finish(db, effects, &over.finish)
+            });
+            (status.is_ok(), status)
+        });
+        left?;
+        statuses.push(settled(status));
+    }
+    Ok(statuses)
+}
+
+/// What a request that answers with a result is answered.
+fn settled<T>(brought: Brought<Result<T, Error>>) -> Result<T, Error> {
+    match brought {
+        (Some(answer), None) => answer,
+        (_, Some(why)) => Err(why),
+        (None, None) => Err(Error::Closed),
     }
 }
 
@@ -378,20 +520,27 @@ fn guarded<C: Connection + ?Sized, R>(
         Ok(db) => db,
         Err(why) => return ((Some(run(None).1), None), Err(why)),
     };
-    let mut own = Effects::new(effects.entropy.clone());
+    let mut own = effects.of_part();
     match catch_unwind(AssertUnwindSafe(|| run(Some((&db, &mut own))))) {
         Ok((true, brought)) => match connection.release() {
             Ok(()) => {
                 effects.add(own);
                 ((Some(brought), None), Ok(()))
             }
-            Err(why) => ((Some(brought), Some(why)), connection.undo()),
+            Err(why) => {
+                effects.memo.forget();
+                ((Some(brought), Some(why)), connection.undo())
+            }
         },
-        Ok((false, brought)) => ((Some(brought), None), connection.undo()),
+        Ok((false, brought)) => {
+            effects.memo.forget();
+            ((Some(brought), None), connection.undo())
+        }
         Err(_) => {
             tracing::error!(
                 "a request to the store panicked; it was undone and its neighbours were not"
             );
+            effects.memo.forget();
             ((None, None), connection.undo())
         }
     }

@@ -11,7 +11,7 @@ use std::{
 use model::Timestamp;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::database;
+use super::{database, schema};
 pub use crate::sql::inspect::Data;
 use crate::{
     Error, migrations,
@@ -128,16 +128,10 @@ pub(super) fn schema(connection: &Connection) -> Result<Result<usize, String>, E
             |row| row.get(0),
         )
         .map_err(database)?;
-    let applied: Vec<(i64, String)> = if is_new {
+    let applied = if is_new {
         Vec::new()
     } else {
-        connection
-            .prepare("SELECT number, checksum FROM migrations ORDER BY number")
-            .and_then(|mut sql| {
-                sql.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
-                    .collect()
-            })
-            .map_err(database)?
+        schema::applied(connection)?
     };
     Ok(migrations::pending(migrations::SQLITE, &applied).map(<[_]>::len))
 }
@@ -155,7 +149,7 @@ mod tests {
         connection
             .pragma_update(None, "journal_mode", "WAL")
             .unwrap();
-        super::super::schema::migrate(&mut connection, Timestamp::from_micros(7)).unwrap();
+        schema::migrate(&mut connection, Timestamp::from_micros(7)).unwrap();
         connection
     }
 

@@ -11,19 +11,19 @@ mod writing;
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use model::Timestamp;
+use model::{Timestamp, write::WriteStatus};
 use rusqlite::{Connection, config::DbConfig};
 
 use self::{readers::Readers, writing::Writing};
 use crate::{
-    Acceptance, Error, Observer, Once, Sealer, Signals, Store,
+    Acceptance, Error, Finish, Observer, Once, Sealer, Signals, Store,
     migrations::Migration,
     signals::Effects,
     sql::{
         Engine, Relational,
         db::{Db, values},
         intake, order, sealed, stamp, terms,
-        writer::Writer,
+        writer::{Batch, Writer},
     },
 };
 
@@ -60,7 +60,10 @@ pub(crate) struct Disk {
 pub(crate) fn database(why: rusqlite::Error) -> Error {
     match why.sqlite_error_code() {
         // Another process kept the database to itself for longer than a connection waits: nothing is wrong with it.
-        Some(rusqlite::ErrorCode::DatabaseBusy) => Error::Busy,
+        Some(rusqlite::ErrorCode::DatabaseBusy) => {
+            tracing::warn!("another process keeps the database to itself");
+            Error::Busy
+        }
         _ => Error::Database(why.to_string()),
     }
 }
@@ -104,6 +107,7 @@ pub fn open(
     let readers = Readers::open(path)?;
     let writer = Writer::start(
         Writing(connection),
+        Batch::default(),
         signals.clone(),
         observer,
         sealer.entropy(),
@@ -238,6 +242,10 @@ impl Engine for Disk {
         self.writer.accept(row, once).await
     }
 
+    async fn finish(&self, finish: Finish) -> Result<WriteStatus, Error> {
+        self.writer.finish(finish).await
+    }
+
     async fn read<T: Send + 'static>(
         &self,
         look: impl FnOnce(&Db<'_>) -> Result<T, Error> + Send + 'static,
@@ -245,6 +253,11 @@ impl Engine for Disk {
         self.readers
             .read(move |connection| look(&Db::Sqlite(connection)))
             .await
+    }
+
+    /// A lock on the directory keeps other servers out.
+    fn is_shared(&self) -> bool {
+        false
     }
 
     async fn leave_no_traces(&self) -> Result<(), Error> {
@@ -286,7 +299,14 @@ mod tests {
         other.busy_timeout(Duration::ZERO).unwrap();
         let signals = Arc::new(Signals::default());
         let observer = Arc::new(crate::Unobserved);
-        let writer = Writer::start(Writing(other), signals, observer, Arc::new(Nothing)).unwrap();
+        let writer = Writer::start(
+            Writing(other),
+            Batch::default(),
+            signals,
+            observer,
+            Arc::new(Nothing),
+        )
+        .unwrap();
         let refused = writer.write(|_, _| Ok(())).await;
         assert!(matches!(refused, Err(Error::Busy)));
         one.execute_batch("ROLLBACK").unwrap();

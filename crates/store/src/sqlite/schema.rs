@@ -8,7 +8,7 @@ use rusqlite::{Connection, TransactionBehavior, params};
 use super::database;
 use crate::{
     Error,
-    migrations::{self, Migration},
+    migrations::{self, Applied, Migration},
 };
 
 /// The step since which removed rows are overwritten.
@@ -32,13 +32,7 @@ pub(super) fn migrate(connection: &mut Connection, now: Timestamp) -> Result<Don
             "CREATE TABLE IF NOT EXISTS migrations (number INTEGER PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL, applied_at INTEGER NOT NULL)",
         )
         .map_err(database)?;
-    let applied: Vec<(i64, String)> = transaction
-        .prepare("SELECT number, checksum FROM migrations ORDER BY number")
-        .and_then(|mut rows| {
-            rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
-                .collect()
-        })
-        .map_err(database)?;
+    let applied = applied(&transaction)?;
     let pending = migrations::pending(migrations::SQLITE, &applied).map_err(Error::Database)?;
     for step in pending {
         transaction.execute_batch(step.sql).map_err(database)?;
@@ -55,6 +49,24 @@ pub(super) fn migrate(connection: &mut Connection, now: Timestamp) -> Result<Don
         holds_removed: !applied.is_empty()
             && pending.iter().any(|step| step.name == OVERWRITES_SINCE),
     })
+}
+
+/// The steps that a database has.
+pub(super) fn applied(connection: &Connection) -> Result<Vec<Applied>, Error> {
+    connection
+        .prepare("SELECT number, checksum FROM migrations ORDER BY number")
+        .and_then(|mut rows| {
+            rows.query_map([], |row| {
+                Ok(Applied {
+                    number: row.get(0)?,
+                    checksum: row.get(1)?,
+                    // One process owns it: none works beside another.
+                    needs: None,
+                })
+            })?
+            .collect()
+        })
+        .map_err(database)
 }
 
 #[cfg(test)]

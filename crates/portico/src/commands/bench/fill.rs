@@ -92,11 +92,15 @@ async fn show(
 ) -> anyhow::Result<(Vec<ProspectId>, Vec<u64>)> {
     let begun_at = SystemClock.now();
     let job_id = JobId::new(begun_at, &SystemEntropy);
-    // A server that was killed may have left a run open: the next start would find it, and be due.
-    store.syncs_void(begun_at).await?;
+    // A server that was killed may have left a run open, and the next may not be due yet.
+    store::take_over(store, begun_at).await?;
     store
-        .sync_begin(id, job_id, begun_at, later(begun_at))
+        .sync_request(&crate::server::operator(), id, begun_at)
         .await?;
+    let until = later(begun_at);
+    if !store.sync_begin(id, job_id, begun_at, until, until).await? {
+        bail!("a synchronisation of the bench's integration could not begin");
+    }
     let mut done = Tally::default();
     let (mut ids, mut changed): (Vec<ProspectId>, Vec<u64>) = (Vec::new(), Vec::new());
     let mut events: u64 = 0;

@@ -2,17 +2,29 @@
 //!
 //! A bucket that fills evenly and holds a second's worth (at least one). Guarantee: over any time no more than the limit and one bucket.
 
-use model::Timestamp;
+use crate::Timestamp;
 
 const SECOND_MICROS: i64 = 1_000_000;
 
-/// The pace of one integration: when the bucket would next be empty, in the manner of the generic cell rate algorithm.
-#[derive(Clone, Debug, Default)]
+/// The pace of one integration, in the manner of the generic cell rate algorithm: all that there is to know is when the bucket is full again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pace {
     full_at_micros: i64,
 }
 
 impl Pace {
+    /// The pace whose bucket is full at `at`, as [`Pace::full_at`] told.
+    pub const fn new(at: Timestamp) -> Self {
+        Self {
+            full_at_micros: at.as_micros(),
+        }
+    }
+
+    /// When the bucket is full again.
+    pub const fn full_at(&self) -> Timestamp {
+        Timestamp::from_micros(self.full_at_micros)
+    }
+
     /// How many calls may begin at `now`, at most `wanted`; and when the next may, if it is none. `gap_micros` is from one call to the next.
     pub fn room(
         &self,
