@@ -14,6 +14,7 @@ use portico_http::{
     serve::{CONNECTIONS_MAX, Settings as Transport},
     uses::{self, Uses},
 };
+use serde::Deserialize;
 use store::{Live, Store, retention::Retention};
 use tokio::net::TcpListener;
 use webhooks::{
@@ -31,8 +32,8 @@ use crate::{
 /// How long requests and calls under way may go on once the server is told to stop.
 const DRAIN: Duration = Duration::from_secs(10);
 
-/// Open files kept for others than callers: 512 calls to vendors may be under way, and as many again go to the store, the log and, in `dev`, the sandbox.
-const DESCRIPTORS_RESERVED: u64 = 1_024;
+/// Open files kept for others than callers and calls to vendors: for the store, the log, receivers and, in `dev`, the sandbox.
+const DESCRIPTORS_BESIDE: u64 = 512;
 
 /// How often what has expired is removed, and how many rows of each kind at once.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
@@ -76,6 +77,29 @@ pub(crate) fn receivers(allows_http: bool, networks: Vec<Network>) -> anyhow::Re
     Client::new(guard, Arc::new(SystemLookup::default())).map_err(|why| anyhow!(why))
 }
 
+/// What a node does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Role {
+    /// Everything.
+    #[default]
+    All,
+    /// Takes requests, and leaves it to others to deliver.
+    Api,
+    /// Delivers, announces, synchronises and removes what has expired; of requests it takes only /healthz, /readyz and /metrics.
+    Worker,
+}
+
+impl Role {
+    const fn has_worker(self) -> bool {
+        matches!(self, Self::All | Self::Worker)
+    }
+
+    const fn has_api(self) -> bool {
+        matches!(self, Self::All | Self::Api)
+    }
+}
+
 /// What a server is made of.
 pub(crate) struct Setup {
     /// Where it listens.
@@ -88,21 +112,23 @@ pub(crate) struct Setup {
     pub(crate) metrics: Arc<Metrics>,
     /// How many requests a key may send that has no limit of its own.
     pub(crate) rate_limit: RateLimit,
-    /// Whether the worker runs; without it, what is accepted waits in the store.
-    pub(crate) delivers: bool,
+    /// What it does. Where none that shares its store delivers, what is accepted waits there.
+    pub(crate) role: Role,
     /// How connections are taken.
     pub(crate) transport: Transport,
     /// How long writes and attempts are kept.
     pub(crate) retention: Retention,
     /// The way to receivers of events.
     pub(crate) receivers: Client,
+    /// Calls to vendors under way at once, over all integrations.
+    pub(crate) calls_max: usize,
     /// How the vendor is made to forget, where this process plays it.
     pub(crate) vendor_forgets: Option<VendorForgets>,
 }
 
-/// The connections that fit into so many open files. Where there are few of those, half of them stay for the rest.
-fn connections_max(descriptors: u64) -> usize {
-    let reserved = DESCRIPTORS_RESERVED.min(descriptors / 2);
+/// The connections that fit into so many open files, beside so many calls. Where there are few of those, half of them stay for the rest.
+fn connections_max(descriptors: u64, calls_max: usize) -> usize {
+    let reserved = (DESCRIPTORS_BESIDE + calls_max as u64).min(descriptors / 2);
     let fitting = usize::try_from(descriptors - reserved).unwrap_or(usize::MAX);
     if fitting < CONNECTIONS_MAX {
         tracing::warn!(
@@ -130,21 +156,24 @@ pub(crate) async fn run(
         registry,
         metrics,
         rate_limit,
-        delivers,
+        role,
         mut transport,
         retention,
         receivers,
+        calls_max,
         vendor_forgets,
     } = setup;
-    transport.connections_max = connections_max(descriptors_raise());
+    transport.connections_max = connections_max(descriptors_raise(), calls_max);
     let clock = Arc::new(SystemClock);
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
     // The lock proves that whoever held these leases is gone.
     store::take_over(&*store, clock.now()).await?;
     let live = Live::load(&*store).await?;
     let follower = tokio::spawn(live.clone().follow(store.clone()));
-    let sweeper = tokio::spawn(sweep(store.clone(), retention));
-    let worker = delivers.then(|| {
+    let sweeper = role
+        .has_worker()
+        .then(|| tokio::spawn(sweep(store.clone(), retention)));
+    let worker = role.has_worker().then(|| {
         Worker::start(delivery::Parts {
             store: store.clone(),
             registry: registry.clone(),
@@ -152,10 +181,13 @@ pub(crate) async fn run(
             timer: clock.clone(),
             entropy: entropy.clone(),
             observer: metrics.clone(),
-            settings: delivery::Settings::default(),
+            settings: delivery::Settings {
+                in_flight_max: calls_max,
+                ..delivery::Settings::default()
+            },
         })
     });
-    let announcer = delivers.then(|| {
+    let announcer = role.has_worker().then(|| {
         Announcer::start(webhooks::announcer::Parts {
             store: store.clone(),
             client: receivers.clone(),
@@ -186,7 +218,11 @@ pub(crate) async fn run(
         schemas,
     });
     let uses = tokio::spawn(keep_uses(app.clone()));
-    let router = portico_http::router(app.clone());
+    let router = if role.has_api() {
+        portico_http::router(app.clone())
+    } else {
+        portico_http::worker_router(app.clone())
+    };
     ready()?;
     portico_http::serve::serve(listener, router, transport, stop, DRAIN)
         .await
@@ -199,7 +235,9 @@ pub(crate) async fn run(
         announcer.stop().await;
     }
     uses.abort();
-    sweeper.abort();
+    if let Some(sweeper) = sweeper {
+        sweeper.abort();
+    }
     follower.abort();
     if let Err(why) = app.uses.store(&*store).await {
         tracing::warn!(%why, "when keys were last used could not be stored");
@@ -268,7 +306,8 @@ mod tests {
             (13_024, 12_000),
             (1_048_576, 12_000),
         ] {
-            assert_eq!(connections_max(descriptors), connections, "{descriptors}");
+            let most = connections_max(descriptors, delivery::CALLS_MAX);
+            assert_eq!(most, connections, "{descriptors}");
         }
     }
 }

@@ -107,13 +107,16 @@ impl StoreArgs {
                 "the store must be named by a URL that begins with postgres://, as in postgres://user:password@host/database; a directory is named with --data-dir"
             );
         }
-        let mut place = Place::new(url)?;
+        let mut place = Place::new(url).map_err(|why| match why {
+            store::Error::Database(why) => anyhow!(why),
+            why => why.into(),
+        })?;
         place.readers = self
             .store_readers
             .or(file.store_readers)
             .filter(|count| (1..=READERS_MAX).contains(&i64::from(*count)))
             .map_or(READERS_DEFAULT, usize::from);
-        Ok(StoreAt::Database(place))
+        Ok(StoreAt::Database(Box::new(place)))
     }
 
     fn named(&self) -> anyhow::Result<Option<Named>> {
@@ -145,7 +148,7 @@ pub(crate) enum StoreAt {
     /// In SQLite, in a directory of this machine.
     Directory(PathBuf),
     /// In a PostgreSQL database.
-    Database(Place),
+    Database(Box<Place>),
 }
 
 impl StoreAt {
@@ -179,11 +182,32 @@ impl StoreAt {
             make_data_dir(path)?;
         }
         let store = tokio::task::spawn_blocking(move || {
-            let sealer = Sealer::from_source(Arc::new(master_key), Arc::new(SystemEntropy))?;
+            let sealer = sealer(master_key)?;
             match at {
                 Self::Directory(path) => sqlite::open(&database(&path), sealer, observer, now),
                 Self::Database(place) => postgres::open(&place, sealer, observer, now),
             }
+        })
+        .await??;
+        Ok(store)
+    }
+
+    /// Opens the store in a database with a pool of so many connections and a transaction for each request: for measuring only.
+    ///
+    /// # Errors
+    /// When it is in a directory, or cannot be opened.
+    pub(crate) async fn open_pooled(
+        &self,
+        connections: usize,
+        master_key: Source,
+        observer: Arc<dyn Observer>,
+    ) -> anyhow::Result<Arc<dyn Store>> {
+        let Self::Database(place) = self.clone() else {
+            bail!("only a database has a pool of connections");
+        };
+        let now = SystemClock.now();
+        let store = tokio::task::spawn_blocking(move || {
+            postgres::open_pooled(&place, connections, sealer(master_key)?, observer, now)
         })
         .await??;
         Ok(store)
@@ -246,6 +270,10 @@ impl StoreAt {
     pub(crate) fn own(&self) -> anyhow::Result<Option<Owned>> {
         self.directory().map(own).transpose()
     }
+}
+
+fn sealer(master_key: Source) -> Result<Sealer, store::Error> {
+    Sealer::from_source(Arc::new(master_key), Arc::new(SystemEntropy))
 }
 
 /// The database's file in `data_dir`.

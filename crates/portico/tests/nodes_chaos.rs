@@ -165,7 +165,7 @@ impl Plan {
             let number = told.parse::<u64>();
             Some(number.unwrap_or_else(|_| panic!("{name} must be a whole number")))
         };
-        let senders = number("PORTICO_CHAOS_SENDERS").map(|count| usize::try_from(count));
+        let senders = number("PORTICO_CHAOS_SENDERS").map(usize::try_from);
         Self {
             seconds: number("PORTICO_CHAOS_SECONDS").unwrap_or(SECONDS).max(1),
             senders: senders.map_or(SENDERS, |count| count.expect("a count")),
@@ -191,6 +191,12 @@ impl Complaints {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .push(what);
+    }
+
+    fn add_unless(&self, is_well: bool, what: String) {
+        if !is_well {
+            self.add(what);
+        }
     }
 
     fn all(&self) -> Vec<String> {
@@ -436,10 +442,9 @@ impl Field {
             match self.ask(dice, (method, path), &[("idempotency-key", key)], body) {
                 Some(answer) if answer.status == 200 => return Some(answer.job_id()),
                 Some(answer) if answer.status == 503 => {
-                    if !answer.head.contains("\r\nretry-after:") {
-                        let told = format!("{key}: a 503 without Retry-After: {}", answer.body);
-                        self.complaints.add(told);
-                    }
+                    let asks_to_wait = answer.head.contains("\r\nretry-after:");
+                    let told = format!("{key}: a 503 without Retry-After: {}", answer.body);
+                    self.complaints.add_unless(asks_to_wait, told);
                 }
                 Some(answer) => {
                     let told = format!("{key}: {} {}", answer.status, answer.body);
@@ -730,7 +735,7 @@ fn check_person(person: &Person, calls: &[Call], ends: &HashMap<String, Value>, 
             }
             Some("FAILURE") => {
                 let is_told = end["errors"].as_array().is_some_and(|all| !all.is_empty());
-                if !of_step().last().is_some_and(|call| call.is_refused) || !is_told {
+                if !of_step().next_back().is_some_and(|call| call.is_refused) || !is_told {
                     complain(format!("{job_id} failed without a refusal: {end}"));
                 }
             }

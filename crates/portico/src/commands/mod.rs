@@ -61,15 +61,18 @@ impl MasterKey {
     ///
     /// # Errors
     /// When there is none, or more than one.
-    pub(crate) fn source_or(&self, file: &Self) -> anyhow::Result<Source> {
+    pub(crate) fn source_or(&self, file: &Self, at: &StoreAt) -> anyhow::Result<Source> {
         let named = match self.named()? {
             Some(source) => Some(source),
             None => file.named()?,
         };
-        match named {
-            Some(source) => Ok(source),
-            None => bail!(
+        match (named, at) {
+            (Some(source), _) => Ok(source),
+            (None, StoreAt::Directory(_)) => bail!(
                 "no master key: make one with `(umask 077; openssl rand -hex 32 > master.key)` and name it with --master-key-file or PORTICO_MASTER_KEY_FILE"
+            ),
+            (None, StoreAt::Database(_)) => bail!(
+                "no master key: name that of the database, which all nodes on it have, with --master-key-file or PORTICO_MASTER_KEY_FILE; for a new database make one with `(umask 077; openssl rand -hex 32 > master.key)`"
             ),
         }
     }
@@ -82,7 +85,7 @@ impl MasterKey {
         let own = at.directory().map(|path| path.join(dev::MASTER_KEY));
         match (self.named()?, own) {
             (None, Some(own)) if own.exists() => Ok(Source::File(own)),
-            _ => self.source_or(&Self::default()),
+            _ => self.source_or(&Self::default(), at),
         }
     }
 }

@@ -23,7 +23,11 @@ use portico_http::{
 use serde::Deserialize;
 use store::retention::Retention;
 
-use crate::{commands::MasterKey, server, store_at::StoreArgs};
+use crate::{
+    commands::MasterKey,
+    server::{self, Role},
+    store_at::StoreArgs,
+};
 
 /// Where it listens unless told otherwise: this machine alone.
 const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
@@ -32,14 +36,17 @@ const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALH
 /// kept for ever unless told otherwise: they are the record of what was taken into custody.
 const RETAIN_ATTEMPTS_DAYS: u32 = 90;
 
+/// The most calls to vendors that one process may have under way: each takes a file descriptor and some tens of KB.
+const CALLS_MOST: u16 = 4_096;
+
 /// Bytes of a configuration file at most: it has a handful of lines.
 const CONFIG_MAX_BYTES: u64 = 64 * 1_024;
 
 /// Runs the server: no sandbox, nothing seeded.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// A TOML file with any of listen, data_dir, store_file, store_readers, vocabulary, master_key_file, master_key_command, trusted_proxies,
-    /// vendor_urls, webhook_allow_http, webhook_networks, requests_per_minute, tls_cert, tls_key, connections_per_address, retain_writes_days, retain_attempts_days. Flags and environment go before it; relative paths
+    /// A TOML file with any of listen, data_dir, store_file, store_readers, role, vocabulary, master_key_file, master_key_command, trusted_proxies,
+    /// vendor_urls, webhook_allow_http, webhook_networks, requests_per_minute, tls_cert, tls_key, connections_per_address, calls_max, retain_writes_days, retain_attempts_days. Flags and environment go before it; relative paths
     /// in it start at its own directory.
     #[arg(long, env = "PORTICO_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
@@ -48,6 +55,14 @@ pub(crate) struct Arguments {
     listen: Option<SocketAddr>,
     #[command(flatten)]
     store: StoreArgs,
+    /// What this node does, of several that share a PostgreSQL database: `api` takes requests, `worker` delivers, announces and synchronises, `all` does both. [default: all]
+    #[arg(
+        long,
+        env = "PORTICO_ROLE",
+        value_name = "ROLE",
+        hide_possible_values = true
+    )]
+    role: Option<Role>,
     /// A TOML file that extends or changes the vocabulary.
     #[arg(long, env = "PORTICO_VOCABULARY", value_name = "FILE")]
     vocabulary: Option<PathBuf>,
@@ -98,6 +113,9 @@ pub(crate) struct Arguments {
     /// Connections that one address may have open, be it no trusted proxy. [default: five sixths of all]
     #[arg(long, env = "PORTICO_CONNECTIONS_PER_ADDRESS", value_name = "COUNT")]
     connections_per_address: Option<NonZeroUsize>,
+    /// Calls to vendors under way at once, over all integrations; what each integration allows is its own setting. [default: 512]
+    #[arg(long, env = "PORTICO_CALLS_MAX", value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=i64::from(CALLS_MOST)))]
+    calls_max: Option<u16>,
 }
 
 /// What a configuration file may say.
@@ -108,6 +126,7 @@ struct File {
     data_dir: Option<PathBuf>,
     store_file: Option<PathBuf>,
     store_readers: Option<u8>,
+    role: Option<Role>,
     vocabulary: Option<PathBuf>,
     master_key_file: Option<PathBuf>,
     trusted_proxies: Option<Vec<Network>>,
@@ -119,6 +138,7 @@ struct File {
     tls_cert: Option<PathBuf>,
     tls_key: Option<PathBuf>,
     connections_per_address: Option<NonZeroUsize>,
+    calls_max: Option<u16>,
     retain_writes_days: Option<u32>,
     retain_attempts_days: Option<u32>,
 }
@@ -129,8 +149,7 @@ impl File {
         std::fs::File::open(path)
             .and_then(|file| file.take(CONFIG_MAX_BYTES).read_to_string(&mut text))
             .with_context(|| format!("the configuration file {} cannot be read", path.display()))?;
-        let mut file: Self = toml::from_str(&text)
-            .map_err(|why| anyhow!("the configuration file {}: {why}", path.display()))?;
+        let mut file: Self = toml::from_str(&text).map_err(|why| wrong(path, &text, &why))?;
         let beside = path.parent().unwrap_or(Path::new(""));
         let named = [
             &mut file.data_dir,
@@ -163,6 +182,19 @@ impl File {
     }
 }
 
+/// What is wrong with a configuration file, and where. The line itself is not shown: somebody may have put a password there.
+fn wrong(path: &Path, text: &str, why: &toml::de::Error) -> anyhow::Error {
+    let line = why
+        .span()
+        .and_then(|at| text.get(..at.start))
+        .map_or(1, |before| before.matches('\n').count() + 1);
+    anyhow!(
+        "the configuration file {}, line {line}: {}",
+        path.display(),
+        why.message()
+    )
+}
+
 /// What is shown to callers over TLS, when both files are named.
 fn certificate(
     certificate: Option<&Path>,
@@ -192,6 +224,12 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let listen = arguments.listen.or(file.listen).unwrap_or(LISTEN);
     let at = arguments.store.at_or(&file.store())?;
     let file_key = file.master_key();
+    let role = arguments.role.or(file.role).unwrap_or_default();
+    if role != Role::All && at.directory().is_some() {
+        bail!(
+            "a data directory has one server, which does everything; --role is for nodes that share a PostgreSQL database (--store)"
+        );
+    }
     let vocabulary = arguments.vocabulary.or(file.vocabulary);
 
     let trusted_proxies = arguments.trusted_proxies.or(file.trusted_proxies);
@@ -237,14 +275,18 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
             requests_per_minute: count,
             burst: count,
         });
+    let calls_max = arguments.calls_max.or(file.calls_max);
+    if calls_max.is_some_and(|count| !(1..=CALLS_MOST).contains(&count)) {
+        bail!("calls_max is a number from 1 to {CALLS_MOST}");
+    }
     let metrics = Arc::new(Metrics::default());
-    let master_key = arguments.master_key.source_or(&file_key)?;
+    let master_key = arguments.master_key.source_or(&file_key, &at)?;
     let store = at.open(master_key, metrics.clone()).await?;
     let listener = portico_http::serve::listen(listen)
         .with_context(|| format!("{listen} cannot be listened on"))?;
     let address = listener.local_addr()?;
     let ready = || {
-        tracing::info!(%address, store = at.told(), "serving");
+        tracing::info!(%address, store = at.told(), ?role, "serving");
         Ok(())
     };
     server::run(
@@ -254,10 +296,11 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
             registry,
             metrics,
             rate_limit,
-            delivers: true,
+            role,
             transport,
             retention,
             receivers,
+            calls_max: calls_max.map_or(delivery::CALLS_MAX, usize::from),
             vendor_forgets: None,
         },
         owned.as_ref(),

@@ -15,6 +15,7 @@ pub mod intake;
 pub mod limits;
 pub mod lists;
 pub mod order;
+pub mod restart;
 pub mod sealing;
 pub mod webhooks;
 
@@ -141,6 +142,7 @@ macro_rules! conformance_tests {
             order::a_key_named_twice_does_not_block
             order::waiting_survives_a_restart
             order::a_random_history_agrees_with_a_model
+            restart::all_answers_are_the_same_and_all_goes_on
             directory::keys_are_made_listed_and_revoked
             directory::a_key_that_exists_is_refused
             directory::registering_again_replaces_and_adds_nothing

@@ -184,7 +184,7 @@ impl<B: Backend> World<B> {
         Ok(self.store.deliveries_claim(claim).await?.pop())
     }
 
-    async fn take(&self, id: WebhookId, now: Timestamp) -> Answer<Vec<ClaimedDelivery>> {
+    pub(super) async fn take(&self, id: WebhookId, now: Timestamp) -> Answer<Vec<ClaimedDelivery>> {
         let lane = self.take_lane(id, 1_000, now).await?;
         Ok(lane.map(|lane| lane.deliveries).unwrap_or_default())
     }
@@ -230,7 +230,7 @@ impl<B: Backend> World<B> {
         Ok(self.store.delivery_finish(&finish).await?)
     }
 
-    async fn deliveries(
+    pub(super) async fn deliveries(
         &self,
         webhook_id: WebhookId,
         status: Option<DeliveryStatus>,

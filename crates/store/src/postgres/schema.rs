@@ -15,7 +15,7 @@ use crate::{
 const LOCK: i64 = 0x706f_7274_6963_6f31;
 
 /// Applies what is missing, and returns that. The transaction is the caller's.
-pub(super) fn migrate(session: &Session, now: Timestamp) -> Result<&'static [Migration], Error> {
+pub(crate) fn migrate(session: &Session, now: Timestamp) -> Result<&'static [Migration], Error> {
     let db = Db::Postgres(session);
     // Looked at first: who may not change the schema may use one that is up to date.
     let missing = pending(&db)?;
@@ -53,28 +53,31 @@ fn apply(db: &Db<'_>, session: &Session, now: Timestamp) -> Result<&'static [Mig
 }
 
 /// Whether anything was ever kept here.
-pub(super) fn is_there(db: &Db<'_>) -> Result<bool, Error> {
+pub(crate) fn is_there(db: &Db<'_>) -> Result<bool, Error> {
     db.one("SELECT to_regclass('migrations') IS NOT NULL", &[], |row| {
         row.get(0)
     })
 }
 
+/// The steps that were applied.
+pub(super) fn applied(db: &Db<'_>) -> Result<Vec<Applied>, Error> {
+    if !is_there(db)? {
+        return Ok(Vec::new());
+    }
+    db.all(
+        "SELECT number, checksum, needs FROM migrations ORDER BY number",
+        &[],
+        |row| {
+            Ok(Applied {
+                number: row.get(0)?,
+                checksum: row.get(1)?,
+                needs: row.get(2)?,
+            })
+        },
+    )
+}
+
 /// The steps that are missing.
-fn pending(db: &Db<'_>) -> Result<&'static [Migration], Error> {
-    let applied = if is_there(db)? {
-        db.all(
-            "SELECT number, checksum, needs FROM migrations ORDER BY number",
-            &[],
-            |row| {
-                Ok(Applied {
-                    number: row.get(0)?,
-                    checksum: row.get(1)?,
-                    needs: row.get(2)?,
-                })
-            },
-        )?
-    } else {
-        Vec::new()
-    };
-    migrations::pending(migrations::POSTGRES, &applied).map_err(Error::Database)
+pub(crate) fn pending(db: &Db<'_>) -> Result<&'static [Migration], Error> {
+    migrations::pending(migrations::POSTGRES, &applied(db)?).map_err(Error::Database)
 }

@@ -172,24 +172,32 @@ fn prepare(connection: &mut Connection, sealer: &Sealer, now: Timestamp) -> Resu
     let db = Db::Sqlite(&transaction);
     sealed::agree(&db, sealer, now)?;
     terms::build(&db)?;
+    order_make(&transaction)?;
     transaction
+        .execute_batch("CREATE TEMP TABLE stamp (last INTEGER NOT NULL, given INTEGER NOT NULL)")
+        .map_err(database)?;
+    db.execute(
+        "INSERT INTO temp.stamp (last, given) VALUES (?1, 0)",
+        values![stamp::last(&db)?.as_micros()],
+    )?;
+    transaction.commit().map_err(database)
+}
+
+/// Makes the connection's own table of who goes before whom from the queue. The transaction is the caller's.
+pub(crate) fn order_make(connection: &Connection) -> Result<(), Error> {
+    connection
         .execute_batch(
-            "CREATE TEMP TABLE queue_order (order_key INTEGER NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (order_key, seq)) WITHOUT ROWID;
-             CREATE TEMP TABLE stamp (last INTEGER NOT NULL, given INTEGER NOT NULL)",
+            "CREATE TEMP TABLE queue_order (order_key INTEGER NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (order_key, seq)) WITHOUT ROWID",
         )
         .map_err(database)?;
+    let db = Db::Sqlite(connection);
     db.each("SELECT seq, order_keys FROM queue", &[], |row| {
         let (seq, keys): (i64, Vec<u8>) = (row.get(0)?, row.get(1)?);
         for key in order::read(&keys) {
             order::enter_one(&db, seq, key)?;
         }
         Ok(())
-    })?;
-    db.execute(
-        "INSERT INTO temp.stamp (last, given) VALUES (?1, 0)",
-        values![stamp::last(&db)?.as_micros()],
-    )?;
-    transaction.commit().map_err(database)
+    })
 }
 
 impl Disk {

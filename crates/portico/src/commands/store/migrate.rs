@@ -6,8 +6,10 @@ use serde_json::json;
 
 use crate::{output, store_at::StoreArgs};
 
-/// Brings the schema up to date, which `serve` does by itself: for who wants that done before a rolling upgrade, or by another user of the database than
-/// the servers'. A data directory must not be served meanwhile.
+/// Brings the schema up to date, which `serve` does by itself.
+///
+/// For who wants that done before a rolling upgrade, or by another user of PostgreSQL than the servers', who then need no right to change the schema. A data
+/// directory must not be served meanwhile.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]

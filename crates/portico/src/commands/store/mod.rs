@@ -13,7 +13,6 @@ pub(crate) struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Brings the schema up to date, which `serve` does by itself.
     Migrate(migrate::Arguments),
 }
 
