@@ -69,6 +69,9 @@ fn help_says_what_there_is() {
             &["keys", "create", "--help"],
             &["keys", "rotate-master", "--help"],
             &["backup", "--help"],
+            &["store", "--help"],
+            &["store", "copy", "--help"],
+            &["store", "check", "--help"],
             &["doctor", "--help"],
             &["bench", "accept", "--help"],
             &["bench", "reads", "--help"],
@@ -130,6 +133,29 @@ fn a_backup_is_made_once_and_elsewhere() {
             &to("missing/three.db"),
             &to("kept"),
             &to("three/"),
+        ],
+    );
+}
+
+#[test]
+fn what_cannot_be_moved_is_told() {
+    let directory = tempfile::tempdir().expect("a directory");
+    check(
+        "moving",
+        directory.path(),
+        &[
+            &["store", "copy"],
+            &["store", "check", "--to", "mysql://me:s3cret@one/leads"],
+            &["store", "copy", "--to", "postgres://me:s3cret@one"],
+            &[
+                "store",
+                "copy",
+                "--to",
+                "postgres://one/leads",
+                "--to-file",
+                "url",
+            ],
+            &["store", "copy", "--to", "postgres://me:s3cret@one/leads"],
         ],
     );
 }
