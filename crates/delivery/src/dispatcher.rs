@@ -57,7 +57,7 @@ pub(crate) async fn run(parts: Arc<Parts>, lanes: &Lanes, mut stopping: watch::R
             next_sweep = now.plus_millis(parts.settings.sweep_ms);
             sweep(&parts, &held, now).await;
         }
-        // Asked for first: it is taken with that.
+        // Taken in any case: a sweep looks at everything, too.
         if parts.store.signals().take_missed_due() || is_sweep {
             look(&parts, lanes).await;
         }

@@ -74,16 +74,16 @@ impl Running {
         self.runs.values().any(|(one, _, _)| *one == id)
     }
 
-    /// Returns when one has ended; never while there is none.
-    async fn ended(&mut self) {
+    /// Returns when one has ended, and which it is if it panicked; never while there is none.
+    async fn ended(&mut self) -> Option<(IntegrationId, JobId)> {
         match self.tasks.join_next_with_id().await {
-            Some(Ok((task, ()))) => drop(self.runs.remove(&task)),
+            Some(Ok((task, ()))) => {
+                self.runs.remove(&task);
+                None
+            }
             Some(Err(why)) => {
-                let run = self.runs.remove(&why.id());
-                if why.is_panic() {
-                    let integration_id = run.map(|(id, _, _)| id);
-                    tracing::error!(?integration_id, "a synchronisation panicked");
-                }
+                let (id, job_id, _) = self.runs.remove(&why.id())?;
+                why.is_panic().then_some((id, job_id))
             }
             None => std::future::pending().await,
         }
@@ -113,7 +113,13 @@ pub(crate) async fn run(parts: Arc<Parts>, lanes: Arc<Lanes>, mut stopping: watc
         }
         tokio::select! {
             () = signal => next_look = Timestamp::ZERO,
-            () = running.ended() => next_look = Timestamp::ZERO,
+            panicked = running.ended() => {
+                next_look = Timestamp::ZERO;
+                if let Some((id, job_id)) = panicked {
+                    tracing::error!(integration_id = %id, "a synchronisation panicked");
+                    end_panicked(&parts, job_id).await;
+                }
+            }
             () = parts.timer.sleep_until(next_look.min(next_sweep)) => {}
             _ = stopping.changed() => {}
         }
@@ -148,6 +154,24 @@ async fn sweep(parts: &Parts, running: &Running, now: Timestamp) {
         Err(why) => {
             tracing::error!(%why, "leases of synchronisations could not be looked after; trying again");
         }
+    }
+}
+
+/// Ends a run that panicked as one that failed: else its lease would lapse, and it would be repeated at once.
+async fn end_panicked(parts: &Parts, job_id: JobId) {
+    let tally = Tally {
+        errors: vec![
+            "Portico failed while it synchronised; this is a fault of Portico's".to_owned(),
+        ],
+        ..Tally::default()
+    };
+    let now = parts.timer.now();
+    let next_at = Some(now.plus_millis(RUN_AGAIN_MS));
+    let ended = parts
+        .store
+        .sync_end(job_id, WriteStatus::Failure, tally, now, next_at);
+    if let Err(why) = ended.await {
+        tracing::error!(%why, %job_id, "the end of a synchronisation could not be stored");
     }
 }
 

@@ -160,6 +160,15 @@ impl Error {
         )
     }
 
+    /// 404: this node has no route for callers.
+    pub fn only_delivers() -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "not_found",
+            "This node has the role `worker`: it delivers, and has only /healthz, /readyz and /metrics. Ask a node with the role `api` or `all`",
+        )
+    }
+
     /// 405.
     pub fn method_not_allowed() -> Self {
         Self::new(

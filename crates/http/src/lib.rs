@@ -202,10 +202,16 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(keys::key_get, keys::key_revoke))
         .routes(routes!(keys::key_rotate))
         .routes(routes!(audit::audit_list))
+        .merge(operations())
+        .routes(routes!(health::openapi_get))
+}
+
+/// Those of them that every node has, also one that only delivers.
+fn operations() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
         .routes(routes!(health::health_get))
         .routes(routes!(health::readiness_get))
         .routes(routes!(health::metrics_get))
-        .routes(routes!(health::openapi_get))
 }
 
 /// The OpenAPI document for `registry`'s vocabulary.
@@ -223,10 +229,21 @@ pub fn router(app: App) -> Router {
     let docs = utoipa_swagger_ui::SwaggerUi::new("/docs")
         // "none": no other site is asked what it thinks of the document.
         .config(utoipa_swagger_ui::Config::from("/openapi.json").validator_url("none"));
-    router
+    let router = router
         .route("/", get(health::root_get))
         .merge(docs)
-        .fallback(async || Error::no_route())
+        .fallback(async || Error::no_route());
+    layered(router, app)
+}
+
+/// The router of a node that only delivers, every layer on it.
+pub fn worker_router(app: App) -> Router {
+    let (router, _) = operations().split_for_parts();
+    layered(router.fallback(async || Error::only_delivers()), app)
+}
+
+fn layered(router: Router<App>, app: App) -> Router {
+    router
         .method_not_allowed_fallback(async || Error::method_not_allowed())
         .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::from_fn_with_state(app.clone(), envelope::wrap))

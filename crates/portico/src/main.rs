@@ -7,7 +7,9 @@ mod connection;
 mod logging;
 mod master_key;
 mod output;
+mod private_file;
 mod server;
+mod store_at;
 mod system;
 
 use clap::{Parser, Subcommand};
@@ -33,6 +35,8 @@ enum Command {
     Sandbox(commands::sandbox::Arguments),
     /// Makes, lists, rotates and revokes API keys.
     Keys(commands::keys::Arguments),
+    /// Looks after the database: its schema, and its move to PostgreSQL.
+    Store(commands::store::Arguments),
     /// Checks the audit log.
     Audit(commands::audit::Arguments),
     Backup(commands::backup::Arguments),
@@ -64,6 +68,7 @@ fn main() -> std::process::ExitCode {
             Command::Serve(arguments) => commands::serve::run(arguments).await,
             Command::Sandbox(arguments) => commands::sandbox::run(arguments).await,
             Command::Keys(arguments) => commands::keys::run(arguments).await,
+            Command::Store(arguments) => commands::store::run(arguments).await,
             Command::Audit(arguments) => commands::audit::run(arguments).await,
             Command::Backup(arguments) => commands::backup::run(arguments).await,
             Command::Doctor(arguments) => commands::doctor::run(arguments).await,

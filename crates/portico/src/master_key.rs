@@ -20,17 +20,13 @@ use anyhow::{Context, anyhow};
 use model::Secret;
 use store::sealing::{KeySource, split};
 
-/// Bytes of a source at most: a handful of keys.
-const SOURCE_MAX_BYTES: u64 = 4 * 1_024;
+use crate::private_file::{self, SECRET_MAX_BYTES};
 
 /// How long a command may take: a key server answers within a second or two, and a start waits for it.
 const COMMAND_WITHIN: Duration = Duration::from_secs(10);
 
 /// How often it is looked whether a command has ended, once its output has.
 const COMMAND_STEP: Duration = Duration::from_millis(5);
-
-/// The bits of a file's mode that let its group or others at it.
-const OTHERS: u32 = 0o077;
 
 /// Where master keys come from.
 #[derive(Clone)]
@@ -65,34 +61,12 @@ impl Source {
 impl KeySource for Source {
     fn read(&self) -> Result<Vec<Secret>, String> {
         match self {
-            Self::File(path) => read_file(path),
+            Self::File(path) => private_file::read(path, "master key"),
             Self::Environment(text) => Ok(text.clone()),
             Self::Command(line) => run(line, COMMAND_WITHIN),
         }
         .map(|text| split(&text))
     }
-}
-
-fn read_file(path: &Path) -> Result<Secret, String> {
-    let shown = path.display();
-    let unreadable = |why| format!("the file {shown} cannot be read: {why}");
-    let file = File::open(path).map_err(unreadable)?;
-    let mode = file.metadata().map_err(unreadable)?.mode();
-    if mode & OTHERS != 0 {
-        return Err(format!(
-            "the file {shown} is open to others than its owner (mode {:o}); close it: chmod 600 {shown}",
-            mode & 0o777
-        ));
-    }
-    let mut text = String::new();
-    let read = file.take(SOURCE_MAX_BYTES + 1).read_to_string(&mut text);
-    let text = Secret::new(text);
-    if read.map_err(unreadable)? as u64 > SOURCE_MAX_BYTES {
-        return Err(format!(
-            "the file {shown} has more than {SOURCE_MAX_BYTES} bytes: it is no master key"
-        ));
-    }
-    Ok(text)
 }
 
 /// Puts `keys` in place of what the file `path` has, a line a key. Who reads it meanwhile reads the old or the new.
@@ -169,14 +143,14 @@ fn read_output(child: &mut Child, deadline: Instant) -> Result<Secret, String> {
     // A thread of its own, since a pipe cannot be read with a deadline. It ends with the command and whatever that started, which is killed when late.
     std::thread::spawn(move || {
         let mut text = String::new();
-        let read = output.take(SOURCE_MAX_BYTES + 1).read_to_string(&mut text);
+        let read = output.take(SECRET_MAX_BYTES + 1).read_to_string(&mut text);
         let _ = sender.send((read, Secret::new(text)));
     });
     let left = deadline.saturating_duration_since(Instant::now());
     let (read, text) = receiver.recv_timeout(left).map_err(|_| late())?;
     match read {
-        Ok(bytes) if bytes as u64 > SOURCE_MAX_BYTES => {
-            Err(format!("printed more than {SOURCE_MAX_BYTES} bytes"))
+        Ok(bytes) if bytes as u64 > SECRET_MAX_BYTES => {
+            Err(format!("printed more than {SECRET_MAX_BYTES} bytes"))
         }
         Ok(_) => Ok(text),
         Err(_) => Err("printed what is no text".to_owned()),

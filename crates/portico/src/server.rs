@@ -1,15 +1,8 @@
 //! The composition root: store, worker and HTTP made into a server.
 
-use std::{
-    fs::File,
-    future::Future,
-    os::unix::fs::DirBuilderExt,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{future::Future, path::PathBuf, sync::Arc, time::Duration};
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, anyhow};
 use connectors::Registry;
 use delivery::Worker;
 use model::{Actor, Clock, Entropy, Scope, key::RateLimit};
@@ -21,7 +14,8 @@ use portico_http::{
     serve::{CONNECTIONS_MAX, Settings as Transport},
     uses::{self, Uses},
 };
-use store::{Live, Observer, Sealer, Store, retention::Retention};
+use serde::Deserialize;
+use store::{Live, Store, retention::Retention};
 use tokio::net::TcpListener;
 use webhooks::{
     announcer::Announcer,
@@ -31,21 +25,15 @@ use webhooks::{
 };
 
 use crate::{
-    master_key::Source,
+    store_at::Owned,
     system::{SystemClock, SystemEntropy, descriptors_raise},
 };
-
-/// The database's name in the data directory.
-const DATABASE: &str = "portico.db";
-
-/// The file that a running server holds locked.
-pub(crate) const LOCK: &str = "serve.lock";
 
 /// How long requests and calls under way may go on once the server is told to stop.
 const DRAIN: Duration = Duration::from_secs(10);
 
-/// Open files kept for others than callers: 512 calls to vendors may be under way, and as many again go to the store, the log and, in `dev`, the sandbox.
-const DESCRIPTORS_RESERVED: u64 = 1_024;
+/// Open files kept for others than callers and calls to vendors: for the store, the log, receivers and, in `dev`, the sandbox.
+const DESCRIPTORS_BESIDE: u64 = 512;
 
 /// How often what has expired is removed, and how many rows of each kind at once.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
@@ -54,50 +42,6 @@ const SWEEP_ROWS: u32 = 5_000;
 /// How long diffs of records, runs of synchronisation and events are kept: 30 days, as the contract has it (section 5).
 const HISTORY_KEPT_MS: i64 = 30 * 24 * 3_600_000;
 
-/// Opens the store in `data_dir`, made when absent.
-///
-/// # Errors
-/// When it cannot be opened with the master key of this source.
-pub(crate) async fn open_store(
-    data_dir: &Path,
-    master_key: Source,
-    observer: Arc<dyn Observer>,
-) -> anyhow::Result<Arc<dyn Store>> {
-    make_data_dir(data_dir)?;
-    let path = data_dir.join(DATABASE);
-    let now = SystemClock.now();
-    let store = tokio::task::spawn_blocking(move || {
-        let sealer = Sealer::from_source(Arc::new(master_key), Arc::new(SystemEntropy))?;
-        store::sqlite::open(&path, sealer, observer, now)
-    })
-    .await??;
-    Ok(store)
-}
-
-/// The database's file in `data_dir`.
-pub(crate) fn database(data_dir: &Path) -> PathBuf {
-    data_dir.join(DATABASE)
-}
-
-/// Whether a server or a command has kept anything in `data_dir`.
-pub(crate) fn holds_data(data_dir: &Path) -> bool {
-    data_dir.join(DATABASE).exists()
-}
-
-/// Refuses to go on without data.
-///
-/// # Errors
-/// When there is none in `data_dir`.
-pub(crate) fn must_hold_data(data_dir: &Path) -> anyhow::Result<()> {
-    if !holds_data(data_dir) {
-        bail!(
-            "there is no Portico data in {}; name the server's directory with --data-dir or PORTICO_DATA_DIR",
-            data_dir.display()
-        );
-    }
-    Ok(())
-}
-
 /// Whoever works at the machine itself.
 pub(crate) fn operator() -> Actor {
     #[expect(
@@ -105,37 +49,6 @@ pub(crate) fn operator() -> Actor {
         reason = "the process's own command line acts without a key"
     )]
     Actor::local(Scope::operator())
-}
-
-/// Makes the data directory when there is none, closed to other users: prospects' contacts are in it.
-fn make_data_dir(data_dir: &Path) -> anyhow::Result<()> {
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(data_dir)
-        .with_context(|| format!("the data directory {} cannot be made", data_dir.display()))
-}
-
-/// Proof that no other server uses the data directory, while it lives.
-pub(crate) struct Owned(#[expect(dead_code, reason = "held for its lock")] File);
-
-/// Takes the data directory for this process.
-///
-/// # Errors
-/// When another server has it.
-pub(crate) fn own(data_dir: &Path) -> anyhow::Result<Owned> {
-    make_data_dir(data_dir)?;
-    let file = File::create(data_dir.join(LOCK)).context("the lock file cannot be made")?;
-    match file.try_lock() {
-        Ok(()) => Ok(Owned(file)),
-        Err(std::fs::TryLockError::WouldBlock) => bail!(
-            "another portico already serves {}; stop it, or choose another --data-dir",
-            data_dir.display()
-        ),
-        Err(std::fs::TryLockError::Error(why)) => {
-            Err(why).context("the data directory cannot be locked")
-        }
-    }
 }
 
 /// The vendors, with the operator's vocabulary file if there is one. They may be at `vendor_urls` besides where they are known to be.
@@ -164,6 +77,29 @@ pub(crate) fn receivers(allows_http: bool, networks: Vec<Network>) -> anyhow::Re
     Client::new(guard, Arc::new(SystemLookup::default())).map_err(|why| anyhow!(why))
 }
 
+/// What a node does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Role {
+    /// Everything.
+    #[default]
+    All,
+    /// Takes requests, and leaves it to others to deliver.
+    Api,
+    /// Delivers, announces, synchronises and removes what has expired; of requests it takes only /healthz, /readyz and /metrics.
+    Worker,
+}
+
+impl Role {
+    const fn has_worker(self) -> bool {
+        matches!(self, Self::All | Self::Worker)
+    }
+
+    const fn has_api(self) -> bool {
+        matches!(self, Self::All | Self::Api)
+    }
+}
+
 /// What a server is made of.
 pub(crate) struct Setup {
     /// Where it listens.
@@ -176,21 +112,23 @@ pub(crate) struct Setup {
     pub(crate) metrics: Arc<Metrics>,
     /// How many requests a key may send that has no limit of its own.
     pub(crate) rate_limit: RateLimit,
-    /// Whether the worker runs; without it, what is accepted waits in the store.
-    pub(crate) delivers: bool,
+    /// What it does. Where none that shares its store delivers, what is accepted waits there.
+    pub(crate) role: Role,
     /// How connections are taken.
     pub(crate) transport: Transport,
     /// How long writes and attempts are kept.
     pub(crate) retention: Retention,
     /// The way to receivers of events.
     pub(crate) receivers: Client,
+    /// Calls to vendors under way at once, over all integrations.
+    pub(crate) calls_max: usize,
     /// How the vendor is made to forget, where this process plays it.
     pub(crate) vendor_forgets: Option<VendorForgets>,
 }
 
-/// The connections that fit into so many open files. Where there are few of those, half of them stay for the rest.
-fn connections_max(descriptors: u64) -> usize {
-    let reserved = DESCRIPTORS_RESERVED.min(descriptors / 2);
+/// The connections that fit into so many open files, beside so many calls. Where there are few of those, half of them stay for the rest.
+fn connections_max(descriptors: u64, calls_max: usize) -> usize {
+    let reserved = (DESCRIPTORS_BESIDE + calls_max as u64).min(descriptors / 2);
     let fitting = usize::try_from(descriptors - reserved).unwrap_or(usize::MAX);
     if fitting < CONNECTIONS_MAX {
         tracing::warn!(
@@ -208,7 +146,7 @@ fn connections_max(descriptors: u64) -> usize {
 /// When the store or the OpenAPI document cannot be used.
 pub(crate) async fn run(
     setup: Setup,
-    _owned: &Owned,
+    _owned: Option<&Owned>,
     ready: impl FnOnce() -> anyhow::Result<()>,
     stop: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
@@ -218,21 +156,24 @@ pub(crate) async fn run(
         registry,
         metrics,
         rate_limit,
-        delivers,
+        role,
         mut transport,
         retention,
         receivers,
+        calls_max,
         vendor_forgets,
     } = setup;
-    transport.connections_max = connections_max(descriptors_raise());
+    transport.connections_max = connections_max(descriptors_raise(), calls_max);
     let clock = Arc::new(SystemClock);
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
     // The lock proves that whoever held these leases is gone.
     store::take_over(&*store, clock.now()).await?;
     let live = Live::load(&*store).await?;
     let follower = tokio::spawn(live.clone().follow(store.clone()));
-    let sweeper = tokio::spawn(sweep(store.clone(), retention));
-    let worker = delivers.then(|| {
+    let sweeper = role
+        .has_worker()
+        .then(|| tokio::spawn(sweep(store.clone(), retention)));
+    let worker = role.has_worker().then(|| {
         Worker::start(delivery::Parts {
             store: store.clone(),
             registry: registry.clone(),
@@ -240,10 +181,13 @@ pub(crate) async fn run(
             timer: clock.clone(),
             entropy: entropy.clone(),
             observer: metrics.clone(),
-            settings: delivery::Settings::default(),
+            settings: delivery::Settings {
+                in_flight_max: calls_max,
+                ..delivery::Settings::default()
+            },
         })
     });
-    let announcer = delivers.then(|| {
+    let announcer = role.has_worker().then(|| {
         Announcer::start(webhooks::announcer::Parts {
             store: store.clone(),
             client: receivers.clone(),
@@ -274,7 +218,11 @@ pub(crate) async fn run(
         schemas,
     });
     let uses = tokio::spawn(keep_uses(app.clone()));
-    let router = portico_http::router(app.clone());
+    let router = if role.has_api() {
+        portico_http::router(app.clone())
+    } else {
+        portico_http::worker_router(app.clone())
+    };
     ready()?;
     portico_http::serve::serve(listener, router, transport, stop, DRAIN)
         .await
@@ -287,7 +235,9 @@ pub(crate) async fn run(
         announcer.stop().await;
     }
     uses.abort();
-    sweeper.abort();
+    if let Some(sweeper) = sweeper {
+        sweeper.abort();
+    }
     follower.abort();
     if let Err(why) = app.uses.store(&*store).await {
         tracing::warn!(%why, "when keys were last used could not be stored");
@@ -356,7 +306,8 @@ mod tests {
             (13_024, 12_000),
             (1_048_576, 12_000),
         ] {
-            assert_eq!(connections_max(descriptors), connections, "{descriptors}");
+            let most = connections_max(descriptors, delivery::CALLS_MAX);
+            assert_eq!(most, connections, "{descriptors}");
         }
     }
 }

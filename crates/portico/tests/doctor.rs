@@ -12,8 +12,8 @@ use std::{
     collections::BTreeMap,
     os::unix::fs::PermissionsExt,
     path::Path,
-    process::{Command, Stdio},
     sync::Arc,
+    time::{Duration, Instant},
 };
 
 use model::{
@@ -22,28 +22,8 @@ use model::{
 };
 use serde_json::Value;
 use store::{Registration, Sealer, Store, Unobserved};
-use support::Stage;
-
-/// Runs portico in `directory`, without the settings of who runs this, and gives what it said and how it ended.
-fn portico(directory: &Path, arguments: &[&str]) -> (String, String, Option<i32>) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_portico"));
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("PORTICO_") {
-            command.env_remove(name);
-        }
-    }
-    let output = command
-        .args(arguments)
-        .current_dir(directory)
-        .stdin(Stdio::null())
-        .output()
-        .expect("portico runs");
-    (
-        String::from_utf8_lossy(&output.stdout).into_owned(),
-        String::from_utf8_lossy(&output.stderr).into_owned(),
-        output.status.code(),
-    )
-}
+use support::{Stage, portico, private};
+use testbed::{Database, Options, Server};
 
 /// The files of a directory: mode and content.
 fn files(directory: &Path) -> BTreeMap<String, (u32, Vec<u8>)> {
@@ -64,7 +44,20 @@ fn files(directory: &Path) -> BTreeMap<String, (u32, Vec<u8>)> {
 fn check(name: &str, directory: &Path, more: &[&str]) {
     let mut arguments = vec!["doctor", "--data-dir", "."];
     arguments.extend(more);
-    let (out, err, code) = portico(directory, &arguments);
+    check_with(name, directory, &[], &arguments);
+}
+
+/// On a database, with the master key that is in `directory`.
+fn check_database(name: &str, directory: &Path, url: &str) {
+    let settings = [
+        ("PORTICO_STORE", url),
+        ("PORTICO_MASTER_KEY_FILE", "master.key"),
+    ];
+    check_with(name, directory, &settings, &["doctor"]);
+}
+
+fn check_with(name: &str, directory: &Path, settings: &[(&str, &str)], arguments: &[&str]) {
+    let (out, err, code) = portico(directory, settings, arguments);
     let shown = format!(
         "$ portico {}\n{out}--- stderr\n{err}--- exit code {}\n",
         arguments.join(" "),
@@ -75,7 +68,11 @@ fn check(name: &str, directory: &Path, more: &[&str]) {
         (r"(?m)^(ok  |warn)  (disk space|disk write|open files) .*\n( +-> .*\n)?", "[..]  $2\n"),
         (r"All is well\.|It works; \d to look at\.", "[WELL]"),
         (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "[TIME]"),
-        (r"127\.0\.0\.1:\d+", "[ADDRESS]"),
+        (r"127\.0\.0\.1(:\d+)?", "[ADDRESS]"),
+        (r"version \d+(\.\d+)?( \([^)]*\))? ", "version [VERSION] "),
+        (r"\d+ of at most \d+ are there", "[COUNT] of at most [COUNT] are there"),
+        (r"standby_[0-9a-f]+", "standby_[ID]"),
+        (r"portico_test_[0-9a-f]+", "portico_test_[ID]"),
         (r"\b[0-9a-f]{16}\b", "[KEY]"),
     ]}, {
         insta::assert_snapshot!(name, shown);
@@ -97,12 +94,6 @@ fn check_stopped(name: &str, directory: &Path, more: &[&str]) {
 
 fn set_mode(path: &Path, mode: u32) {
     std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).expect("a mode");
-}
-
-/// A file that its owner alone may read.
-fn private(path: &Path, text: &str) {
-    std::fs::write(path, text).expect("written");
-    set_mode(path, 0o600);
 }
 
 struct Fixed;
@@ -140,7 +131,7 @@ fn a_healthy_directory_is_well_while_a_server_runs_and_after() {
     let directory = stage.dir.path().to_owned();
     set_mode(&directory, 0o700);
     check("running", &directory, &[]);
-    let (out, _, code) = portico(&directory, &["doctor", "--data-dir", ".", "--json"]);
+    let (out, _, code) = portico(&directory, &[], &["doctor", "--data-dir", ".", "--json"]);
     let report: Value = serde_json::from_str(&out).expect("JSON");
     assert_eq!((&report["ok"], code), (&Value::Bool(true), Some(0)));
     let checks = report["checks"].as_array().expect("checks");
@@ -246,4 +237,103 @@ fn what_is_broken_is_told_with_how_to_mend_it() {
     check_stopped("no_database", &directory, &[]);
     std::fs::remove_file(&database).expect("removed");
     check_stopped("nothing_there", &directory, &[]);
+}
+
+#[test]
+fn a_postgresql_server_is_looked_at() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let directory = directory.path();
+    private(&directory.join("master.key"), &"ab".repeat(32));
+    let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]);
+    let made = made.expect("a certificate");
+    std::fs::write(directory.join("ca.pem"), made.cert.pem()).expect("written");
+    let options = Options::durable().with_tls(&made.cert.pem(), &made.signing_key.serialize_pem());
+    let Some(mut primary) = Server::start(options.clone()).expect("a server") else {
+        return;
+    };
+    let plain = primary.database_create("leads").expect("a database");
+    let url = format!("{plain}?sslmode=verify-full&sslrootcert=ca.pem");
+    let settings = [
+        ("PORTICO_STORE", url.as_str()),
+        ("PORTICO_MASTER_KEY_FILE", "master.key"),
+    ];
+    let done = |arguments: &[&str]| {
+        let (_, err, code) = portico(directory, &settings, arguments);
+        assert_eq!(code, Some(0), "{err}");
+    };
+    check_database("postgres_empty", directory, &url);
+    done(&["keys", "create", "--name", "operator"]);
+    check_database("postgres_on_one_machine", directory, &url);
+
+    let standby = Server::standby_of(&primary, options).expect("a standby");
+    check_database("postgres_with_a_standby", directory, &url);
+    // Of others' connections a user without further rights is told that they are there.
+    let limited = "CREATE ROLE limited LOGIN PASSWORD 's3cret'";
+    primary.query(limited).expect("a user");
+    let by_limited = {
+        let mut url = url::Url::parse(&url).expect("a URL");
+        url.set_username("limited").expect("a user");
+        url.set_password(Some("s3cret")).expect("a password");
+        url.to_string()
+    };
+    check_database("postgres_by_a_stranger", directory, &by_limited);
+    let grant = "GRANT SELECT ON ALL TABLES IN SCHEMA public TO limited";
+    testbed::client::query(&plain, grant).expect("granted");
+    check_database("postgres_by_a_limited_user", directory, &by_limited);
+    drop(standby);
+    let begun = Instant::now();
+    let standbys = || {
+        primary
+            .query("SELECT pid FROM pg_stat_replication")
+            .expect("rows")
+    };
+    while !standbys().is_empty() {
+        assert!(begun.elapsed() < support::PATIENCE, "the standby stays");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    // Nothing that changes something would be answered now, but for settings.
+    primary
+        .query("ALTER SYSTEM SET autovacuum = off")
+        .expect("set");
+    primary.query("SELECT pg_reload_conf()").expect("read");
+    check_database("postgres_without_its_standby", directory, &url);
+
+    primary
+        .query("ALTER SYSTEM SET synchronous_standby_names = ''")
+        .expect("set");
+    primary.query("SELECT pg_reload_conf()").expect("read");
+    let newer = "INSERT INTO migrations VALUES (99, 'later', 'x', 0, 99)";
+    testbed::client::query(&plain, newer).expect("stored");
+    check_database("postgres_of_a_newer_portico", directory, &url);
+
+    let other = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]);
+    std::fs::write(
+        directory.join("ca.pem"),
+        other.expect("a certificate").cert.pem(),
+    )
+    .expect("written");
+    let (out, _, code) = portico(directory, &settings, &["doctor"]);
+    assert_eq!(code, Some(1));
+    assert!(
+        out.contains("cannot be reached") && out.contains("certificate"),
+        "{out}"
+    );
+    primary.stop().expect("stopped");
+    let (out, _, code) = portico(directory, &settings, &["doctor"]);
+    assert_eq!(code, Some(1));
+    assert!(
+        out.contains("cannot be reached") && out.contains("refused"),
+        "{out}"
+    );
+}
+
+#[test]
+fn a_postgresql_server_that_waits_for_no_disk_fails() {
+    let directory = tempfile::tempdir().expect("a directory");
+    private(&directory.path().join("master.key"), &"ab".repeat(32));
+    // That of all tests.
+    let Some(database) = Database::create().expect("a database") else {
+        return;
+    };
+    check_database("postgres_not_durable", directory.path(), database.url());
 }

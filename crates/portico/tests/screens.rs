@@ -45,6 +45,7 @@ fn check(name: &str, directory: &Path, screens: &[&[&str]]) {
         (r"ptk_(live|test)_[0-9A-Za-z]+", "ptk_${1}_[TOKEN]"),
         (r"(read,write +)\w{4}\b", "${1}[END]"),
         (r"key_[0-9a-z]{26}", "key_[ID]"),
+        (r"(Step \d+ \(\w+\) is applied\.\n)+", "[STEPS]\n"),
         (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "[TIME]"),
         (r"\d+\.\d MiB", "[SIZE] MiB"),
         (r"in \d+\.\d s", "in [TOOK] s"),
@@ -68,9 +69,14 @@ fn help_says_what_there_is() {
             &["keys", "--help"],
             &["keys", "create", "--help"],
             &["keys", "rotate-master", "--help"],
+            &["store", "--help"],
+            &["store", "migrate", "--help"],
+            &["store", "copy", "--help"],
+            &["store", "check", "--help"],
             &["backup", "--help"],
             &["doctor", "--help"],
             &["bench", "accept", "--help"],
+            &["bench", "workers", "--help"],
             &["bench", "reads", "--help"],
             &["bench", "webhooks", "--help"],
             &["bench", "webhooks", "chaos", "--help"],
@@ -135,6 +141,37 @@ fn a_backup_is_made_once_and_elsewhere() {
 }
 
 #[test]
+fn a_schema_is_brought_up_to_date_once() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let migrate = ["store", "migrate", "--data-dir", "kept"];
+    let json = [&migrate[..], &["--json"]].concat();
+    check("migrate", directory.path(), &[&migrate, &migrate, &json]);
+}
+
+#[test]
+fn what_cannot_be_moved_is_told() {
+    let directory = tempfile::tempdir().expect("a directory");
+    check(
+        "moving",
+        directory.path(),
+        &[
+            &["store", "copy"],
+            &["store", "check", "--to", "mysql://me:s3cret@one/leads"],
+            &["store", "copy", "--to", "postgres://me:s3cret@one"],
+            &[
+                "store",
+                "copy",
+                "--to",
+                "postgres://one/leads",
+                "--to-file",
+                "url",
+            ],
+            &["store", "copy", "--to", "postgres://me:s3cret@one/leads"],
+        ],
+    );
+}
+
+#[test]
 fn mistakes_are_told_with_what_to_do() {
     let directory = tempfile::tempdir().expect("a directory");
     let at = |name: &str, text: &str| {
@@ -148,6 +185,10 @@ fn mistakes_are_told_with_what_to_do() {
     );
     at("bad.toml", "listen = 80\n");
     at("words.toml", "[knock.pets]\nDRAGON = 7\n");
+    at(
+        "unread.toml",
+        "store = 'postgres://me:a password@db/leads'\n",
+    );
     check(
         "mistakes",
         directory.path(),
@@ -168,6 +209,27 @@ fn mistakes_are_told_with_what_to_do() {
                 "short.key",
             ],
             &["serve", "--config", "portico.toml"],
+            &["serve", "--config", "unread.toml"],
+            &["serve", "--role", "api"],
+            &["serve", "--role", "both"],
+            &["serve", "--store", "postgres://me:a password@db"],
+            &["serve", "--store", "portico-data"],
+            &["serve", "--store-file", "open.key"],
+            &[
+                "serve",
+                "--store",
+                "postgres://me@db/leads",
+                "--data-dir",
+                "kept",
+            ],
+            &[
+                "serve",
+                "--store",
+                "postgres://me@db/leads",
+                "--store-readers",
+                "0",
+            ],
+            &["serve", "--store", "postgres://me@db/leads"],
             &["serve", "--vocabulary", "words.toml"],
             &["serve", "--trusted-proxies", "10.0.0.0/8,nginx"],
             &["serve", "--tls-cert", "cert.pem"],

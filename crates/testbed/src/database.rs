@@ -67,9 +67,9 @@ impl Database {
     ///
     /// # Panics
     /// As [`Database::create`].
-    pub fn create_from<E: Into<Box<dyn Error + Send + Sync>> + Send>(
+    pub fn create_from<T: Send, E: Into<Box<dyn Error + Send + Sync>> + Send>(
         description: &str,
-        make: impl FnOnce(&str) -> Result<(), E> + Send,
+        make: impl FnOnce(&str) -> Result<T, E> + Send,
     ) -> io::Result<Option<Self>> {
         let Some(server) = shared()? else {
             crate::not_tested(Programs::MISSING);

@@ -56,6 +56,8 @@ pub struct Options {
     settings: Vec<(String, String)>,
     /// Certificate and key.
     tls: Option<(String, String)>,
+    /// The folder in which it is made, unless in the system's for what is temporary.
+    within: Option<PathBuf>,
 }
 
 impl Options {
@@ -85,6 +87,13 @@ impl Options {
     pub fn with_tls(mut self, certificate: &str, key: &str) -> Self {
         self.tls = Some((certificate.to_owned(), key.to_owned()));
         self.with("ssl", "on")
+    }
+
+    /// The same in this folder: on the disk that is to be measured.
+    #[must_use]
+    pub fn within(mut self, folder: &Path) -> Self {
+        self.within = Some(folder.to_owned());
+        self
     }
 }
 
@@ -119,11 +128,25 @@ impl Server {
     /// # Panics
     /// In continuous integration, where there is none.
     pub fn start(options: Options) -> io::Result<Option<Self>> {
-        let Some(programs) = Programs::find()? else {
+        let found = Self::start_if_there(options)?;
+        if found.is_none() {
             crate::not_tested(Programs::MISSING);
-            return Ok(None);
-        };
-        Self::make(programs, options, Stdio::piped()).map(Some)
+        }
+        Ok(found)
+    }
+
+    /// The same, for who measures rather than tests: without PostgreSQL it fails.
+    ///
+    /// # Errors
+    /// When this machine has none, or it does not start.
+    pub fn start_or_fail(options: Options) -> io::Result<Self> {
+        let missing = || io::Error::new(io::ErrorKind::NotFound, Programs::MISSING);
+        Self::start_if_there(options)?.ok_or_else(missing)
+    }
+
+    fn start_if_there(options: Options) -> io::Result<Option<Self>> {
+        let make = |programs| Self::make(programs, options, Stdio::piped());
+        Programs::find()?.map(make).transpose()
     }
 
     /// Makes a server that runs until the process `pid` has ended; `file` is removed with it. Returns the address of its maintenance database; `None`
@@ -213,10 +236,14 @@ impl Server {
         password: String,
         keeper_input: Stdio,
     ) -> io::Result<Self> {
-        let home = tempfile::Builder::new()
+        let mut folder = tempfile::Builder::new();
+        folder
             .prefix("portico-postgres-")
-            .permissions(fs::Permissions::from_mode(0o700))
-            .tempdir()?;
+            .permissions(fs::Permissions::from_mode(0o700));
+        let home = match &options.within {
+            Some(within) => folder.tempdir_in(within)?,
+            None => folder.tempdir()?,
+        };
         programs.own(home.path())?;
         let keeper = keeper::start(&programs, home.path(), keeper_input)?;
         Ok(Self {

@@ -54,6 +54,9 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// What deliveries to every receiver are signed with.
 pub const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
+/// Longer than any lease, and a sweep.
+const LEASES_MS: i64 = 60_000;
+
 /// How often a wait looks.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
@@ -128,7 +131,10 @@ impl TestVendor {
 struct Running {
     router: Router,
     store: Arc<dyn Store>,
-    worker: Worker,
+    live: Live,
+    registry: Registry,
+    metrics: Arc<Metrics>,
+    workers: Vec<Worker>,
     announcer: Option<Announcer>,
     follower: JoinHandle<()>,
 }
@@ -267,15 +273,10 @@ impl TestApp {
         let follower = tokio::spawn(live.clone().follow(store.clone()));
         let registry = Registry::new(None, &["http://127.0.0.1:*".to_owned()])?;
         let metrics = Arc::new(Metrics::default());
-        let worker = Worker::start(delivery::Parts {
-            store: store.clone(),
-            registry: registry.clone(),
-            live: live.clone(),
-            timer: self.clock.clone(),
-            entropy: self.entropy.clone(),
-            observer: metrics.clone(),
-            settings: delivery::Settings::default(),
-        });
+        let worker = self.worker(
+            (&store, &registry, &live, &metrics),
+            delivery::Settings::default(),
+        );
         let receivers = Client::new(
             Guard::new(true, ["127.0.0.0/8".parse::<Network>()?])?,
             Arc::new(SystemLookup::default()),
@@ -296,11 +297,11 @@ impl TestApp {
         let schemas = Schemas::compile(&openapi)?;
         let router = portico_http::router(Arc::new(portico_http::Parts {
             store: store.clone(),
-            live,
-            registry,
+            live: live.clone(),
+            registry: registry.clone(),
             clock: self.clock.clone(),
             entropy: self.entropy.clone(),
-            metrics,
+            metrics: metrics.clone(),
             worker_alive: Some(worker.alive()),
             limits: Limits::new(RATE_LIMIT_DEFAULT),
             uses: Uses::default(),
@@ -315,17 +316,74 @@ impl TestApp {
         self.running = Some(Running {
             router,
             store,
-            worker,
+            live,
+            registry,
+            metrics,
+            workers: vec![worker],
             announcer: Some(announcer),
             follower,
         });
         Ok(())
     }
 
+    /// Moves its time on until what it held at its last stop is held no more: where other processes may be at work on the store, that stays under its leases.
+    ///
+    /// # Errors
+    /// When the app is stopped.
+    pub fn leases_outlive(&self) -> Outcome {
+        if self.store()?.is_shared() {
+            self.clock.advance_ms(LEASES_MS);
+        }
+        Ok(())
+    }
+
+    fn worker(
+        &self,
+        (store, registry, live, metrics): (&Arc<dyn Store>, &Registry, &Live, &Arc<Metrics>),
+        settings: delivery::Settings,
+    ) -> Worker {
+        Worker::start(delivery::Parts {
+            store: store.clone(),
+            registry: registry.clone(),
+            live: live.clone(),
+            timer: self.clock.clone(),
+            entropy: self.entropy.clone(),
+            observer: metrics.clone(),
+            settings,
+        })
+    }
+
+    /// Has several workers take the place of the one that it has, as in several processes, one with each of `settings`. A signal wakes one of them; the others find what is
+    /// due at their next sweep.
+    ///
+    /// # Errors
+    /// When the app is stopped.
+    pub async fn work_in_parallel(&mut self, settings: &[delivery::Settings]) -> Outcome {
+        let running = self.running.as_mut().ok_or("the app is stopped")?;
+        for worker in std::mem::take(&mut running.workers) {
+            worker.stop().await;
+        }
+        let running = self.running()?;
+        let parts = (
+            &running.store,
+            &running.registry,
+            &running.live,
+            &running.metrics,
+        );
+        let workers = settings.iter().map(|one| self.worker(parts, one.clone()));
+        let workers = workers.collect();
+        if let Some(running) = &mut self.running {
+            running.workers = workers;
+        }
+        Ok(())
+    }
+
     /// Stops it as a signal would; the data stays.
     pub async fn stop(&mut self) {
         if let Some(running) = self.running.take() {
-            running.worker.stop().await;
+            for worker in running.workers {
+                worker.stop().await;
+            }
             if let Some(announcer) = running.announcer {
                 announcer.stop().await;
             }

@@ -166,7 +166,7 @@ async fn run(parts: Arc<Parts>, mut stopping: watch::Receiver<bool>) {
             next_sweep = now.plus_millis(parts.settings.sweep_ms);
             sweep(&parts, now).await;
         }
-        // Asked for first: it is taken with that.
+        // Taken in any case: a sweep looks at everything, too.
         if signals.take_missed_deliveries() || is_sweep {
             look(&parts, &mut known).await;
         }
@@ -553,5 +553,17 @@ async fn record(parts: &Parts, webhook: &Webhook, finish: &DeliveryFinish) -> bo
                 tokio::time::sleep(STORE_TROUBLE_WAIT).await;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::CALL_TIMEOUT;
+
+    #[test]
+    fn a_lease_outlives_the_longest_attempt_and_the_recording_of_it() {
+        let lease_ms = Settings::default().lease_ms.unsigned_abs();
+        assert!(u128::from(lease_ms) >= 2 * CALL_TIMEOUT.as_millis());
     }
 }

@@ -1,6 +1,6 @@
 //! `portico audit`
 
-use std::{path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
 use anyhow::bail;
 use clap::Subcommand;
@@ -8,7 +8,7 @@ use model::{audit::Chain, key::hex};
 use serde_json::json;
 use store::Unobserved;
 
-use crate::{commands::MasterKey, output, server};
+use crate::{commands::MasterKey, output, store_at::StoreArgs};
 
 /// Entries that are read at once.
 const ENTRIES_AT_ONCE: u32 = 1_000;
@@ -16,15 +16,8 @@ const ENTRIES_AT_ONCE: u32 = 1_000;
 /// Checks the audit log. Works while a server runs.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Where everything is kept.
-    #[arg(
-        long,
-        env = "PORTICO_DATA_DIR",
-        default_value = "portico-data",
-        value_name = "DIR",
-        global = true
-    )]
-    data_dir: PathBuf,
+    #[command(flatten)]
+    store: StoreArgs,
     #[command(flatten)]
     master_key: MasterKey,
     /// Prints JSON.
@@ -45,9 +38,10 @@ enum Command {
 }
 
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
-    server::must_hold_data(&arguments.data_dir)?;
-    let source = arguments.master_key.source(&arguments.data_dir)?;
-    let store = server::open_store(&arguments.data_dir, source, Arc::new(Unobserved)).await?;
+    let at = arguments.store.at()?;
+    at.must_hold_data().await?;
+    let source = arguments.master_key.source(&at)?;
+    let store = at.open(source, Arc::new(Unobserved)).await?;
     let Command::Verify { head } = arguments.command;
     let wanted = head.map(|head| head.trim().to_ascii_lowercase());
     let mut chain = Chain::default();

@@ -22,6 +22,7 @@ use tempfile::TempPath;
 use crate::{
     commands::doctor::disk::{FREE_MIN_MIB, free_mib},
     output, server,
+    store_at::{self, StoreArgs},
 };
 
 /// What the directory is called in which a backup is made, at the beginning. One that is left was of a backup that was killed.
@@ -38,14 +39,8 @@ pub(crate) struct Arguments {
     /// The file to make, outside of the data directory. Nothing is overwritten.
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// Where everything is kept.
-    #[arg(
-        long,
-        env = "PORTICO_DATA_DIR",
-        default_value = "portico-data",
-        value_name = "DIR"
-    )]
-    data_dir: PathBuf,
+    #[command(flatten)]
+    store: StoreArgs,
     /// Prints JSON.
     #[arg(long)]
     json: bool,
@@ -65,10 +60,17 @@ struct Made {
 
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let begun = Instant::now();
-    server::must_hold_data(&arguments.data_dir)?;
-    let place = Place::of(&arguments.file, &arguments.data_dir)?;
+    let at = arguments.store.at()?;
+    let Some(data_dir) = at.directory() else {
+        bail!(
+            "{} is backed up with PostgreSQL's own means, such as pg_dump, pg_basebackup or what its host offers",
+            at.told()
+        );
+    };
+    at.must_hold_data().await?;
+    let place = Place::of(&arguments.file, data_dir)?;
     let stop = Arc::new(AtomicBool::new(false));
-    let (data_dir, own) = (arguments.data_dir.clone(), stop.clone());
+    let (data_dir, own) = (data_dir.to_owned(), stop.clone());
     let making = async { tokio::task::spawn_blocking(move || make(&data_dir, &place, own)).await };
     tokio::pin!(making);
     let made = tokio::select! {
@@ -120,7 +122,7 @@ impl Place {
 }
 
 fn make(data_dir: &Path, place: &Place, stop: Arc<AtomicBool>) -> anyhow::Result<Made> {
-    let source = Source::open(&server::database(data_dir), stop)?;
+    let source = Source::open(&store_at::database(data_dir), stop)?;
     let shown = place.directory.display();
     // Whatever is left of it, SQLite's journal too, goes with this directory.
     let own = tempfile::Builder::new()
@@ -128,7 +130,7 @@ fn make(data_dir: &Path, place: &Place, stop: Arc<AtomicBool>) -> anyhow::Result
         .permissions(Permissions::from_mode(0o700))
         .tempdir_in(&place.directory)
         .with_context(|| format!("no backup was made: {shown} cannot be written to"))?;
-    let new = TempPath::try_from_path(server::database(own.path()))?;
+    let new = TempPath::try_from_path(store_at::database(own.path()))?;
     room(source.bytes_max()?, data_dir, place)?;
     let contents = source
         .copy(&new)

@@ -1,6 +1,6 @@
 //! `portico keys`
 
-use std::{path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
 use anyhow::bail;
 use clap::Subcommand;
@@ -18,21 +18,15 @@ use store::{Store, Unobserved};
 use crate::{
     commands::{MasterKey, rotate},
     output, server,
+    store_at::StoreArgs,
     system::{SystemClock, SystemEntropy},
 };
 
 /// Makes, lists, rotates and revokes API keys. Works while a server runs: it notices within a quarter of a second.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Where everything is kept.
-    #[arg(
-        long,
-        env = "PORTICO_DATA_DIR",
-        default_value = "portico-data",
-        value_name = "DIR",
-        global = true
-    )]
-    data_dir: PathBuf,
+    #[command(flatten)]
+    store: StoreArgs,
     #[command(flatten)]
     master_key: MasterKey,
     /// Prints JSON.
@@ -92,20 +86,20 @@ fn moment(text: &str) -> Result<Timestamp, String> {
 }
 
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
+    let at = arguments.store.at()?;
     if matches!(arguments.command, Command::Create { .. }) {
-        if !server::holds_data(&arguments.data_dir) {
-            let shown = arguments.data_dir.display();
+        if !at.holds_data().await? {
+            let shown = at.told();
             output::note(&format!(
                 "There was no Portico data in {shown}; it is made now."
             ));
         }
     } else {
-        server::must_hold_data(&arguments.data_dir)?;
+        at.must_hold_data().await?;
     }
     let (by, now) = (server::operator(), SystemClock.now());
-    let source = arguments.master_key.source(&arguments.data_dir)?;
-    let store =
-        server::open_store(&arguments.data_dir, source.clone(), Arc::new(Unobserved)).await?;
+    let source = arguments.master_key.source(&at)?;
+    let store = at.open(source.clone(), Arc::new(Unobserved)).await?;
     match arguments.command {
         Command::Create {
             name,
@@ -180,8 +174,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
             output::note(&format!("Key {id} is revoked"));
         }
         Command::RotateMaster(rotation) => {
-            let data_dir = &arguments.data_dir;
-            rotate::run(&rotation, &*store, &source, data_dir, arguments.json).await?;
+            rotate::run(&rotation, &*store, &source, &at, arguments.json).await?;
         }
     }
     store.close().await;

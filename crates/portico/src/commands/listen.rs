@@ -23,8 +23,8 @@ use webhooks::{
 };
 
 use crate::{
-    commands::{dev, serve},
-    output, server,
+    commands::dev,
+    output, server, store_at,
     system::{SystemClock, SystemEntropy},
 };
 
@@ -64,7 +64,7 @@ pub(crate) struct Arguments {
     #[arg(
         long,
         env = "PORTICO_DATA_DIR",
-        default_value = serve::DATA_DIR,
+        default_value = store_at::DATA_DIR,
         value_name = "DIR"
     )]
     data_dir: PathBuf,

@@ -11,12 +11,16 @@ pub(crate) mod openapi;
 pub(crate) mod rotate;
 pub(crate) mod sandbox;
 pub(crate) mod serve;
+pub(crate) mod store;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::bail;
 
-use crate::master_key::{self, Source};
+use crate::{
+    master_key::{self, Source},
+    store_at::StoreAt,
+};
 
 /// Where the master key is: in one of these, or in the environment as `PORTICO_MASTER_KEY`.
 #[derive(Clone, Default, clap::Args)]
@@ -57,28 +61,31 @@ impl MasterKey {
     ///
     /// # Errors
     /// When there is none, or more than one.
-    pub(crate) fn source_or(&self, file: &Self) -> anyhow::Result<Source> {
+    pub(crate) fn source_or(&self, file: &Self, at: &StoreAt) -> anyhow::Result<Source> {
         let named = match self.named()? {
             Some(source) => Some(source),
             None => file.named()?,
         };
-        match named {
-            Some(source) => Ok(source),
-            None => bail!(
+        match (named, at) {
+            (Some(source), _) => Ok(source),
+            (None, StoreAt::Directory(_)) => bail!(
                 "no master key: make one with `(umask 077; openssl rand -hex 32 > master.key)` and name it with --master-key-file or PORTICO_MASTER_KEY_FILE"
+            ),
+            (None, StoreAt::Database(_)) => bail!(
+                "no master key: name that of the database, which all nodes on it have, with --master-key-file or PORTICO_MASTER_KEY_FILE; for a new database make one with `(umask 077; openssl rand -hex 32 > master.key)`"
             ),
         }
     }
 
-    /// The source that is named; else the development key in `data_dir`, if `portico dev` made one.
+    /// The source that is named; else the development key in the data directory, if `portico dev` made one.
     ///
     /// # Errors
     /// When there is none, or more than one.
-    pub(crate) fn source(&self, data_dir: &Path) -> anyhow::Result<Source> {
-        let own = data_dir.join(dev::MASTER_KEY);
-        match self.named()? {
-            None if own.exists() => Ok(Source::File(own)),
-            _ => self.source_or(&Self::default()),
+    pub(crate) fn source(&self, at: &StoreAt) -> anyhow::Result<Source> {
+        let own = at.directory().map(|path| path.join(dev::MASTER_KEY));
+        match (self.named()?, own) {
+            (None, Some(own)) if own.exists() => Ok(Source::File(own)),
+            _ => self.source_or(&Self::default(), at),
         }
     }
 }

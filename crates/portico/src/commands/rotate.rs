@@ -14,12 +14,14 @@ use model::{Clock, Entropy, Secret, key::hex};
 use serde_json::json;
 use store::{
     Store,
+    postgres::alone::{self, Alone},
     sealing::{KeySource, MasterKey, MasterKeyId},
 };
 
 use crate::{
     master_key::{self, Source},
     output, server,
+    store_at::StoreAt,
     system::{SystemClock, SystemEntropy},
 };
 
@@ -40,14 +42,21 @@ const LOCK: &str = "rotate.lock";
 
 /// Replaces the master key while the server runs, and moves every secret under the new one.
 ///
-/// With a master key file it does all of it: it makes a new key, puts it in front of the old one in the file, moves the secrets, and leaves the new key alone in
-/// the file. From the environment or a command, both keys must come, the new one first, in the running server too; when it is done, the old
-/// one may go. When it was broken off, run it again.
+/// With the master key file of a data directory it does all of it: it makes a new key, puts it in front of the old one in the file, moves the secrets, and leaves the new
+/// key alone in the file. From the environment or a command, and on PostgreSQL, both keys must come, the new one first, in every running server too; when it is done,
+/// the old one may go. When it was broken off, run it again.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// A file with the new key, instead of one that is made; for a master key file.
+    /// A file with the new key, instead of one that is made; for the master key file of a data directory.
     #[arg(long, value_name = "FILE")]
     new_master_key_file: Option<PathBuf>,
+}
+
+/// Proof that nobody else replaces the master key.
+#[expect(dead_code, reason = "held for its lock")]
+enum Held {
+    File(File),
+    Database(Alone),
 }
 
 /// A key and what it is called.
@@ -72,26 +81,25 @@ pub(crate) async fn run(
     arguments: &Arguments,
     store: &dyn Store,
     source: &Source,
-    data_dir: &Path,
+    at: &StoreAt,
     is_json: bool,
 ) -> anyhow::Result<()> {
-    let lock = File::create(data_dir.join(LOCK)).context("the lock file cannot be made")?;
-    if lock.try_lock().is_err() {
-        bail!("the master key is being replaced by another `portico keys rotate-master`");
-    }
+    let _held = hold(at).await?;
+    // Of nodes that share a database each has a source of its own, so that the file of one is not all there is to change.
+    let file = at.directory().and(source.file());
     let current = store.master_key_current().await?;
     let mut keys = read(source)?;
     let was_begun = keys.len() > 1 || keys.first().is_some_and(|key| key.id != current);
-    match source.file() {
+    match file {
         Some(path) => begin(arguments, path, &mut keys, was_begun)?,
         None if arguments.new_master_key_file.is_some() => {
             bail!(
-                "--new-master-key-file is for a master key file; let {} yield the new key in front of the old one",
+                "--new-master-key-file is for the master key file of a data directory; let {} yield the new key in front of the old one, here and in every running server",
                 source.told()
             );
         }
         None if !was_begun => bail!(
-            "{} yields key {current} alone; let it yield the new key first and this one behind, here and in the running server, and run this again",
+            "{} yields key {current} alone; let it yield the new key first and this one behind, here and in every running server, and run this again",
             source.told()
         ),
         None => {}
@@ -105,7 +113,7 @@ pub(crate) async fn run(
             .await?;
     }
     let moved = move_all(store).await?;
-    if let Some(path) = source.file()
+    if let Some(path) = file
         && !old.is_empty()
     {
         master_key::replace(path, std::slice::from_ref(&new.key)).with_context(|| {
@@ -119,7 +127,7 @@ pub(crate) async fn run(
     if is_json {
         let shown = json!({
             "key": new.id.to_string(), "replaced": replaced, "moved": moved, "was_begun": was_begun,
-            "file": source.file(),
+            "file": file,
         });
         output::data(&shown.to_string());
         return Ok(());
@@ -132,7 +140,7 @@ pub(crate) async fn run(
         new.id
     ));
     let replaced = replaced.join(", ");
-    match source.file() {
+    match file {
         _ if old.is_empty() => {}
         Some(path) => output::data(&format!(
             "{} holds that key alone. Keep a copy of it, and of {replaced} as long as you keep backups from before.",
@@ -144,6 +152,22 @@ pub(crate) async fn run(
         )),
     }
     Ok(())
+}
+
+/// Keeps others from replacing the master key, as long as what is returned lives.
+async fn hold(at: &StoreAt) -> anyhow::Result<Held> {
+    let held = match at {
+        StoreAt::Directory(path) => {
+            let lock = File::create(path.join(LOCK)).context("the lock file cannot be made")?;
+            lock.try_lock().is_ok().then_some(Held::File(lock))
+        }
+        StoreAt::Database(place) => {
+            let place = place.clone();
+            let taken = tokio::task::spawn_blocking(move || alone::take(&place, alone::MASTER_KEY));
+            taken.await??.map(Held::Database)
+        }
+    };
+    held.context("the master key is being replaced by another `portico keys rotate-master`")
 }
 
 /// Puts a new key in front, in the file too, unless that was done before.

@@ -23,17 +23,21 @@ use portico_http::{
 use serde::Deserialize;
 use store::retention::Retention;
 
-use crate::{commands::MasterKey, server};
+use crate::{
+    commands::MasterKey,
+    server::{self, Role},
+    store_at::StoreArgs,
+};
 
 /// Where it listens unless told otherwise: this machine alone.
 const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 
-/// Where everything is kept unless told otherwise.
-pub(super) const DATA_DIR: &str = "portico-data";
-
 /// How long attempts are kept unless told otherwise: a quarter of a year, by when nobody asks any more what the vendor answered to which call. Writes are
 /// kept for ever unless told otherwise: they are the record of what was taken into custody.
 const RETAIN_ATTEMPTS_DAYS: u32 = 90;
+
+/// The most calls to vendors that one process may have under way: each takes a file descriptor and some tens of KB.
+const CALLS_MOST: u16 = 4_096;
 
 /// Bytes of a configuration file at most: it has a handful of lines.
 const CONFIG_MAX_BYTES: u64 = 64 * 1_024;
@@ -41,17 +45,24 @@ const CONFIG_MAX_BYTES: u64 = 64 * 1_024;
 /// Runs the server: no sandbox, nothing seeded.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// A TOML file with any of listen, data_dir, vocabulary, master_key_file, master_key_command, trusted_proxies,
-    /// vendor_urls, webhook_allow_http, webhook_networks, requests_per_minute, tls_cert, tls_key, connections_per_address, retain_writes_days, retain_attempts_days. Flags and environment go before it; relative paths
+    /// A TOML file with any of listen, data_dir, store_file, store_readers, role, vocabulary, master_key_file, master_key_command, trusted_proxies,
+    /// vendor_urls, webhook_allow_http, webhook_networks, requests_per_minute, tls_cert, tls_key, connections_per_address, calls_max, retain_writes_days, retain_attempts_days. Flags and environment go before it; relative paths
     /// in it start at its own directory.
     #[arg(long, env = "PORTICO_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
     /// Where to listen. Port 0 picks a free port. [default: 127.0.0.1:8080]
     #[arg(long, env = "PORTICO_LISTEN", value_name = "ADDR")]
     listen: Option<SocketAddr>,
-    /// Where everything is kept. [default: portico-data]
-    #[arg(long, env = "PORTICO_DATA_DIR", value_name = "DIR")]
-    data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    store: StoreArgs,
+    /// What this node does, of several that share a PostgreSQL database: `api` takes requests, `worker` delivers, announces and synchronises, `all` does both. [default: all]
+    #[arg(
+        long,
+        env = "PORTICO_ROLE",
+        value_name = "ROLE",
+        hide_possible_values = true
+    )]
+    role: Option<Role>,
     /// A TOML file that extends or changes the vocabulary.
     #[arg(long, env = "PORTICO_VOCABULARY", value_name = "FILE")]
     vocabulary: Option<PathBuf>,
@@ -102,6 +113,9 @@ pub(crate) struct Arguments {
     /// Connections that one address may have open, be it no trusted proxy. [default: five sixths of all]
     #[arg(long, env = "PORTICO_CONNECTIONS_PER_ADDRESS", value_name = "COUNT")]
     connections_per_address: Option<NonZeroUsize>,
+    /// Calls to vendors under way at once, over all integrations; what each integration allows is its own setting. [default: 512]
+    #[arg(long, env = "PORTICO_CALLS_MAX", value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=i64::from(CALLS_MOST)))]
+    calls_max: Option<u16>,
 }
 
 /// What a configuration file may say.
@@ -110,6 +124,9 @@ pub(crate) struct Arguments {
 struct File {
     listen: Option<SocketAddr>,
     data_dir: Option<PathBuf>,
+    store_file: Option<PathBuf>,
+    store_readers: Option<u8>,
+    role: Option<Role>,
     vocabulary: Option<PathBuf>,
     master_key_file: Option<PathBuf>,
     trusted_proxies: Option<Vec<Network>>,
@@ -121,6 +138,7 @@ struct File {
     tls_cert: Option<PathBuf>,
     tls_key: Option<PathBuf>,
     connections_per_address: Option<NonZeroUsize>,
+    calls_max: Option<u16>,
     retain_writes_days: Option<u32>,
     retain_attempts_days: Option<u32>,
 }
@@ -131,11 +149,11 @@ impl File {
         std::fs::File::open(path)
             .and_then(|file| file.take(CONFIG_MAX_BYTES).read_to_string(&mut text))
             .with_context(|| format!("the configuration file {} cannot be read", path.display()))?;
-        let mut file: Self = toml::from_str(&text)
-            .map_err(|why| anyhow!("the configuration file {}: {why}", path.display()))?;
+        let mut file: Self = toml::from_str(&text).map_err(|why| wrong(path, &text, &why))?;
         let beside = path.parent().unwrap_or(Path::new(""));
         let named = [
             &mut file.data_dir,
+            &mut file.store_file,
             &mut file.vocabulary,
             &mut file.master_key_file,
             &mut file.tls_cert,
@@ -146,6 +164,35 @@ impl File {
         }
         Ok(file)
     }
+
+    fn store(&self) -> StoreArgs {
+        StoreArgs {
+            data_dir: self.data_dir.clone(),
+            store: None,
+            store_file: self.store_file.clone(),
+            store_readers: self.store_readers,
+        }
+    }
+
+    fn master_key(&self) -> MasterKey {
+        MasterKey {
+            master_key_file: self.master_key_file.clone(),
+            master_key_command: self.master_key_command.clone(),
+        }
+    }
+}
+
+/// What is wrong with a configuration file, and where. The line itself is not shown: somebody may have put a password there.
+fn wrong(path: &Path, text: &str, why: &toml::de::Error) -> anyhow::Error {
+    let line = why
+        .span()
+        .and_then(|at| text.get(..at.start))
+        .map_or(1, |before| before.matches('\n').count() + 1);
+    anyhow!(
+        "the configuration file {}, line {line}: {}",
+        path.display(),
+        why.message()
+    )
 }
 
 /// What is shown to callers over TLS, when both files are named.
@@ -175,10 +222,14 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         .transpose()?
         .unwrap_or_default();
     let listen = arguments.listen.or(file.listen).unwrap_or(LISTEN);
-    let data_dir = arguments
-        .data_dir
-        .or(file.data_dir)
-        .unwrap_or_else(|| DATA_DIR.into());
+    let at = arguments.store.at_or(&file.store())?;
+    let file_key = file.master_key();
+    let role = arguments.role.or(file.role).unwrap_or_default();
+    if role != Role::All && at.directory().is_some() {
+        bail!(
+            "a data directory has one server, which does everything; --role is for nodes that share a PostgreSQL database (--store)"
+        );
+    }
     let vocabulary = arguments.vocabulary.or(file.vocabulary);
 
     let trusted_proxies = arguments.trusted_proxies.or(file.trusted_proxies);
@@ -205,7 +256,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         attempts_days: days(Some(attempts_days)),
     };
 
-    let owned = server::own(&data_dir)?;
+    let owned = at.own()?;
     let vendor_urls = arguments.vendor_urls.or(file.vendor_urls);
     let registry = server::registry(vocabulary.as_ref(), &vendor_urls.unwrap_or_default())?;
     let webhook_networks = arguments.webhook_networks.or(file.webhook_networks);
@@ -224,17 +275,18 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
             requests_per_minute: count,
             burst: count,
         });
+    let calls_max = arguments.calls_max.or(file.calls_max);
+    if calls_max.is_some_and(|count| !(1..=CALLS_MOST).contains(&count)) {
+        bail!("calls_max is a number from 1 to {CALLS_MOST}");
+    }
     let metrics = Arc::new(Metrics::default());
-    let master_key = arguments.master_key.source_or(&MasterKey {
-        master_key_file: file.master_key_file,
-        master_key_command: file.master_key_command,
-    })?;
-    let store = server::open_store(&data_dir, master_key, metrics.clone()).await?;
+    let master_key = arguments.master_key.source_or(&file_key, &at)?;
+    let store = at.open(master_key, metrics.clone()).await?;
     let listener = portico_http::serve::listen(listen)
         .with_context(|| format!("{listen} cannot be listened on"))?;
     let address = listener.local_addr()?;
     let ready = || {
-        tracing::info!(%address, data_dir = %data_dir.display(), "serving");
+        tracing::info!(%address, store = at.told(), ?role, "serving");
         Ok(())
     };
     server::run(
@@ -244,30 +296,27 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
             registry,
             metrics,
             rate_limit,
-            delivers: true,
+            role,
             transport,
             retention,
             receivers,
+            calls_max: calls_max.map_or(delivery::CALLS_MAX, usize::from),
             vendor_forgets: None,
         },
-        &owned,
+        owned.as_ref(),
         ready,
         server::told_to_stop(),
     )
     .await
 }
 
-/// Where a configuration file puts the data directory and the master key, for commands that look after a server.
+/// Where a configuration file has the store and the master key, for commands that look after a server.
 ///
 /// # Errors
 /// When it cannot be read.
-pub(super) fn located(config: Option<&Path>) -> anyhow::Result<(Option<PathBuf>, MasterKey)> {
+pub(super) fn located(config: Option<&Path>) -> anyhow::Result<(StoreArgs, MasterKey)> {
     let file = config.map(File::read).transpose()?.unwrap_or_default();
-    let master_key = MasterKey {
-        master_key_file: file.master_key_file,
-        master_key_command: file.master_key_command,
-    };
-    Ok((file.data_dir, master_key))
+    Ok((file.store(), file.master_key()))
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::{
     collections::BTreeMap,
     io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
+    os::unix::fs::PermissionsExt,
     path::Path,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -67,6 +68,14 @@ impl Process {
         self.text(member).trim_start_matches("http://").to_owned()
     }
 
+    /// Tells it to stop, and waits until it has.
+    pub(crate) fn stop(&mut self) {
+        let id = i32::try_from(self.child.id()).expect("a process id");
+        let id = rustix::process::Pid::from_raw(id).expect("a process id");
+        rustix::process::kill_process(id, rustix::process::Signal::TERM).expect("it is told");
+        self.child.wait().expect("it ends");
+    }
+
     /// As `kill -9`.
     pub(crate) fn kill(&mut self) {
         self.child.kill().expect("it can be killed");
@@ -79,6 +88,102 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// A `portico serve` on a database that others may share, killed when dropped.
+pub(crate) struct Node {
+    child: Child,
+    pub(crate) address: String,
+}
+
+impl Node {
+    /// Starts one in `directory`, where nothing is kept, that may call vendors on this machine.
+    pub(crate) fn start(directory: &Path, store: &str, role: &str) -> Self {
+        Self::start_with(directory, store, role, &["--master-key-file", "master.key"])
+    }
+
+    /// The same with these arguments besides.
+    pub(crate) fn start_with(directory: &Path, store: &str, role: &str, more: &[&str]) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_portico"))
+            .current_dir(directory)
+            .args(["serve", "--listen", "127.0.0.1:0", "--role", role])
+            .args(["--vendor-url", "http://127.0.0.1:*"])
+            .args(more)
+            .env("PORTICO_STORE", store)
+            .env("PORTICO_LOG", "info")
+            .env("PORTICO_LOG_FORMAT", "json")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("portico starts");
+        let mut lines = BufReader::new(child.stderr.take().expect("its stderr")).lines();
+        let mut seen = Vec::new();
+        let address = loop {
+            let Some(Ok(line)) = lines.next() else {
+                let _ = child.wait();
+                panic!("it does not serve: {}", seen.join("\n"));
+            };
+            match serde_json::from_str::<Value>(&line) {
+                Ok(line) if line["fields"]["message"] == "serving" => {
+                    break text(&line["fields"]["address"]);
+                }
+                _ => seen.push(line),
+            }
+        };
+        // What it says later is read, so that it never waits for a reader.
+        std::thread::spawn(move || lines.for_each(drop));
+        Self { child, address }
+    }
+
+    pub(crate) fn caller(&self, token: &str) -> Caller {
+        Caller::at(&self.address, token)
+    }
+
+    /// As `kill -9`.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().expect("it can be killed");
+        self.child.wait().expect("it ends");
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Runs portico in `directory`, without the settings of who runs this but with these, and gives what it said on stdout and on stderr, and how it ended.
+pub(crate) fn portico(
+    directory: &Path,
+    settings: &[(&str, &str)],
+    arguments: &[&str],
+) -> (String, String, Option<i32>) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_portico"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("PORTICO_") {
+            command.env_remove(name);
+        }
+    }
+    let output = command
+        .args(arguments)
+        .envs(settings.iter().copied())
+        .current_dir(directory)
+        .stdin(Stdio::null())
+        .output()
+        .expect("portico runs");
+    (
+        String::from_utf8_lossy(&output.stdout).into_owned(),
+        String::from_utf8_lossy(&output.stderr).into_owned(),
+        output.status.code(),
+    )
+}
+
+/// A file that its owner alone may read.
+pub(crate) fn private(path: &Path, text: &str) {
+    std::fs::write(path, text).expect("written");
+    std::fs::set_permissions(path, PermissionsExt::from_mode(0o600)).expect("a mode");
 }
 
 /// A server, the sandbox it writes to, and its data directory. Dropped in this order.

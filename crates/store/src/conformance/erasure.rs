@@ -24,7 +24,12 @@ impl<B: Backend> World<B> {
     }
 
     /// Has a prospect made, or met, under the vendor's id. Returns its id and the write.
-    async fn made(&self, x_id: &str, contacts: Value, now: Timestamp) -> Answer<(String, JobId)> {
+    pub(super) async fn made(
+        &self,
+        x_id: &str,
+        contacts: Value,
+        now: Timestamp,
+    ) -> Answer<(String, JobId)> {
         let job_id = self.accept(self.of_person(now, &contacts)).await?;
         let ticket = self.claim_one(now).await?;
         let (_, verdict) = self.delivered(x_id);
@@ -34,7 +39,7 @@ impl<B: Backend> World<B> {
     }
 
     /// Has a write about these contacts fail.
-    async fn failure(&self, contacts: Value, now: Timestamp) -> Answer<JobId> {
+    pub(super) async fn failure(&self, contacts: Value, now: Timestamp) -> Answer<JobId> {
         let job_id = self.accept(self.of_person(now, &contacts)).await?;
         let ticket = self.claim_one(now).await?;
         self.finish(ticket, failed("Zoë was refused"), now).await?;

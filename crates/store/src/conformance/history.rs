@@ -343,8 +343,9 @@ pub async fn an_integration_is_synchronised_by_one_at_a_time<B: Backend>(backend
     assert_eq!(store.syncs_due().await?, [(here, at(3))]);
     // Whoever saw that it is due and comes late finds that it was done.
     let mut tasks = tokio::task::JoinSet::new();
-    for _ in 0..20 {
-        let (store, job_id) = (store.clone(), new_run());
+    let elsewhere = world.elsewhere().await?;
+    for n in 0..20 {
+        let (store, job_id) = ([store, &elsewhere][n % 2].clone(), new_run());
         tasks.spawn(async move {
             let is_begun = store
                 .sync_begin(here, job_id, at(6), at(20), at(100))

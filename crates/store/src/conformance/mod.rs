@@ -15,6 +15,7 @@ pub mod intake;
 pub mod limits;
 pub mod lists;
 pub mod order;
+pub mod restart;
 pub mod sealing;
 pub mod webhooks;
 
@@ -141,6 +142,7 @@ macro_rules! conformance_tests {
             order::a_key_named_twice_does_not_block
             order::waiting_survives_a_restart
             order::a_random_history_agrees_with_a_model
+            restart::all_answers_are_the_same_and_all_goes_on
             directory::keys_are_made_listed_and_revoked
             directory::a_key_that_exists_is_refused
             directory::registering_again_replaces_and_adds_nothing
@@ -291,6 +293,15 @@ impl<B: Backend> World<B> {
             .await
     }
 
+    /// The store as another process has it, where there may be another; else the same.
+    async fn elsewhere(&self) -> Answer<Arc<dyn Store>> {
+        if !self.store.is_shared() {
+            return Ok(self.store.clone());
+        }
+        let sealer = sealer("a", &self.entropy)?;
+        Ok(self.backend.open(sealer, START).await?)
+    }
+
     /// Closes the store and opens its data again.
     async fn restart(&mut self) -> Verdicts {
         self.store.close().await;
@@ -354,17 +365,7 @@ impl<B: Backend> World<B> {
         now: Timestamp,
         lease_until: Timestamp,
     ) -> Answer<Lane> {
-        self.ask(unlimited(id, limit), now, lease_until).await
-    }
-
-    async fn ask(&self, ask: Ask, now: Timestamp, lease_until: Timestamp) -> Answer<Lane> {
-        let claim = Claim {
-            lanes: vec![ask],
-            now,
-            lease_until,
-        };
-        let lane = self.store.writes_claim(claim).await?.pop();
-        Ok(lane.ok_or("a claim answers for each lane asked")?)
+        ask(&*self.store, unlimited(id, limit), now, lease_until).await
     }
 
     /// Claims whatever is due for `here`, under a lease of a minute.
@@ -447,6 +448,17 @@ impl<B: Backend> World<B> {
             tokio::time::timeout(SIGNAL_TIMEOUT, signal).await?;
         }
     }
+}
+
+/// Claims for one integration.
+async fn ask(store: &dyn Store, ask: Ask, now: Timestamp, lease_until: Timestamp) -> Answer<Lane> {
+    let claim = Claim {
+        lanes: vec![ask],
+        now,
+        lease_until,
+    };
+    let lane = store.writes_claim(claim).await?.pop();
+    Ok(lane.ok_or("a claim answers for each lane asked")?)
 }
 
 /// Asks for as many as `limit`, whatever others hold.

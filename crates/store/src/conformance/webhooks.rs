@@ -189,7 +189,7 @@ impl<B: Backend> World<B> {
         Ok(self.store.deliveries_claim(claim).await?.pop())
     }
 
-    async fn take(&self, id: WebhookId, now: Timestamp) -> Answer<Vec<ClaimedDelivery>> {
+    pub(super) async fn take(&self, id: WebhookId, now: Timestamp) -> Answer<Vec<ClaimedDelivery>> {
         let lane = self.take_lane(id, 1_000, now).await?;
         Ok(lane.map(|lane| lane.deliveries).unwrap_or_default())
     }

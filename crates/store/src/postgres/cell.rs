@@ -104,13 +104,20 @@ impl<T: FromCell> FromCell for Option<T> {
     }
 }
 
+/// The value at a place of a row, whatever it is.
+///
+/// # Errors
+/// When it is of a type that no column has.
+pub(crate) fn cell(row: &tokio_postgres::Row, place: usize) -> Result<Option<Cell<'_>>, Error> {
+    row.try_get(place).map_err(|why| database(&why))
+}
+
 /// The value at a place of a row.
 ///
 /// # Errors
 /// When it is of another type.
 pub(crate) fn get<T: FromCell>(row: &tokio_postgres::Row, place: usize) -> Result<T, Error> {
-    let cell: Option<Cell<'_>> = row.try_get(place).map_err(|why| database(&why))?;
-    T::from_cell(cell)
+    T::from_cell(cell(row, place)?)
         .ok_or_else(|| Error::Database(format!("column {place} is not of the type expected")))
 }
 

@@ -6,36 +6,78 @@ use model::Timestamp;
 
 use super::session::Session;
 use crate::{
-    Error, migrations,
+    Error,
+    migrations::{self, Applied, Migration},
     sql::db::{Db, values},
 };
 
 /// The lock that whoever changes the schema holds: a number of no meaning, for this alone.
 const LOCK: i64 = 0x706f_7274_6963_6f31;
 
-/// Applies what is missing. The transaction is the caller's.
-pub(super) fn migrate(session: &Session, now: Timestamp) -> Result<(), Error> {
+/// Applies what is missing, and returns that. The transaction is the caller's.
+pub(crate) fn migrate(session: &Session, now: Timestamp) -> Result<&'static [Migration], Error> {
     let db = Db::Postgres(session);
+    // Looked at first: who may not change the schema may use one that is up to date.
+    let missing = pending(&db)?;
+    if missing.is_empty() {
+        return Ok(missing);
+    }
+    apply(&db, session, now).map_err(|why| match why {
+        Error::Database(why) => Error::Database(format!(
+            "the schema is {} steps behind and could not be brought up to date: {why}; `portico store migrate` does that too, as a user who may change the schema",
+            missing.len()
+        )),
+        why => why,
+    })
+}
+
+fn apply(db: &Db<'_>, session: &Session, now: Timestamp) -> Result<&'static [Migration], Error> {
     db.one(
         "SELECT pg_advisory_xact_lock(?1) IS NULL",
         values![LOCK],
         |_| Ok(()),
     )?;
     session.run(
-        "CREATE TABLE IF NOT EXISTS migrations (number BIGINT PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL, applied_at BIGINT NOT NULL)",
+        "CREATE TABLE IF NOT EXISTS migrations (number BIGINT PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL, applied_at BIGINT NOT NULL, needs BIGINT NOT NULL)",
     )?;
-    let applied: Vec<(i64, String)> = db.all(
-        "SELECT number, checksum FROM migrations ORDER BY number",
-        &[],
-        |row| Ok((row.get(0)?, row.get(1)?)),
-    )?;
-    let pending = migrations::pending(migrations::POSTGRES, &applied).map_err(Error::Database)?;
-    for step in pending {
+    // Another node may have been faster.
+    let missing = pending(db)?;
+    for step in missing {
         session.run(step.sql)?;
         db.execute(
-            "INSERT INTO migrations (number, name, checksum, applied_at) VALUES (?1, ?2, ?3, ?4)",
-            values![step.number, step.name, step.checksum(), now.as_micros()],
+            "INSERT INTO migrations (number, name, checksum, applied_at, needs) VALUES (?1, ?2, ?3, ?4, ?5)",
+            values![step.number, step.name, step.checksum(), now.as_micros(), step.needs],
         )?;
     }
-    Ok(())
+    Ok(missing)
+}
+
+/// Whether anything was ever kept here.
+pub(crate) fn is_there(db: &Db<'_>) -> Result<bool, Error> {
+    db.one("SELECT to_regclass('migrations') IS NOT NULL", &[], |row| {
+        row.get(0)
+    })
+}
+
+/// The steps that a database has.
+pub(super) fn applied(db: &Db<'_>) -> Result<Vec<Applied>, Error> {
+    if !is_there(db)? {
+        return Ok(Vec::new());
+    }
+    db.all(
+        "SELECT number, checksum, needs FROM migrations ORDER BY number",
+        &[],
+        |row| {
+            Ok(Applied {
+                number: row.get(0)?,
+                checksum: row.get(1)?,
+                needs: row.get(2)?,
+            })
+        },
+    )
+}
+
+/// The steps that are missing.
+pub(crate) fn pending(db: &Db<'_>) -> Result<&'static [Migration], Error> {
+    migrations::pending(migrations::POSTGRES, &applied(db)?).map_err(Error::Database)
 }

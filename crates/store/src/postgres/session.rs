@@ -21,8 +21,9 @@ use model::Timestamp;
 use tokio::runtime::Runtime;
 use tokio_postgres::{
     AsyncMessage, Client, Statement,
+    binary_copy::BinaryCopyInWriter,
     error::{DbError, Severity, SqlState},
-    types::ToSql,
+    types::{ToSql, Type},
 };
 
 use super::{
@@ -430,6 +431,25 @@ impl Session {
         let statement = self.prepared(sql)?;
         let values: Vec<&(dyn ToSql + Sync)> = values.iter().map(|one| one as _).collect();
         self.wait(self.client.query(&statement, &values))
+    }
+
+    /// Adds rows to a table: `copy` is the COPY statement, `types` are those of its columns.
+    pub(crate) fn fill(
+        &self,
+        copy: &str,
+        types: &[Type],
+        rows: &[Vec<Value<'_>>],
+    ) -> Result<(), Error> {
+        let statement = self.prepared(copy)?;
+        let filling = async {
+            let writer = BinaryCopyInWriter::new(self.client.copy_in(&statement).await?, types);
+            let mut writer = std::pin::pin!(writer);
+            for row in rows {
+                writer.as_mut().write_raw(row).await?;
+            }
+            writer.finish().await
+        };
+        Ok(self.wait(filling).map(drop)?)
     }
 
     /// Runs several statements in one way to the server, one after the other: the rows of each.

@@ -14,6 +14,7 @@ pub(crate) mod directory;
 mod engine;
 pub(crate) mod erasure;
 pub(crate) mod events;
+pub(crate) mod inspect;
 pub(crate) mod intake;
 pub(crate) mod keys;
 pub(crate) mod lists;

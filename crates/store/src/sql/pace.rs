@@ -8,6 +8,11 @@ use model::{IntegrationId, Timestamp, pace::Pace};
 use super::db::{Db, values};
 use crate::Error;
 
+/// What [`Pacing`] is read from: asked at each claim.
+const STANDING: &str = "SELECT i.n, (SELECT count(*) FROM queue q INDEXED BY queue_leased WHERE q.lane = i.n AND q.state = 2),
+            coalesce(p.writes_full_at, 0), coalesce(p.calls_full_at, 0), coalesce(p.paused_until, 0)
+     FROM integrations i LEFT JOIN paces p ON p.lane = i.n WHERE i.id = ?1";
+
 /// What keeps the calls of a lane back.
 pub(super) struct Pacing {
     pub(super) lane: i64,
@@ -23,22 +28,16 @@ pub(super) struct Pacing {
 
 impl Pacing {
     pub(super) fn of(db: &Db<'_>, id: IntegrationId) -> Result<Self, Error> {
-        db.one(
-            "SELECT i.n, (SELECT count(*) FROM queue q INDEXED BY queue_leased WHERE q.lane = i.n AND q.state = 2),
-                    coalesce(p.writes_full_at, 0), coalesce(p.calls_full_at, 0), coalesce(p.paused_until, 0)
-             FROM integrations i LEFT JOIN paces p ON p.lane = i.n WHERE i.id = ?1",
-            values![id.to_string()],
-            |row| {
-                let time = |place: usize| row.get(place).map(Timestamp::from_micros);
-                Ok(Self {
-                    lane: row.get(0)?,
-                    leased: row.get(1)?,
-                    writes: Pace::new(time(2)?),
-                    calls: Pace::new(time(3)?),
-                    paused_until: time(4)?,
-                })
-            },
-        )
+        db.one(STANDING, values![id.to_string()], |row| {
+            let time = |place: usize| row.get(place).map(Timestamp::from_micros);
+            Ok(Self {
+                lane: row.get(0)?,
+                leased: row.get(1)?,
+                writes: Pace::new(time(2)?),
+                calls: Pace::new(time(3)?),
+                paused_until: time(4)?,
+            })
+        })
     }
 
     fn within(
@@ -122,4 +121,20 @@ pub(super) fn pause(db: &Db<'_>, seq: i64, until: Timestamp) -> Result<(), Error
 /// Forgets what kept a lane back: it leads elsewhere now, or has other limits.
 pub(super) fn begin_anew(db: &Db<'_>, lane: i64) -> Result<(), Error> {
     db.send("DELETE FROM paces WHERE lane = ?1", values![lane])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sql::deliveries::tests::assert_plan;
+
+    #[test]
+    fn what_is_asked_at_each_claim_walks_over_no_table() {
+        let leased = "SEARCH q USING COVERING INDEX queue_leased (lane=?)";
+        assert_plan(
+            STANDING,
+            &[leased, "SEARCH p USING INTEGER PRIMARY KEY"],
+            &[],
+        );
+    }
 }

@@ -8,14 +8,14 @@ use std::{
     time::Duration,
 };
 
-use model::{Timestamp, record::Kind};
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
+use model::Timestamp;
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::database;
+use super::{database, schema};
+pub use crate::sql::inspect::Data;
 use crate::{
     Error, migrations,
-    sealing::MasterKeyId,
-    sql::{db::Db, sealed},
+    sql::{db::Db, inspect::look},
 };
 
 /// Damages that are told: the first ones say enough.
@@ -41,39 +41,21 @@ pub enum Soundness {
     Unknown,
 }
 
-/// What is in a database.
-pub struct Data {
-    /// The key that secrets are sealed under; none before the first start.
-    pub master_key: Option<MasterKeyId>,
-    /// Every key that some secret is sealed under.
-    pub sealed_under: Vec<MasterKeyId>,
-    /// The newest time that was stored.
-    pub newest_at: Timestamp,
-    /// API keys that are not revoked.
-    pub keys: u64,
-    /// Active integrations.
-    pub active: u64,
-    /// Where the vendors of active integrations are, each once, up to the limit asked for.
-    pub base_urls: Vec<String>,
-    /// Subscriptions to events.
-    pub webhooks: u64,
-    /// Of those, some whose receivers fail: the id, and why when it was switched off for that. The longest failing first, up to a few.
-    pub failing: Vec<(String, Option<String>)>,
-}
-
-/// Failing subscriptions that are named at most.
-const FAILING_MAX: u32 = 5;
-
 /// Looks at the database at `path`: at its soundness for as long as `within`, and at up to `base_urls_max` places of vendors.
 ///
 /// # Errors
 /// When it cannot be opened.
-pub fn inspect(path: &Path, within: Duration, base_urls_max: u32) -> Result<Inspection, Error> {
+pub fn inspect(
+    path: &Path,
+    within: Duration,
+    base_urls_max: u32,
+    now: Timestamp,
+) -> Result<Inspection, Error> {
     let connection = open(path)?;
     super::prepare_connection(&connection)?;
     let soundness = soundness(&connection, within)?;
     let schema = schema(&connection)?;
-    let data = (schema == Ok(0)).then(|| data(&connection, base_urls_max));
+    let data = (schema == Ok(0)).then(|| look(&Db::Sqlite(&connection), base_urls_max, now));
     Ok(Inspection {
         schema,
         soundness,
@@ -138,7 +120,7 @@ pub(super) fn damages(connection: &Connection) -> rusqlite::Result<Vec<String>> 
 }
 
 /// Steps of the schema that are still to apply; or why the database is refused, in words.
-pub(super) fn schema(connection: &Connection) -> Result<Result<usize, String>, Error> {
+pub(crate) fn schema(connection: &Connection) -> Result<Result<usize, String>, Error> {
     let is_new: bool = connection
         .query_row(
             "SELECT NOT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'migrations')",
@@ -146,74 +128,12 @@ pub(super) fn schema(connection: &Connection) -> Result<Result<usize, String>, E
             |row| row.get(0),
         )
         .map_err(database)?;
-    let applied: Vec<(i64, String)> = if is_new {
+    let applied = if is_new {
         Vec::new()
     } else {
-        connection
-            .prepare("SELECT number, checksum FROM migrations ORDER BY number")
-            .and_then(|mut sql| {
-                sql.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
-                    .collect()
-            })
-            .map_err(database)?
+        schema::applied(connection)?
     };
     Ok(migrations::pending(migrations::SQLITE, &applied).map(<[_]>::len))
-}
-
-fn data(connection: &Connection, base_urls_max: u32) -> Result<Data, Error> {
-    let count = |sql: &str| -> Result<u64, Error> {
-        let count: i64 = connection
-            .query_row(sql, [], |row| row.get(0))
-            .map_err(database)?;
-        Ok(count.unsigned_abs())
-    };
-    Ok(Data {
-        master_key: sealed::recorded(&Db::Sqlite(connection))?,
-        sealed_under: sealed::in_use(&Db::Sqlite(connection))?,
-        newest_at: newest_at(connection)?,
-        keys: count("SELECT count(*) FROM keys WHERE revoked_at IS NULL AND coalesce(json_extract(body, '$.expires_at'), '9999') > strftime('%Y-%m-%dT%H:%M:%fZ', 'now')")?,
-        active: count("SELECT count(*) FROM integrations WHERE active")?,
-        base_urls: connection
-            .prepare(
-                "SELECT DISTINCT json_extract(body, '$.settings.base_url') FROM integrations WHERE active LIMIT ?1",
-            )
-            .and_then(|mut sql| sql.query_map([base_urls_max], |row| row.get(0))?.collect())
-            .map_err(database)?,
-        webhooks: count("SELECT count(*) FROM webhooks")?,
-        failing: connection
-            .prepare(
-                "SELECT id, disabled_reason FROM webhooks WHERE disabled_at IS NOT NULL OR (active AND failing_since IS NOT NULL)
-                 ORDER BY failing_since LIMIT ?1",
-            )
-            .and_then(|mut sql| sql.query_map([FAILING_MAX], |row| Ok((row.get(0)?, row.get(1)?)))?.collect())
-            .map_err(database)?,
-    })
-}
-
-/// Each is the end of an index.
-fn newest_at(connection: &Connection) -> Result<Timestamp, Error> {
-    let newest = |sql: &str, kind: &[&str]| -> Result<i64, Error> {
-        let newest: Option<Option<i64>> = connection
-            .prepare_cached(sql)
-            .and_then(|mut sql| {
-                sql.query_row(rusqlite::params_from_iter(kind), |row| row.get(0))
-                    .optional()
-            })
-            .map_err(database)?;
-        Ok(newest.flatten().unwrap_or(0))
-    };
-    let mut last = newest("SELECT max(applied_at) FROM migrations", &[])?;
-    last = last.max(newest(
-        "SELECT accepted_at FROM writes ORDER BY seq DESC LIMIT 1",
-        &[],
-    )?);
-    for kind in Kind::ALL {
-        for column in ["updated_at", "last_seen"] {
-            let sql = format!("SELECT max({column}) FROM records WHERE kind = ?1");
-            last = last.max(newest(&sql, &[kind.word()])?);
-        }
-    }
-    Ok(Timestamp::from_micros(last))
 }
 
 #[cfg(test)]
@@ -229,7 +149,7 @@ mod tests {
         connection
             .pragma_update(None, "journal_mode", "WAL")
             .unwrap();
-        super::super::schema::migrate(&mut connection, Timestamp::from_micros(7)).unwrap();
+        schema::migrate(&mut connection, Timestamp::from_micros(7)).unwrap();
         connection
     }
 
@@ -247,7 +167,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         // What a path may have and a URI may not.
         let path = dir.path().join("a?b#c%20.db");
-        assert!(inspect(&path, WITHIN, 1).is_err(), "there is none");
+        assert!(
+            inspect(&path, WITHIN, 1, Timestamp::ZERO).is_err(),
+            "there is none"
+        );
         assert!(names(dir.path()).is_empty());
         let connection = migrated(&path);
         for (n, active, url) in [
@@ -263,9 +186,9 @@ mod tests {
                 )
                 .unwrap();
         }
-        let look = || {
+        let check = || {
             let before = names(dir.path());
-            let seen = inspect(&path, WITHIN, 10).unwrap();
+            let seen = inspect(&path, WITHIN, 10, Timestamp::ZERO).unwrap();
             assert_eq!(names(dir.path()), before);
             assert!(matches!(seen.soundness, Soundness::Sound));
             assert_eq!(seen.schema, Ok(0));
@@ -275,10 +198,10 @@ mod tests {
             assert_eq!(data.newest_at.as_micros(), 7);
             assert_eq!((data.master_key, data.sealed_under.len()), (None, 3));
         };
-        look();
+        check();
         drop(connection);
         assert_eq!(names(dir.path()), ["a?b#c%20.db"]);
-        look();
+        check();
     }
 
     #[test]
@@ -289,13 +212,13 @@ mod tests {
         connection
             .execute("INSERT INTO migrations VALUES (99, 'later', 'x', 0)", [])
             .unwrap();
-        let newer = inspect(&path, WITHIN, 1).unwrap();
+        let newer = inspect(&path, WITHIN, 1, Timestamp::ZERO).unwrap();
         assert!(newer.schema.is_err_and(|why| why.contains("newer Portico")));
         assert!(newer.data.is_none());
         connection
             .execute("DELETE FROM migrations WHERE number > 1", [])
             .unwrap();
-        let older = inspect(&path, WITHIN, 1).unwrap();
+        let older = inspect(&path, WITHIN, 1, Timestamp::ZERO).unwrap();
         assert!(
             older
                 .schema
@@ -310,11 +233,11 @@ mod tests {
             *byte = 0x5a;
         }
         std::fs::write(&path, damaged).unwrap();
-        let seen = inspect(&path, WITHIN, 1);
+        let seen = inspect(&path, WITHIN, 1, Timestamp::ZERO);
         assert!(
             seen.is_err() || seen.is_ok_and(|seen| matches!(seen.soundness, Soundness::Damaged(_)))
         );
         std::fs::write(&path, "no database, but a text of some length").unwrap();
-        assert!(inspect(&path, WITHIN, 1).is_err());
+        assert!(inspect(&path, WITHIN, 1, Timestamp::ZERO).is_err());
     }
 }

@@ -17,6 +17,7 @@ use rusqlite::{Connection, config::DbConfig};
 use self::{readers::Readers, writing::Writing};
 use crate::{
     Acceptance, Error, Finish, Observer, Once, Sealer, Signals, Store,
+    migrations::Migration,
     signals::Effects,
     sql::{
         Engine, Relational,
@@ -99,30 +100,8 @@ pub fn open(
     observer: Arc<dyn Observer>,
     now: Timestamp,
 ) -> Result<Arc<dyn Store>, Error> {
-    private(path)
-        .map_err(|why| Error::Database(format!("{} cannot be opened: {why}", path.display())))?;
-    let mut connection = Connection::open(path).map_err(database)?;
-    prepare_connection(&connection)?;
-    connection
-        .pragma_update(None, "page_size", PAGE_BYTES)
-        .map_err(database)?;
-    connection
-        .pragma_update(None, "journal_mode", "WAL")
-        .map_err(database)?;
-    connection
-        .pragma_update(None, "synchronous", "FULL")
-        .map_err(database)?;
-    connection
-        .pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)
-        .map_err(database)?;
-    // What is removed is overwritten where it stood; what was removed before this was so is left out of the file once.
-    connection
-        .pragma_update(None, "secure_delete", "ON")
-        .map_err(database)?;
-    pages::check(&connection)?;
-    if schema::migrate(&mut connection, now)? {
-        connection.execute_batch("VACUUM").map_err(database)?;
-    }
+    let mut connection = connect(path)?;
+    bring_up(&mut connection, now)?;
     prepare(&mut connection, &sealer, now)?;
     let signals = Arc::new(Signals::default());
     let readers = Readers::open(path)?;
@@ -141,6 +120,48 @@ pub fn open(
     Ok(Arc::new(Relational::new(disk, sealer)))
 }
 
+/// Brings the schema of the database at `path`, made when absent, up to date. Returns the steps that were applied.
+///
+/// # Errors
+/// When it cannot be opened, or was written by a newer Portico.
+pub fn migrate(path: &Path, now: Timestamp) -> Result<&'static [Migration], Error> {
+    bring_up(&mut connect(path)?, now)
+}
+
+/// The connection that changes the database.
+fn connect(path: &Path) -> Result<Connection, Error> {
+    private(path)
+        .map_err(|why| Error::Database(format!("{} cannot be opened: {why}", path.display())))?;
+    let connection = Connection::open(path).map_err(database)?;
+    prepare_connection(&connection)?;
+    connection
+        .pragma_update(None, "page_size", PAGE_BYTES)
+        .map_err(database)?;
+    connection
+        .pragma_update(None, "journal_mode", "WAL")
+        .map_err(database)?;
+    connection
+        .pragma_update(None, "synchronous", "FULL")
+        .map_err(database)?;
+    connection
+        .pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)
+        .map_err(database)?;
+    // What is removed is overwritten where it stood; what was removed before this was so is left out of the file once.
+    connection
+        .pragma_update(None, "secure_delete", "ON")
+        .map_err(database)?;
+    pages::check(&connection)?;
+    Ok(connection)
+}
+
+fn bring_up(connection: &mut Connection, now: Timestamp) -> Result<&'static [Migration], Error> {
+    let done = schema::migrate(connection, now)?;
+    if done.holds_removed {
+        connection.execute_batch("VACUUM").map_err(database)?;
+    }
+    Ok(done.steps)
+}
+
 /// Makes the store ready that a database is: the master key, what is derived from the rows, and what this process keeps in the connection's memory, where
 /// it is never synced and still follows every rollback.
 fn prepare(connection: &mut Connection, sealer: &Sealer, now: Timestamp) -> Result<(), Error> {
@@ -151,24 +172,32 @@ fn prepare(connection: &mut Connection, sealer: &Sealer, now: Timestamp) -> Resu
     let db = Db::Sqlite(&transaction);
     sealed::agree(&db, sealer, now)?;
     terms::build(&db)?;
+    order_make(&transaction)?;
     transaction
+        .execute_batch("CREATE TEMP TABLE stamp (last INTEGER NOT NULL, given INTEGER NOT NULL)")
+        .map_err(database)?;
+    db.execute(
+        "INSERT INTO temp.stamp (last, given) VALUES (?1, 0)",
+        values![stamp::last(&db)?.as_micros()],
+    )?;
+    transaction.commit().map_err(database)
+}
+
+/// Makes the connection's own table of who goes before whom from the queue. The transaction is the caller's.
+pub(crate) fn order_make(connection: &Connection) -> Result<(), Error> {
+    connection
         .execute_batch(
-            "CREATE TEMP TABLE queue_order (order_key INTEGER NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (order_key, seq)) WITHOUT ROWID;
-             CREATE TEMP TABLE stamp (last INTEGER NOT NULL, given INTEGER NOT NULL)",
+            "CREATE TEMP TABLE queue_order (order_key INTEGER NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (order_key, seq)) WITHOUT ROWID",
         )
         .map_err(database)?;
+    let db = Db::Sqlite(connection);
     db.each("SELECT seq, order_keys FROM queue", &[], |row| {
         let (seq, keys): (i64, Vec<u8>) = (row.get(0)?, row.get(1)?);
         for key in order::read(&keys) {
             order::enter_one(&db, seq, key)?;
         }
         Ok(())
-    })?;
-    db.execute(
-        "INSERT INTO temp.stamp (last, given) VALUES (?1, 0)",
-        values![stamp::last(&db)?.as_micros()],
-    )?;
-    transaction.commit().map_err(database)
+    })
 }
 
 impl Disk {

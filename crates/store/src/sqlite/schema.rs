@@ -6,13 +6,24 @@ use model::Timestamp;
 use rusqlite::{Connection, TransactionBehavior, params};
 
 use super::database;
-use crate::{Error, migrations};
+use crate::{
+    Error,
+    migrations::{self, Applied, Migration},
+};
 
 /// The step since which removed rows are overwritten.
 const OVERWRITES_SINCE: &str = "privacy";
 
-/// Returns whether the database may hold what was removed before that was overwritten.
-pub(super) fn migrate(connection: &mut Connection, now: Timestamp) -> Result<bool, Error> {
+/// What was done.
+pub(super) struct Done {
+    /// The steps that were applied.
+    pub(super) steps: &'static [Migration],
+    /// Whether the database may hold what was removed before that was overwritten.
+    pub(super) holds_removed: bool,
+}
+
+/// Applies what is missing.
+pub(super) fn migrate(connection: &mut Connection, now: Timestamp) -> Result<Done, Error> {
     let transaction = connection
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .map_err(database)?;
@@ -21,13 +32,7 @@ pub(super) fn migrate(connection: &mut Connection, now: Timestamp) -> Result<boo
             "CREATE TABLE IF NOT EXISTS migrations (number INTEGER PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL, applied_at INTEGER NOT NULL)",
         )
         .map_err(database)?;
-    let applied: Vec<(i64, String)> = transaction
-        .prepare("SELECT number, checksum FROM migrations ORDER BY number")
-        .and_then(|mut rows| {
-            rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
-                .collect()
-        })
-        .map_err(database)?;
+    let applied = applied(&transaction)?;
     let pending = migrations::pending(migrations::SQLITE, &applied).map_err(Error::Database)?;
     for step in pending {
         transaction.execute_batch(step.sql).map_err(database)?;
@@ -39,7 +44,29 @@ pub(super) fn migrate(connection: &mut Connection, now: Timestamp) -> Result<boo
             .map_err(database)?;
     }
     transaction.commit().map_err(database)?;
-    Ok(!applied.is_empty() && pending.iter().any(|step| step.name == OVERWRITES_SINCE))
+    Ok(Done {
+        steps: pending,
+        holds_removed: !applied.is_empty()
+            && pending.iter().any(|step| step.name == OVERWRITES_SINCE),
+    })
+}
+
+/// The steps that a database has.
+pub(super) fn applied(connection: &Connection) -> Result<Vec<Applied>, Error> {
+    connection
+        .prepare("SELECT number, checksum FROM migrations ORDER BY number")
+        .and_then(|mut rows| {
+            rows.query_map([], |row| {
+                Ok(Applied {
+                    number: row.get(0)?,
+                    checksum: row.get(1)?,
+                    // One process owns it: none works beside another.
+                    needs: None,
+                })
+            })?
+            .collect()
+        })
+        .map_err(database)
 }
 
 #[cfg(test)]
@@ -219,7 +246,7 @@ mod tests {
             .unwrap();
         }
         assert!(
-            !migrate(&mut old, Timestamp::ZERO).unwrap(),
+            !migrate(&mut old, Timestamp::ZERO).unwrap().holds_removed,
             "nothing to be left out"
         );
         let complete: Vec<bool> = old

@@ -32,6 +32,7 @@ mod server;
 mod sources;
 mod state;
 mod tour_times;
+mod under_way;
 
 #[cfg(test)]
 mod tests;
@@ -116,6 +117,8 @@ pub struct Counts {
     pub activities: u64,
     /// Listings held.
     pub listings: u64,
+    /// The most calls that were under way at once, those that only read left out.
+    pub changes_at_once_max: u64,
 }
 
 /// A handle on one sandbox. Clones share the state.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, Response, StatusCode};
+use http::{HeaderMap, Method, Response, StatusCode};
 use model::Timestamp;
 
 use super::Sandbox;
@@ -53,8 +53,9 @@ pub(super) async fn answer(
     let (call, about) = Call::read(&parts.method, path, &body, &inner.directory);
     let received = received(&parts, body, now);
 
-    let (ticket, end, wait) = {
+    let (_place, ticket, end, wait) = {
         let mut state = sandbox.lock();
+        let place = (parts.method != Method::GET).then(|| state.changing.begin());
         let fault = state.draw_fault(parts.method.as_str(), path, &about);
         let ticket = state.log.begin(received, fault.map(|fault| fault.kind));
         let (end, fault_wait_ms) = decide(fault, || {
@@ -70,7 +71,7 @@ pub(super) async fn answer(
         {
             state.log.finish(ticket, reply.status.as_u16());
         }
-        (ticket, end, wait)
+        (place, ticket, end, wait)
     };
     if !wait.is_zero() {
         tokio::time::sleep(wait).await;

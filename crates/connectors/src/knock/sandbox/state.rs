@@ -24,6 +24,7 @@ use super::listings::{Listing, ListingDraft};
 use super::moment::{Moment, ToldTime};
 use super::request_log::RequestLog;
 use super::sources::Sources;
+use super::under_way::UnderWay;
 use super::{Counts, Error};
 
 /// The switches of `/_sandbox/settings`.
@@ -39,6 +40,8 @@ pub(super) struct State {
     pub(super) faults: Faults,
     pub(super) log: RequestLog,
     pub(super) settings: Settings,
+    /// Calls that may change something.
+    pub(super) changing: UnderWay,
     journal: Option<Journal>,
 }
 
@@ -58,6 +61,7 @@ impl State {
             faults: Faults::default(),
             log: RequestLog::default(),
             settings: Settings::default(),
+            changing: UnderWay::default(),
             journal,
         })
     }
@@ -70,6 +74,7 @@ impl State {
             appointments: self.held.appointments.len(),
             activities: self.held.activities.len(),
             listings: self.held.listings.len(),
+            changes_at_once_max: self.changing.most(),
         }
     }
 
@@ -254,6 +259,7 @@ impl State {
         self.faults.clear();
         self.log.clear();
         self.settings = Settings::default();
+        self.changing.forget();
         match &mut self.journal {
             Some(journal) => journal.reset(self.held.ids.next()),
             None => Ok(()),

@@ -21,7 +21,7 @@ use super::people::{self, People, mix};
 use crate::{
     commands::dev,
     master_key::Source,
-    server,
+    store_at::StoreAt,
     system::{SystemClock, SystemEntropy},
 };
 
@@ -56,9 +56,10 @@ pub(crate) async fn fill(
     people: &People,
     count: u64,
 ) -> anyhow::Result<Filled> {
-    let owned = server::own(data_dir)?;
+    let at = StoreAt::Directory(data_dir.to_owned());
+    let owned = at.own()?;
     let key = Source::File(data_dir.join(dev::MASTER_KEY));
-    let store = server::open_store(data_dir, key, Arc::new(Unobserved)).await?;
+    let store = at.open(key, Arc::new(Unobserved)).await?;
     let id = ready["integration_id"]
         .as_str()
         .and_then(|id| id.parse().ok())
@@ -94,7 +95,7 @@ async fn show(
     // A server that was killed may have left a run open, and the next may not be due yet.
     store::take_over(store, begun_at).await?;
     store
-        .sync_request(&server::operator(), id, begun_at)
+        .sync_request(&crate::server::operator(), id, begun_at)
         .await?;
     let until = later(begun_at);
     if !store.sync_begin(id, job_id, begun_at, until, until).await? {

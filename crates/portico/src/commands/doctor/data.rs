@@ -9,7 +9,7 @@ use store::{
 };
 
 use super::{Check, vendors::BASE_URLS_MAX};
-use crate::{commands::dev, master_key::Source, server, system::SystemClock};
+use crate::{commands::dev, master_key::Source, store_at, system::SystemClock};
 
 /// How long the database is looked through: it may be tens of GB.
 const INSPECT_WITHIN: Duration = Duration::from_secs(10);
@@ -27,7 +27,7 @@ pub(super) fn database(path: &Path) -> (Check, Option<Data>) {
     const NAME: &str = "database";
     const BACKUP: &str = "stop the server, keep a copy of the data directory, and restore a backup";
     let shown = path.display();
-    let seen = match inspect(path, INSPECT_WITHIN, BASE_URLS_MAX) {
+    let seen = match inspect(path, INSPECT_WITHIN, BASE_URLS_MAX, SystemClock.now()) {
         Ok(seen) => seen,
         Err(why) => {
             return (
@@ -73,10 +73,22 @@ pub(super) fn database(path: &Path) -> (Check, Option<Data>) {
     }
 }
 
-pub(super) fn master_key(
+/// The master key, the clock, and what else is told of what is stored, wherever that is.
+pub(super) fn look(
     source: anyhow::Result<Source>,
     data: Option<&Data>,
-    data_dir: &Path,
+    data_dir: Option<&Path>,
+) -> Vec<Check> {
+    let mut found = vec![master_key(source, data, data_dir), clock(data)];
+    found.extend(data.map(keys));
+    found.extend(data.map(webhooks));
+    found
+}
+
+fn master_key(
+    source: anyhow::Result<Source>,
+    data: Option<&Data>,
+    data_dir: Option<&Path>,
 ) -> Check {
     const NAME: &str = "master key";
     const NAME_IT: &str = "name it with --master-key-file, PORTICO_MASTER_KEY_FILE, PORTICO_MASTER_KEY or PORTICO_MASTER_KEY_COMMAND, as the server has it";
@@ -143,7 +155,8 @@ pub(super) fn master_key(
             "end it with `portico keys rotate-master`",
         );
     }
-    if source.file() == Some(&*data_dir.join(dev::MASTER_KEY)) {
+    let made_by_dev = data_dir.map(|path| path.join(dev::MASTER_KEY));
+    if made_by_dev.is_some() && source.file() == made_by_dev.as_deref() {
         return Check::ok(
             NAME,
             format!("{first}, which `portico dev` made; `portico serve` wants it named"),
@@ -155,7 +168,7 @@ pub(super) fn master_key(
     )
 }
 
-pub(super) fn clock(data: Option<&Data>) -> Check {
+fn clock(data: Option<&Data>) -> Check {
     const NAME: &str = "clock";
     const SET: &str = "set it, and keep it set: install chrony or enable systemd-timesyncd";
     let now = SystemClock.now();
@@ -174,7 +187,7 @@ pub(super) fn clock(data: Option<&Data>) -> Check {
     Check::ok(NAME, format!("it says {now}"))
 }
 
-pub(super) fn keys(data: &Data) -> Check {
+fn keys(data: &Data) -> Check {
     const NAME: &str = "API keys";
     match data.keys {
         0 => Check::warn(
@@ -187,7 +200,7 @@ pub(super) fn keys(data: &Data) -> Check {
 }
 
 /// Receivers that fail. Why is told without the receiver's address, which may hold a secret.
-pub(super) fn webhooks(data: &Data) -> Check {
+fn webhooks(data: &Data) -> Check {
     const NAME: &str = "webhooks";
     if data.failing.is_empty() {
         let found = match data.webhooks {
@@ -213,7 +226,7 @@ pub(super) fn webhooks(data: &Data) -> Check {
 
 pub(super) fn server(data_dir: &Path) -> Check {
     const NAME: &str = "server";
-    let Ok(lock) = File::open(data_dir.join(server::LOCK)) else {
+    let Ok(lock) = File::open(store_at::lock(data_dir)) else {
         return Check::ok(NAME, "none has run here");
     };
     match lock.try_lock_shared() {

@@ -5,17 +5,21 @@
 
 mod data;
 pub(crate) mod disk;
+mod postgres;
 mod vendors;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 use serde::Serialize;
 use serde_json::json;
+use store::postgres::{Place, inspect::Data};
 
 use crate::{
     commands::{MasterKey, serve},
-    output, server,
+    master_key::Source,
+    output,
+    store_at::{self, StoreArgs, StoreAt},
 };
 
 /// Looks for what is wrong with keys, files, disk, database, clock, webhooks and vendors, and says how to mend it. Changes nothing, and works while a server runs.
@@ -24,9 +28,8 @@ pub(crate) struct Arguments {
     /// The configuration file of `portico serve`, if it has one.
     #[arg(long, env = "PORTICO_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Where everything is kept. [default: portico-data]
-    #[arg(long, env = "PORTICO_DATA_DIR", value_name = "DIR")]
-    data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    store: StoreArgs,
     #[command(flatten)]
     master_key: MasterKey,
     /// Prints JSON.
@@ -95,39 +98,44 @@ impl Check {
 }
 
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
-    let (config_dir, config_key) = serve::located(arguments.config.as_deref())?;
-    let data_dir = arguments
-        .data_dir
-        .or(config_dir)
-        .unwrap_or_else(|| serve::DATA_DIR.into());
-    let source = match arguments.master_key.source_or(&config_key) {
+    let (config_store, config_key) = serve::located(arguments.config.as_deref())?;
+    let at = arguments.store.at_or(&config_store)?;
+    let source = match arguments.master_key.source_or(&config_key, &at) {
         Ok(source) => Ok(source),
         // What `dev` made is as good for looking as it is for `keys`.
-        Err(why) => arguments.master_key.source(&data_dir).map_err(|_| why),
+        Err(why) => arguments.master_key.source(&at).map_err(|_| why),
     };
-    let is_there = server::holds_data(&data_dir);
-    let mut checks = vec![disk::directory(&data_dir, is_there)];
-    if is_there {
-        let (path, dir) = (server::database(&data_dir), data_dir.clone());
-        let (found, vendors) = tokio::task::spawn_blocking(move || {
-            let mut found = vec![disk::files(&path), disk::room(&dir), disk::speed(&dir)];
-            let (inspected, seen) = data::database(&path);
-            found.push(inspected);
-            found.push(data::master_key(source, seen.as_ref(), &dir));
-            found.push(data::clock(seen.as_ref()));
-            found.extend(seen.as_ref().map(data::keys));
-            found.extend(seen.as_ref().map(data::webhooks));
-            found.push(data::server(&dir));
-            (found, seen.map(|seen| (seen.active, seen.base_urls)))
-        })
-        .await?;
-        checks.extend(found);
-        if let Some((active, base_urls)) = vendors {
-            checks.extend(vendors::look(active, base_urls).await);
-        }
+    let looked = tokio::task::spawn_blocking(move || match at {
+        StoreAt::Directory(dir) => look_directory(&dir, source),
+        StoreAt::Database(place) => look_database(&place, source),
+    });
+    let (mut checks, seen) = looked.await?;
+    if let Some(data) = seen {
+        checks.extend(vendors::look(data.active, data.base_urls).await);
     }
     checks.push(disk::open_files());
     show(&checks, arguments.json)
+}
+
+fn look_directory(dir: &Path, source: anyhow::Result<Source>) -> (Vec<Check>, Option<Data>) {
+    let is_there = store_at::holds_data(dir);
+    let mut found = vec![disk::directory(dir, is_there)];
+    if !is_there {
+        return (found, None);
+    }
+    let path = store_at::database(dir);
+    found.extend([disk::files(&path), disk::room(dir), disk::speed(dir)]);
+    let (inspected, seen) = data::database(&path);
+    found.push(inspected);
+    found.extend(data::look(source, seen.as_ref(), Some(dir)));
+    found.push(data::server(dir));
+    (found, seen)
+}
+
+fn look_database(place: &Place, source: anyhow::Result<Source>) -> (Vec<Check>, Option<Data>) {
+    let (mut found, seen) = postgres::look(place);
+    found.extend(data::look(source, seen.as_ref(), None));
+    (found, seen)
 }
 
 fn show(checks: &[Check], is_json: bool) -> anyhow::Result<()> {

@@ -1,9 +1,12 @@
 //! The control surface: its shapes, its bounds, and what it refuses.
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
+use tokio::net::TcpStream;
 
 use super::super::request_log::{MOST_BYTES, MOST_CALLS};
-use super::{HOME, KEY, OTHER, Running, ann, lead, start, tour};
+use super::{HOME, KEY, OTHER, PATIENCE, Running, ann, lead, start, tour, write_all};
 
 #[tokio::test]
 async fn a_wrong_fault_is_refused_in_words() {
@@ -240,8 +243,44 @@ async fn requests_are_logged_as_they_came_with_the_key_masked() {
     assert_eq!(
         counts,
         json!({ "prospects": 1, "requests": 3, "updates": 0,
-                "appointments": 0, "activities": 0, "listings": 0 })
+                "appointments": 0, "activities": 0, "listings": 0, "changes_at_once_max": 1 })
     );
+}
+
+#[tokio::test]
+async fn the_most_changes_at_once_are_counted_until_their_callers_are_gone() {
+    let sandbox = start().await;
+    let at_once = || sandbox.sandbox.counts().changes_at_once_max;
+    sandbox
+        .arrange(json!({ "kind": "timeout_after_store" }))
+        .await;
+    let body = ann().to_string();
+    let length = body.len();
+    let held = format!(
+        "POST /prospect HTTP/1.1\r\nx-api-key: {KEY}\r\ncontent-length: {length}\r\n\r\n{body}"
+    );
+    let mut callers = Vec::new();
+    for count in 1..=3 {
+        let stream = TcpStream::connect(sandbox.address).await.unwrap();
+        write_all(&stream, held.as_bytes()).await.unwrap();
+        callers.push(stream);
+        while at_once() < count {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+    assert_eq!(at_once(), 3);
+    drop(callers);
+    let began = Instant::now();
+    loop {
+        sandbox.control("POST", "/reset", &Value::Null).await;
+        if at_once() == 0 {
+            break;
+        }
+        assert!(began.elapsed() < PATIENCE, "those who are gone still count");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    sandbox.vendor("GET", "/nope", "").await;
+    assert_eq!(at_once(), 0, "it changes nothing");
 }
 
 #[tokio::test]

@@ -1,0 +1,323 @@
+//! Where everything is kept: in a directory of this machine, or in a PostgreSQL database that nodes share.
+//!
+//! Guarantee: a database's URL is never shown, since a password may be in it; a directory is closed to other users, and served by one process at a time.
+
+use std::{
+    fs::File,
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::{Context, anyhow, bail};
+use model::{Clock, Secret};
+use store::{
+    Observer, Sealer, Store,
+    migrations::Migration,
+    postgres::{self, Place, config::READERS_DEFAULT},
+    sqlite,
+};
+
+use crate::{
+    master_key::Source,
+    private_file,
+    system::{SystemClock, SystemEntropy},
+};
+
+/// The directory unless told otherwise.
+pub(crate) const DATA_DIR: &str = "portico-data";
+
+/// The database's name in the data directory.
+const DATABASE: &str = "portico.db";
+
+/// The file that a running server holds locked.
+const LOCK: &str = "serve.lock";
+
+/// Connections that read, at most: each is a process of the database's, and a node that needs more is better two.
+const READERS_MAX: i64 = 64;
+
+/// Where everything is kept.
+#[derive(Clone, Default, clap::Args)]
+pub(crate) struct StoreArgs {
+    /// Where everything is kept, on this machine. [default: portico-data]
+    #[arg(long, env = "PORTICO_DATA_DIR", value_name = "DIR", global = true)]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// Keeps everything in a PostgreSQL database instead, which several nodes may share: postgres://user:password@host/database?sslmode=verify-full. With a password in it, put it into
+    /// PORTICO_STORE or a file: others on this machine can read command lines.
+    #[arg(
+        long,
+        env = "PORTICO_STORE",
+        value_name = "URL",
+        hide_env_values = true,
+        global = true
+    )]
+    pub(crate) store: Option<String>,
+    /// A file with that URL. Only its owner may read it.
+    #[arg(long, env = "PORTICO_STORE_FILE", value_name = "FILE", global = true)]
+    pub(crate) store_file: Option<PathBuf>,
+    /// Connections to PostgreSQL that only read; two more are for changes and for what other nodes tell. [default: 4]
+    #[arg(
+        long,
+        env = "PORTICO_STORE_READERS",
+        value_name = "COUNT",
+        value_parser = clap::value_parser!(u8).range(1..=READERS_MAX),
+        global = true
+    )]
+    pub(crate) store_readers: Option<u8>,
+}
+
+/// What is named, before it is read.
+enum Named {
+    Directory(PathBuf),
+    Url(Secret),
+    UrlFile(PathBuf),
+}
+
+impl StoreArgs {
+    /// The store that is named here, else the default directory.
+    ///
+    /// # Errors
+    /// When more than one is named, or the one that is cannot be.
+    pub(crate) fn at(&self) -> anyhow::Result<StoreAt> {
+        self.at_or(&Self::default())
+    }
+
+    /// The store that is named here, else the one in `file`, the configuration's, else the default directory.
+    ///
+    /// # Errors
+    /// When more than one is named, or the one that is cannot be.
+    pub(crate) fn at_or(&self, file: &Self) -> anyhow::Result<StoreAt> {
+        let named = match self.named()? {
+            Some(named) => named,
+            None => file
+                .named()?
+                .unwrap_or_else(|| Named::Directory(DATA_DIR.into())),
+        };
+        let url = match named {
+            Named::Directory(path) => return Ok(StoreAt::Directory(path)),
+            Named::Url(url) => url,
+            Named::UrlFile(path) => {
+                private_file::read(&path, "URL of a database").map_err(|why| anyhow!(why))?
+            }
+        };
+        let url = url.expose().trim();
+        if !postgres::config::is_url(url) {
+            // It is not told: it may be a URL with a slip in it.
+            bail!(
+                "the store must be named by a URL that begins with postgres://, as in postgres://user:password@host/database; a directory is named with --data-dir"
+            );
+        }
+        let mut place = Place::new(url).map_err(|why| match why {
+            store::Error::Database(why) => anyhow!(why),
+            why => why.into(),
+        })?;
+        place.readers = self
+            .store_readers
+            .or(file.store_readers)
+            .filter(|count| (1..=READERS_MAX).contains(&i64::from(*count)))
+            .map_or(READERS_DEFAULT, usize::from);
+        Ok(StoreAt::Database(Box::new(place)))
+    }
+
+    fn named(&self) -> anyhow::Result<Option<Named>> {
+        // What is set to nothing is not set: so it is unset where an environment can only be added to.
+        let path =
+            |path: &Option<PathBuf>| path.clone().filter(|path| !path.as_os_str().is_empty());
+        let directory = path(&self.data_dir).map(|path| ("--data-dir", Named::Directory(path)));
+        let url = self
+            .store
+            .as_ref()
+            .filter(|url| !url.trim().is_empty())
+            .map(|url| ("--store", Named::Url(Secret::new(url.as_str()))));
+        let file = path(&self.store_file).map(|path| ("--store-file", Named::UrlFile(path)));
+        let mut all: Vec<_> = [directory, url, file].into_iter().flatten().collect();
+        if all.len() > 1 {
+            let names: Vec<_> = all.iter().map(|(name, _)| *name).collect();
+            bail!(
+                "the store is named by {} at once, by flag, environment or configuration file; name one of them",
+                names.join(" and ")
+            );
+        }
+        Ok(all.pop().map(|(_, named)| named))
+    }
+}
+
+/// Where a store is.
+#[derive(Clone)]
+pub(crate) enum StoreAt {
+    /// In SQLite, in a directory of this machine.
+    Directory(PathBuf),
+    /// In a PostgreSQL database.
+    Database(Box<Place>),
+}
+
+impl StoreAt {
+    /// The directory, if it is one.
+    pub(crate) fn directory(&self) -> Option<&Path> {
+        match self {
+            Self::Directory(path) => Some(path),
+            Self::Database(_) => None,
+        }
+    }
+
+    /// It in words, without what is secret.
+    pub(crate) fn told(&self) -> String {
+        match self {
+            Self::Directory(path) => path.display().to_string(),
+            Self::Database(place) => place.told(),
+        }
+    }
+
+    /// Opens the store, made when absent.
+    ///
+    /// # Errors
+    /// When it cannot be opened with the master key of this source.
+    pub(crate) async fn open(
+        &self,
+        master_key: Source,
+        observer: Arc<dyn Observer>,
+    ) -> anyhow::Result<Arc<dyn Store>> {
+        let (at, now) = (self.clone(), SystemClock.now());
+        if let Self::Directory(path) = self {
+            make_data_dir(path)?;
+        }
+        let store = tokio::task::spawn_blocking(move || {
+            let sealer = sealer(master_key)?;
+            match at {
+                Self::Directory(path) => sqlite::open(&database(&path), sealer, observer, now),
+                Self::Database(place) => postgres::open(&place, sealer, observer, now),
+            }
+        })
+        .await??;
+        Ok(store)
+    }
+
+    /// Opens the store in a database with a pool of so many connections and a transaction for each request: for measuring only.
+    ///
+    /// # Errors
+    /// When it is in a directory, or cannot be opened.
+    pub(crate) async fn open_pooled(
+        &self,
+        connections: usize,
+        master_key: Source,
+        observer: Arc<dyn Observer>,
+    ) -> anyhow::Result<Arc<dyn Store>> {
+        let Self::Database(place) = self.clone() else {
+            bail!("only a database has a pool of connections");
+        };
+        let now = SystemClock.now();
+        let store = tokio::task::spawn_blocking(move || {
+            postgres::open_pooled(&place, connections, sealer(master_key)?, observer, now)
+        })
+        .await??;
+        Ok(store)
+    }
+
+    /// Brings the schema up to date, of a store that is made when absent. Returns the steps that were applied.
+    ///
+    /// # Errors
+    /// When it cannot be changed, or was written by a newer Portico.
+    pub(crate) async fn migrate(&self) -> anyhow::Result<&'static [Migration]> {
+        let (at, now) = (self.clone(), SystemClock.now());
+        if let Self::Directory(path) = self {
+            make_data_dir(path)?;
+        }
+        let steps = tokio::task::spawn_blocking(move || match at {
+            Self::Directory(path) => sqlite::migrate(&database(&path), now),
+            Self::Database(place) => postgres::migrate(&place, now),
+        })
+        .await??;
+        Ok(steps)
+    }
+
+    /// Whether a server or a command has kept anything there.
+    ///
+    /// # Errors
+    /// When that cannot be seen.
+    pub(crate) async fn holds_data(&self) -> anyhow::Result<bool> {
+        match self {
+            Self::Directory(path) => Ok(holds_data(path)),
+            Self::Database(place) => {
+                let place = place.clone();
+                let looked = tokio::task::spawn_blocking(move || postgres::holds_data(&place));
+                Ok(looked.await??)
+            }
+        }
+    }
+
+    /// Refuses to go on without data.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub(crate) async fn must_hold_data(&self) -> anyhow::Result<()> {
+        match (self, self.holds_data().await?) {
+            (_, true) => Ok(()),
+            (Self::Directory(path), false) => bail!(
+                "there is no Portico data in {}; name the server's directory with --data-dir or PORTICO_DATA_DIR, or its database with --store or PORTICO_STORE",
+                path.display()
+            ),
+            (Self::Database(place), false) => bail!(
+                "there is no Portico data in {} yet; `portico serve` makes it ready",
+                place.told()
+            ),
+        }
+    }
+
+    /// Takes a directory for this process, until what is returned is dropped. A database is nobody's alone.
+    ///
+    /// # Errors
+    /// When another server has the directory.
+    pub(crate) fn own(&self) -> anyhow::Result<Option<Owned>> {
+        self.directory().map(own).transpose()
+    }
+}
+
+fn sealer(master_key: Source) -> Result<Sealer, store::Error> {
+    Sealer::from_source(Arc::new(master_key), Arc::new(SystemEntropy))
+}
+
+/// The database's file in `data_dir`.
+pub(crate) fn database(data_dir: &Path) -> PathBuf {
+    data_dir.join(DATABASE)
+}
+
+/// The file in `data_dir` that a running server holds locked.
+pub(crate) fn lock(data_dir: &Path) -> PathBuf {
+    data_dir.join(LOCK)
+}
+
+/// Whether a server or a command has kept anything in `data_dir`.
+pub(crate) fn holds_data(data_dir: &Path) -> bool {
+    database(data_dir).exists()
+}
+
+/// Makes the data directory when there is none, closed to other users: prospects' contacts are in it.
+fn make_data_dir(data_dir: &Path) -> anyhow::Result<()> {
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(data_dir)
+        .with_context(|| format!("the data directory {} cannot be made", data_dir.display()))
+}
+
+/// Proof that no other server uses the data directory, while it lives.
+pub(crate) struct Owned(#[expect(dead_code, reason = "held for its lock")] File);
+
+/// Takes the data directory for this process.
+///
+/// # Errors
+/// When another server has it.
+pub(crate) fn own(data_dir: &Path) -> anyhow::Result<Owned> {
+    make_data_dir(data_dir)?;
+    let file = File::create(lock(data_dir)).context("the lock file cannot be made")?;
+    match file.try_lock() {
+        Ok(()) => Ok(Owned(file)),
+        Err(std::fs::TryLockError::WouldBlock) => bail!(
+            "another portico already serves {}; stop it, or choose another --data-dir",
+            data_dir.display()
+        ),
+        Err(std::fs::TryLockError::Error(why)) => {
+            Err(why).context("the data directory cannot be locked")
+        }
+    }
+}
