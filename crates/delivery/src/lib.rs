@@ -39,6 +39,9 @@ pub trait Observer: Send + Sync + 'static {
     );
 }
 
+/// Calls under way at once over all integrations, unless it is said otherwise: more than most vendors of one process answer at a time, and some megabytes at most.
+pub const CALLS_MAX: usize = 512;
+
 /// The worker's bounds.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -62,7 +65,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            in_flight_max: 512,
+            in_flight_max: CALLS_MAX,
             lease_ms: 20_000,
             write_max_age_ms: 3 * 24 * 3_600_000,
             sweep_ms: 5_000,

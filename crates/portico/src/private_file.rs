@@ -2,8 +2,14 @@
 //!
 //! Guarantee: one that others than its owner can read is refused, no more of it is read than a secret has, and what is in it is never told.
 
-use std::{fs::File, io::Read, os::unix::fs::MetadataExt, path::Path};
+use std::{
+    fs::{File, OpenOptions},
+    io::{Read, Write},
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    path::Path,
+};
 
+use anyhow::Context;
 use model::Secret;
 
 /// Bytes of a secret at most: a handful of keys, or a URL with a handful of hosts.
@@ -36,4 +42,22 @@ pub(crate) fn read(path: &Path, what: &str) -> Result<Secret, String> {
         ));
     }
     Ok(text)
+}
+
+/// Keeps a secret in `path`, readable by its owner only, in place of what was there.
+///
+/// # Errors
+/// When it cannot be written.
+pub(crate) fn write(path: &Path, secret: &Secret) -> anyhow::Result<()> {
+    let written = || {
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(path)?;
+        file.write_all(secret.expose().as_bytes())?;
+        file.sync_all()
+    };
+    written().with_context(|| format!("{} cannot be written", path.display()))
 }

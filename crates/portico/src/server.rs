@@ -32,8 +32,8 @@ use crate::{
 /// How long requests and calls under way may go on once the server is told to stop.
 const DRAIN: Duration = Duration::from_secs(10);
 
-/// Open files kept for others than callers: 512 calls to vendors may be under way, and as many again go to the store, the log and, in `dev`, the sandbox.
-const DESCRIPTORS_RESERVED: u64 = 1_024;
+/// Open files kept for others than callers and calls to vendors: for the store, the log, receivers and, in `dev`, the sandbox.
+const DESCRIPTORS_BESIDE: u64 = 512;
 
 /// How often what has expired is removed, and how many rows of each kind at once.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
@@ -120,13 +120,15 @@ pub(crate) struct Setup {
     pub(crate) retention: Retention,
     /// The way to receivers of events.
     pub(crate) receivers: Client,
+    /// Calls to vendors under way at once, over all integrations.
+    pub(crate) calls_max: usize,
     /// How the vendor is made to forget, where this process plays it.
     pub(crate) vendor_forgets: Option<VendorForgets>,
 }
 
-/// The connections that fit into so many open files. Where there are few of those, half of them stay for the rest.
-fn connections_max(descriptors: u64) -> usize {
-    let reserved = DESCRIPTORS_RESERVED.min(descriptors / 2);
+/// The connections that fit into so many open files, beside so many calls. Where there are few of those, half of them stay for the rest.
+fn connections_max(descriptors: u64, calls_max: usize) -> usize {
+    let reserved = (DESCRIPTORS_BESIDE + calls_max as u64).min(descriptors / 2);
     let fitting = usize::try_from(descriptors - reserved).unwrap_or(usize::MAX);
     if fitting < CONNECTIONS_MAX {
         tracing::warn!(
@@ -158,9 +160,10 @@ pub(crate) async fn run(
         mut transport,
         retention,
         receivers,
+        calls_max,
         vendor_forgets,
     } = setup;
-    transport.connections_max = connections_max(descriptors_raise());
+    transport.connections_max = connections_max(descriptors_raise(), calls_max);
     let clock = Arc::new(SystemClock);
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
     // The lock proves that whoever held these leases is gone.
@@ -178,7 +181,10 @@ pub(crate) async fn run(
             timer: clock.clone(),
             entropy: entropy.clone(),
             observer: metrics.clone(),
-            settings: delivery::Settings::default(),
+            settings: delivery::Settings {
+                in_flight_max: calls_max,
+                ..delivery::Settings::default()
+            },
         })
     });
     let announcer = role.has_worker().then(|| {
@@ -300,7 +306,8 @@ mod tests {
             (13_024, 12_000),
             (1_048_576, 12_000),
         ] {
-            assert_eq!(connections_max(descriptors), connections, "{descriptors}");
+            let most = connections_max(descriptors, delivery::CALLS_MAX);
+            assert_eq!(most, connections, "{descriptors}");
         }
     }
 }

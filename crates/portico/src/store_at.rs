@@ -182,11 +182,32 @@ impl StoreAt {
             make_data_dir(path)?;
         }
         let store = tokio::task::spawn_blocking(move || {
-            let sealer = Sealer::from_source(Arc::new(master_key), Arc::new(SystemEntropy))?;
+            let sealer = sealer(master_key)?;
             match at {
                 Self::Directory(path) => sqlite::open(&database(&path), sealer, observer, now),
                 Self::Database(place) => postgres::open(&place, sealer, observer, now),
             }
+        })
+        .await??;
+        Ok(store)
+    }
+
+    /// Opens the store in a database with a pool of so many connections and a transaction for each request: for measuring only.
+    ///
+    /// # Errors
+    /// When it is in a directory, or cannot be opened.
+    pub(crate) async fn open_pooled(
+        &self,
+        connections: usize,
+        master_key: Source,
+        observer: Arc<dyn Observer>,
+    ) -> anyhow::Result<Arc<dyn Store>> {
+        let Self::Database(place) = self.clone() else {
+            bail!("only a database has a pool of connections");
+        };
+        let now = SystemClock.now();
+        let store = tokio::task::spawn_blocking(move || {
+            postgres::open_pooled(&place, connections, sealer(master_key)?, observer, now)
         })
         .await??;
         Ok(store)
@@ -249,6 +270,10 @@ impl StoreAt {
     pub(crate) fn own(&self) -> anyhow::Result<Option<Owned>> {
         self.directory().map(own).transpose()
     }
+}
+
+fn sealer(master_key: Source) -> Result<Sealer, store::Error> {
+    Sealer::from_source(Arc::new(master_key), Arc::new(SystemEntropy))
 }
 
 /// The database's file in `data_dir`.

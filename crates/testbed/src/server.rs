@@ -1,6 +1,7 @@
 //! A server that a test starts, ends and fails over as it likes.
 //!
-//! Guarantee: it listens on this machine alone and lets nobody in without its password, which is made anew for each; it ends with the process that started it.
+//! Guarantee: it listens on this machine alone and lets nobody in without its password, which is made anew for each, but through a socket in its folder, which is closed to other
+//! users; it ends with the process that started it.
 
 use std::{
     fs,
@@ -43,6 +44,9 @@ const PORTS: u32 = 5;
 /// How much of a server's log an error tells, in lines: its last words.
 const LAST_WORDS: usize = 15;
 
+/// How long the path of a socket's folder may be, in bytes: systems take 104 with the socket's own name, `.s.PGSQL.65535`.
+const SOCKET_FOLDER_MAX: usize = 88;
+
 /// Notes its own id before it becomes the server. Without the folder, which whoever cleans up has removed, nothing starts.
 const LAUNCH: &str = r#"echo $$ >"$1" || exit 1; shift; exec "$@""#;
 
@@ -52,6 +56,8 @@ pub struct Options {
     settings: Vec<(String, String)>,
     /// Certificate and key.
     tls: Option<(String, String)>,
+    /// The folder in which it is made, unless in the system's for what is temporary.
+    within: Option<PathBuf>,
 }
 
 impl Options {
@@ -82,6 +88,22 @@ impl Options {
         self.tls = Some((certificate.to_owned(), key.to_owned()));
         self.with("ssl", "on")
     }
+
+    /// The same in this folder: on the disk that is to be measured.
+    #[must_use]
+    pub fn within(mut self, folder: &Path) -> Self {
+        self.within = Some(folder.to_owned());
+        self
+    }
+}
+
+/// Where a database is.
+#[derive(Clone)]
+pub(crate) struct Addresses {
+    /// Over TCP, as an operator's server has it.
+    pub(crate) url: String,
+    /// The quickest way.
+    pub(crate) socket_url: String,
 }
 
 /// A PostgreSQL server, which ends and is removed when this is dropped.
@@ -106,24 +128,45 @@ impl Server {
     /// # Panics
     /// In continuous integration, where there is none.
     pub fn start(options: Options) -> io::Result<Option<Self>> {
-        let Some(programs) = Programs::find()? else {
+        let found = Self::start_if_there(options)?;
+        if found.is_none() {
             crate::not_tested(Programs::MISSING);
-            return Ok(None);
-        };
-        Self::make(programs, options, Stdio::piped()).map(Some)
+        }
+        Ok(found)
+    }
+
+    /// The same, for who measures rather than tests: without PostgreSQL it fails.
+    ///
+    /// # Errors
+    /// When this machine has none, or it does not start.
+    pub fn start_or_fail(options: Options) -> io::Result<Self> {
+        let missing = || io::Error::new(io::ErrorKind::NotFound, Programs::MISSING);
+        Self::start_if_there(options)?.ok_or_else(missing)
+    }
+
+    fn start_if_there(options: Options) -> io::Result<Option<Self>> {
+        let make = |programs| Self::make(programs, options, Stdio::piped());
+        Programs::find()?.map(make).transpose()
     }
 
     /// Makes a server that runs until the process `pid` has ended; `file` is removed with it. Returns the address of its maintenance database; `None`
     /// where this machine has no PostgreSQL.
-    pub(crate) fn start_for(pid: u32, file: &Path, options: Options) -> io::Result<Option<String>> {
+    pub(crate) fn start_for(
+        pid: u32,
+        file: &Path,
+        options: Options,
+    ) -> io::Result<Option<Addresses>> {
         let Some(programs) = Programs::find()? else {
             return Ok(None);
         };
         let server = Self::make(programs, options, keeper::until_gone(pid, file)?)?;
-        let url = server.url(MAINTENANCE);
+        let addresses = Addresses {
+            url: server.url(MAINTENANCE),
+            socket_url: server.socket_url(MAINTENANCE),
+        };
         // Its keeper ends it.
         std::mem::forget(server);
-        Ok(Some(url))
+        Ok(Some(addresses))
     }
 
     fn make(programs: Programs, options: Options, keeper_input: Stdio) -> io::Result<Self> {
@@ -136,7 +179,8 @@ impl Server {
             .arg("--pgdata=data")
             .arg(format!("--username={SUPERUSER}"))
             .arg("--pwfile=password")
-            .args(["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C"])
+            .args(["--auth-host=scram-sha-256", "--auth-local=trust"])
+            .args(["--encoding=UTF8", "--locale=C"])
             .args(["--no-sync", "--no-instructions"]);
         run(&mut initdb)?;
         fs::remove_file(password_file)?;
@@ -192,10 +236,14 @@ impl Server {
         password: String,
         keeper_input: Stdio,
     ) -> io::Result<Self> {
-        let home = tempfile::Builder::new()
+        let mut folder = tempfile::Builder::new();
+        folder
             .prefix("portico-postgres-")
-            .permissions(fs::Permissions::from_mode(0o700))
-            .tempdir()?;
+            .permissions(fs::Permissions::from_mode(0o700));
+        let home = match &options.within {
+            Some(within) => folder.tempdir_in(within)?,
+            None => folder.tempdir()?,
+        };
         programs.own(home.path())?;
         let keeper = keeper::start(&programs, home.path(), keeper_input)?;
         Ok(Self {
@@ -250,8 +298,13 @@ impl Server {
             .arg(postgres.get_program())
             .args(["-D", "data", "-c", "listen_addresses=127.0.0.1"])
             .args(["-c", &format!("port={}", self.port)])
-            // Over TCP, as with an operator's server; a socket's path may be too long besides.
-            .args(["-c", "unix_socket_directories="])
+            .args([
+                "-c",
+                &format!(
+                    "unix_socket_directories={}",
+                    self.socket_folder().unwrap_or_default()
+                ),
+            ])
             // Shared memory in files of its own folder: a server that is killed leaves none elsewhere.
             .args(["-c", "dynamic_shared_memory_type=mmap"])
             // A standby that has lost its primary looks for it five times a second, not every five seconds.
@@ -306,6 +359,27 @@ impl Server {
             "postgres://{SUPERUSER}:{}@127.0.0.1:{}/{database}",
             self.password, self.port
         )
+    }
+
+    /// The address of a database of it through a socket, where no password is asked for: to check one costs the server as much as all else that a connection takes.
+    /// Over TCP where the folder for temporary files has a name too long for sockets.
+    pub fn socket_url(&self, database: &str) -> String {
+        match self.socket_folder() {
+            Some(folder) => format!(
+                "postgres://{SUPERUSER}@{}:{}/{database}",
+                folder.replace('/', "%2F"),
+                self.port
+            ),
+            None => self.url(database),
+        }
+    }
+
+    /// Its own, closed to other users, unless sockets cannot be there.
+    fn socket_folder(&self) -> Option<&str> {
+        // Commas and quotes mean something in the setting, and percent signs in an address.
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-_.".contains(&byte);
+        let folder = self.home.to_str()?;
+        (folder.len() <= SOCKET_FOLDER_MAX && folder.bytes().all(is_plain)).then_some(folder)
     }
 
     /// The address of a database of it and of its standby: for who connects to whichever takes writes.

@@ -3,9 +3,7 @@
 //! Guarantee: what is made on the first start is kept in the data directory and used again; nothing of it exists in `portico serve`.
 
 use std::{
-    io::Write,
     net::SocketAddr,
-    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -29,9 +27,9 @@ use crate::{
     commands::sandbox,
     connection::Connection,
     master_key::Source,
-    output,
+    output, private_file,
     server::{self, Role},
-    store_at::StoreAt,
+    store_at::{StoreArgs, StoreAt},
     system::{SystemClock, SystemEntropy},
 };
 
@@ -90,16 +88,34 @@ pub(crate) struct Arguments {
     /// Keeps what is accepted and delivers nothing, for `portico bench`.
     #[arg(long, hide = true)]
     no_delivery: bool,
+    /// Keeps in the database that is named in this file what would be in the one of the data directory, for `portico bench`.
+    #[arg(long, hide = true, value_name = "FILE")]
+    store_file: Option<PathBuf>,
+    /// Has a pool of so many connections to it and a transaction for each request, to measure against.
+    #[arg(long, hide = true, value_name = "COUNT", requires = "store_file")]
+    store_pool: Option<usize>,
 }
 
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let data_dir = &arguments.data_dir;
-    let at = StoreAt::Directory(data_dir.clone());
-    let owned = at.own()?;
+    let directory = StoreAt::Directory(data_dir.clone());
+    let owned = directory.own()?;
+    let at = match arguments.store_file {
+        None => directory,
+        Some(_) => StoreArgs {
+            store_file: arguments.store_file.clone(),
+            ..StoreArgs::default()
+        }
+        .at()?,
+    };
     let metrics = Arc::new(Metrics::default());
     let key_file = data_dir.join(MASTER_KEY);
     kept(&key_file, master_key)?;
-    let store = at.open(Source::File(key_file), metrics.clone()).await?;
+    let key = Source::File(key_file);
+    let store = match arguments.store_pool {
+        None => at.open(key, metrics.clone()).await?,
+        Some(pool) => at.open_pooled(pool, key, metrics.clone()).await?,
+    };
     let listener = portico_http::serve::listen(arguments.listen)
         .with_context(|| format!("{} cannot be listened on", arguments.listen))?;
 
@@ -159,6 +175,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
             },
             transport: portico_http::serve::Settings::default(),
             retention: Retention::default(),
+            calls_max: delivery::CALLS_MAX,
             // Who develops a receiver has it on this machine.
             receivers: server::receivers(true, this_machine()?)?,
             vendor_forgets,
@@ -200,24 +217,11 @@ fn kept(path: &Path, make: impl FnOnce() -> Secret) -> anyhow::Result<Secret> {
         Ok(text) => Ok(Secret::new(text.trim())),
         Err(why) if why.kind() == std::io::ErrorKind::NotFound => {
             let secret = make();
-            keep(path, &secret)?;
+            private_file::write(path, &secret)?;
             Ok(secret)
         }
         Err(why) => Err(why).with_context(|| format!("{} cannot be read", path.display())),
     }
-}
-
-fn keep(path: &Path, secret: &Secret) -> anyhow::Result<()> {
-    let mut file = std::fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(path)
-        .with_context(|| format!("{} cannot be written", path.display()))?;
-    file.write_all(secret.expose().as_bytes())
-        .and_then(|()| file.sync_all())
-        .with_context(|| format!("{} cannot be written", path.display()))
 }
 
 fn master_key() -> Secret {
@@ -278,7 +282,7 @@ async fn seed(store: &dyn Store, data_dir: &Path, sandbox_url: &str) -> anyhow::
         )
     };
     store.key_create(&server::operator(), key).await?;
-    keep(&path, &token)?;
+    private_file::write(&path, &token)?;
     Ok(token)
 }
 

@@ -36,6 +36,9 @@ const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALH
 /// kept for ever unless told otherwise: they are the record of what was taken into custody.
 const RETAIN_ATTEMPTS_DAYS: u32 = 90;
 
+/// The most calls to vendors that one process may have under way: each takes a file descriptor and some tens of KB.
+const CALLS_MOST: u16 = 4_096;
+
 /// Bytes of a configuration file at most: it has a handful of lines.
 const CONFIG_MAX_BYTES: u64 = 64 * 1_024;
 
@@ -43,7 +46,7 @@ const CONFIG_MAX_BYTES: u64 = 64 * 1_024;
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// A TOML file with any of listen, data_dir, store_file, store_readers, role, vocabulary, master_key_file, master_key_command, trusted_proxies,
-    /// vendor_urls, webhook_allow_http, webhook_networks, requests_per_minute, tls_cert, tls_key, connections_per_address, retain_writes_days, retain_attempts_days. Flags and environment go before it; relative paths
+    /// vendor_urls, webhook_allow_http, webhook_networks, requests_per_minute, tls_cert, tls_key, connections_per_address, calls_max, retain_writes_days, retain_attempts_days. Flags and environment go before it; relative paths
     /// in it start at its own directory.
     #[arg(long, env = "PORTICO_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
@@ -110,6 +113,9 @@ pub(crate) struct Arguments {
     /// Connections that one address may have open, be it no trusted proxy. [default: five sixths of all]
     #[arg(long, env = "PORTICO_CONNECTIONS_PER_ADDRESS", value_name = "COUNT")]
     connections_per_address: Option<NonZeroUsize>,
+    /// Calls to vendors under way at once, over all integrations; what each integration allows is its own setting. [default: 512]
+    #[arg(long, env = "PORTICO_CALLS_MAX", value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=i64::from(CALLS_MOST)))]
+    calls_max: Option<u16>,
 }
 
 /// What a configuration file may say.
@@ -132,6 +138,7 @@ struct File {
     tls_cert: Option<PathBuf>,
     tls_key: Option<PathBuf>,
     connections_per_address: Option<NonZeroUsize>,
+    calls_max: Option<u16>,
     retain_writes_days: Option<u32>,
     retain_attempts_days: Option<u32>,
 }
@@ -268,6 +275,10 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
             requests_per_minute: count,
             burst: count,
         });
+    let calls_max = arguments.calls_max.or(file.calls_max);
+    if calls_max.is_some_and(|count| !(1..=CALLS_MOST).contains(&count)) {
+        bail!("calls_max is a number from 1 to {CALLS_MOST}");
+    }
     let metrics = Arc::new(Metrics::default());
     let master_key = arguments.master_key.source_or(&file_key, &at)?;
     let store = at.open(master_key, metrics.clone()).await?;
@@ -289,6 +300,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
             transport,
             retention,
             receivers,
+            calls_max: calls_max.map_or(delivery::CALLS_MAX, usize::from),
             vendor_forgets: None,
         },
         owned.as_ref(),

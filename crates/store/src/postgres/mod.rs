@@ -32,7 +32,7 @@ use crate::{
     signals::Effects,
     sql::{
         Engine, Relational,
-        db::{Db, values},
+        db::{Db, Ordered, values},
         intake, sealed, stamp, terms,
         writer::{Batch, Writer},
     },
@@ -41,11 +41,25 @@ use crate::{
 /// A database that several nodes change.
 pub(crate) struct Server {
     /// One, but for measuring.
-    writers: Vec<Writer>,
-    next: AtomicUsize,
+    writers: Vec<Member>,
     readers: Readers,
     signals: Arc<Signals>,
     listener: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// A writer, and how many requests are with it.
+struct Member {
+    writer: Writer,
+    requests: AtomicUsize,
+}
+
+/// A request's time with a writer.
+struct Visit<'a>(&'a Member);
+
+impl Drop for Visit<'_> {
+    fn drop(&mut self) {
+        self.0.requests.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// Opens the store in a database and brings its schema up to date. Blocks; to be called within a runtime, on which it listens to other nodes.
@@ -62,7 +76,7 @@ pub fn open(
     observer: Arc<dyn Observer>,
     now: Timestamp,
 ) -> Result<Arc<dyn Store>, Error> {
-    open_with(place, 1, sealer, &observer, now)
+    open_with(place, None, sealer, &observer, now)
 }
 
 /// The same for measuring only, as a store would be that has a pool of `connections` and a transaction for each request: none shares a commit, and nobody waits for a
@@ -81,12 +95,12 @@ pub fn open_pooled(
     observer: Arc<dyn Observer>,
     now: Timestamp,
 ) -> Result<Arc<dyn Store>, Error> {
-    open_with(place, connections, sealer, &observer, now)
+    open_with(place, Some(connections), sealer, &observer, now)
 }
 
 fn open_with(
     place: &Place,
-    connections: usize,
+    pool: Option<usize>,
     sealer: Sealer,
     observer: &Arc<dyn Observer>,
     now: Timestamp,
@@ -99,33 +113,50 @@ fn open_with(
     let entropy = sealer.entropy();
     let node = model::key::hex(&entropy.bytes());
     let readers = Readers::start(place)?;
-    let takes_turns = connections == 1;
+    let takes_turns = pool.is_none();
+    if !takes_turns {
+        number_on(&session)?;
+    }
     let mut writers = Vec::new();
     let mut session = Some(session);
-    for _ in 0..connections {
+    for _ in 0..pool.unwrap_or(1) {
         let writing = Writing::new(place.clone(), session.take(), node.clone(), takes_turns);
         let batch = if takes_turns {
             Batch::default()
         } else {
             Batch { requests: 1 }
         };
-        writers.push(Writer::start(
+        let writer = Writer::start(
             writing,
             batch,
             signals.clone(),
             observer.clone(),
             entropy.clone(),
-        )?);
+        )?;
+        writers.push(Member {
+            writer,
+            requests: AtomicUsize::new(0),
+        });
     }
     let listening = notices::listen(place.clone(), node, signals.clone(), entropy);
     let server = Server {
         writers,
-        next: AtomicUsize::new(0),
         readers,
         signals,
         listener: Mutex::new(Some(tokio::spawn(listening))),
     };
     Ok(Arc::new(Relational::new(server, sealer)))
+}
+
+/// Has the tables that are in order give places behind those that were taken in turns.
+fn number_on(session: &Session) -> Result<(), Error> {
+    for table in Ordered::ALL {
+        let table = table.table();
+        session.run(&format!(
+            "SELECT setval(pg_get_serial_sequence('{table}', 'seq'), coalesce(max(seq), 0) + 1, false) FROM {table}"
+        ))?;
+    }
+    Ok(())
 }
 
 /// Brings the schema of a database up to date. Returns the steps that were applied. Blocks.
@@ -191,9 +222,13 @@ fn prepare(session: &Session, sealer: &Sealer, now: Timestamp) -> Result<(), Err
 }
 
 impl Server {
-    fn writer(&self) -> Result<&Writer, Error> {
-        let place = self.next.fetch_add(1, Ordering::Relaxed) % self.writers.len().max(1);
-        self.writers.get(place).ok_or(Error::Closed)
+    /// The writer with the fewest requests: one that has none, if there is one.
+    fn visit(&self) -> Result<Visit<'_>, Error> {
+        let requests = |member: &&Member| member.requests.load(Ordering::Relaxed);
+        let member = self.writers.iter().min_by_key(requests);
+        let member = member.ok_or(Error::Closed)?;
+        member.requests.fetch_add(1, Ordering::Relaxed);
+        Ok(Visit(member))
     }
 }
 
@@ -202,15 +237,18 @@ impl Engine for Server {
         &self,
         change: impl FnOnce(&Db<'_>, &mut Effects) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        self.writer()?.write(change).await
+        let visit = self.visit()?;
+        visit.0.writer.write(change).await
     }
 
     async fn accept(&self, row: intake::Row, once: Option<Once>) -> Result<Acceptance, Error> {
-        self.writer()?.accept(row, once).await
+        let visit = self.visit()?;
+        visit.0.writer.accept(row, once).await
     }
 
     async fn finish(&self, finish: Finish) -> Result<WriteStatus, Error> {
-        self.writer()?.finish(finish).await
+        let visit = self.visit()?;
+        visit.0.writer.finish(finish).await
     }
 
     async fn read<T: Send + 'static>(
@@ -235,7 +273,8 @@ impl Engine for Server {
 
     async fn close(&self) {
         // At the same time: each may have to wait until a database that is gone has not answered.
-        let writers = futures_util::future::join_all(self.writers.iter().map(Writer::close));
+        let writers =
+            futures_util::future::join_all(self.writers.iter().map(|member| member.writer.close()));
         tokio::join!(writers, self.readers.close());
         if let Some(listener) = self
             .listener

@@ -72,6 +72,38 @@ impl Bodies {
     /// # Errors
     /// When it did not tell what they refer to.
     pub(crate) fn for_server(&self, ready: &Value) -> anyhow::Result<Filled> {
+        Ok(self.for_targets(&[Target::of(ready)?]))
+    }
+
+    /// The bodies for these places, each in turn.
+    pub(crate) fn for_targets(&self, targets: &[Target]) -> Filled {
+        let tails = self.templates.iter().flat_map(|template| {
+            targets.iter().map(|target| {
+                let mut body = template.clone();
+                body.insert("integration_id".to_owned(), target.integration_id.clone());
+                body.insert("community_id".to_owned(), target.community_id.clone());
+                body.insert("attribution_id".to_owned(), target.attribution_id.clone());
+                // All but the opening brace: the contact comes before it.
+                Value::Object(body).to_string().split_off(1)
+            })
+        });
+        Filled {
+            tails: tails.collect(),
+            next: self.next.clone(),
+        }
+    }
+}
+
+/// What a body refers to.
+pub(crate) struct Target {
+    pub(crate) integration_id: Value,
+    pub(crate) community_id: Value,
+    pub(crate) attribution_id: Value,
+}
+
+impl Target {
+    /// The first community of the server that printed `ready`.
+    fn of(ready: &Value) -> anyhow::Result<Self> {
         let community = &ready["communities"][0]["id"];
         let attribution = ready["attributions"]
             .as_array()
@@ -83,17 +115,10 @@ impl Bodies {
                     .is_some_and(|ids| ids.contains(community))
             })
             .context("the server has no attribution for its first community")?;
-        let tails = self.templates.iter().map(|template| {
-            let mut body = template.clone();
-            body.insert("integration_id".to_owned(), ready["integration_id"].clone());
-            body.insert("community_id".to_owned(), community.clone());
-            body.insert("attribution_id".to_owned(), attribution["id"].clone());
-            // All but the opening brace: the contact comes before it.
-            Value::Object(body).to_string().split_off(1)
-        });
-        Ok(Filled {
-            tails: tails.collect(),
-            next: self.next.clone(),
+        Ok(Self {
+            integration_id: ready["integration_id"].clone(),
+            community_id: community.clone(),
+            attribution_id: attribution["id"].clone(),
         })
     }
 }
@@ -185,18 +210,54 @@ impl Tally {
     }
 }
 
-/// Sends to the server that listens on `address` and printed `ready`, for as long as `lasts`.
+/// How much is sent.
+#[derive(Clone, Copy)]
+pub(crate) enum Much {
+    /// As much as there is time for.
+    For(Duration),
+    /// So many requests.
+    Requests(u64),
+}
+
+/// What is left to be sent, by all who send.
+struct Left {
+    until: Option<Instant>,
+    requests: AtomicU64,
+}
+
+impl Left {
+    fn of(much: Much) -> Self {
+        let (until, requests) = match much {
+            Much::For(lasts) => (Some(Instant::now() + lasts), u64::MAX),
+            Much::Requests(count) => (None, count),
+        };
+        Self {
+            until,
+            requests: AtomicU64::new(requests),
+        }
+    }
+
+    /// Takes one of them, if there is one.
+    fn take(&self) -> bool {
+        let is_time = self.until.is_none_or(|until| Instant::now() < until);
+        let less = |left: u64| left.checked_sub(1);
+        let order = Ordering::Relaxed;
+        is_time && self.requests.fetch_update(order, order, less).is_ok()
+    }
+}
+
+/// Sends so much to the server that listens on `address` and printed `ready`.
 ///
 /// # Errors
 /// When it cannot be connected to.
 pub(crate) async fn run(
     address: SocketAddr,
     ready: &Value,
-    bodies: &Bodies,
+    filled: Filled,
     connections: usize,
-    lasts: Duration,
+    much: Much,
 ) -> anyhow::Result<Tally> {
-    let filled = Arc::new(bodies.for_server(ready)?);
+    let filled = Arc::new(filled);
     let token = ready["token"]
         .as_str()
         .context("the server told no token")?;
@@ -206,13 +267,14 @@ pub(crate) async fn run(
         open.push(Connection::open(&address.to_string()).await?);
     }
     let begun = Instant::now();
+    let left = Arc::new(Left::of(much));
     let mut tasks = JoinSet::new();
     for connection in open {
         tasks.spawn(drive(
             connection,
             filled.clone(),
             bearer.clone(),
-            begun + lasts,
+            left.clone(),
         ));
     }
     let mut tally = Tally::new()?;
@@ -227,10 +289,10 @@ async fn drive(
     mut connection: Connection,
     filled: Arc<Filled>,
     bearer: Arc<String>,
-    until: Instant,
+    left: Arc<Left>,
 ) -> anyhow::Result<Tally> {
     let mut tally = Tally::new()?;
-    while Instant::now() < until {
+    while left.take() {
         let request = connection
             .request(Method::POST, "/crm/v1/prospects/knock")
             .header("authorization", bearer.as_str())
@@ -263,9 +325,11 @@ async fn drive(
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use serde_json::{Value, json};
 
-    use super::Bodies;
+    use super::{Bodies, Left, Much, Target};
 
     #[test]
     fn every_body_is_another_person_and_keeps_the_rest() {
@@ -288,6 +352,30 @@ mod tests {
             read(second.next()),
             json!({ "email_1": "bench1@example.com", "integration_id": "i", "community_id": "c", "attribution_id": "a" })
         );
+    }
+
+    #[test]
+    fn each_target_has_its_turn() {
+        let bodies = Bodies::read(None).expect("bodies");
+        let target = |id: &str| Target {
+            integration_id: json!(id),
+            community_id: json!("c"),
+            attribution_id: json!("a"),
+        };
+        let filled = bodies.for_targets(&[target("one"), target("two")]);
+        let ids = [(); 4].map(|()| {
+            let body: Value = serde_json::from_str(&filled.next()).expect("json");
+            body["integration_id"].clone()
+        });
+        assert_eq!(ids, ["one", "two", "one", "two"]);
+    }
+
+    #[test]
+    fn no_more_is_sent_than_was_to_be() {
+        let left = Left::of(Much::Requests(2));
+        assert_eq!([(); 3].map(|()| left.take()), [true, true, false]);
+        assert!(!Left::of(Much::For(Duration::ZERO)).take());
+        assert!(Left::of(Much::For(Duration::from_secs(60))).take());
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! slowness does not.
 
 mod chaos;
+mod database;
 mod fill;
 mod latency;
 mod load;
@@ -14,6 +15,7 @@ mod reads;
 mod receivers;
 mod report;
 mod webhooks;
+mod workers;
 
 use std::{
     path::{Path, PathBuf},
@@ -25,9 +27,10 @@ use clap::Subcommand;
 use tempfile::TempDir;
 
 use self::{
-    load::{Bodies, Tally},
-    process::{Mode, Process, arrived, counted},
-    report::{AcceptRow, DeliverRow, Delivered, Measured, Row},
+    database::{Database, Named},
+    load::{Bodies, Filled, Much, Tally},
+    process::{Kept, Mode, Process, arrived, counted},
+    report::{AcceptRow, DeliverRow, Delivered, Measured, Row, Single},
 };
 use crate::{output, server};
 
@@ -54,6 +57,16 @@ enum Command {
             value_name = "N"
         )]
         connections: Vec<usize>,
+        /// Measures PostgreSQL instead of SQLite, beside a store with a pool of as many connections and a transaction for each request. `postgres` is a server of its own,
+        /// which ends with the command; or the URL of an empty database, where what is stored stays. With a password in it, put it into PORTICO_BENCH_STORE.
+        #[arg(
+            long,
+            env = "PORTICO_BENCH_STORE",
+            value_name = "postgres|URL",
+            value_parser = database::named,
+            hide_env_values = true
+        )]
+        store: Option<Named>,
         #[command(flatten)]
         plan: Plan,
     },
@@ -71,6 +84,8 @@ enum Command {
         #[command(flatten)]
         plan: Plan,
     },
+    /// Deliveries a second of a backlog, by one worker and by several on one PostgreSQL, while the vendor takes its time.
+    Workers(workers::Plan),
     /// How long lists and records take to read with many prospects stored, beside the same with few.
     Reads(reads::Plan),
     /// Events told to receivers: whether all arrive while everybody fails, and how soon they do.
@@ -116,14 +131,34 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
 
 async fn measure(arguments: Arguments) -> anyhow::Result<()> {
     match arguments.command {
-        Command::Accept { connections, plan } => {
+        Command::Accept {
+            connections,
+            store,
+            plan,
+        } => {
             let bodies = plan.bodies()?;
+            let database = match &store {
+                Some(named) => {
+                    let pool = connections.iter().copied().max().unwrap_or(0);
+                    Some(Database::open(named, pool, plan.within.as_deref()).await?)
+                }
+                None => None,
+            };
             let mut rows = Vec::new();
             for count in connections {
-                rows.push(plan.accept(&bodies, count).await?);
+                rows.push(plan.accept(&bodies, count, database.as_ref()).await?);
             }
             show(&rows, plan.json)?;
-            complete(rows.iter().map(|row| (&row.delivery, row.durable.broken)))
+            complete(rows.iter().map(|row| (&row.delivery, row.broken())))
+        }
+        Command::Workers(plan) => {
+            let rows = plan.measure().await?;
+            show(&rows, plan.json)?;
+            complete(rows.iter().map(|row| (&row.delivery, row.broken)))?;
+            match rows.iter().find(|row| row.again > 0) {
+                None => Ok(()),
+                Some(row) => bail!("{} writes arrived once more", row.again),
+            }
         }
         Command::Deliver { connections, plan } => {
             let bodies = plan.bodies()?;
@@ -173,6 +208,22 @@ fn complete<'a>(mut rows: impl Iterator<Item = (&'a Delivered, u64)>) -> anyhow:
     }
 }
 
+/// Sends so much to a server, and says why when something was not accepted.
+async fn sent(
+    server: &Process,
+    filled: Filled,
+    connections: usize,
+    much: Much,
+) -> anyhow::Result<Tally> {
+    let tally = load::run(server.address()?, server.ready(), filled, connections, much).await?;
+    if let Some(trouble) = &tally.first_trouble {
+        output::note(&format!(
+            "The first request that was not accepted: {trouble}"
+        ));
+    }
+    Ok(tally)
+}
+
 /// A temporary data directory, in `within` if that is given.
 fn directory(within: Option<&Path>) -> anyhow::Result<TempDir> {
     let mut builder = tempfile::Builder::new();
@@ -203,51 +254,59 @@ impl Plan {
         bodies: &Bodies,
         connections: usize,
     ) -> anyhow::Result<Tally> {
-        let lasts = Duration::from_secs(self.seconds);
-        let tally = load::run(
-            server.address()?,
-            server.ready(),
-            bodies,
-            connections,
-            lasts,
-        )
-        .await?;
-        if let Some(trouble) = &tally.first_trouble {
-            output::note(&format!(
-                "The first request that was not accepted: {trouble}"
-            ));
-        }
-        Ok(tally)
+        let much = Much::For(Duration::from_secs(self.seconds));
+        let filled = bodies.for_server(server.ready())?;
+        sent(server, filled, connections, much).await
     }
 
-    async fn accept(&self, bodies: &Bodies, connections: usize) -> anyhow::Result<AcceptRow> {
+    async fn accept(
+        &self,
+        bodies: &Bodies,
+        connections: usize,
+        database: Option<&Database>,
+    ) -> anyhow::Result<AcceptRow> {
         let sandbox = Process::sandbox().await?;
+        let load = async |kept: Kept<'_>, mode| {
+            let server = Process::server(kept, &sandbox, mode).await?;
+            let before = counted(&server).await?;
+            let tally = self.load(&server, bodies, connections).await?;
+            let accepts_per_sync = counted(&server).await?.accepts_per_sync_since(before);
+            let measured = Measured::new(&tally, server.peak_rss_mb()?);
+            server.kill().await?;
+            anyhow::Ok((measured, tally.accepted, accepts_per_sync))
+        };
+        let unkept = directory(self.within.as_deref())?;
+        let (ceiling, ..) = load(unkept.path().into(), Mode::Discards).await?;
+        drop(unkept);
 
-        let kept = directory(self.within.as_deref())?;
-        let server = Process::server(kept.path(), &sandbox, Mode::Discards).await?;
-        let tally = self.load(&server, bodies, connections).await?;
-        let ceiling = Measured::new(&tally, server.peak_rss_mb()?);
-        server.kill().await?;
-        drop(kept);
+        let own = directory(self.within.as_deref())?;
+        let kept = database.map_or(own.path().into(), Database::kept);
+        let mut accepted = 0;
+        let mut single = None;
+        if database.is_some() {
+            let (measured, count, accepts_per_commit) =
+                load(kept, Mode::Pools(connections)).await?;
+            accepted += count;
+            single = Some(Single {
+                measured,
+                accepts_per_commit,
+            });
+        }
+        let (durable, count, accepts_per_sync) = load(kept, Mode::Stores).await?;
+        accepted += count;
 
-        let kept = directory(self.within.as_deref())?;
-        let server = Process::server(kept.path(), &sandbox, Mode::Stores).await?;
-        let before = counted(&server).await?;
-        let tally = self.load(&server, bodies, connections).await?;
-        let after = counted(&server).await?;
-        let durable = Measured::new(&tally, server.peak_rss_mb()?);
-        server.kill().await?;
-
-        let held = arrived(&sandbox).await?;
-        let server = Process::server(kept.path(), &sandbox, Mode::Delivers).await?;
-        let delivery = self.drain(&server, &sandbox, held, held, &tally).await?;
+        let held = arrived(&sandbox).await?.prospects;
+        let server = Process::server(kept, &sandbox, Mode::Delivers).await?;
+        let delivery = self.drain(&server, &sandbox, held, held, accepted).await?;
         server.kill().await?;
         sandbox.kill().await?;
         Ok(AcceptRow {
             connections,
             durable_to_ceiling: durable.share_of(&ceiling),
-            accepts_per_sync: after.accepts_per_sync_since(before),
+            durable_to_single: single.as_ref().map(|one| durable.share_of(&one.measured)),
+            accepts_per_sync,
             ceiling,
+            single,
             durable,
             delivery,
         })
@@ -258,12 +317,15 @@ impl Plan {
         let kept = directory(self.within.as_deref())?;
         let server = Process::server(kept.path(), &sandbox, Mode::Delivers).await?;
         let before = counted(&server).await?;
-        let first = arrived(&sandbox).await?;
+        let first = arrived(&sandbox).await?.prospects;
         let tally = self.load(&server, bodies, connections).await?;
-        let during = arrived(&sandbox).await?;
+        let during = arrived(&sandbox).await?.prospects;
         let after = counted(&server).await?;
         let accepting = Measured::new(&tally, server.peak_rss_mb()?);
-        let delivery = self.drain(&server, &sandbox, first, during, &tally).await?;
+        let accepted = tally.accepted;
+        let delivery = self
+            .drain(&server, &sandbox, first, during, accepted)
+            .await?;
         let rss_mb = server.peak_rss_mb()?;
         server.kill().await?;
         sandbox.kill().await?;
@@ -286,7 +348,7 @@ impl Plan {
         sandbox: &Process,
         first: u64,
         during: u64,
-        tally: &Tally,
+        accepted: u64,
     ) -> anyhow::Result<Delivered> {
         let begun = Instant::now();
         let until = begun + Duration::from_secs(self.drain_seconds);
@@ -296,9 +358,9 @@ impl Plan {
             open = counted(server).await?.open;
         }
         let drained_s = begun.elapsed().as_secs_f64();
-        let last = arrived(sandbox).await?;
+        let last = arrived(sandbox).await?.prospects;
         Ok(Delivered {
-            accepted: tally.accepted,
+            accepted,
             arrived: last.saturating_sub(first),
             open: open as u64,
             drained_s,

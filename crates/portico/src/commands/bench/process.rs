@@ -11,25 +11,23 @@ use std::{
 };
 
 use anyhow::{Context, anyhow, bail};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     process::{Child, ChildStdout, Command},
     time::timeout,
 };
 
-use crate::connection::Connection;
+use crate::{commands::dev, connection::Connection};
 
 /// How long a process may take until it is ready.
 const READY_WITHIN: Duration = Duration::from_secs(30);
 
-/// What the environment might say against the flags given here.
-const UNSET: [&str; 4] = [
-    "PORTICO_LISTEN",
-    "PORTICO_SANDBOX_LISTEN",
-    "PORTICO_SANDBOX_URL",
-    "PORTICO_DATA_DIR",
-];
+/// How often a process that prints nothing is asked whether it is ready.
+const ASK_EVERY: Duration = Duration::from_millis(20);
+
+/// The settings in the environment that a process is left: what it logs. Others might say something against the flags given here.
+const LOGGING: [&str; 2] = ["PORTICO_LOG", "PORTICO_LOG_FORMAT"];
 
 /// What a server does besides answering.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -40,6 +38,26 @@ pub(crate) enum Mode {
     Delivers,
     /// Keeps nothing: the ceiling.
     Discards,
+    /// Stores what it accepts, each write in a transaction of its own over a pool of so many connections, and delivers nothing.
+    Pools(usize),
+}
+
+/// Where a server keeps things.
+#[derive(Clone, Copy)]
+pub(crate) struct Kept<'a> {
+    /// The directory with everything, or with what is not in a database.
+    pub(crate) data_dir: &'a Path,
+    /// The file with the URL of the database, where it is PostgreSQL's.
+    pub(crate) store_file: Option<&'a Path>,
+}
+
+impl<'a> From<&'a Path> for Kept<'a> {
+    fn from(data_dir: &'a Path) -> Self {
+        Self {
+            data_dir,
+            store_file: None,
+        }
+    }
 }
 
 /// A process of this executable.
@@ -51,7 +69,7 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    async fn start(arguments: Vec<OsString>) -> anyhow::Result<Self> {
+    fn command(arguments: Vec<OsString>) -> anyhow::Result<Command> {
         let program = std::env::current_exe().context("the own executable cannot be found")?;
         let mut command = Command::new(program);
         command
@@ -59,13 +77,23 @@ impl Process {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .kill_on_drop(true);
-        for name in UNSET {
-            command.env_remove(name);
+        for (name, _) in std::env::vars_os() {
+            let name = name.to_string_lossy();
+            if name.starts_with("PORTICO_") && !LOGGING.contains(&name.as_ref()) {
+                command.env_remove(name.as_ref());
+            }
         }
         if std::env::var_os("PORTICO_LOG").is_none() {
             command.env("PORTICO_LOG", "warn");
         }
-        let mut child = command.spawn().context("a process cannot be started")?;
+        Ok(command)
+    }
+
+    /// Starts one that prints a line of JSON when it is ready.
+    async fn start(arguments: Vec<OsString>) -> anyhow::Result<Self> {
+        let mut child = Self::command(arguments)?
+            .spawn()
+            .context("a process cannot be started")?;
         let stdout = child.stdout.take().context("a process has no stdout")?;
         let mut stdout = BufReader::new(stdout);
         let mut line = String::new();
@@ -81,29 +109,33 @@ impl Process {
         })
     }
 
-    /// Starts a server on `data_dir`, at a free port.
+    /// Starts a server that keeps things there, at a free port.
     ///
     /// # Errors
     /// When it is not ready in time.
     pub(crate) async fn server(
-        data_dir: &Path,
+        kept: impl Into<Kept<'_>>,
         sandbox: &Self,
         mode: Mode,
     ) -> anyhow::Result<Self> {
         let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        Self::server_at(free, data_dir, sandbox, mode).await
+        Self::server_at(free, kept, sandbox, mode).await
     }
 
-    /// Starts a server on `data_dir` that listens on `address`.
+    /// Starts a server that keeps things there and listens on `address`.
     ///
     /// # Errors
     /// When it is not ready in time.
     pub(crate) async fn server_at(
         address: SocketAddr,
-        data_dir: &Path,
+        kept: impl Into<Kept<'_>>,
         sandbox: &Self,
         mode: Mode,
     ) -> anyhow::Result<Self> {
+        let Kept {
+            data_dir,
+            store_file,
+        } = kept.into();
         let mut arguments: Vec<OsString> =
             ["dev", "--json", "--listen"].map(OsString::from).to_vec();
         arguments.push(address.to_string().into());
@@ -111,15 +143,70 @@ impl Process {
         arguments.push(sandbox.word("sandbox_url")?.into());
         arguments.push("--data-dir".into());
         arguments.push(data_dir.into());
+        if let Some(file) = store_file {
+            arguments.push("--store-file".into());
+            arguments.push(file.into());
+        }
+        if mode != Mode::Delivers {
+            arguments.push("--no-delivery".into());
+        }
         match mode {
-            Mode::Delivers => {}
-            Mode::Stores => arguments.push("--no-delivery".into()),
-            Mode::Discards => {
-                arguments.push("--no-delivery".into());
-                arguments.push("--discard-accepts".into());
+            Mode::Delivers | Mode::Stores => {}
+            Mode::Discards => arguments.push("--discard-accepts".into()),
+            Mode::Pools(connections) => {
+                arguments.push("--store-pool".into());
+                arguments.push(connections.to_string().into());
             }
         }
         Self::start(arguments).await
+    }
+
+    /// Starts a worker on a database that a server was started on: one that delivers, with so many calls under way at most, and takes no requests.
+    ///
+    /// # Errors
+    /// When it is not ready in time.
+    pub(crate) async fn worker(
+        kept: Kept<'_>,
+        sandbox: &Self,
+        calls_max: u16,
+    ) -> anyhow::Result<Self> {
+        let address = free_address()?;
+        let mut arguments: Vec<OsString> = ["serve", "--role", "worker", "--listen"]
+            .map(OsString::from)
+            .to_vec();
+        arguments.push(address.to_string().into());
+        arguments.push("--calls-max".into());
+        arguments.push(calls_max.to_string().into());
+        arguments.push("--vendor-url".into());
+        arguments.push(sandbox.word("sandbox_url")?.into());
+        arguments.push("--master-key-file".into());
+        arguments.push(kept.data_dir.join(dev::MASTER_KEY).into());
+        arguments.push("--store-file".into());
+        arguments.push(kept.store_file.context("a worker needs a database")?.into());
+        let mut child = Self::command(arguments)?
+            .spawn()
+            .context("a process cannot be started")?;
+        let stdout = child.stdout.take().context("a process has no stdout")?;
+        let mut worker = Self {
+            child,
+            _stdout: BufReader::new(stdout),
+            ready: json!({ "base_url": format!("http://{address}") }),
+        };
+        timeout(READY_WITHIN, worker.until_ready())
+            .await
+            .map_err(|_| anyhow!("a worker was not ready within {READY_WITHIN:?}"))??;
+        Ok(worker)
+    }
+
+    /// Asks until it says that it is ready.
+    async fn until_ready(&mut self) -> anyhow::Result<()> {
+        while self.get("/readyz").await.is_err() {
+            if self.child.try_wait()?.is_some() {
+                bail!("a worker ended before it was ready");
+            }
+            tokio::time::sleep(ASK_EVERY).await;
+        }
+        Ok(())
     }
 
     /// Starts a sandbox.
@@ -127,8 +214,24 @@ impl Process {
     /// # Errors
     /// When it is not ready in time.
     pub(crate) async fn sandbox() -> anyhow::Result<Self> {
-        let arguments = ["sandbox", "--json", "--listen", "127.0.0.1:0"].map(OsString::from);
-        Self::start(arguments.to_vec()).await
+        Self::slow_sandbox(0).await
+    }
+
+    /// Starts a sandbox that takes so long for each call at least.
+    ///
+    /// # Errors
+    /// When it is not ready in time.
+    pub(crate) async fn slow_sandbox(latency_ms: u64) -> anyhow::Result<Self> {
+        let latency_ms = latency_ms.to_string();
+        let arguments = [
+            "sandbox",
+            "--json",
+            "--listen",
+            "127.0.0.1:0",
+            "--latency-ms",
+            &latency_ms,
+        ];
+        Self::start(arguments.map(OsString::from).to_vec()).await
     }
 
     /// What it printed when it was ready.
@@ -253,15 +356,36 @@ impl Counted {
     }
 }
 
-/// How many prospects a sandbox holds.
+/// An address that nobody listens on at the moment.
+fn free_address() -> anyhow::Result<SocketAddr> {
+    let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let listener = std::net::TcpListener::bind(free).context("no port is free")?;
+    Ok(listener.local_addr()?)
+}
+
+/// What a sandbox holds and was told.
+#[derive(Clone, Copy)]
+pub(crate) struct Arrived {
+    /// Prospects that it holds.
+    pub(crate) prospects: u64,
+    /// Calls that told it of one that it held already.
+    pub(crate) again: u64,
+}
+
+/// Asks a sandbox what arrived.
 ///
 /// # Errors
 /// When it does not answer.
-pub(crate) async fn arrived(sandbox: &Process) -> anyhow::Result<u64> {
+pub(crate) async fn arrived(sandbox: &Process) -> anyhow::Result<Arrived> {
     let counts: Value = serde_json::from_str(&sandbox.get("/_sandbox/counts").await?)?;
-    counts["prospects"]
-        .as_u64()
-        .context("the sandbox does not count its prospects")
+    let count = |member: &str| {
+        let count = counts[member].as_u64();
+        count.with_context(|| format!("the sandbox does not count its `{member}`"))
+    };
+    Ok(Arrived {
+        prospects: count("prospects")?,
+        again: count("updates")?,
+    })
 }
 
 #[cfg(test)]

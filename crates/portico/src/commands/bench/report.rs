@@ -60,16 +60,39 @@ impl Delivered {
     }
 }
 
+/// A server whose store has a pool of as many connections as there are callers, and a transaction for each request.
+#[derive(Serialize)]
+pub(crate) struct Single {
+    #[serde(flatten)]
+    pub(crate) measured: Measured,
+    pub(crate) accepts_per_commit: f64,
+}
+
 /// A row of `bench accept`.
 #[derive(Serialize)]
 pub(crate) struct AcceptRow {
     pub(crate) connections: usize,
     pub(crate) ceiling: Measured,
+    /// On the same PostgreSQL; there is none with SQLite.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) single: Option<Single>,
     pub(crate) durable: Measured,
     pub(crate) durable_to_ceiling: f64,
+    /// How many requests were answered for each of `single`'s.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) durable_to_single: Option<f64>,
+    /// Those that shared a commit, which is one sync.
     pub(crate) accepts_per_sync: f64,
-    /// After the server was killed and started again, this time with delivery.
+    /// After the server was killed and started again, this time with delivery. Of `single` too.
     pub(crate) delivery: Delivered,
+}
+
+impl AcceptRow {
+    /// Requests without an answer that may have been accepted.
+    pub(crate) fn broken(&self) -> u64 {
+        let single = self.single.as_ref();
+        self.durable.broken + single.map_or(0, |single| single.measured.broken)
+    }
 }
 
 /// A row of `bench deliver`.
@@ -84,6 +107,31 @@ pub(crate) struct DeliverRow {
     /// After the load.
     pub(crate) delivery: Delivered,
     /// The server's peak, deliveries after the load included.
+    pub(crate) rss_mb: f64,
+}
+
+/// A row of `bench workers`.
+#[derive(Serialize)]
+pub(crate) struct WorkersRow {
+    /// Processes that delivered.
+    pub(crate) workers: u16,
+    /// Calls that each of them had under way at most.
+    pub(crate) calls_max: u16,
+    /// What the vendor took to answer.
+    pub(crate) latency_ms: u64,
+    pub(crate) integrations: u16,
+    /// Arrived at the sandbox a second, from when all workers were ready until everything had.
+    pub(crate) delivered_per_s: f64,
+    /// Of what so many calls of that length come to.
+    pub(crate) of_most: f64,
+    /// Of what the first row's workers delivered a second.
+    pub(crate) to_first: f64,
+    /// Calls that told the sandbox of a prospect that it held already: none is to be.
+    pub(crate) again: u64,
+    /// Requests without an answer while the backlog was accepted.
+    pub(crate) broken: u64,
+    pub(crate) delivery: Delivered,
+    /// The most of any worker.
     pub(crate) rss_mb: f64,
 }
 
@@ -313,6 +361,7 @@ impl Row for AcceptRow {
         "P99.9 MS",
         "NON-200",
         "OF CEILING",
+        "TO SINGLE",
         "ACCEPTS/SYNC",
         "RSS MB",
         "DELIVERED/S",
@@ -320,23 +369,70 @@ impl Row for AcceptRow {
     ];
 
     fn lines(&self) -> Vec<Vec<String>> {
-        let mut ceiling = measured(self.connections, "none", &self.ceiling);
-        ceiling.extend([
-            "1.00".to_owned(),
-            DASH.to_owned(),
-            format!("{:.0}", self.ceiling.rss_mb),
-            DASH.to_owned(),
-            DASH.to_owned(),
-        ]);
-        let mut durable = measured(self.connections, "durable", &self.durable);
-        durable.extend([
-            format!("{:.2}", self.durable_to_ceiling),
-            format!("{:.1}", self.accepts_per_sync),
-            format!("{:.0}", self.durable.rss_mb),
-            format!("{:.0}", self.delivery.delivered_per_s),
+        let cell = |number: Option<f64>, digits: usize| {
+            number.map_or(DASH.to_owned(), |number| format!("{number:.digits$}"))
+        };
+        let line = |what, one, to_single, per_sync, delivery: Option<&Delivered>| {
+            let mut line = measured(self.connections, what, one);
+            line.extend([
+                format!("{:.2}", one.share_of(&self.ceiling)),
+                cell(to_single, 1),
+                cell(per_sync, 1),
+                format!("{:.0}", one.rss_mb),
+                cell(delivery.map(|delivery| delivery.delivered_per_s), 0),
+                delivery.map_or(DASH.to_owned(), arrived),
+            ]);
+            line
+        };
+        let mut lines = vec![line("none", &self.ceiling, None, None, None)];
+        if let Some(Single {
+            measured,
+            accepts_per_commit,
+        }) = &self.single
+        {
+            let per_commit = Some(*accepts_per_commit);
+            lines.push(line("single", measured, Some(1.0), per_commit, None));
+        }
+        lines.push(line(
+            "durable",
+            &self.durable,
+            self.durable_to_single,
+            Some(self.accepts_per_sync),
+            Some(&self.delivery),
+        ));
+        lines
+    }
+}
+
+impl Row for WorkersRow {
+    const COLUMNS: &'static [&'static str] = &[
+        "WORKERS",
+        "CALLS MAX",
+        "LATENCY MS",
+        "INTEGRATIONS",
+        "DELIVERED/S",
+        "OF MOST",
+        "TO FIRST",
+        "SECONDS",
+        "ARRIVED",
+        "AGAIN",
+        "RSS MB",
+    ];
+
+    fn lines(&self) -> Vec<Vec<String>> {
+        vec![vec![
+            self.workers.to_string(),
+            self.calls_max.to_string(),
+            self.latency_ms.to_string(),
+            self.integrations.to_string(),
+            format!("{:.0}", self.delivered_per_s),
+            format!("{:.2}", self.of_most),
+            format!("{:.2}", self.to_first),
+            format!("{:.1}", self.delivery.drained_s),
             arrived(&self.delivery),
-        ]);
-        vec![ceiling, durable]
+            self.again.to_string(),
+            format!("{:.0}", self.rss_mb),
+        ]]
     }
 }
 
