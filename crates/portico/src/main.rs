@@ -35,7 +35,7 @@ enum Command {
     Sandbox(commands::sandbox::Arguments),
     /// Makes, lists, rotates and revokes API keys.
     Keys(commands::keys::Arguments),
-    /// Looks after the database: its schema.
+    /// Looks after the database: its schema, and its move to PostgreSQL.
     Store(commands::store::Arguments),
     /// Checks the audit log.
     Audit(commands::audit::Arguments),

@@ -302,7 +302,7 @@ fn a_postgresql_server_is_looked_at() {
         .query("ALTER SYSTEM SET synchronous_standby_names = ''")
         .expect("set");
     primary.query("SELECT pg_reload_conf()").expect("read");
-    let newer = "INSERT INTO migrations VALUES (99, 'later', 'x', 0)";
+    let newer = "INSERT INTO migrations VALUES (99, 'later', 'x', 0, 99)";
     testbed::client::query(&plain, newer).expect("stored");
     check_database("postgres_of_a_newer_portico", directory, &url);
 

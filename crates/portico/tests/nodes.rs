@@ -260,7 +260,8 @@ fn what_is_changed_on_one_node_is_in_force_on_another_within_a_second() {
         ]);
         let key: Value = serde_json::from_str(&shown).expect("JSON");
         let by_key = there.with_token(&text(&key["token"]));
-        made.push(took(|| is_known(&by_key)));
+        let here_too = here.with_token(&text(&key["token"]));
+        made.push(took(|| is_known(&by_key) && is_known(&here_too)));
         let answer = here.send(
             "DELETE",
             &format!("/v1/admin/keys/{}", text(&key["id"])),

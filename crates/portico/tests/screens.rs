@@ -71,6 +71,8 @@ fn help_says_what_there_is() {
             &["keys", "rotate-master", "--help"],
             &["store", "--help"],
             &["store", "migrate", "--help"],
+            &["store", "copy", "--help"],
+            &["store", "check", "--help"],
             &["backup", "--help"],
             &["doctor", "--help"],
             &["bench", "accept", "--help"],
@@ -144,6 +146,29 @@ fn a_schema_is_brought_up_to_date_once() {
     let migrate = ["store", "migrate", "--data-dir", "kept"];
     let json = [&migrate[..], &["--json"]].concat();
     check("migrate", directory.path(), &[&migrate, &migrate, &json]);
+}
+
+#[test]
+fn what_cannot_be_moved_is_told() {
+    let directory = tempfile::tempdir().expect("a directory");
+    check(
+        "moving",
+        directory.path(),
+        &[
+            &["store", "copy"],
+            &["store", "check", "--to", "mysql://me:s3cret@one/leads"],
+            &["store", "copy", "--to", "postgres://me:s3cret@one"],
+            &[
+                "store",
+                "copy",
+                "--to",
+                "postgres://one/leads",
+                "--to-file",
+                "url",
+            ],
+            &["store", "copy", "--to", "postgres://me:s3cret@one/leads"],
+        ],
+    );
 }
 
 #[test]

@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// Every table with data, each behind those that it refers to. `queue_order` is made from `queue` on SQLite. `migrations` and `turn` are each database's own.
-pub const TABLES: [&str; 24] = [
+pub const TABLES: [&str; 25] = [
     "revisions",
     "master_key",
     "integrations",
@@ -36,6 +36,7 @@ pub const TABLES: [&str; 24] = [
     "record_terms",
     "record_counts",
     "writes",
+    "paces",
     "queue",
     "queue_order",
     "attempts",
@@ -124,7 +125,7 @@ pub struct Compared {
 pub struct Difference {
     /// The row's key, as in `seq 7`.
     pub key: String,
-    /// In which way, in words.
+    /// What is with it, as in `differs in body`.
     pub what: String,
 }
 
@@ -606,8 +607,8 @@ impl Layout {
             let key = self.told(row);
             Some(Difference { key, what })
         };
-        let missing = |row| of(row, "it is in SQLite only".to_owned());
-        let added = |row| of(row, "it is in PostgreSQL only".to_owned());
+        let missing = |row| of(row, "is in SQLite only".to_owned());
+        let added = |row| of(row, "is in PostgreSQL only".to_owned());
         match (one, other) {
             (None, None) => None,
             (Some(one), None) => missing(one),
@@ -630,7 +631,7 @@ impl Layout {
                             .collect();
                         match differing.as_slice() {
                             [] => None,
-                            names => of(one, format!("not the same: {}", names.join(", "))),
+                            names => of(one, format!("differs in {}", names.join(", "))),
                         }
                     }
                 }
@@ -659,7 +660,7 @@ impl Layout {
             if next <= highest {
                 return Ok(Some(Difference {
                     key: format!("{} {highest}", column.name),
-                    what: format!("it was given, and PostgreSQL would give {next} to the next row"),
+                    what: format!("was given, and PostgreSQL would give {next} to the next row"),
                 }));
             }
         }

@@ -1,6 +1,7 @@
 //! A server that a test starts, ends and fails over as it likes.
 //!
-//! Guarantee: it listens on this machine alone and lets nobody in without its password, which is made anew for each; it ends with the process that started it.
+//! Guarantee: it listens on this machine alone and lets nobody in without its password, which is made anew for each, but through a socket in its folder, which is closed to other
+//! users; it ends with the process that started it.
 
 use std::{
     fs,
@@ -42,6 +43,9 @@ const PORTS: u32 = 5;
 
 /// How much of a server's log an error tells, in lines: its last words.
 const LAST_WORDS: usize = 15;
+
+/// How long the path of a socket's folder may be, in bytes: systems take 104 with the socket's own name, `.s.PGSQL.65535`.
+const SOCKET_FOLDER_MAX: usize = 88;
 
 /// Notes its own id before it becomes the server. Without the folder, which whoever cleans up has removed, nothing starts.
 const LAUNCH: &str = r#"echo $$ >"$1" || exit 1; shift; exec "$@""#;
@@ -93,6 +97,15 @@ impl Options {
     }
 }
 
+/// Where a database is.
+#[derive(Clone)]
+pub(crate) struct Addresses {
+    /// Over TCP, as an operator's server has it.
+    pub(crate) url: String,
+    /// The quickest way.
+    pub(crate) socket_url: String,
+}
+
 /// A PostgreSQL server, which ends and is removed when this is dropped.
 pub struct Server {
     programs: Programs,
@@ -138,15 +151,22 @@ impl Server {
 
     /// Makes a server that runs until the process `pid` has ended; `file` is removed with it. Returns the address of its maintenance database; `None`
     /// where this machine has no PostgreSQL.
-    pub(crate) fn start_for(pid: u32, file: &Path, options: Options) -> io::Result<Option<String>> {
+    pub(crate) fn start_for(
+        pid: u32,
+        file: &Path,
+        options: Options,
+    ) -> io::Result<Option<Addresses>> {
         let Some(programs) = Programs::find()? else {
             return Ok(None);
         };
         let server = Self::make(programs, options, keeper::until_gone(pid, file)?)?;
-        let url = server.url(MAINTENANCE);
+        let addresses = Addresses {
+            url: server.url(MAINTENANCE),
+            socket_url: server.socket_url(MAINTENANCE),
+        };
         // Its keeper ends it.
         std::mem::forget(server);
-        Ok(Some(url))
+        Ok(Some(addresses))
     }
 
     fn make(programs: Programs, options: Options, keeper_input: Stdio) -> io::Result<Self> {
@@ -159,7 +179,8 @@ impl Server {
             .arg("--pgdata=data")
             .arg(format!("--username={SUPERUSER}"))
             .arg("--pwfile=password")
-            .args(["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C"])
+            .args(["--auth-host=scram-sha-256", "--auth-local=trust"])
+            .args(["--encoding=UTF8", "--locale=C"])
             .args(["--no-sync", "--no-instructions"]);
         run(&mut initdb)?;
         fs::remove_file(password_file)?;
@@ -277,8 +298,13 @@ impl Server {
             .arg(postgres.get_program())
             .args(["-D", "data", "-c", "listen_addresses=127.0.0.1"])
             .args(["-c", &format!("port={}", self.port)])
-            // Over TCP, as with an operator's server; a socket's path may be too long besides.
-            .args(["-c", "unix_socket_directories="])
+            .args([
+                "-c",
+                &format!(
+                    "unix_socket_directories={}",
+                    self.socket_folder().unwrap_or_default()
+                ),
+            ])
             // Shared memory in files of its own folder: a server that is killed leaves none elsewhere.
             .args(["-c", "dynamic_shared_memory_type=mmap"])
             // A standby that has lost its primary looks for it five times a second, not every five seconds.
@@ -333,6 +359,27 @@ impl Server {
             "postgres://{SUPERUSER}:{}@127.0.0.1:{}/{database}",
             self.password, self.port
         )
+    }
+
+    /// The address of a database of it through a socket, where no password is asked for: to check one costs the server as much as all else that a connection takes.
+    /// Over TCP where the folder for temporary files has a name too long for sockets.
+    pub fn socket_url(&self, database: &str) -> String {
+        match self.socket_folder() {
+            Some(folder) => format!(
+                "postgres://{SUPERUSER}@{}:{}/{database}",
+                folder.replace('/', "%2F"),
+                self.port
+            ),
+            None => self.url(database),
+        }
+    }
+
+    /// Its own, closed to other users, unless sockets cannot be there.
+    fn socket_folder(&self) -> Option<&str> {
+        // Commas and quotes mean something in the setting, and percent signs in an address.
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-_.".contains(&byte);
+        let folder = self.home.to_str()?;
+        (folder.len() <= SOCKET_FOLDER_MAX && folder.bytes().all(is_plain)).then_some(folder)
     }
 
     /// The address of a database of it and of its standby: for who connects to whichever takes writes.

@@ -54,6 +54,9 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// What deliveries to every receiver are signed with.
 pub const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
+/// Longer than any lease, and a sweep.
+const LEASES_MS: i64 = 60_000;
+
 /// How often a wait looks.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
@@ -130,6 +133,7 @@ struct Running {
     store: Arc<dyn Store>,
     live: Live,
     registry: Registry,
+    metrics: Arc<Metrics>,
     workers: Vec<Worker>,
     announcer: Option<Announcer>,
     follower: JoinHandle<()>,
@@ -269,7 +273,10 @@ impl TestApp {
         let follower = tokio::spawn(live.clone().follow(store.clone()));
         let registry = Registry::new(None, &["http://127.0.0.1:*".to_owned()])?;
         let metrics = Arc::new(Metrics::default());
-        let worker = self.worker(&store, &registry, &live, delivery::Settings::default());
+        let worker = self.worker(
+            (&store, &registry, &live, &metrics),
+            delivery::Settings::default(),
+        );
         let receivers = Client::new(
             Guard::new(true, ["127.0.0.0/8".parse::<Network>()?])?,
             Arc::new(SystemLookup::default()),
@@ -294,7 +301,7 @@ impl TestApp {
             registry: registry.clone(),
             clock: self.clock.clone(),
             entropy: self.entropy.clone(),
-            metrics,
+            metrics: metrics.clone(),
             worker_alive: Some(worker.alive()),
             limits: Limits::new(RATE_LIMIT_DEFAULT),
             uses: Uses::default(),
@@ -311,6 +318,7 @@ impl TestApp {
             store,
             live,
             registry,
+            metrics,
             workers: vec![worker],
             announcer: Some(announcer),
             follower,
@@ -318,11 +326,20 @@ impl TestApp {
         Ok(())
     }
 
+    /// Moves its time on until what it held at its last stop is held no more: where other processes may be at work on the store, that stays under its leases.
+    ///
+    /// # Errors
+    /// When the app is stopped.
+    pub fn leases_outlive(&self) -> Outcome {
+        if self.store()?.is_shared() {
+            self.clock.advance_ms(LEASES_MS);
+        }
+        Ok(())
+    }
+
     fn worker(
         &self,
-        store: &Arc<dyn Store>,
-        registry: &Registry,
-        live: &Live,
+        (store, registry, live, metrics): (&Arc<dyn Store>, &Registry, &Live, &Arc<Metrics>),
         settings: delivery::Settings,
     ) -> Worker {
         Worker::start(delivery::Parts {
@@ -331,7 +348,7 @@ impl TestApp {
             live: live.clone(),
             timer: self.clock.clone(),
             entropy: self.entropy.clone(),
-            observer: Arc::new(Metrics::default()),
+            observer: metrics.clone(),
             settings,
         })
     }
@@ -347,17 +364,14 @@ impl TestApp {
             worker.stop().await;
         }
         let running = self.running()?;
-        let workers = settings
-            .iter()
-            .map(|one| {
-                self.worker(
-                    &running.store,
-                    &running.registry,
-                    &running.live,
-                    one.clone(),
-                )
-            })
-            .collect();
+        let parts = (
+            &running.store,
+            &running.registry,
+            &running.live,
+            &running.metrics,
+        );
+        let workers = settings.iter().map(|one| self.worker(parts, one.clone()));
+        let workers = workers.collect();
         if let Some(running) = &mut self.running {
             running.workers = workers;
         }

@@ -6,7 +6,11 @@
 use std::{env, path::PathBuf, process::Command, sync::Arc};
 
 use model::Timestamp;
-use store::{Observer, Sealer, Store, postgres, sqlite};
+use store::{
+    Observer, Sealer, Store,
+    migrations::{Migration, POSTGRES},
+    postgres, sqlite,
+};
 use tempfile::TempDir;
 use testbed::Database;
 
@@ -35,7 +39,11 @@ impl Place {
         match env::var(STORE_VARIABLE).unwrap_or_default().as_str() {
             "" | "sqlite" => Ok(Self::Disk(TempDir::new()?)),
             "postgres" => {
-                let database = Database::create()?;
+                // A copy of one whose schema was made once.
+                let steps: String = POSTGRES.iter().map(Migration::checksum).collect();
+                let database = Database::create_from(&steps, |url| {
+                    postgres::migrate(&postgres::Place::new(url)?, Timestamp::ZERO)
+                })?;
                 let missing = format!("{STORE_VARIABLE}=postgres, and there is no PostgreSQL");
                 Ok(Self::Database(database.ok_or(missing)?))
             }
@@ -55,7 +63,7 @@ impl Place {
         match self {
             Self::Disk(dir) => Ok(sqlite::open(&file(dir), sealer, observer, now)?),
             Self::Database(database) => {
-                let mut place = postgres::Place::new(database.url())?;
+                let mut place = postgres::Place::new(database.socket_url())?;
                 place.readers = READERS;
                 let open = move || postgres::open(&place, sealer, observer, now);
                 Ok(tokio::task::spawn_blocking(open).await??)

@@ -277,6 +277,7 @@ async fn a_run_that_was_broken_off_is_told_and_made_up_for() -> Outcome {
     app.stop().await;
     app.vendors[0].sandbox.clear_faults();
     app.resume().await?;
+    app.leases_outlive()?;
     let run = ended(&app, 3).await?;
     assert_eq!(run["status"], "SUCCESS", "{run}");
     let broken = &runs(&app).await?[1];

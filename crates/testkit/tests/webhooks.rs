@@ -324,6 +324,7 @@ async fn what_was_under_way_at_a_stop_is_sent_again_under_the_same_id() -> Outco
     // It hangs for longer than the app waits for it.
     app.stop().await;
     app.resume().await?;
+    app.leases_outlive()?;
     let all = came(&app, &receiver, 2).await?;
     assert_eq!(all[0].header("webhook-id"), all[1].header("webhook-id"));
     all_stand(&app, id, DeliveryStatus::Delivered, 1).await

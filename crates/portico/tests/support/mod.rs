@@ -68,6 +68,14 @@ impl Process {
         self.text(member).trim_start_matches("http://").to_owned()
     }
 
+    /// Tells it to stop, and waits until it has.
+    pub(crate) fn stop(&mut self) {
+        let id = i32::try_from(self.child.id()).expect("a process id");
+        let id = rustix::process::Pid::from_raw(id).expect("a process id");
+        rustix::process::kill_process(id, rustix::process::Signal::TERM).expect("it is told");
+        self.child.wait().expect("it ends");
+    }
+
     /// As `kill -9`.
     pub(crate) fn kill(&mut self) {
         self.child.kill().expect("it can be killed");

@@ -1,6 +1,6 @@
 //! Random histories of deliveries against a model: what happens, is claimed, finished, cut off, replayed, switched off and on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use model::{
     EventId, Timestamp, WebhookId,
@@ -313,8 +313,15 @@ impl<B: Backend> History<B> {
     async fn compare(&self) -> Verdicts {
         let (mut open, mut oldest) = (0, None);
         for one in &self.subscribers {
+            let all = self.world.deliveries(one.id, None).await?;
+            assert_eq!(all.len(), one.deliveries.len());
+            if let Some(newest) = all.first() {
+                let found = self.world.delivery(one.id, newest.event_id).await?;
+                assert_eq!(format!("{found:?}"), format!("{newest:?}"));
+            }
+            let all: HashMap<_, _> = all.into_iter().map(|one| (one.event_id, one)).collect();
             for (place, known) in &one.deliveries {
-                let found = self.world.delivery(one.id, self.events[*place].0).await?;
+                let found = all.get(&self.events[*place].0).ok_or("it is listed")?;
                 let (status, next) = match known.stand {
                     Stand::Ready { due } => (DeliveryStatus::Pending, one.is_active.then_some(due)),
                     Stand::Leased { .. } => (DeliveryStatus::Pending, None),

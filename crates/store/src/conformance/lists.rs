@@ -6,6 +6,7 @@
 
 use std::{cmp::Ordering, collections::HashSet};
 
+use futures_util::future::try_join_all;
 use model::{
     IntegrationId, JobId, Scope, Timestamp,
     record::{Kind, Record, SortField},
@@ -21,6 +22,9 @@ use crate::{
 
 /// Rows of the random lists: more than a page, fewer than what a range may have and still lead.
 const ROWS: usize = 300;
+
+/// Pages of a walk from the first row to the last, at most.
+const WALK_PAGES: u64 = 5;
 
 /// Random questions put to them.
 const QUESTIONS: usize = 400;
@@ -70,13 +74,16 @@ impl<B: Backend> World<B> {
 
     /// Prospects of both integrations, some of them changed, some seen again.
     async fn populate(&self) -> Answer<()> {
+        let mut shown = Vec::new();
         for n in 0..ROWS * 2 {
             let integration = *self.pick(&[self.here, self.here, self.there]);
             let x_id = self.entropy.below(ROWS).to_string();
             let now = at(i64::try_from(n)? / 3);
             let seen = self.seen(Kind::Prospect, &x_id, self.person());
-            self.show(integration, vec![seen], now).await?;
+            shown.push(self.show(integration, vec![seen], now));
         }
+        // Side by side, in this order: some share a commit.
+        try_join_all(shown).await?;
         Ok(())
     }
 
@@ -222,8 +229,9 @@ pub async fn any_filter_in_any_order_agrees_with_a_model<B: Backend>(backend: B)
         assert_eq!(page.total, Some(expected.len() as u64), "{query:?}");
         assert_eq!(page.has_more, rest.len() > limit, "{query:?}");
 
-        // By cursor from the beginning to the end.
+        // By cursor from the beginning to the end, in a few pages.
         query.from = From::Offset(0);
+        query.limit = query.limit.max(expected.len() as u64 / WALK_PAGES + 1);
         let mut walked: Vec<Record> = Vec::new();
         loop {
             let page = world.store.records_list(scope, &query).await?;

@@ -94,6 +94,7 @@ impl<B: Backend> World<B> {
             create: None,
             is_gone: false,
         };
+        store.call_begin(self.here, Some(1_000_000), at(7)).await?;
         store.sync_record(self.here, run, vec![seen], at(7)).await?;
         let tally = Tally {
             calls: 2,

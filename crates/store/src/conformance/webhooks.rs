@@ -126,7 +126,15 @@ impl<B: Backend> World<B> {
         names: &[String],
         now: Timestamp,
     ) -> Answer<Vec<EventId>> {
-        let before = self.log(&EVERY).await?.len();
+        let newest = EventQuery {
+            is_descending: true,
+            limit: 1,
+            ..EVERY
+        };
+        let since = EventQuery {
+            after: self.log(&newest).await?.first().map(|one| one.id),
+            ..EVERY
+        };
         let seen = names.iter().map(|x_id| Seen {
             kind: Kind::Prospect,
             x_id: x_id.clone(),
@@ -143,10 +151,7 @@ impl<B: Backend> World<B> {
         self.store
             .sync_record(integration_id, job_id, seen.collect(), now)
             .await?;
-        let events: Vec<_> = self.log(&EVERY).await?[before..]
-            .iter()
-            .map(|one| one.id)
-            .collect();
+        let events: Vec<_> = self.log(&since).await?.iter().map(|one| one.id).collect();
         assert_eq!(events.len(), names.len(), "an event each");
         Ok(events)
     }

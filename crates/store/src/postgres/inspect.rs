@@ -2,22 +2,31 @@
 //!
 //! Guarantee: nothing is changed and nobody is kept waiting. What this server does not tell, or not to this user, is absent; the rest is told nevertheless.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Duration};
 
 use model::Clock;
 
 pub use crate::sql::inspect::Data;
 use crate::{
     Error, migrations,
-    postgres::{config::Place, schema, session::Session},
+    postgres::{
+        config::{Patience, Place},
+        schema,
+        session::Session,
+    },
     sql::{
         db::{Column, Db, values},
         inspect::look,
     },
 };
 
-/// How long the server works on one question. None is long, but for a server in trouble.
-const QUESTION_MAX_MS: u32 = 5_000;
+/// How long a question may take. None takes long, but for a server in trouble.
+const QUESTION: Patience = Patience {
+    idle: Duration::from_secs(10),
+    lock: Duration::from_secs(5),
+    statement: Duration::from_secs(5),
+    answer: Duration::from_secs(7),
+};
 
 /// Connections of a node besides those that read: one for changes, one that listens to other nodes.
 const BESIDES_READERS: usize = 2;
@@ -36,8 +45,8 @@ pub struct Inspection {
     pub fsync: Option<String>,
     /// `full_page_writes`.
     pub full_page_writes: Option<String>,
-    /// `synchronous_commit`, as it is in force for this user and database.
-    pub synchronous_commit: Option<String>,
+    /// The encoding of the database.
+    pub encoding: Option<String>,
     /// `synchronous_standby_names`.
     pub standbys_wanted: Option<String>,
     /// The standbys that are connected.
@@ -80,9 +89,8 @@ pub struct Connections {
 /// When it cannot be reached, or does not answer in time.
 pub fn inspect(place: &Place, base_urls_max: u32, clock: &dyn Clock) -> Result<Inspection, Error> {
     let session = Session::connect(place)?;
-    session.run(&format!(
-        "SET default_transaction_read_only = on; SET statement_timeout = {QUESTION_MAX_MS}"
-    ))?;
+    session.be(QUESTION)?;
+    session.run("SET default_transaction_read_only = on")?;
     let db = Db::Postgres(&session);
     let (schema, is_empty, data) = match schema::applied(&db) {
         Ok(applied) => {
@@ -104,7 +112,7 @@ pub fn inspect(place: &Place, base_urls_max: u32, clock: &dyn Clock) -> Result<I
         )?,
         fsync: setting(&db, "fsync")?,
         full_page_writes: setting(&db, "full_page_writes")?,
-        synchronous_commit: setting(&db, "synchronous_commit")?,
+        encoding: setting(&db, "server_encoding")?,
         standbys_wanted: setting(&db, "synchronous_standby_names")?,
         standbys: standbys(&db)?,
         autovacuum: setting(&db, "autovacuum")?,

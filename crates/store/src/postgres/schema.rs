@@ -59,7 +59,7 @@ pub(crate) fn is_there(db: &Db<'_>) -> Result<bool, Error> {
     })
 }
 
-/// The steps that were applied.
+/// The steps that a database has.
 pub(super) fn applied(db: &Db<'_>) -> Result<Vec<Applied>, Error> {
     if !is_there(db)? {
         return Ok(Vec::new());

@@ -65,6 +65,13 @@ fn server(told: &str, seen: &Inspection) -> Check {
             format!("bring it to version {} or later", VERSION_MIN / 10_000),
         );
     }
+    if let Some(encoding) = seen.encoding.as_deref().filter(|one| *one != "UTF8") {
+        return Check::fail(
+            NAME,
+            format!("{told}: its encoding is {encoding}, which has no place for every name"),
+            "make one with CREATE DATABASE … TEMPLATE template0 ENCODING 'UTF8'",
+        );
+    }
     let from = match seen.address {
         Some((IpAddr::V6(host), port)) => format!("from [{host}]:{port}"),
         Some((IpAddr::V4(host), port)) => format!("from {host}:{port}"),
@@ -87,13 +94,12 @@ fn encryption(seen: &Inspection) -> Check {
     }
 }
 
-/// Whether what it confirms is on its disk.
+/// Whether what it confirms is on its disk. `synchronous_commit` is not looked at, since each connection of Portico sets that.
 fn durability(seen: &Inspection) -> Option<Check> {
     const NAME: &str = "durability";
     let settings = [
         ("fsync", &seen.fsync),
         ("full_page_writes", &seen.full_page_writes),
-        ("synchronous_commit", &seen.synchronous_commit),
     ];
     let known = settings.iter().any(|(_, value)| value.is_some());
     let off: Vec<_> = settings
@@ -126,15 +132,6 @@ fn standbys(seen: &Inspection) -> Option<Check> {
             NAME,
             format!("no commit waits for a standby: {ONE_MACHINE}"),
             "set synchronous_standby_names, such as ANY 1 (one, other); not needed where its disk is kept on more than one machine",
-        ));
-    }
-    if let Some(how @ ("local" | "off")) = seen.synchronous_commit.as_deref() {
-        return Some(Check::warn(
-            NAME,
-            format!(
-                "synchronous_commit is {how}, so that no commit waits for a standby: {ONE_MACHINE}"
-            ),
-            "set synchronous_commit to on",
         ));
     }
     let count = standbys_needed(wanted);
