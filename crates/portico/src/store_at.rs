@@ -124,10 +124,15 @@ impl StoreArgs {
         let path =
             |path: &Option<PathBuf>| path.clone().filter(|path| !path.as_os_str().is_empty());
         let directory = path(&self.data_dir).map(|path| ("--data-dir", Named::Directory(path)));
+        // But a database that is meant and not named would be a store of this machine alone, which nobody notices.
+        if self.store.as_ref().is_some_and(|url| url.trim().is_empty()) {
+            bail!(
+                "the store is set to nothing (--store or PORTICO_STORE): name a database, or unset it for a data directory"
+            );
+        }
         let url = self
             .store
             .as_ref()
-            .filter(|url| !url.trim().is_empty())
             .map(|url| ("--store", Named::Url(Secret::new(url.as_str()))));
         let file = path(&self.store_file).map(|path| ("--store-file", Named::UrlFile(path)));
         let mut all: Vec<_> = [directory, url, file].into_iter().flatten().collect();

@@ -44,7 +44,7 @@ const HURRIED: Patience = Patience {
     answer: Duration::from_millis(2_500),
 };
 
-/// What a request may take at most in a server that stands still: its own wait, that of the one before it, and three seconds each for connecting anew.
+/// What a request may take at most: its own wait, that of the one before it, and up to three seconds for each connection that is tried, with room for a busy machine.
 const BOUND: Duration = Duration::from_secs(12);
 
 fn server(options: Options) -> io::Result<Option<Server>> {
@@ -420,13 +420,43 @@ async fn a_primary_that_is_one_no_more_is_left_for_the_one_that_is() -> Outcome 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_primary_that_lost_its_standby_to_others_is_left_for_it() -> Outcome {
+    let Some(primary) = server(Options::throw_away())? else {
+        return Ok(());
+    };
+    let standby = Server::standby_of(&primary, Options::throw_away())?;
+    let url = primary.url_with(&standby, DATABASE);
+    let hurry = |place: &mut Place| place.writing = HURRIED;
+    let node = Arc::new(Node::open(&url, 1, hurry).await?);
+    let crowd = Crowd::start(&node, 16);
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    // As when the network between them is cut: the one that was the primary still takes changes, and never has them confirmed.
+    tokio::task::block_in_place(|| standby.promote())?;
+    let url = standby.url(DATABASE);
+    let begun = Instant::now();
+    loop {
+        let job_id = node.goes_on().await?;
+        let sql = format!("SELECT 1 FROM writes WHERE job_id = '{job_id}'");
+        if !testbed::client::query(&url, &sql)?.is_empty() {
+            break;
+        }
+        assert!(begun.elapsed() < PATIENCE, "it is left");
+    }
+    let asked = crowd.end().await?;
+    asked.check(&url)?;
+    node.store.close().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_stands_still_is_waited_for_so_long_and_no_longer() -> Outcome {
     let Some(server) = server(Options::throw_away())? else {
         return Ok(());
     };
     let url = server.url(DATABASE);
     let hurry = |place: &mut Place| (place.writing, place.reading) = (HURRIED, HURRIED);
-    let node = Arc::new(Node::open(&url, 1, hurry).await?);
+    let hurried = format!("{url}?connect_timeout=1");
+    let node = Arc::new(Node::open(&hurried, 1, hurry).await?);
     let known = node.goes_on().await?;
 
     let crowd = Crowd::start(&node, 32);
@@ -869,7 +899,7 @@ async fn what_the_server_refuses_for_now_is_busy_and_what_it_refuses_for_good_is
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_without_a_free_connection_is_busy_until_it_has_one() -> Outcome {
-    let Some(server) = server(Options::throw_away())? else {
+    let Some(mut server) = server(Options::throw_away())? else {
         return Ok(());
     };
     let own = "CREATE ROLE portico LOGIN PASSWORD 'a-password'";
@@ -902,6 +932,14 @@ async fn a_server_without_a_free_connection_is_busy_until_it_has_one() -> Outcom
     server.query("ALTER ROLE portico CONNECTION LIMIT -1")?;
     node.goes_on().await?;
     assert!(node.find(known).await?.is_some());
+
+    // A server that was restarted meanwhile is not noticed by whoever comes next.
+    tokio::task::block_in_place(|| server.stop().and_then(|()| server.start_again()))?;
+    let (_, answer, _) = node.accept_one().await;
+    assert_eq!(answer?, Acceptance::Accepted);
+    for _ in 0..10 {
+        assert!(node.find(known).await?.is_some());
+    }
     node.store.close().await;
     Ok(())
 }

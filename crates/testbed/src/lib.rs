@@ -1,4 +1,4 @@
-//! PostgreSQL for tests: a [`Server`] of a test's own, or a [`Database`] of its own on the server that tests share.
+//! PostgreSQL for tests, and for `portico bench`: a [`Server`] of its own, or a [`Database`] of its own on the server that tests share.
 //!
 //! Guarantee: what is started here ends with the process that it was started for, however that ends, and leaves no file behind. No server listens to other
 //! machines, and none is open to other users of this one.

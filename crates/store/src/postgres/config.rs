@@ -107,6 +107,13 @@ impl Place {
                     .to_owned(),
             ));
         };
+        // A sign of a password that ends the address early: what follows it would be taken for a database, and told.
+        if database.contains(['@', ':', '/']) || base.matches('@').count() > 1 {
+            return Err(Error::Database(
+                "the URL of the store cannot be read: in a name or a password, write %40 for @, %3A for :, and %2F for /"
+                    .to_owned(),
+            ));
+        }
         if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
             return Err(Error::Database(
                 "the URL of the store names no host: postgres://user:password@host/database"
@@ -193,6 +200,9 @@ mod tests {
         let place = Place::new("postgres://me:s3cret@one,two:5433/leads?sslmode=disable").unwrap();
         assert_eq!(place.told(), "PostgreSQL database leads at one, two:5433");
         for (url, why) in [
+            ("postgres://me:p@s3cret@one/leads", "%40"),
+            ("postgres://me:p/w:s3cret@one/leads", "cannot be read"),
+            ("postgres://me:p@x/w:s3cret@one/leads", "%40"),
             ("postgres://me:s3cret@one", "names no database"),
             ("postgres:///leads", "names no host"),
             ("postgres://me:s3cret@one/leads?speed=9", "cannot be read"),

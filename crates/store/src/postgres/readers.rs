@@ -140,3 +140,30 @@ fn run(place: &Place, queue: &Mutex<std::sync::mpsc::Receiver<Look>>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_read_that_panics_leaves_nothing_to_the_next() {
+        let Some(database) = testbed::Database::create().unwrap() else {
+            return;
+        };
+        database.query("CREATE TABLE a (b BIGINT)").unwrap();
+        let mut place = Place::new(database.url()).unwrap();
+        place.readers = 1;
+        let readers = Readers::start(&place).unwrap();
+        let count = |db: &Db<'_>| -> Result<i64, Error> {
+            db.one("SELECT count(*) FROM a", &[], |row| row.get(0))
+        };
+        let read = readers.read(move |db| -> Result<(), Error> {
+            assert_eq!(count(db).unwrap(), 0);
+            panic!("it is told to");
+        });
+        assert!(matches!(read.await, Err(Error::Database(_))));
+        database.query("INSERT INTO a VALUES (1)").unwrap();
+        assert_eq!(readers.read(count).await.unwrap(), 1, "of a moment since");
+        readers.close().await;
+    }
+}

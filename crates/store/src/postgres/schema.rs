@@ -37,10 +37,23 @@ fn apply(db: &Db<'_>, session: &Session, now: Timestamp) -> Result<&'static [Mig
         values![LOCK],
         |_| Ok(()),
     )?;
+    // Another node may have been faster; and nothing is added to what is another application's.
+    if !is_there(db)? {
+        let tables: Vec<String> = db.all(
+            "SELECT CAST(table_name AS TEXT) FROM information_schema.tables WHERE table_schema = current_schema() ORDER BY 1 LIMIT 5",
+            &[],
+            |row| row.get(0),
+        )?;
+        if !tables.is_empty() {
+            return Err(Error::Conflict(format!(
+                "the database is not empty, and what it holds is not Portico's ({}, …); name a database of Portico's own",
+                tables.join(", ")
+            )));
+        }
+    }
     session.run(
         "CREATE TABLE IF NOT EXISTS migrations (number BIGINT PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL, applied_at BIGINT NOT NULL, needs BIGINT NOT NULL)",
     )?;
-    // Another node may have been faster.
     let missing = pending(db)?;
     for step in missing {
         session.run(step.sql)?;

@@ -283,7 +283,13 @@ fn run<C: Connection>(
         }
         gather(&mut receiver, &mut batch, most, crowd);
         let served = batch.len();
-        commit(&mut connection, &mut batch, signals, observer, entropy);
+        let serve = || commit(&mut connection, &mut batch, signals, observer, entropy);
+        if catch_unwind(AssertUnwindSafe(serve)).is_err() {
+            // Who was in it hears nothing, which is told as trouble; those that come next are served.
+            tracing::error!("the writing thread panicked over a batch; it goes on with the next");
+            batch.clear();
+            connection.rollback();
+        }
         // Who waits at the end of a commit asked while it ran. It is forgotten slowly, for a crowd comes in waves.
         crowd = (served + receiver.len()).max(crowd - crowd.div_ceil(CROWD_FORGOTTEN));
     }
@@ -381,8 +387,10 @@ fn commit<C: Connection>(
         connection.rollback();
         effects = Effects::new(entropy.clone());
     }
-    // Before anyone is answered, so that a test that was answered finds the count.
-    observer.committed(requests, accepts.len(), started.elapsed());
+    if outcome.is_ok() {
+        // Before anyone is answered, so that a test that was answered finds the count.
+        observer.committed(requests, accepts.len(), started.elapsed());
+    }
     let failed = |why: &Error| match why {
         Error::Busy => Error::Busy,
         Error::InDoubt => Error::InDoubt,

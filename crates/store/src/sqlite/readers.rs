@@ -3,6 +3,7 @@
 //! Guarantee: a read sees one committed state and never waits for the writer, nor the writer for it.
 
 use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -54,15 +55,17 @@ impl Readers {
                 .pop()
                 .ok_or(Error::Closed)?;
             // One transaction: all that one use case reads is of one moment.
-            let result = connection
-                .unchecked_transaction()
-                .map_err(database)
-                .and_then(|transaction| look(&transaction));
+            let read = || {
+                let transaction = connection.unchecked_transaction().map_err(database)?;
+                look(&transaction)
+            };
+            // A read that panics takes no connection with it: its transaction has ended with it.
+            let result = catch_unwind(AssertUnwindSafe(read));
             idle.lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .push(connection);
             drop(permit);
-            result
+            result.unwrap_or_else(|_| Err(Error::Database("a read panicked".to_owned())))
         })
         .await
         .map_err(|_| Error::Database("a read did not finish".to_owned()))?
@@ -74,5 +77,31 @@ impl Readers {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_read_that_panics_takes_no_connection_with_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.db");
+        Connection::open(&path)
+            .unwrap()
+            .execute_batch("CREATE TABLE a (b)")
+            .unwrap();
+        let readers = Readers::open(&path).unwrap();
+        for _ in 0..=READERS {
+            let read = readers.read(|_| -> Result<(), Error> { panic!("it is told to") });
+            assert!(matches!(read.await, Err(Error::Database(_))));
+        }
+        let count = readers.read(|connection| {
+            let count =
+                connection.query_row("SELECT count(*) FROM a", [], |row| row.get::<_, i64>(0));
+            count.map_err(database)
+        });
+        assert_eq!(count.await.unwrap(), 0);
     }
 }

@@ -1,0 +1,116 @@
+//! What callers hear while the database is gone, and that it goes on by itself when it is back.
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking, and says what it saw"
+)]
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use support::{Caller, PATIENCE, Process, leads};
+use testbed::{Options, Server};
+
+/// How long an answer may take while the database is gone: nobody waits for it then.
+const ANSWER_MAX: Duration = Duration::from_secs(15);
+
+const WRITES: &str = "/crm/v1/prospects/knock";
+
+/// Asserts that a request is answered with 503, when to come again, and `words`.
+fn assert_turned_away(
+    caller: &Caller,
+    (method, path): (&str, &str),
+    headers: &[(&str, &str)],
+    body: &str,
+    words: &str,
+) {
+    let begun = Instant::now();
+    let answer = caller.call(method, path, headers, body);
+    let answer = answer.unwrap_or_else(|| panic!("{method} {path} is answered"));
+    let took = begun.elapsed();
+    assert_eq!(answer.status, 503, "{method} {path}: {}", answer.body);
+    assert!(
+        answer.head.contains("\r\nretry-after: "),
+        "{method} {path}: {}",
+        answer.head
+    );
+    let body = answer.json();
+    assert_eq!(body["error"]["code"], "unavailable", "{body}");
+    let message = body["error"]["message"].as_str().unwrap_or_default();
+    assert!(message.contains(words), "{method} {path}: {message}");
+    assert!(took < ANSWER_MAX, "{method} {path}: {took:?}");
+}
+
+#[test]
+fn while_the_database_is_gone_callers_are_told_to_come_again() {
+    let Some(mut database) = Server::start(Options::throw_away()).expect("PostgreSQL starts")
+    else {
+        return;
+    };
+    let url = database.database_create("leads").expect("a database");
+    let (dir, sandbox) = (
+        tempfile::tempdir().expect("a directory"),
+        Process::sandbox(),
+    );
+    let server = Process::start(&[
+        "dev",
+        "--json",
+        "--listen",
+        "127.0.0.1:0",
+        "--sandbox-url",
+        &sandbox.text("sandbox_url"),
+        "--data-dir",
+        dir.path().to_str().expect("a path in UTF-8"),
+        "--store",
+        &url,
+    ]);
+    let caller = Caller::of(&server);
+    let leads: Vec<Value> = leads(&server, 3);
+    let first = caller.post_until_answered(&leads[0], "first");
+    assert_eq!(first.status, 200, "{}", first.body);
+    let job_id = first.job_id();
+    let id = caller.end_of(&job_id)["created_record_id"].clone();
+    let id = id.as_str().expect("the id of a prospect");
+
+    database.kill().expect("it was running");
+    let second = leads[1].to_string();
+    for headers in [
+        &[("idempotency-key", "second")][..],
+        &[("prefer", "wait=5")],
+        &[],
+    ] {
+        let words = "Nothing was stored";
+        assert_turned_away(&caller, ("POST", WRITES), headers, &second, words);
+    }
+    for path in [
+        "/v1/crm/prospects/".to_owned(),
+        format!("/v1/crm/prospects/{id}/"),
+        format!("/v1/admin/write-status/{job_id}"),
+        "/v1/admin/events".to_owned(),
+        "/v1/admin/audit-log/".to_owned(),
+        "/metrics".to_owned(),
+        "/readyz".to_owned(),
+    ] {
+        assert_turned_away(&caller, ("GET", &path), &[], "", " ");
+    }
+    let alive = caller.call("GET", "/healthz", &[], "").expect("an answer");
+    assert_eq!(alive.status, 200);
+
+    database.start_again().expect("it starts again");
+    let answer = caller.post_until_answered(&leads[1], "second");
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let replay = caller.post_until_answered(&leads[0], "first");
+    assert_eq!(replay.body, first.body);
+    assert!(replay.head.contains("idempotency-replayed: true"));
+    caller.delivered("POST", WRITES, &leads[2]);
+    assert_eq!(caller.end_of(&answer.job_id())["write_status"], "SUCCESS");
+    let begun = Instant::now();
+    while caller
+        .call("GET", "/readyz", &[], "")
+        .is_none_or(|answer| answer.status != 200)
+    {
+        assert!(begun.elapsed() < PATIENCE, "it is ready again");
+    }
+}
