@@ -54,6 +54,13 @@ fn while_the_database_is_gone_callers_are_told_to_come_again() {
         tempfile::tempdir().expect("a directory"),
         Process::sandbox(),
     );
+    // A file of its owner's alone, as a URL with a password must be in.
+    let named = dir.path().join("store");
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(&named).expect("a file");
+    std::io::Write::write_all(&mut file, url.as_bytes()).expect("a file");
     let server = Process::start(&[
         "dev",
         "--json",
@@ -63,8 +70,8 @@ fn while_the_database_is_gone_callers_are_told_to_come_again() {
         &sandbox.text("sandbox_url"),
         "--data-dir",
         dir.path().to_str().expect("a path in UTF-8"),
-        "--store",
-        &url,
+        "--store-file",
+        named.to_str().expect("a path in UTF-8"),
     ]);
     let caller = Caller::of(&server);
     let leads: Vec<Value> = leads(&server, 3);
@@ -85,8 +92,8 @@ fn while_the_database_is_gone_callers_are_told_to_come_again() {
         assert_turned_away(&caller, ("POST", WRITES), headers, &second, words);
     }
     for path in [
-        "/v1/crm/prospects/".to_owned(),
-        format!("/v1/crm/prospects/{id}/"),
+        "/crm/v1/prospects".to_owned(),
+        format!("/crm/v1/prospects/{id}"),
         format!("/v1/admin/write-status/{job_id}"),
         "/v1/admin/events".to_owned(),
         "/v1/admin/audit-log/".to_owned(),
