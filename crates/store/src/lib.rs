@@ -224,6 +224,16 @@ pub enum Lapse {
     All,
 }
 
+impl Lapse {
+    /// Leases end that hold no longer than this, in microseconds.
+    pub(crate) const fn until_micros(self, now: Timestamp) -> i64 {
+        match self {
+            Self::Expired => now.as_micros(),
+            Self::All => i64::MAX,
+        }
+    }
+}
+
 /// An integration and what belongs to it, to be registered or changed as one.
 pub struct Registration {
     /// The integration.

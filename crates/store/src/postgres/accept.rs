@@ -56,20 +56,6 @@ struct Used {
     result: String,
 }
 
-impl Used {
-    fn answer(&self, once: &Once) -> Result<Acceptance, Error> {
-        if self.fingerprint != once.fingerprint {
-            return Ok(Acceptance::Mismatch);
-        }
-        let job_id = self.job_id.parse();
-        Ok(Acceptance::Replayed {
-            job_id: job_id
-                .map_err(|_| Error::Corrupt("a job id of an idempotency key".to_owned()))?,
-            result: self.result.clone(),
-        })
-    }
-}
-
 /// What the database says of a batch before anything of it is stored.
 #[derive(Default)]
 struct Known {
@@ -162,7 +148,8 @@ impl Known {
             if let Some((used, _)) =
                 earlier.filter(|(_, expires_at)| *expires_at > once.used_at.as_micros())
             {
-                return used.answer(once).map(Err);
+                let result = used.result.clone();
+                return intake::replayed(once, &used.fingerprint, &used.job_id, result).map(Err);
             }
         }
         for block in &row.blocked_by {

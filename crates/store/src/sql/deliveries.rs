@@ -169,10 +169,7 @@ pub(super) fn lapse(
     which: Lapse,
     now: Timestamp,
 ) -> Result<u64, Error> {
-    let until = match which {
-        Lapse::Expired => now.as_micros(),
-        Lapse::All => i64::MAX,
-    };
+    let until = which.until_micros(now);
     let lapsed: Vec<(i64, i64, u32, i64)> =
         db.all(LEASED_UNTIL, values![until, LAPSE_MAX_ROWS], |row| {
             Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))

@@ -155,10 +155,7 @@ pub(super) fn lapse(
     which: Lapse,
     now: Timestamp,
 ) -> Result<u64, Error> {
-    let until = match which {
-        Lapse::Expired => now.as_micros(),
-        Lapse::All => i64::MAX,
-    };
+    let until = which.until_micros(now);
     let lapsed: Vec<(i64, u32, i64, String)> = db.all(
         "SELECT q.seq, q.attempt, q.claimed_at, i.id FROM queue q INDEXED BY queue_leased JOIN integrations i ON i.n = q.lane WHERE q.state = 2 AND q.due_at <= ?1 ORDER BY q.due_at LIMIT ?2",
         values![until, LAPSE_MAX_ROWS],
@@ -187,7 +184,7 @@ pub(super) fn lapse(
 
 pub(super) fn lanes_due(db: &Db<'_>) -> Result<Vec<(IntegrationId, Timestamp)>, Error> {
     // Steps from lane to lane over the index, so its cost is the number of integrations, not of writes.
-    let rows: Vec<(String, i64)> = db.all(
+    db.all(
         "WITH RECURSIVE lanes (lane) AS (
                  SELECT min(lane) FROM queue WHERE state = 1
                  UNION ALL
@@ -195,16 +192,17 @@ pub(super) fn lanes_due(db: &Db<'_>) -> Result<Vec<(IntegrationId, Timestamp)>, 
              )
              SELECT i.id, (SELECT min(due_at) FROM queue q WHERE q.lane = lanes.lane AND q.state = 1) FROM lanes JOIN integrations i ON i.n = lanes.lane",
         &[],
-        |row| Ok((row.get(0)?, row.get(1)?)),
-    )?;
-    rows.into_iter()
-        .map(|(id, due)| {
-            let id = id
-                .parse()
-                .map_err(|_| Error::Corrupt("the id of an integration".to_owned()))?;
-            Ok((id, Timestamp::from_micros(due)))
-        })
-        .collect()
+        due_of,
+    )
+}
+
+/// Reads an integration's id and when something of it is due.
+pub(super) fn due_of(row: &Row<'_>) -> Result<(IntegrationId, Timestamp), Error> {
+    let id: String = row.get(0)?;
+    let id = id
+        .parse()
+        .map_err(|_| Error::Corrupt("the id of an integration".to_owned()))?;
+    Ok((id, row.get(1).map(Timestamp::from_micros)?))
 }
 
 pub(super) fn finish(

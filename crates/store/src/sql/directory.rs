@@ -16,7 +16,7 @@ use super::{
     audit::{self, Deed},
     corrupt,
     db::{self, Db, values},
-    keys, pace, records, stamp,
+    keys, pace, plan, records, stamp,
 };
 use crate::{Error, Registered, Registration, Sealer, sealing::Purpose, signals::Effects};
 
@@ -444,11 +444,7 @@ pub(super) fn note(
     (action, subject): (&str, &str),
     now: Timestamp,
 ) -> Result<(), Error> {
-    let lane = db.find(
-        "SELECT n FROM integrations WHERE id = ?1",
-        values![id.to_string()],
-        |row| row.get(0),
-    )?;
+    let lane = plan::lane(db, id)?;
     let deed = Deed {
         action,
         integration: lane.map(|lane| (lane, id)),

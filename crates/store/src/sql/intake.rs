@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     consents, corrupt,
     db::{self, Db, Ordered, values},
-    erasure, order, records,
+    delivery, erasure, order, records,
 };
 use crate::{Acceptance, Error, Once, signals::Effects};
 
@@ -102,11 +102,7 @@ pub(crate) fn accept(
     if let Some(id) = &write.about {
         erasure::not_erased(db, id)?;
     }
-    let lane: i64 = db.one(
-        "SELECT n FROM integrations WHERE id = ?1",
-        values![write.integration_id.to_string()],
-        |row| row.get(0),
-    )?;
+    let lane = delivery::lane_of(db, write.integration_id)?;
     let seq = db.insert(
         Ordered::Writes,
         "INSERT INTO writes (seq, job_id, lane, community_id, operation, accepted_at, retry_of, result, request, status) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
@@ -224,16 +220,25 @@ pub(crate) fn replay(db: &Db<'_>, once: &Once) -> Result<Option<Acceptance>, Err
         values![once.key_hash, once.used_at.as_micros()],
         |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
     )?;
-    Ok(match found {
-        None => None,
-        Some((fingerprint, _, _)) if fingerprint != once.fingerprint => Some(Acceptance::Mismatch),
-        Some((_, job_id, result)) => {
-            let job_id = job_id
-                .parse()
-                .map_err(|_| Error::Corrupt("a job id of an idempotency key".to_owned()))?;
-            Some(Acceptance::Replayed { job_id, result })
-        }
-    })
+    found
+        .map(|(fingerprint, job_id, result)| replayed(once, &fingerprint, &job_id, result))
+        .transpose()
+}
+
+/// What a key that was used for a write stands for, to who uses it again.
+pub(crate) fn replayed(
+    once: &Once,
+    fingerprint: &[u8],
+    job_id: &str,
+    result: String,
+) -> Result<Acceptance, Error> {
+    if fingerprint != once.fingerprint {
+        return Ok(Acceptance::Mismatch);
+    }
+    let job_id = job_id
+        .parse()
+        .map_err(|_| Error::Corrupt("a job id of an idempotency key".to_owned()))?;
+    Ok(Acceptance::Replayed { job_id, result })
 }
 
 pub(crate) fn sweep(db: &Db<'_>, now: Timestamp, limit: u32) -> Result<u64, Error> {

@@ -13,10 +13,10 @@ use serde_json::Value;
 use super::{
     corrupt,
     db::{Db, values},
-    delivery::lane_of,
+    delivery::{due_of, lane_of},
     directory,
     events::{self, Happened},
-    lists, records, stamp,
+    lists, plan, records, stamp,
 };
 use crate::{
     Error, Lapse, Query,
@@ -33,22 +33,14 @@ const IS_IDLE: &str = "NOT EXISTS (SELECT 1 FROM jobs j INDEXED BY jobs_open WHE
 
 /// Every active integration of which no run is under way, and when it is to be synchronised, the earliest first.
 pub(super) fn due(db: &Db<'_>) -> Result<Vec<(IntegrationId, Timestamp)>, Error> {
-    let rows: Vec<(String, i64)> = db.all(
+    db.all(
         &format!(
             "SELECT i.id, coalesce(s.due_at, 0) FROM integrations i LEFT JOIN syncs s ON s.lane = i.n
              WHERE i.active AND i.paused_at IS NULL AND i.archived_at IS NULL AND {IS_IDLE} ORDER BY 2, i.n"
         ),
         &[],
-        |row| Ok((row.get(0)?, row.get(1)?)),
-    )?;
-    rows.into_iter()
-        .map(|(id, due_at)| {
-            let id = id
-                .parse()
-                .map_err(|_| Error::Corrupt("the id of an integration".to_owned()))?;
-            Ok((id, Timestamp::from_micros(due_at)))
-        })
-        .collect()
+        due_of,
+    )
 }
 
 fn set_due(db: &Db<'_>, lane: i64, at: Timestamp) -> Result<(), Error> {
@@ -65,12 +57,9 @@ pub(super) fn request(
     id: IntegrationId,
     now: Timestamp,
 ) -> Result<bool, Error> {
-    let lane: Option<i64> = db.find(
-        "SELECT n FROM integrations WHERE id = ?1",
-        values![id.to_string()],
-        |row| row.get(0),
-    )?;
-    let Some(lane) = lane else { return Ok(false) };
+    let Some(lane) = plan::lane(db, id)? else {
+        return Ok(false);
+    };
     set_due(db, lane, now)?;
     effects.sync = true;
     Ok(true)
@@ -323,10 +312,7 @@ pub(super) fn lapse(
     which: Lapse,
     now: Timestamp,
 ) -> Result<u64, Error> {
-    let until = match which {
-        Lapse::Expired => now.as_micros(),
-        Lapse::All => i64::MAX,
-    };
+    let until = which.until_micros(now);
     let open: Vec<(i64, String, String)> = db.all(
         "SELECT lane, body, job_id FROM jobs INDEXED BY jobs_open WHERE ended_at IS NULL AND lease_until <= ?1",
         values![until],

@@ -453,14 +453,9 @@ pub(crate) fn accept_one<C: Connection + ?Sized>(
     effects: &mut Effects,
     write: &Accept,
 ) -> Result<Result<Acceptance, Error>, Error> {
-    let (answer, left) = guarded(connection, effects, |transaction| {
-        let answer = transaction.map_or(Err(Error::Closed), |(db, effects)| {
-            intake::accept(db, effects, &write.row, write.once.as_ref())
-        });
-        (answer.is_ok(), answer)
-    });
-    left?;
-    Ok(settled(answer))
+    in_part(connection, effects, |db, effects| {
+        intake::accept(db, effects, &write.row, write.once.as_ref())
+    })
 }
 
 /// Records attempts that are over: all in one part of the transaction, and only when one of them cannot be recorded each in its own.
@@ -492,27 +487,33 @@ fn finish_all<C: Connection>(
             return Ok(statuses.into_iter().map(Ok).collect());
         }
     }
-    let mut statuses = Vec::with_capacity(finishes.len());
-    for over in finishes {
-        let (status, left) = guarded(connection, effects, |transaction| {
-            let status = transaction.map_or(Err(Error::Closed), |(db, effects)| {
-                delivery::finish(db, effects, &over.finish)
-            });
-            (status.is_ok(), status)
-        });
-        left?;
-        statuses.push(settled(status));
-    }
-    Ok(statuses)
+    let each = finishes.iter().map(|over| {
+        in_part(connection, effects, |db, effects| {
+            delivery::finish(db, effects, &over.finish)
+        })
+    });
+    each.collect()
 }
 
-/// What a request that answers with a result is answered.
-fn settled<T>(brought: Brought<Result<T, Error>>) -> Result<T, Error> {
-    match brought {
+/// Runs a change in a part of the transaction of its own.
+///
+/// # Errors
+/// When the transaction is lost by it; what the change itself answers is inside.
+fn in_part<C: Connection + ?Sized, T>(
+    connection: &C,
+    effects: &mut Effects,
+    change: impl FnOnce(&Db<'_>, &mut Effects) -> Result<T, Error>,
+) -> Result<Result<T, Error>, Error> {
+    let (brought, left) = guarded(connection, effects, |transaction| {
+        let answer = transaction.map_or(Err(Error::Closed), |(db, effects)| change(db, effects));
+        (answer.is_ok(), answer)
+    });
+    left?;
+    Ok(match brought {
         (Some(answer), None) => answer,
         (_, Some(why)) => Err(why),
         (None, None) => Err(Error::Closed),
-    }
+    })
 }
 
 /// What a request brought, absent after a panic, and why it was undone after all, if it was.
