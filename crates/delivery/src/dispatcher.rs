@@ -189,7 +189,7 @@ async fn claim(
     {
         Ok(claimed) => claimed,
         Err(why) => {
-            tracing::error!(%why, "due writes could not be claimed; trying again");
+            why.tell("due writes could not be claimed; trying again");
             for id in again {
                 lanes.lock().entry(id).or_default().way.signal(now);
             }
@@ -258,11 +258,11 @@ async fn sweep(parts: &Parts, held: &HashMap<Ticket, Timestamp>, now: Timestamp)
         if lapsed > 0 {
             tracing::warn!(lapsed, "leases lapsed; their writes are repeated");
         }
-        Ok(())
+        Ok::<(), Error>(())
     };
     match work.await {
-        Ok(()) | Err(Error::Closed) => {}
-        Err(why) => tracing::error!(%why, "leases could not be looked after; trying again"),
+        Ok(()) => {}
+        Err(why) => why.tell("leases could not be looked after; trying again"),
     }
 }
 
@@ -275,10 +275,7 @@ async fn look(parts: &Parts, lanes: &Lanes) {
                 lanes.entry(id).or_default().way.signal(at);
             }
         }
-        Err(Error::Closed) => {}
-        Err(why) => {
-            tracing::error!(%why, "it could not be read what is due; trying again at the next sweep");
-        }
+        Err(why) => why.tell("it could not be read what is due; trying again at the next sweep"),
     }
 }
 
@@ -401,7 +398,7 @@ async fn record(parts: &Parts, finish: &Finish) -> bool {
                 return false;
             }
             Err(why) => {
-                tracing::warn!(%why, seq = finish.ticket.seq, "an outcome could not be recorded; trying again");
+                why.tell("an outcome could not be recorded; trying again");
                 tokio::time::sleep(STORE_TROUBLE_WAIT).await;
             }
         }

@@ -106,7 +106,7 @@ pub(crate) async fn run(parts: Arc<Parts>, lanes: Arc<Lanes>, mut stopping: watc
                 Ok(at) => next_look = at,
                 Err(Error::Closed) => return,
                 Err(why) => {
-                    tracing::error!(%why, "it could not be read what is to be synchronised; trying again");
+                    why.tell("it could not be read what is to be synchronised; trying again");
                     next_look = now.plus_millis(STORE_TROUBLE_MS);
                 }
             }
@@ -144,7 +144,7 @@ async fn sweep(parts: &Parts, running: &Running, now: Timestamp) {
         parts.store.syncs_lapse(Lapse::Expired, now).await
     };
     match work.await {
-        Ok(0) | Err(Error::Closed) => {}
+        Ok(0) => {}
         Ok(lapsed) => {
             tracing::warn!(
                 lapsed,
@@ -152,7 +152,7 @@ async fn sweep(parts: &Parts, running: &Running, now: Timestamp) {
             );
         }
         Err(why) => {
-            tracing::error!(%why, "leases of synchronisations could not be looked after; trying again");
+            why.tell("leases of synchronisations could not be looked after; trying again");
         }
     }
 }

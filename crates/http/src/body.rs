@@ -139,7 +139,7 @@ async fn collect<'a, const MAX_BYTES: usize>(
                 .await
                 .ok()
                 .and_then(Result::ok)
-                .ok_or_else(|| Error::unavailable("Too many requests are under way"))?;
+                .ok_or_else(|| Error::unavailable("Too many requests are under way").to_repeat())?;
             match &mut held {
                 Some(held) => held.merge(more),
                 None => held = Some(more),

@@ -54,6 +54,7 @@ pub async fn wrap(State(app): State<App>, mut request: Request, next: Next) -> R
         .map_or("-", MatchedPath::as_str);
     let span = tracing::info_span!("request", request_id = %id, method = %request.method(), route);
     request.extensions_mut().insert(RequestId(id.clone()));
+    let is_reading = request.method().is_safe();
     let begun = Instant::now();
     let noted = Noted::default();
     request.extensions_mut().insert(noted.clone());
@@ -67,7 +68,7 @@ pub async fn wrap(State(app): State<App>, mut request: Request, next: Next) -> R
         );
     });
     if let Some(error) = error_in(&mut response) {
-        response = render(error, &response, &id);
+        response = render(error, is_reading, &response, &id);
     }
     if let Some(standing) = noted.get() {
         tell(&standing, response.headers_mut());
@@ -114,12 +115,13 @@ fn error_in(response: &mut Response) -> Option<Error> {
 }
 
 /// Gives an error its body, keeping the headers that it came with (`Allow`).
-fn render(error: Error, bare: &Response, request_id: &str) -> Response {
+fn render(error: Error, is_reading: bool, bare: &Response, request_id: &str) -> Response {
+    let message = error.told(is_reading);
     let mut details = error.details;
     if error.status.is_server_error() {
         details.get_or_insert_with(|| json!({}))["request_id"] = json!(request_id);
     }
-    let mut body = json!({ "code": error.code, "message": error.message });
+    let mut body = json!({ "code": error.code, "message": message });
     if let Some(details) = details {
         body["details"] = details;
     }

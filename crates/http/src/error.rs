@@ -30,6 +30,8 @@ pub struct Error {
     pub retry_after_s: Option<u32>,
     /// What was wrong with the request, where that is why.
     pub issues: Vec<Issue>,
+    /// Whether nothing was stored and the same request may be sent again. The answer says so, in words that fit the request ([`Error::told`]).
+    pub may_repeat: bool,
 }
 
 impl Error {
@@ -41,6 +43,27 @@ impl Error {
             details: None,
             retry_after_s: None,
             issues: Vec::new(),
+            may_repeat: false,
+        }
+    }
+
+    /// The sentence for people, as it answers a request that only reads, or one that would have stored something.
+    pub fn told(&self, is_reading: bool) -> String {
+        let message = &self.message;
+        match (self.may_repeat, is_reading) {
+            (false, _) => message.clone(),
+            (true, true) => format!("{message}. Send the same request again"),
+            (true, false) => {
+                format!("{message}. Nothing was stored; send the same request again")
+            }
+        }
+    }
+
+    /// The same, of which nothing was stored.
+    pub fn to_repeat(self) -> Self {
+        Self {
+            may_repeat: true,
+            ..self
         }
     }
 
@@ -110,11 +133,12 @@ impl Error {
         let (per_minute, burst) = (limit.requests_per_minute, limit.burst);
         Self {
             retry_after_s: Some(seconds(wait)),
+            may_repeat: true,
             ..Self::new(
                 StatusCode::TOO_MANY_REQUESTS,
                 "rate_limited",
                 format!(
-                    "This API key may send {per_minute} requests a minute, {burst} at once, and has used them up. Nothing was stored; send the same request again after Retry-After"
+                    "This API key may send {per_minute} requests a minute, {burst} at once, and has used them up. Wait as Retry-After says"
                 ),
             )
         }
@@ -285,14 +309,13 @@ impl From<store::Error> for Error {
     fn from(why: store::Error) -> Self {
         match why {
             store::Error::Busy => Self::unavailable(
-                "More is coming in than can be stored at once, or the database does not answer. Nothing was stored; send the same request again",
-            ),
+                "The database does not answer, or more is coming in than it can store",
+            )
+            .to_repeat(),
             store::Error::InDoubt => Self::unavailable(
                 "The database has not said whether this was stored. If the request has an Idempotency-Key, send it again with the same one: it is stored once. If it has none, look first whether it was",
             ),
-            store::Error::Closed => Self::unavailable(
-                "Portico is stopping. Nothing was stored; send the same request again",
-            ),
+            store::Error::Closed => Self::unavailable("Portico is stopping").to_repeat(),
             store::Error::Conflict(why) => Self::conflict(sentence(&why)),
             store::Error::Unfinished(why) => Self::unavailable(sentence(&why)),
             why @ (store::Error::Database(_)
@@ -300,12 +323,13 @@ impl From<store::Error> for Error {
             | store::Error::MasterKey(_)) => {
                 tracing::error!(%why, "the store failed");
                 match why {
-                    store::Error::Database(_) => Self::unavailable(
-                        "The database is in trouble. Nothing was stored; send the same request again",
-                    ),
+                    store::Error::Database(_) => {
+                        Self::unavailable("The database is in trouble").to_repeat()
+                    }
                     store::Error::MasterKey(_) => Self::unavailable(
-                        "Secrets cannot be sealed just now. Nothing was stored; send the same request again, and if it goes on, your operator can see why with `portico doctor`",
-                    ),
+                        "Secrets cannot be sealed just now. If it goes on, your operator can see why with `portico doctor`",
+                    )
+                    .to_repeat(),
                     _ => Self::internal(),
                 }
             }
@@ -338,10 +362,11 @@ mod tests {
             assert_eq!(error.status, StatusCode::SERVICE_UNAVAILABLE, "{shown}");
             assert_eq!(error.retry_after_s, Some(BUSY_RETRY_AFTER_S), "{shown}");
             assert_eq!(
-                error.message.contains("Nothing was stored"),
+                error.told(false).contains("Nothing was stored"),
                 denies,
                 "{shown}"
             );
+            assert!(!error.told(true).contains("stored;"), "{shown}");
             assert!(!error.message.contains("it broke"), "{shown}");
         }
     }

@@ -29,7 +29,7 @@ pub async fn health_get() -> Json<Health> {
 )]
 pub async fn readiness_get(State(app): State<App>) -> Result<Json<Health>, Error> {
     app.store.check().await.map_err(|why| {
-        tracing::warn!(%why, "not ready: the store does not answer");
+        why.tell("not ready: the store does not answer");
         Error::unavailable("The store does not answer")
     })?;
     // The sender goes when the worker does.

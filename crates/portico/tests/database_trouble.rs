@@ -10,7 +10,7 @@ mod support;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use support::{Caller, PATIENCE, Process, leads};
+use support::{Caller, Node, PATIENCE, Process, leads, text};
 use testbed::{Options, Server};
 
 /// How long an answer may take while the database is gone: nobody waits for it then.
@@ -56,11 +56,7 @@ fn while_the_database_is_gone_callers_are_told_to_come_again() {
     );
     // A file of its owner's alone, as a URL with a password must be in.
     let named = dir.path().join("store");
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(&named).expect("a file");
-    std::io::Write::write_all(&mut file, url.as_bytes()).expect("a file");
+    support::private(&named, &url);
     let server = Process::start(&[
         "dev",
         "--json",
@@ -100,7 +96,12 @@ fn while_the_database_is_gone_callers_are_told_to_come_again() {
         "/metrics".to_owned(),
         "/readyz".to_owned(),
     ] {
-        assert_turned_away(&caller, ("GET", &path), &[], "", " ");
+        let words = if path == "/readyz" {
+            "The store does not answer"
+        } else {
+            "does not answer, or more is coming in than it can store. Send the same request again"
+        };
+        assert_turned_away(&caller, ("GET", &path), &[], "", words);
     }
     let alive = caller.call("GET", "/healthz", &[], "").expect("an answer");
     assert_eq!(alive.status, 200);
@@ -120,4 +121,56 @@ fn while_the_database_is_gone_callers_are_told_to_come_again() {
     {
         assert!(begun.elapsed() < PATIENCE, "it is ready again");
     }
+}
+
+/// Lines of a log that want to be looked at, in short.
+fn warnings(log: &[Value]) -> Vec<String> {
+    let wants = |line: &&Value| line["level"] == "WARN" || line["level"] == "ERROR";
+    let lines = log.iter().filter(wants);
+    lines.map(|line| text(&line["fields"]["message"])).collect()
+}
+
+#[test]
+fn an_outage_of_the_database_is_told_in_a_few_lines() {
+    let Some(mut database) = Server::start(Options::throw_away()).expect("PostgreSQL starts")
+    else {
+        return;
+    };
+    let url = database.database_create("leads").expect("a database");
+    let dir = tempfile::tempdir().expect("a directory");
+    support::private(&dir.path().join("master.key"), &"ab".repeat(32));
+    let node = Node::start(dir.path(), &url, "all");
+    let caller = node.caller("none");
+    assert_eq!(warnings(&node.log()), Vec::<String>::new());
+
+    database.kill().expect("it was running");
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(3) {
+        let ready = caller.call("GET", "/readyz", &[], "").expect("an answer");
+        assert_eq!(ready.status, 503, "{}", ready.body);
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let log = node.log();
+    let told = warnings(&log);
+    let lost = "the database cannot be reached; it is tried again and again, and who asks meanwhile hears 503";
+    assert!(told.iter().any(|line| line == lost), "{log:?}");
+    // Once for all, and besides once for each connection that was in the middle of something.
+    assert!(told.len() <= 8, "{told:#?}");
+    assert_eq!(told.iter().filter(|line| *line == lost).count(), 1);
+
+    database.start_again().expect("it starts again");
+    let begun = Instant::now();
+    let mut since = Vec::new();
+    let is_back = |line: &Value| line["fields"]["message"] == "the database can be reached again";
+    while !since.iter().any(is_back) {
+        assert!(begun.elapsed() < PATIENCE, "{since:?}");
+        std::thread::sleep(Duration::from_millis(50));
+        since.extend(node.log());
+    }
+    let back: Vec<&Value> = since.iter().filter(|line| is_back(line)).collect();
+    assert_eq!(back.len(), 1, "{since:?}");
+    assert!(
+        back[0]["fields"]["after_ms"].as_u64() >= Some(2_500),
+        "{back:?}"
+    );
 }

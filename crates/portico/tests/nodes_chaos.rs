@@ -19,10 +19,8 @@ mod support;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
-    fs::{File, OpenOptions},
-    io::Write,
+    fs::OpenOptions,
     net::TcpListener,
-    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{
@@ -34,7 +32,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use support::{Answer, Caller, PATIENCE, Process, in_parallel, text, with};
+use support::{Answer, Caller, PATIENCE, Process, in_parallel, private, text, with};
 use testbed::{Options, Server};
 
 const NODES: usize = 3;
@@ -921,14 +919,6 @@ fn nodes(logs: &Path, dice: &mut Dice) -> Vec<Node> {
         .collect()
 }
 
-fn private_file(path: &Path, text: &str) -> String {
-    let mut options = OpenOptions::new();
-    let file: std::io::Result<File> = options.write(true).create_new(true).mode(0o600).open(path);
-    file.and_then(|mut file| file.write_all(text.as_bytes()))
-        .expect("written");
-    path.to_str().expect("a path in UTF-8").to_owned()
-}
-
 #[test]
 fn killed_nodes_and_a_lost_primary_lose_and_double_nothing() {
     let plan = Plan::read();
@@ -939,11 +929,13 @@ fn killed_nodes_and_a_lost_primary_lose_and_double_nothing() {
     let standby = Server::standby_of(&primary, Options::durable()).expect("a standby");
     primary.database_create("portico").expect("a database");
     let dir = tempfile::tempdir().expect("a directory");
+    let key_file = dir.path().join("master.key");
+    private(&key_file, MASTER_KEY);
     let logs = plan.logs.as_deref().unwrap_or(dir.path());
     let vendor = Vendor::open();
     let launch = Launch {
         store: primary.url_with(&standby, "portico"),
-        key_file: private_file(&dir.path().join("master.key"), MASTER_KEY),
+        key_file: key_file.to_str().expect("a path in UTF-8").to_owned(),
         vendor: vendor.url(),
     };
     let token = launch.token();

@@ -1,39 +1,24 @@
 //! What the command line shows, as snapshots: help, answers and refusals. Method: the real binary, with what is random or of this machine masked.
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking, and says what it saw"
+)]
 
-use std::{
-    os::unix::fs::PermissionsExt,
-    path::Path,
-    process::{Command, Stdio},
-};
+mod support;
+
+use std::path::Path;
+
+use support::{portico, private};
 
 /// Runs portico in `directory` and shows what it said, where, and how it ended.
 fn screen(directory: &Path, arguments: &[&str]) -> String {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_portico"));
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("PORTICO_") {
-            command.env_remove(name);
-        }
-    }
-    let output = command
-        .args(arguments)
-        .current_dir(directory)
-        .stdin(Stdio::null())
-        .output()
-        .expect("portico runs");
+    let (out, err, code) = portico(directory, &[], arguments);
     format!(
-        "$ portico {}\n{}--- stderr\n{}--- {}\n",
+        "$ portico {}\n{out}--- stderr\n{err}--- exit status: {}\n",
         arguments.join(" "),
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr),
-        output.status
+        code.expect("it was not killed")
     )
-}
-
-/// A file that its owner alone may read, as a master key's must be.
-fn private(path: &Path, text: &str) {
-    std::fs::write(path, text).expect("written");
-    std::fs::set_permissions(path, PermissionsExt::from_mode(0o600)).expect("a mode");
 }
 
 fn check(name: &str, directory: &Path, screens: &[&[&str]]) {

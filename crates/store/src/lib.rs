@@ -56,7 +56,7 @@ pub use crate::{
 pub enum Error {
     /// The queue in front of the disk is full, another process keeps the database to itself, or the database cannot be reached or does not answer: nothing
     /// was stored. Try again in a moment.
-    #[error("the store is busy")]
+    #[error("the database does not answer, or more is coming in than it can store")]
     Busy,
     /// The database did not say whether a change was stored, since it went away meanwhile or has not waited for its standby: it may be, or not. A repeat under
     /// the same idempotency key finds out.
@@ -80,6 +80,18 @@ pub enum Error {
     /// The master key is not the one that sealed what is stored.
     #[error("master key: {0}")]
     MasterKey(String),
+}
+
+impl Error {
+    /// Puts into the log that `what` failed for this reason and is tried again. What is over in a moment the store has told itself, once for all who ask, so that the log of an
+    /// outage is read in one screen: it shows only at `debug`.
+    pub fn tell(&self, what: &str) {
+        match self {
+            Self::Closed => {}
+            Self::Busy | Self::InDoubt => tracing::debug!(why = %self, "{what}"),
+            why => tracing::error!(%why, "{what}"),
+        }
+    }
 }
 
 /// An idempotency key as it is kept.

@@ -67,11 +67,13 @@ impl Live {
                 Ok(revision) if self.get().revision() == revision => {}
                 Ok(_) => {
                     if let Err(why) = self.refresh(&*store).await {
-                        tracing::error!(%why, "the directory could not be read; the last good one stays in force");
+                        why.tell(
+                            "the directory could not be read; the last good one stays in force",
+                        );
                     }
                 }
                 Err(Error::Closed) => return,
-                Err(why) => tracing::error!(%why, "the directory's revision could not be read"),
+                Err(why) => why.tell("the directory's revision could not be read"),
             }
             let _ = tokio::time::timeout(
                 Duration::from_millis(POLL_MS),

@@ -243,7 +243,7 @@ async fn reload(parts: &Parts, known: &mut Known, signalled: u64) {
         }
         Err(Error::Closed) => {}
         Err(why) => {
-            tracing::error!(%why, "the subscriptions could not be read; trying again");
+            why.tell("the subscriptions could not be read; trying again");
             tokio::time::sleep(STORE_TROUBLE_WAIT).await;
         }
     }
@@ -306,7 +306,7 @@ async fn claim(
     let claimed = match parts.store.deliveries_claim(claim).await {
         Ok(claimed) => claimed,
         Err(why) => {
-            tracing::error!(%why, "due deliveries could not be claimed; trying again");
+            why.tell("due deliveries could not be claimed; trying again");
             for id in again {
                 known.lanes.entry(id).or_default().signal(now);
             }
@@ -350,14 +350,12 @@ fn take(parts: &Parts, known: &mut Known, one: &Done) {
 /// Ends what lapsed, whoever held it.
 async fn sweep(parts: &Parts, now: Timestamp) {
     match parts.store.deliveries_lapse(Lapse::Expired, now).await {
-        Ok(0) | Err(Error::Closed) => {}
+        Ok(0) => {}
         Ok(lapsed) => tracing::warn!(
             lapsed,
             "leases of deliveries lapsed; their events are sent again"
         ),
-        Err(why) => {
-            tracing::error!(%why, "leases of deliveries could not be looked after; trying again");
-        }
+        Err(why) => why.tell("leases of deliveries could not be looked after; trying again"),
     }
 }
 
@@ -369,9 +367,10 @@ async fn look(parts: &Parts, known: &mut Known) {
                 known.lanes.entry(id).or_default().signal(at);
             }
         }
-        Err(Error::Closed) => {}
         Err(why) => {
-            tracing::error!(%why, "it could not be read what is to be delivered; trying again at the next sweep");
+            why.tell(
+                "it could not be read what is to be delivered; trying again at the next sweep",
+            );
         }
     }
 }
@@ -549,7 +548,7 @@ async fn record(parts: &Parts, webhook: &Webhook, finish: &DeliveryFinish) -> bo
                 return false;
             }
             Err(why) => {
-                tracing::warn!(%why, seq = finish.ticket.event, "an attempt to deliver could not be recorded; trying again");
+                why.tell("an attempt to deliver could not be recorded; trying again");
                 tokio::time::sleep(STORE_TROUBLE_WAIT).await;
             }
         }

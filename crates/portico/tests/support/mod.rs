@@ -8,6 +8,7 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::Path,
     process::{Child, Command, Stdio},
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -94,6 +95,8 @@ impl Drop for Process {
 pub(crate) struct Node {
     child: Child,
     pub(crate) address: String,
+    /// What it has put into its log since it serves.
+    log: Arc<Mutex<Vec<Value>>>,
 }
 
 impl Node {
@@ -132,8 +135,24 @@ impl Node {
             }
         };
         // What it says later is read, so that it never waits for a reader.
-        std::thread::spawn(move || lines.for_each(drop));
-        Self { child, address }
+        let log = Arc::<Mutex<Vec<Value>>>::default();
+        let kept = log.clone();
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                let line = serde_json::from_str(&line).unwrap_or(Value::String(line));
+                kept.lock().expect("nobody panicked").push(line);
+            }
+        });
+        Self {
+            child,
+            address,
+            log,
+        }
+    }
+
+    /// Takes what it has put into its log by now, since it serves or since this was asked last.
+    pub(crate) fn log(&self) -> Vec<Value> {
+        std::mem::take(&mut *self.log.lock().expect("nobody panicked"))
     }
 
     pub(crate) fn caller(&self, token: &str) -> Caller {
@@ -566,7 +585,7 @@ pub(crate) fn in_parallel<T: Sync, R: Send>(
     work: impl Fn(usize, &T) -> R + Sync,
 ) -> Vec<R> {
     let next = std::sync::atomic::AtomicUsize::new(0);
-    let results = std::sync::Mutex::new(BTreeMap::new());
+    let results = Mutex::new(BTreeMap::new());
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {

@@ -17,7 +17,7 @@ use tokio_postgres::{
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::config::told;
+use super::{config::told, outage::Outage};
 
 /// How long connecting to one of the hosts may take, until the session stands: on a host that stands still the system goes on taking connections, which nobody answers.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -53,6 +53,8 @@ pub(super) struct Hosts {
     first: AtomicUsize,
     /// When it may be tried again to connect.
     not_before: Mutex<Option<Instant>>,
+    /// What the log knows of it, for all connections of a process.
+    pub(super) outage: Outage,
 }
 
 impl Hosts {
@@ -64,6 +66,7 @@ impl Hosts {
             tls,
             first: AtomicUsize::new(0),
             not_before: Mutex::new(None),
+            outage: Outage::default(),
         }
     }
 

@@ -11,6 +11,7 @@ mod dialect;
 mod hosts;
 pub mod inspect;
 mod notices;
+mod outage;
 mod readers;
 pub(crate) mod schema;
 pub(crate) mod session;

@@ -149,13 +149,11 @@ pub(super) async fn listen(
                         );
                         can_listen = false;
                     } else {
-                        tracing::warn!(%why, "nobody listens to other nodes; trying again");
+                        tracing::info!(%why, "nobody listens to other nodes; trying again");
                         place.hosts.leave(host);
                     }
                 }
-                Err(why) => {
-                    tracing::warn!(%why, "nobody listens to other nodes; trying again");
-                }
+                Err(why) => place.hosts.outage.goes_on(&why),
             }
             tokio::time::sleep(AGAIN).await;
         } else {

@@ -31,6 +31,7 @@ use super::{
     config::{Patience, Place, told},
     dialect,
     hosts::{Hosts, Reached, Wire},
+    outage::Seldom,
 };
 use crate::{
     Error,
@@ -135,7 +136,10 @@ pub(crate) struct Session {
 /// A database's error in the store's words. What is over in a moment, or with another connection, is [`Error::Busy`].
 pub(crate) fn database(why: &tokio_postgres::Error) -> Error {
     if why.code() == Some(&SqlState::DISK_FULL) {
-        tracing::error!(why = %told(why), "the database's disk is full: nothing is accepted until there is room on it again");
+        static DISK_FULL: Seldom = Seldom::new();
+        if DISK_FULL.is_time() {
+            tracing::error!(why = %told(why), "the database's disk is full: nothing is accepted until there is room on it again");
+        }
         return Error::Busy;
     }
     if is_passing(why) {
@@ -184,7 +188,7 @@ async fn drive(mut wire: Wire, is_doubted: Arc<AtomicBool>) {
             }
             Some(Ok(_)) => {}
             Some(Err(why)) => {
-                tracing::warn!(why = %told(&why), "a connection to the database ended");
+                tracing::info!(why = %told(&why), "a connection to the database ended");
                 return;
             }
             None => return,
@@ -252,10 +256,16 @@ impl Session {
         if place.hosts.is_in_trouble() {
             return Err(Error::Busy);
         }
-        Self::with(place, patience).map_err(|why| {
-            tracing::warn!(%why, "no connection to the database");
-            Error::Busy
-        })
+        match Self::with(place, patience) {
+            Ok(session) => {
+                place.hosts.outage.ended();
+                Ok(session)
+            }
+            Err(why) => {
+                place.hosts.outage.goes_on(&why.to_string());
+                Err(Error::Busy)
+            }
+        }
     }
 
     /// Has the server, and itself, wait so long and no longer, and makes sure that a commit is synced before it is answered, by a standby too if the server waits for one.
