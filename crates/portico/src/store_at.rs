@@ -4,7 +4,7 @@
 
 use std::{
     fs::File,
-    os::unix::fs::DirBuilderExt,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -314,7 +314,13 @@ pub(crate) struct Owned(#[expect(dead_code, reason = "held for its lock")] File)
 /// When another server has it.
 pub(crate) fn own(data_dir: &Path) -> anyhow::Result<Owned> {
     make_data_dir(data_dir)?;
-    let file = File::create(lock(data_dir)).context("the lock file cannot be made")?;
+    let file = File::options()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(lock(data_dir))
+        .context("the lock file cannot be made")?;
     match file.try_lock() {
         Ok(()) => Ok(Owned(file)),
         Err(std::fs::TryLockError::WouldBlock) => bail!(

@@ -43,15 +43,19 @@ pub(crate) fn open(journal: Option<PathBuf>, latency_ms: u64) -> anyhow::Result<
 
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let sandbox = open(arguments.journal, arguments.latency_ms)?;
+    let Seed { api_key, .. } = Seed::default();
     let listener = tokio::net::TcpListener::bind(arguments.listen)
         .await
         .with_context(|| format!("{} cannot be listened on", arguments.listen))?;
     let url = format!("http://{}", listener.local_addr()?);
     if arguments.json {
-        output::data(&json!({ "sandbox_url": url, "pid": std::process::id() }).to_string());
+        output::data(
+            &json!({ "sandbox_url": url, "api_key": api_key, "pid": std::process::id() })
+                .to_string(),
+        );
     } else {
         output::note(&format!(
-            "The Knock sandbox listens on {url}\nWhat it holds:   curl {url}/_sandbox/state\nWhat it received: curl {url}/_sandbox/requests"
+            "The Knock sandbox listens on {url}\nIts API key:      {api_key}\nWho may call it:  portico serve --vendor-url {url}, for an integration with \"base_url\":\"{url}\"\nWhat it holds:    curl {url}/_sandbox/state\nWhat it received: curl {url}/_sandbox/requests"
         ));
     }
     sandbox.serve(listener, server::told_to_stop()).await?;

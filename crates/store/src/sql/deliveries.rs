@@ -36,7 +36,16 @@ const GIVEN_UP: i64 = 4;
 const LAPSE_MAX_ROWS: u32 = 1_000;
 
 /// What is due for a subscription.
-const DUE: &str = "SELECT event FROM deliveries WHERE webhook = ?1 AND state = 1 AND due_at <= ?2 ORDER BY due_at, event LIMIT ?3";
+fn due_sql() -> String {
+    // An event that is not there is to be told, not waited for.
+    format!(
+        "SELECT {EVENT}, d.event, d.attempts + 1, d.tries + 1
+         FROM deliveries d LEFT JOIN events e ON e.seq = d.event LEFT JOIN integrations i ON i.n = e.lane LEFT JOIN writes w ON {WRITE_OF_EVENT}
+         WHERE d.webhook = ?1 AND d.state = 1 AND d.due_at <= ?2 ORDER BY d.due_at, d.event LIMIT ?3",
+        EVENT = events::COLUMNS,
+        WRITE_OF_EVENT = events::WRITE_OF,
+    )
+}
 
 /// When its next is due.
 const NEXT: &str = "SELECT min(due_at) FROM deliveries WHERE webhook = ?1 AND state = 1";
@@ -55,6 +64,7 @@ const DEPTH: &str =
 
 pub(super) fn claim(db: &Db<'_>, claim: &DeliveryClaim) -> Result<Vec<DeliveryLane>, Error> {
     let mut lanes = Vec::with_capacity(claim.lanes.len());
+    let due = due_sql();
     for (webhook_id, limit) in &claim.lanes {
         let webhook: Option<i64> = db.find(
             "SELECT n FROM webhooks WHERE id = ?1 AND active",
@@ -62,31 +72,16 @@ pub(super) fn claim(db: &Db<'_>, claim: &DeliveryClaim) -> Result<Vec<DeliveryLa
             |row| row.get(0),
         )?;
         let Some(webhook) = webhook else { continue };
-        let due: Vec<i64> = db.all(DUE, values![webhook, claim.now.as_micros(), limit], |row| {
-            row.get(0)
-        })?;
-        let mut deliveries = Vec::with_capacity(due.len());
-        for event in due {
-            let (attempt, tries) = db.one(
-                "UPDATE deliveries SET state = 2, due_at = ?3, claimed_at = ?4, attempts = attempts + 1, tries = tries + 1
-                     WHERE webhook = ?1 AND event = ?2 RETURNING attempts, tries",
-                values![webhook, event, claim.lease_until.as_micros(), claim.now.as_micros()],
-                |row| Ok((row.get(0)?, row.get(1)?)),
+        let deliveries: Vec<ClaimedDelivery> = db.all(
+            &due,
+            values![webhook, claim.now.as_micros(), limit],
+            |row| claimed(row, webhook),
+        )?;
+        for ClaimedDelivery { ticket, .. } in &deliveries {
+            db.send(
+                "UPDATE deliveries SET state = 2, due_at = ?3, claimed_at = ?4, attempts = ?5, tries = ?6 WHERE webhook = ?1 AND event = ?2",
+                values![webhook, ticket.event, claim.lease_until.as_micros(), claim.now.as_micros(), ticket.attempt, ticket.tries],
             )?;
-            let read = match events::at(db, event) {
-                Ok(read) => Ok(read),
-                Err(Error::Corrupt(why)) => Err(why),
-                Err(why) => return Err(why),
-            };
-            deliveries.push(ClaimedDelivery {
-                ticket: DeliveryTicket {
-                    webhook,
-                    event,
-                    attempt,
-                    tries,
-                },
-                event: read,
-            });
         }
         let next: Option<i64> = db.one(NEXT, values![webhook], |row| row.get(0))?;
         lanes.push(DeliveryLane {
@@ -96,6 +91,26 @@ pub(super) fn claim(db: &Db<'_>, claim: &DeliveryClaim) -> Result<Vec<DeliveryLa
         });
     }
     Ok(lanes)
+}
+
+/// Reads what [`due_sql`] selects, of a subscription.
+fn claimed(row: &Row<'_>, webhook: i64) -> Result<ClaimedDelivery, Error> {
+    let ticket = DeliveryTicket {
+        webhook,
+        event: row.get(15)?,
+        attempt: row.get(16)?,
+        tries: row.get(17)?,
+    };
+    let event = match row.get::<Option<i64>>(0)? {
+        Some(_) => events::read(row),
+        None => Err(events::missing(ticket.event)),
+    };
+    let event = match event {
+        Ok(event) => Ok(event),
+        Err(Error::Corrupt(why)) => Err(why),
+        Err(why) => return Err(why),
+    };
+    Ok(ClaimedDelivery { ticket, event })
 }
 
 fn record_attempt(
@@ -530,9 +545,15 @@ pub(super) mod tests {
     /// Most deliveries are long delivered, and there are millions of them: what is asked for all the time must not walk past them.
     #[test]
     fn deliveries_are_found_by_their_indexes() {
-        let ready =
-            "SEARCH deliveries USING COVERING INDEX deliveries_ready (webhook=? AND due_at<?)";
-        assert_plan(DUE, &[ready], &[]);
+        assert_plan(
+            &due_sql(),
+            &[
+                "SEARCH d USING INDEX deliveries_ready (webhook=? AND due_at<?)",
+                "SEARCH e USING INTEGER PRIMARY KEY (rowid=?) LEFT-JOIN",
+                "SEARCH w USING INDEX sqlite_autoindex_writes_1 (job_id=?) LEFT-JOIN",
+            ],
+            &[],
+        );
         assert_plan(
             NEXT,
             &["SEARCH deliveries USING COVERING INDEX deliveries_ready"],

@@ -100,9 +100,14 @@ fn subscribers(
 
 /// The columns that [`read`] reads.
 pub(super) const COLUMNS: &str = "e.seq, e.id, e.at, e.trigger, e.kind, i.id, i.vendor, e.subject, e.job_id, e.job_type, e.body, w.status, w.outcome, w.errors, w.record_id";
+
+/// Which write an event tells of, if it is one of a write.
+pub(super) const WRITE_OF: &str = "w.job_id = CASE WHEN e.trigger IN ('WRITE_OPERATION_SUCCESS', 'WRITE_OPERATION_FAILURE') THEN e.subject END";
+
 /// Where they are. The log leads, whatever else is asked: so its order need not be sorted.
-pub(super) const FROM: &str = "events e CROSS JOIN integrations i ON i.n = e.lane
-    LEFT JOIN writes w ON w.job_id = CASE WHEN e.trigger IN ('WRITE_OPERATION_SUCCESS', 'WRITE_OPERATION_FAILURE') THEN e.subject END";
+fn from() -> String {
+    format!("events e CROSS JOIN integrations i ON i.n = e.lane LEFT JOIN writes w ON {WRITE_OF}")
+}
 
 /// Reads what [`COLUMNS`] selects.
 ///
@@ -150,20 +155,26 @@ pub(super) fn read(row: &Row<'_>) -> Result<Event, Error> {
 }
 
 /// The event at a place of the log.
-pub(super) fn at(db: &Db<'_>, seq: i64) -> Result<Event, Error> {
+fn at(db: &Db<'_>, seq: i64) -> Result<Event, Error> {
     db.find(
-        &format!("SELECT {COLUMNS} FROM {FROM} WHERE e.seq = ?1"),
+        &format!("SELECT {COLUMNS} FROM {} WHERE e.seq = ?1", from()),
         values![seq],
         read,
     )?
-    .ok_or_else(|| Error::Corrupt(format!("event {seq} is not in the log")))
+    .ok_or_else(|| missing(seq))
+}
+
+/// What is said where an event should be.
+pub(super) fn missing(seq: i64) -> Error {
+    Error::Corrupt(format!("event {seq} is not in the log"))
 }
 
 /// Whether an event still says what it said: nobody in it was forgotten since.
 pub(super) fn is_kept(db: &Db<'_>, seq: i64) -> Result<bool, Error> {
     db.find(
         &format!(
-            "SELECT CASE WHEN w.seq IS NULL THEN e.body IS NOT NULL ELSE w.stripped_at IS NULL END FROM {FROM} WHERE e.seq = ?1"
+            "SELECT CASE WHEN w.seq IS NULL THEN e.body IS NOT NULL ELSE w.stripped_at IS NULL END FROM {} WHERE e.seq = ?1",
+            from()
         ),
         values![seq],
         |row| row.get(0),
@@ -198,7 +209,10 @@ pub(super) fn find(db: &Db<'_>, scope: &Scope, id: EventId) -> Result<Option<Eve
 
 fn list_sql(conditions: &str, is_descending: bool) -> String {
     let order = if is_descending { "DESC" } else { "ASC" };
-    format!("SELECT {COLUMNS} FROM {FROM} WHERE {conditions} ORDER BY e.seq {order}")
+    format!(
+        "SELECT {COLUMNS} FROM {} WHERE {conditions} ORDER BY e.seq {order}",
+        from()
+    )
 }
 
 /// A page of the log.
@@ -369,7 +383,7 @@ mod tests {
             }
         }
         assert_plan(
-            &format!("SELECT {COLUMNS} FROM {FROM} WHERE e.seq = ?1"),
+            &format!("SELECT {COLUMNS} FROM {} WHERE e.seq = ?1", from()),
             &[cursor, write],
             &[],
         );
