@@ -125,8 +125,7 @@ fn asks(
     now: Timestamp,
     wake_at: &mut Timestamp,
 ) -> Vec<Ask> {
-    let mut room = parts.settings.in_flight_max.saturating_sub(held);
-    let mut asks: Vec<Ask> = Vec::new();
+    let mut wanted: Vec<(Served, Ask)> = Vec::new();
     for (id, lane) in lanes {
         let Some(integration) = directory.integration(*id).filter(|one| one.calls()) else {
             continue;
@@ -134,17 +133,29 @@ fn asks(
         lane.follow(integration.updated_at);
         let concurrency = integration.settings.max_job_concurrency;
         match lane.turn(now, concurrency) {
-            Turn::Claim(limit) => asks.push(Ask {
-                integration_id: *id,
-                limit,
-                concurrency,
-                gap_micros: integration.settings.call_gap_micros(),
-            }),
+            Turn::Claim(limit) => wanted.push((
+                (lane.way.in_flight, lane.served_at),
+                Ask {
+                    integration_id: *id,
+                    limit,
+                    concurrency,
+                    gap_micros: integration.settings.call_gap_micros(),
+                },
+            )),
             Turn::At(at) => *wake_at = (*wake_at).min(at),
             Turn::Idle => {}
         }
     }
-    // An even share of what room there is; what the frugal leave, the next round hands out.
+    shared(wanted, parts.settings.in_flight_max.saturating_sub(held))
+}
+
+/// How well a lane is served: its calls under way, and when it was given writes last.
+type Served = (u32, Timestamp);
+
+/// Deals `room` out: an even share for each; what the frugal leave, the next round hands out. Where there is not even one for each, who is served worst comes first, so that each has its turn.
+fn shared(mut wanted: Vec<(Served, Ask)>, mut room: usize) -> Vec<Ask> {
+    wanted.sort_by_key(|(served, _)| *served);
+    let mut asks: Vec<Ask> = wanted.into_iter().map(|(_, ask)| ask).collect();
     let share = room / asks.len().max(1);
     for Ask { limit, .. } in &mut asks {
         *limit = (*limit)
@@ -212,6 +223,9 @@ async fn claim(
         };
         let count = u32::try_from(got.writes.len()).unwrap_or(u32::MAX);
         lane.way.began(now, count);
+        if count > 0 {
+            lane.served_at = now;
+        }
         for write in got.writes {
             held.insert(write.ticket, lease_until);
             let call = deliver(
@@ -458,4 +472,51 @@ fn given_up(parts: &Parts, write: &Claimed, answer: &Answer) -> Vec<String> {
     )];
     errors.extend(answer.error.clone());
     errors
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Deals `room` out to lanes as well served as `served` says, which want `limit` each, and shows who gets how much.
+    fn check(served: &[(u32, i64)], limit: u32, room: usize) -> Vec<u32> {
+        // Its concurrency tells which lane an ask is of.
+        let wanted = (0..).zip(served).map(|(lane, (in_flight, at))| {
+            let ask = Ask {
+                integration_id: IntegrationId::NOBODY,
+                limit,
+                concurrency: lane,
+                gap_micros: None,
+            };
+            ((*in_flight, Timestamp::from_micros(*at)), ask)
+        });
+        let mut given = vec![0; served.len()];
+        for ask in shared(wanted.collect(), room) {
+            given[usize::try_from(ask.concurrency).unwrap()] = ask.limit;
+        }
+        given
+    }
+
+    #[test]
+    fn room_is_shared_evenly_and_the_last_of_it_goes_to_who_is_served_worst() {
+        assert_eq!(check(&[(0, 1), (0, 2)], 8, 512), [8, 8]);
+        assert_eq!(check(&[(0, 1), (0, 2)], 8, 10), [5, 5]);
+        assert_eq!(check(&[(2, 1), (0, 9), (1, 1)], 8, 2), [0, 1, 1]);
+        assert_eq!(check(&[(0, 7), (0, 5), (0, 6)], 8, 1), [0, 1, 0]);
+        assert_eq!(check(&[(0, 1)], 8, 0), [0]);
+        assert_eq!(check(&[], 8, 4), [0; 0]);
+    }
+
+    #[test]
+    fn with_room_for_one_call_each_lane_has_its_turn() {
+        let mut served = vec![(0, 0); 5];
+        let mut turns = [0; 5];
+        for at in 1..=50 {
+            let given = check(&served, 8, 1);
+            let lane = given.iter().position(|count| *count == 1).unwrap();
+            turns[lane] += 1;
+            served[lane].1 = at;
+        }
+        assert_eq!(turns, [10; 5]);
+    }
 }

@@ -39,6 +39,8 @@ pub(crate) struct Lane {
     pub(crate) way: Way,
     /// The store gives nothing before then, whatever is due.
     closed_until: Option<Timestamp>,
+    /// When it was given writes last.
+    pub(crate) served_at: Timestamp,
     /// The change of the integration since which all this is known.
     since: Timestamp,
 }
