@@ -55,7 +55,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         );
     } else {
         output::note(&format!(
-            "The Knock sandbox listens on {url}\nIts API key:      {api_key}\nWho may call it:  portico serve --vendor-url {url}, for an integration with \"base_url\":\"{url}\"\nWhat it holds:    curl {url}/_sandbox/state\nWhat it received: curl {url}/_sandbox/requests"
+            "The Knock sandbox listens on {url}\nIts API key:      {api_key}\nLet a server in:  portico serve --vendor-url {url}, and an integration with \"base_url\":\"{url}\"\nWhat it holds:    curl {url}/_sandbox/state\nWhat it received: curl {url}/_sandbox/requests"
         ));
     }
     sandbox.serve(listener, server::told_to_stop()).await?;

@@ -60,6 +60,8 @@ impl Patience {
 pub struct Place {
     pub(super) hosts: Arc<Hosts>,
     database: String,
+    /// Whether nothing is said without TLS.
+    pub demands_tls: bool,
     /// Connections that read.
     pub readers: usize,
     /// How long a change waits.
@@ -127,6 +129,7 @@ impl Place {
         Ok(Self {
             hosts: Arc::new(Hosts::new(&config, tls)),
             database,
+            demands_tls: config.get_ssl_mode() == SslMode::Require,
             readers: READERS_DEFAULT,
             writing: Patience::WRITING,
             reading: Patience::READING,

@@ -16,7 +16,7 @@ use crate::system::SystemClock;
 /// The oldest version that is supported by who makes it, or was until a year ago: 13.
 const VERSION_MIN: i64 = 130_000;
 
-/// Milliseconds that the database's clock and ours may differ before it is told. Nodes take over what another does by the time, after 60 s.
+/// Milliseconds that the database's clock and ours may differ before it is told. Nodes take over what another does by the time, after 20 s.
 const APART_FEW_MS: u64 = 1_000;
 
 /// Milliseconds from which on a node may take another for dead that is not.
@@ -36,7 +36,11 @@ pub(super) fn look(place: &Place) -> (Vec<Check>, Option<Data>) {
             return (vec![Check::fail("database", why, mend)], None);
         }
     };
-    let mut checks = vec![server(&told, &seen), encryption(&seen)];
+    let is_here = seen.address.is_none_or(|(host, _)| host.is_loopback());
+    let mut checks = vec![
+        server(&told, &seen),
+        encryption(seen.tls.as_deref(), is_here, place.demands_tls),
+    ];
     checks.extend(durability(&seen));
     checks.extend(standbys(&seen));
     checks.extend(seen.connections.as_ref().map(connections));
@@ -80,10 +84,17 @@ fn server(told: &str, seen: &Inspection) -> Check {
     Check::ok(NAME, format!("{told}: version {version} answers {from}"))
 }
 
-fn encryption(seen: &Inspection) -> Check {
+/// Whether TLS is spoken, in which version, and has to be.
+fn encryption(tls: Option<&str>, is_here: bool, is_demanded: bool) -> Check {
     const NAME: &str = "encryption";
-    let is_here = seen.address.is_none_or(|(host, _)| host.is_loopback());
-    match &seen.tls {
+    match tls {
+        Some(version) if !is_here && !is_demanded => Check::warn(
+            NAME,
+            format!(
+                "{version}, and would do without: who is on the way to the database can prevent it, and read people's data"
+            ),
+            "add sslmode=verify-full to the URL",
+        ),
         Some(version) => Check::ok(NAME, format!("{version}, and its certificate was verified")),
         None if is_here => Check::ok(NAME, "none, and none needed on this machine"),
         None => Check::warn(
@@ -271,6 +282,21 @@ mod tests {
             ("\"2\"", 1),
         ] {
             assert_eq!(standbys_needed(names), count, "{names}");
+        }
+    }
+
+    #[test]
+    fn tls_that_may_be_left_away_is_warned_of_where_others_are_on_the_way() {
+        for (tls, is_here, is_demanded, wanted) in [
+            (Some("TLSv1.3"), false, true, "ok"),
+            (Some("TLSv1.3"), false, false, "warn"),
+            (Some("TLSv1.3"), true, false, "ok"),
+            (None, false, false, "warn"),
+            (None, true, false, "ok"),
+        ] {
+            let check = encryption(tls, is_here, is_demanded);
+            let state = serde_json::to_value(&check).unwrap()["state"].clone();
+            assert_eq!(state, wanted, "{tls:?} {is_here} {is_demanded}");
         }
     }
 }
