@@ -234,7 +234,7 @@ async fn claim(
                 Target::of(integration),
                 integration.vendor,
                 got.integration_id,
-                write,
+                (write, lease_until),
                 done.clone(),
             );
             calls.spawn(call);
@@ -293,17 +293,31 @@ async fn look(parts: &Parts, lanes: &Lanes) {
     }
 }
 
-/// Makes one call and records what became of it.
+/// Makes one call and records what became of it. When the lease has lapsed before, there is none: this process stood still meanwhile, and another may have delivered the write, and later
+/// ones about the same person.
 async fn deliver(
     parts: Arc<Parts>,
     connector: Arc<dyn Connector>,
     target: Target,
     vendor: Vendor,
     integration_id: IntegrationId,
-    write: Claimed,
+    (write, lease_until): (Claimed, Timestamp),
     done: mpsc::Sender<Done>,
 ) {
     let started_at = parts.timer.now();
+    if started_at >= lease_until {
+        tracing::warn!(job_id = %write.job_id, %integration_id, "a lease lapsed before its call; the write is left to who takes it next");
+        let _ = done
+            .send(Done {
+                integration_id,
+                ticket: write.ticket,
+                class: Class::Retry,
+                retry_after_ms: None,
+                again_at: None,
+            })
+            .await;
+        return;
+    }
     let started = Instant::now();
     // A task of its own, so that a call that panics is an attempt like any other.
     let call = write.call.clone();

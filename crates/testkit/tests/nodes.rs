@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use connectors::knock::sandbox::{Fault, FaultKind};
 use delivery::Settings;
+use serde_json::Value;
 use store::Registration;
 use testkit::{Outcome, TestApp};
 
@@ -101,5 +102,35 @@ async fn workers_together_call_as_fast_as_the_integration_allows() -> Outcome {
         (20..=62).contains(&calls),
         "{calls} calls in a minute, and the limit is 60"
     );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_that_stood_still_until_its_leases_lapsed_makes_no_call() -> Outcome {
+    let mut app = two_workers(5).await?;
+    let thawed = Settings {
+        lease_ms: 0,
+        ..Settings::default()
+    };
+    app.work_in_parallel(&[thawed]).await?;
+    let before = app.vendors[0].sandbox.counts().requests;
+    let jobs = accept(&app, 3).await?;
+    let attempts = async |job_id: &str| -> Outcome<Value> {
+        let path = format!("/v1/admin/writes/{job_id}/attempts");
+        Ok(app.send("GET", &path, None).await?.1["results"].clone())
+    };
+    app.until("the leases have lapsed", async || {
+        app.clock.advance_ms(1_000);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        Ok((attempts(&jobs[2]).await?[0] != Value::Null).then_some(()))
+    })
+    .await?;
+    assert_eq!(app.vendors[0].sandbox.counts().requests, before);
+    app.work_in_parallel(&[Settings::default()]).await?;
+    for job_id in &jobs {
+        let write = app.ended_within(job_id, 1_000, 1_000).await?;
+        assert_eq!(write["write_status"], "SUCCESS", "{write}");
+    }
+    assert_eq!(app.vendors[0].sandbox.counts().prospects, 3);
     Ok(())
 }
