@@ -29,6 +29,9 @@ use crate::{
 /// How long to wait before asking a store again that failed.
 const STORE_TROUBLE_WAIT: Duration = Duration::from_millis(200);
 
+/// After how long a write is tried again whose lease lapsed before its call, in milliseconds.
+const LATE_AGAIN_MS: i64 = 1_000;
+
 /// How long an outcome is offered to a failing store: several times what it takes until a database's standby is its primary. Its lease may lapse meanwhile, and then it
 /// still counts, if it is a confirmation; left to lapse, the call is repeated. What waits is bounded by what may be in flight.
 const RECORD_MAX: Duration = Duration::from_secs(120);
@@ -293,8 +296,8 @@ async fn look(parts: &Parts, lanes: &Lanes) {
     }
 }
 
-/// Makes one call and records what became of it. When the lease has lapsed before, there is none: this process stood still meanwhile, and another may have delivered the write, and later
-/// ones about the same person.
+/// Makes one call and records what became of it. When the lease has lapsed before, none is made: this process stood still meanwhile, and another may have delivered the write, and
+/// later ones about the same person.
 async fn deliver(
     parts: Arc<Parts>,
     connector: Arc<dyn Connector>,
@@ -305,36 +308,36 @@ async fn deliver(
     done: mpsc::Sender<Done>,
 ) {
     let started_at = parts.timer.now();
-    if started_at >= lease_until {
-        tracing::warn!(job_id = %write.job_id, %integration_id, "a lease lapsed before its call; the write is left to who takes it next");
-        let _ = done
-            .send(Done {
-                integration_id,
-                ticket: write.ticket,
-                class: Class::Retry,
-                retry_after_ms: None,
-                again_at: None,
-            })
-            .await;
-        return;
-    }
+    let is_late = started_at >= lease_until;
     let started = Instant::now();
-    // A task of its own, so that a call that panics is an attempt like any other.
-    let call = write.call.clone();
-    let called = tokio::spawn(async move { connector.call(&target, &call).await }).await;
-    let answer = called.unwrap_or_else(|_| Answer {
-        class: Class::Unknown,
-        x_id: None,
-        error: Some(
-            "Portico failed while it made the call; this is a fault of Portico's".to_owned(),
-        ),
-        retry_after_ms: None,
-        reply: Reply::default(),
-    });
+    let answer = if is_late {
+        failed(
+            Class::Retry,
+            "No call was made: Portico stood still until its lease had lapsed",
+        )
+    } else {
+        // A task of its own, so that a call that panics is an attempt like any other.
+        let call = write.call.clone();
+        let called = tokio::spawn(async move { connector.call(&target, &call).await }).await;
+        called.unwrap_or_else(|_| {
+            failed(
+                Class::Unknown,
+                "Portico failed while it made the call; this is a fault of Portico's",
+            )
+        })
+    };
     let took = started.elapsed();
     let (class, retry_after_ms) = (answer.class, answer.retry_after_ms);
     let now = parts.timer.now();
-    let verdict = decide(&parts, &write, &answer, now);
+    let verdict = if is_late {
+        // However old it is: it ends after a try, not without one.
+        Verdict::Again {
+            at: now.plus_millis(LATE_AGAIN_MS),
+            errors: answer.error.clone().into_iter().collect(),
+        }
+    } else {
+        decide(&parts, &write, &answer, now)
+    };
     told(&write, integration_id, class, took);
     let again_at = match verdict {
         Verdict::Again { at, .. } => Some(at),
@@ -372,6 +375,17 @@ async fn deliver(
             again_at,
         })
         .await;
+}
+
+/// What stands for an answer where the vendor gave none.
+fn failed(class: Class, why: &str) -> Answer {
+    Answer {
+        class,
+        x_id: None,
+        error: Some(why.to_owned()),
+        retry_after_ms: None,
+        reply: Reply::default(),
+    }
 }
 
 /// One line an attempt. Without the vendor's words, which may repeat a person's contact: `portico` shows them to who asks for the attempts.

@@ -20,7 +20,7 @@ use crate::{
         session::Session,
     },
     sql::{
-        db::{Db, Value, values},
+        db::{Db, Value, owned, values},
         stamp,
     },
     sqlite::{self, database, inspect},
@@ -504,7 +504,7 @@ impl Layout {
             let row = self.of_sqlite(row)?;
             self.must_fit(&row)?;
             bytes += row.iter().map(size).sum::<usize>();
-            batch.push(row.iter().map(Value::owned).collect());
+            batch.push(owned(&row));
             if batch.len() >= BATCH_ROWS_MAX || bytes >= BATCH_BYTES_MAX {
                 session.fill(&sql, &types, &batch)?;
                 batch.clear();
@@ -781,7 +781,7 @@ impl<'a> Pages<'a> {
             self.has_more = rows.len() == PAGE_ROWS;
             if let Some(last) = rows.last() {
                 let row = layout.of_postgres(last)?;
-                self.last = row[..layout.key].iter().map(Value::owned).collect();
+                self.last = owned(&row[..layout.key]);
             }
             self.page = rows.into_iter();
         }

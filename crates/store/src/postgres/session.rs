@@ -35,7 +35,7 @@ use super::{
 };
 use crate::{
     Error,
-    sql::db::{Ordered, Value, values},
+    sql::db::{Ordered, Value, owned, values},
 };
 
 /// Statements that one connection keeps prepared: more than there are in the use cases; lists have many forms.
@@ -416,7 +416,7 @@ impl Session {
     pub(crate) fn send_values(&self, sql: &str, values: &[Value<'_>]) -> Result<(), Error> {
         let statement = self.prepared(sql)?;
         let client = self.client.clone();
-        let values: Vec<Value<'static>> = values.iter().map(Value::owned).collect();
+        let values = owned(values);
         self.post(Box::pin(async move {
             client.execute_raw(&statement, values).await
         }))
@@ -475,6 +475,23 @@ impl Session {
             .iter()
             .zip(statements)
             .map(|(statement, (_, values))| self.client.query(statement, values));
+        Ok(self.wait(futures_util::future::try_join_all(all))?)
+    }
+
+    /// Runs a statement with each of these sets of values, all in one way to the server: the rows of each.
+    pub(crate) fn query_for(
+        &self,
+        sql: &str,
+        sets: &[Vec<Value<'_>>],
+    ) -> Result<Vec<Vec<tokio_postgres::Row>>, Error> {
+        let statement = self.prepared(sql)?;
+        let sets: Vec<Vec<&(dyn ToSql + Sync)>> = sets
+            .iter()
+            .map(|values| values.iter().map(|one| one as _).collect())
+            .collect();
+        let all = sets
+            .iter()
+            .map(|values| self.client.query(&statement, values));
         Ok(self.wait(futures_util::future::try_join_all(all))?)
     }
 

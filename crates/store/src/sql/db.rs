@@ -65,6 +65,11 @@ macro_rules! values {
 }
 pub(crate) use values;
 
+/// The values of a statement that is put later.
+pub(crate) fn owned(values: &[Value<'_>]) -> Vec<Value<'static>> {
+    values.iter().map(Value::owned).collect()
+}
+
 impl Bind for i64 {
     fn bind(&self) -> Value<'_> {
         Value::Integer(*self)
@@ -301,6 +306,29 @@ impl Db<'_> {
             Ok(())
         })?;
         Ok(all)
+    }
+
+    /// Every row for each of these sets of values: in one way to the database for all sets, where it is on another machine.
+    pub(crate) fn all_for<T>(
+        &self,
+        sql: &str,
+        sets: &[Vec<Value<'_>>],
+        mut read: impl FnMut(&Row<'_>) -> Result<T, Error>,
+    ) -> Result<Vec<Vec<T>>, Error> {
+        match self {
+            Self::Sqlite(_) => sets
+                .iter()
+                .map(|values| self.all(sql, values, &mut read))
+                .collect(),
+            Self::Postgres(session) => {
+                let answers = session.query_for(sql, sets)?;
+                let mut read = |row| read(&Row::Postgres(row));
+                answers
+                    .iter()
+                    .map(|rows| rows.iter().map(&mut read).collect())
+                    .collect()
+            }
+        }
     }
 
     /// Looks at every row, one at a time.

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::{
     audit::{self, Deed},
     corrupt,
-    db::{Db, Row, Value as Sql, values},
+    db::{Db, Row, Value as Sql, owned, values},
     events,
     webhooks::{self, Place},
 };
@@ -39,7 +39,7 @@ const LAPSE_MAX_ROWS: u32 = 1_000;
 fn due_sql() -> String {
     // An event that is not there is to be told, not waited for.
     format!(
-        "SELECT {EVENT}, d.event, d.attempts + 1, d.tries + 1
+        "SELECT {EVENT}, d.webhook, d.event, d.attempts + 1, d.tries + 1
          FROM deliveries d LEFT JOIN events e ON e.seq = d.event LEFT JOIN integrations i ON i.n = e.lane LEFT JOIN writes w ON {WRITE_OF_EVENT}
          WHERE d.webhook = ?1 AND d.state = 1 AND d.due_at <= ?2 ORDER BY d.due_at, d.event LIMIT ?3",
         EVENT = events::COLUMNS,
@@ -62,44 +62,53 @@ const DEPTH: &str =
          SELECT count(*) AS open, min(d.event) AS first FROM webhooks w CROSS JOIN deliveries d INDEXED BY deliveries_open ON d.webhook = w.n
          WHERE w.active AND d.state IN (1, 2)) AS all_open";
 
+/// Claims what is due, for all subscriptions together, as that of writes does.
 pub(super) fn claim(db: &Db<'_>, claim: &DeliveryClaim) -> Result<Vec<DeliveryLane>, Error> {
-    let mut lanes = Vec::with_capacity(claim.lanes.len());
-    let due = due_sql();
-    for (webhook_id, limit) in &claim.lanes {
-        let webhook: Option<i64> = db.find(
-            "SELECT n FROM webhooks WHERE id = ?1 AND active",
-            values![webhook_id.to_string()],
-            |row| row.get(0),
+    let ids: Vec<String> = claim.lanes.iter().map(|(id, _)| id.to_string()).collect();
+    let sets: Vec<_> = ids.iter().map(|id| owned(values![id])).collect();
+    let known: Vec<Vec<i64>> = db.all_for(
+        "SELECT n FROM webhooks WHERE id = ?1 AND active",
+        &sets,
+        |row| row.get(0),
+    )?;
+    let known: Vec<(WebhookId, i64, u32)> = known
+        .into_iter()
+        .zip(&claim.lanes)
+        .flat_map(|(found, (id, limit))| found.into_iter().map(|n| (*id, n, *limit)))
+        .collect();
+    let sets: Vec<_> = known
+        .iter()
+        .map(|(_, n, limit)| owned(values![n, claim.now.as_micros(), limit]))
+        .collect();
+    let due = db.all_for(&due_sql(), &sets, claimed)?;
+    for ClaimedDelivery { ticket, .. } in due.iter().flatten() {
+        db.send(
+            "UPDATE deliveries SET state = 2, due_at = ?3, claimed_at = ?4, attempts = ?5, tries = ?6 WHERE webhook = ?1 AND event = ?2",
+            values![ticket.webhook, ticket.event, claim.lease_until.as_micros(), claim.now.as_micros(), ticket.attempt, ticket.tries],
         )?;
-        let Some(webhook) = webhook else { continue };
-        let deliveries: Vec<ClaimedDelivery> = db.all(
-            &due,
-            values![webhook, claim.now.as_micros(), limit],
-            |row| claimed(row, webhook),
-        )?;
-        for ClaimedDelivery { ticket, .. } in &deliveries {
-            db.send(
-                "UPDATE deliveries SET state = 2, due_at = ?3, claimed_at = ?4, attempts = ?5, tries = ?6 WHERE webhook = ?1 AND event = ?2",
-                values![webhook, ticket.event, claim.lease_until.as_micros(), claim.now.as_micros(), ticket.attempt, ticket.tries],
-            )?;
-        }
-        let next: Option<i64> = db.one(NEXT, values![webhook], |row| row.get(0))?;
-        lanes.push(DeliveryLane {
-            webhook_id: *webhook_id,
-            deliveries,
-            next_due_at: next.map(Timestamp::from_micros),
-        });
     }
-    Ok(lanes)
+    let sets: Vec<_> = known.iter().map(|(_, n, _)| owned(values![n])).collect();
+    let next: Vec<Vec<Option<i64>>> = db.all_for(NEXT, &sets, |row| row.get(0))?;
+    let of_each = known.into_iter().zip(due).zip(next);
+    let lanes = of_each.map(|(((webhook_id, ..), deliveries), next)| DeliveryLane {
+        webhook_id,
+        deliveries,
+        next_due_at: next
+            .into_iter()
+            .flatten()
+            .next()
+            .map(Timestamp::from_micros),
+    });
+    Ok(lanes.collect())
 }
 
-/// Reads what [`due_sql`] selects, of a subscription.
-fn claimed(row: &Row<'_>, webhook: i64) -> Result<ClaimedDelivery, Error> {
+/// Reads what [`due_sql`] selects.
+fn claimed(row: &Row<'_>) -> Result<ClaimedDelivery, Error> {
     let ticket = DeliveryTicket {
-        webhook,
-        event: row.get(15)?,
-        attempt: row.get(16)?,
-        tries: row.get(17)?,
+        webhook: row.get(15)?,
+        event: row.get(16)?,
+        attempt: row.get(17)?,
+        tries: row.get(18)?,
     };
     let event = match row.get::<Option<i64>>(0)? {
         Some(_) => events::read(row),

@@ -10,14 +10,16 @@ use model::{
 
 use super::{
     corrupt,
-    db::{Db, Row, values},
+    db::{Db, Row, owned, values},
     events::{self, Happened},
     intake::{LEASED, READY, Request},
     order, pace,
     records::{self, Asked},
     stamp, strip,
 };
-use crate::{Claim, Claimed, Depth, Error, Finish, Lane, Lapse, Ticket, Verdict, signals::Effects};
+use crate::{
+    Ask, Claim, Claimed, Depth, Error, Finish, Lane, Lapse, Ticket, Verdict, signals::Effects,
+};
 
 /// Leases ended in one transaction; the next call ends the rest.
 const LAPSE_MAX_ROWS: u32 = 1_000;
@@ -25,46 +27,55 @@ const LAPSE_MAX_ROWS: u32 = 1_000;
 /// How often a lane that others fill is asked again: whoever frees a place of it wakes only their own process. At whole multiples, so that one claim asks for all such lanes.
 const FULL_AGAIN_MICROS: i64 = 250_000;
 
+/// Claims what is due, for all lanes together: with so many questions to the database, however many lanes there are.
 pub(super) fn claim(db: &Db<'_>, claim: &Claim) -> Result<Vec<Lane>, Error> {
     let now = claim.now;
-    let mut lanes = Vec::with_capacity(claim.lanes.len());
-    for ask in &claim.lanes {
-        let mut pacing = pace::Pacing::of(db, ask.integration_id)?;
-        let lane = pacing.lane;
-        let places = ask.concurrency.saturating_sub(pacing.leased);
-        let room = pacing
-            .writes_room(now, ask.gap_micros, ask.limit.min(places))
-            .unwrap_or(0);
-        let due = if room == 0 {
-            Vec::new()
-        } else {
-            db.all(DUE, values![lane, now.as_micros(), room], Due::read)?
-        };
+    let ids: Vec<_> = claim.lanes.iter().map(|ask| ask.integration_id).collect();
+    let mut pacings = pace::Pacing::of(db, &ids)?;
+    let places = |ask: &Ask, pacing: &pace::Pacing| ask.concurrency.saturating_sub(pacing.leased);
+    let mut sets = Vec::with_capacity(pacings.len());
+    for (ask, pacing) in claim.lanes.iter().zip(&pacings) {
+        let wanted = ask.limit.min(places(ask, pacing));
+        let room = pacing.writes_room(now, ask.gap_micros, wanted).unwrap_or(0);
+        sets.push(owned(values![pacing.lane, now.as_micros(), room]));
+    }
+    let due = db.all_for(DUE, &sets, Due::read)?;
+    for ((ask, pacing), due) in claim.lanes.iter().zip(&mut pacings).zip(&due) {
         let given = u32::try_from(due.len()).unwrap_or(u32::MAX);
         pacing.writes_began(db, now, ask.gap_micros, given)?;
+        for one in due {
+            db.send(
+                "UPDATE queue SET state = 2, due_at = ?2, claimed_at = ?3, attempt = attempt + 1 WHERE seq = ?1",
+                values![one.ticket.seq, claim.lease_until.as_micros(), now.as_micros()],
+            )?;
+        }
+    }
+    let sets: Vec<_> = pacings.iter().map(|one| owned(values![one.lane])).collect();
+    let next: Vec<Vec<Option<i64>>> = db.all_for(NEXT, &sets, |row| row.get(0))?;
+    let mut lanes = Vec::with_capacity(pacings.len());
+    let of_each = claim
+        .lanes
+        .iter()
+        .zip(&pacings)
+        .zip(due.into_iter().zip(next));
+    for ((ask, pacing), (due, next)) in of_each {
+        let (given, places) = (due.len(), places(ask, pacing));
         let mut writes = Vec::with_capacity(due.len());
         let mut unreadable = Vec::new();
         for one in due {
             let ticket = one.ticket;
-            db.send(
-                "UPDATE queue SET state = 2, due_at = ?2, claimed_at = ?3, attempt = attempt + 1 WHERE seq = ?1",
-                values![ticket.seq, claim.lease_until.as_micros(), now.as_micros()],
-            )?;
-            match one.claimed(db) {
+            match one.claimed() {
                 Ok(write) => writes.push(write),
                 Err(Error::Corrupt(why)) => unreadable.push((ticket, why)),
                 Err(why) => return Err(why),
             }
         }
-        let next: Option<i64> = db.one(
-            "SELECT min(due_at) FROM queue WHERE lane = ?1 AND state = 1",
-            values![lane],
-            |row| row.get(0),
-        )?;
+        let next = next.into_iter().flatten().next();
         let next_due_at = next.map(Timestamp::from_micros);
         let mut not_before = pacing.writes_room(now, ask.gap_micros, 1).err();
         // The claimer could take more, and what others hold has the last places.
-        if given == places && places < ask.limit && next_due_at.is_some_and(|at| at <= now) {
+        let is_full = u32::try_from(given) == Ok(places) && places < ask.limit;
+        if is_full && next_due_at.is_some_and(|at| at <= now) {
             let micros = (now.as_micros() / FULL_AGAIN_MICROS + 1) * FULL_AGAIN_MICROS;
             not_before = not_before.max(Some(Timestamp::from_micros(micros)));
         }
@@ -79,8 +90,13 @@ pub(super) fn claim(db: &Db<'_>, claim: &Claim) -> Result<Vec<Lane>, Error> {
     Ok(lanes)
 }
 
-/// What is due of a lane, and the attempt that each would be. The queue leads: what waits there is little.
-const DUE: &str = "SELECT q.seq, q.attempt + 1, w.job_id, w.operation, w.accepted_at, w.request FROM queue q CROSS JOIN writes w ON w.seq = q.seq
+/// When the next of a lane is due.
+const NEXT: &str = "SELECT min(due_at) FROM queue WHERE lane = ?1 AND state = 1";
+
+/// What is due of a lane, the attempt that each would be, and whether the outcome of an earlier one is unknown. The queue leads: what waits there is little.
+const DUE: &str = "SELECT q.seq, q.attempt + 1, w.job_id, w.operation, w.accepted_at, w.request,
+            CASE WHEN q.attempt = 0 THEN FALSE ELSE EXISTS (SELECT 1 FROM attempts a WHERE a.seq = q.seq AND json_extract(a.body, '$.class') = 'unknown') END
+     FROM queue q CROSS JOIN writes w ON w.seq = q.seq
      WHERE q.lane = ?1 AND q.state = 1 AND q.due_at <= ?2 ORDER BY q.due_at, q.seq LIMIT ?3";
 
 /// A due write.
@@ -90,6 +106,7 @@ struct Due {
     operation: String,
     accepted_at: Timestamp,
     request: String,
+    was_unknown: bool,
 }
 
 impl Due {
@@ -103,10 +120,11 @@ impl Due {
             operation: row.get(3)?,
             accepted_at: row.get(4).map(Timestamp::from_micros)?,
             request: row.get(5)?,
+            was_unknown: row.get(6)?,
         })
     }
 
-    fn claimed(self, db: &Db<'_>) -> Result<Claimed, Error> {
+    fn claimed(self) -> Result<Claimed, Error> {
         let ticket = self.ticket;
         let bad = |what: &str| Error::Corrupt(format!("{what} of write {}", ticket.seq));
         let request: Request =
@@ -116,19 +134,11 @@ impl Due {
             job_id: self.job_id.parse().map_err(|_| bad("the job id"))?,
             operation: Operation::of(&self.operation).ok_or_else(|| bad("the operation"))?,
             accepted_at: self.accepted_at,
-            may_be_held: ticket.attempt > 1 && was_unknown(db, ticket.seq)?,
+            may_be_held: self.was_unknown,
             call: request.call,
             confirmed: request.confirmed,
         })
     }
-}
-
-fn was_unknown(db: &Db<'_>, seq: i64) -> Result<bool, Error> {
-    db.one(
-        "SELECT EXISTS (SELECT 1 FROM attempts WHERE seq = ?1 AND json_extract(body, '$.class') = 'unknown')",
-        values![seq],
-        |row| row.get(0),
-    )
 }
 
 pub(super) fn lane_of(db: &Db<'_>, integration_id: IntegrationId) -> Result<i64, Error> {

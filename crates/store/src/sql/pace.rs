@@ -5,7 +5,7 @@
 
 use model::{IntegrationId, Timestamp, pace::Pace};
 
-use super::db::{Db, values};
+use super::db::{Db, owned, values};
 use crate::Error;
 
 /// What [`Pacing`] is read from: asked at each claim.
@@ -27,8 +27,14 @@ pub(super) struct Pacing {
 }
 
 impl Pacing {
-    pub(super) fn of(db: &Db<'_>, id: IntegrationId) -> Result<Self, Error> {
-        db.one(STANDING, values![id.to_string()], |row| {
+    /// Of each of these integrations.
+    ///
+    /// # Errors
+    /// When there is not each of them.
+    pub(super) fn of(db: &Db<'_>, ids: &[IntegrationId]) -> Result<Vec<Self>, Error> {
+        let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+        let sets: Vec<_> = ids.iter().map(|id| owned(values![id])).collect();
+        let pacings = db.all_for(STANDING, &sets, |row| {
             let time = |place: usize| row.get(place).map(Timestamp::from_micros);
             Ok(Self {
                 lane: row.get(0)?,
@@ -37,7 +43,15 @@ impl Pacing {
                 calls: Pace::new(time(3)?),
                 paused_until: time(4)?,
             })
-        })
+        })?;
+        let of_each = ids.iter().zip(pacings);
+        of_each
+            .map(|(id, mut found)| {
+                found
+                    .pop()
+                    .ok_or_else(|| Error::Database(format!("there is no integration {id}")))
+            })
+            .collect()
     }
 
     fn within(
@@ -98,7 +112,9 @@ pub(super) fn call_begin(
     gap_micros: Option<i64>,
     now: Timestamp,
 ) -> Result<Option<Timestamp>, Error> {
-    let mut pacing = Pacing::of(db, id)?;
+    let Some(mut pacing) = Pacing::of(db, &[id])?.pop() else {
+        return Ok(None);
+    };
     if let Err(at) = pacing.within(&pacing.calls, now, gap_micros, 1) {
         return Ok(Some(at));
     }
