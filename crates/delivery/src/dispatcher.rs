@@ -143,6 +143,7 @@ fn asks(
                     limit,
                     concurrency,
                     gap_micros: integration.settings.call_gap_micros(),
+                    as_of: Some(integration.updated_at),
                 },
             )),
             Turn::At(at) => *wake_at = (*wake_at).min(at),
@@ -515,6 +516,7 @@ mod tests {
                 limit,
                 concurrency: lane,
                 gap_micros: None,
+                as_of: None,
             };
             ((*in_flight, Timestamp::from_micros(*at)), ask)
         });

@@ -144,6 +144,9 @@ pub struct Ask {
     pub concurrency: u32,
     /// From the beginning of one call to that of the next at least; no limit when absent.
     pub gap_micros: Option<i64>,
+    /// When the integration was last changed, as far as the claimer knows, whose limits are of then. When that is not so, nothing is given: it would be counted by limits that are no
+    /// more, and go where it is not to go. Not looked at when absent.
+    pub as_of: Option<Timestamp>,
 }
 
 /// What a claim brought for one integration.

@@ -259,6 +259,7 @@ const fn ask(integration_id: IntegrationId, limit: u32) -> Ask {
         limit,
         concurrency: limit,
         gap_micros: None,
+        as_of: None,
     }
 }
 
@@ -743,9 +744,20 @@ async fn a_commit_that_was_not_answered_is_in_doubt_and_found_by_its_key() -> Ou
     // It goes on waiting in the server, in its turn: who comes now hears that nothing is stored.
     let (_, asked) = accept(4);
     assert_is_busy(&asked.await?);
+    // What can be read already is on no standby: it is not answered as accepted.
+    let found = node.store.replay_find(&node.by.scope, &keyed(1)).await;
+    assert!(
+        matches!(found, Err(Error::Busy | Error::InDoubt)),
+        "{found:?}"
+    );
 
     wait_for("")?;
     node.goes_on().await?;
+    let found = node.store.replay_find(&node.by.scope, &keyed(1)).await?;
+    assert!(
+        matches!(found, Some(Acceptance::Replayed { .. })),
+        "{found:?}"
+    );
     for (key, first) in (1..).zip(jobs) {
         let (_, asked) = accept(key);
         match asked.await?? {

@@ -151,6 +151,7 @@ async fn a_lease_whose_holder_is_gone_lapses_while_the_worker_runs() -> Outcome 
                     limit: 1,
                     concurrency: 1,
                     gap_micros: None,
+                    as_of: None,
                 })
                 .collect(),
             now: at,

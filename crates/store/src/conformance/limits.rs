@@ -312,5 +312,22 @@ pub async fn an_integration_that_changed_begins_anew<B: Backend>(backend: B) -> 
         .store
         .integration_register(&operator(), registration, at(3))
         .await?;
-    pause().await
+    pause().await?;
+    change(update(IntegrationUpdate {
+        max_request_frequency: Some(1_000_000),
+        ..IntegrationUpdate::default()
+    }))
+    .await?;
+    // Else a claimer that has not heard of it would keep the others waiting for as long as it had to itself.
+    let known = |as_of| Ask {
+        as_of: Some(as_of),
+        ..paced(hour, here, 9)
+    };
+    let none = ask(&*world.store, known(at(3)), at(4), at(99)).await?;
+    assert_eq!((none.writes.len(), none.next_due_at), (0, Some(at(0))));
+    let soon = none.not_before.ok_or("it hears of it soon")?;
+    assert!(soon > at(4) && soon <= at(4).plus_millis(SOON_MS));
+    let lane = ask(&*world.store, known(at(2)), at(4), at(99)).await?;
+    assert_eq!(lane.writes.len(), 1);
+    Ok(())
 }

@@ -468,6 +468,7 @@ const fn unlimited(integration_id: IntegrationId, limit: u32) -> Ask {
         limit,
         concurrency: u32::MAX,
         gap_micros: None,
+        as_of: None,
     }
 }
 

@@ -24,7 +24,7 @@ use crate::{
 /// Leases ended in one transaction; the next call ends the rest.
 const LAPSE_MAX_ROWS: u32 = 1_000;
 
-/// How often a lane that others fill is asked again: whoever frees a place of it wakes only their own process. At whole multiples, so that one claim asks for all such lanes.
+/// How often a lane that others fill, or of whose change the claimer has not heard, is asked again: whoever frees a place of it wakes only their own process. At whole multiples, so that one claim asks for all such lanes.
 const FULL_AGAIN_MICROS: i64 = 250_000;
 
 /// Claims what is due, for all lanes together: with so many questions to the database, however many lanes there are.
@@ -36,7 +36,10 @@ pub(super) fn claim(db: &Db<'_>, claim: &Claim) -> Result<Vec<Lane>, Error> {
     let mut sets = Vec::with_capacity(pacings.len());
     for (ask, pacing) in claim.lanes.iter().zip(&pacings) {
         let wanted = ask.limit.min(places(ask, pacing));
-        let room = pacing.writes_room(now, ask.gap_micros, wanted).unwrap_or(0);
+        let room = match is_outdated(ask, pacing) {
+            true => 0,
+            false => pacing.writes_room(now, ask.gap_micros, wanted).unwrap_or(0),
+        };
         sets.push(owned(values![pacing.lane, now.as_micros(), room]));
     }
     let due = db.all_for(DUE, &sets, Due::read)?;
@@ -75,7 +78,7 @@ pub(super) fn claim(db: &Db<'_>, claim: &Claim) -> Result<Vec<Lane>, Error> {
         let mut not_before = pacing.writes_room(now, ask.gap_micros, 1).err();
         // The claimer could take more, and what others hold has the last places.
         let is_full = u32::try_from(given) == Ok(places) && places < ask.limit;
-        if is_full && next_due_at.is_some_and(|at| at <= now) {
+        if (is_full || is_outdated(ask, pacing)) && next_due_at.is_some_and(|at| at <= now) {
             let micros = (now.as_micros() / FULL_AGAIN_MICROS + 1) * FULL_AGAIN_MICROS;
             not_before = not_before.max(Some(Timestamp::from_micros(micros)));
         }
@@ -88,6 +91,11 @@ pub(super) fn claim(db: &Db<'_>, claim: &Claim) -> Result<Vec<Lane>, Error> {
         });
     }
     Ok(lanes)
+}
+
+/// Whether the claimer has not yet heard of a change of the integration.
+fn is_outdated(ask: &Ask, pacing: &pace::Pacing) -> bool {
+    ask.as_of.is_some_and(|known| known != pacing.updated_at)
 }
 
 /// When the next of a lane is due.

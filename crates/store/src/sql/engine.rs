@@ -148,8 +148,19 @@ impl<E: Engine> Store for Relational<E> {
     }
 
     async fn replay_find(&self, _scope: &Scope, once: &Once) -> Result<Option<Acceptance>, Error> {
+        let again = once.clone();
         let once = once.clone();
-        self.engine.read(move |db| intake::replay(db, &once)).await
+        let found = self
+            .engine
+            .read(move |db| intake::replay(db, &once))
+            .await?;
+        if found.is_none() || !self.engine.is_shared() {
+            return Ok(found);
+        }
+        // It is answered as accepted, and what is read may be on no standby yet: when its commit was given up, or the primary came back without one. A commit that waits is behind it.
+        self.engine
+            .write(move |db, _| intake::replay(db, &again))
+            .await
     }
 
     async fn write_find(&self, scope: &Scope, job_id: JobId) -> Result<Option<Write>, Error> {

@@ -10,7 +10,7 @@ use crate::Error;
 
 /// What [`Pacing`] is read from: asked at each claim.
 const STANDING: &str = "SELECT i.n, (SELECT count(*) FROM queue q INDEXED BY queue_leased WHERE q.lane = i.n AND q.state = 2),
-            coalesce(p.writes_full_at, 0), coalesce(p.calls_full_at, 0), coalesce(p.paused_until, 0)
+            coalesce(p.writes_full_at, 0), coalesce(p.calls_full_at, 0), coalesce(p.paused_until, 0), i.updated_at
      FROM integrations i LEFT JOIN paces p ON p.lane = i.n WHERE i.id = ?1";
 
 /// What keeps the calls of a lane back.
@@ -24,6 +24,8 @@ pub(super) struct Pacing {
     /// limit, a bucket of each.
     calls: Pace,
     paused_until: Timestamp,
+    /// When the integration was last changed.
+    pub(super) updated_at: Timestamp,
 }
 
 impl Pacing {
@@ -42,6 +44,7 @@ impl Pacing {
                 writes: Pace::new(time(2)?),
                 calls: Pace::new(time(3)?),
                 paused_until: time(4)?,
+                updated_at: time(5)?,
             })
         })?;
         let of_each = ids.iter().zip(pacings);
