@@ -96,6 +96,10 @@ impl StoreArgs {
         let url = match named {
             Named::Directory(path) => return Ok(StoreAt::Directory(path)),
             Named::Url(url) => url,
+            // A slip that is easily made. It is not told: there may be a password in it.
+            Named::UrlFile(path) if path.to_string_lossy().contains("://") => bail!(
+                "the store's file is named by a URL: put the URL into a file of its owner's alone, and name that, or set PORTICO_STORE to the URL"
+            ),
             Named::UrlFile(path) => {
                 private_file::read(&path, "URL of a database").map_err(|why| anyhow!(why))?
             }
@@ -241,7 +245,7 @@ impl StoreAt {
     /// When that cannot be seen.
     pub(crate) async fn holds_data(&self) -> anyhow::Result<bool> {
         match self {
-            Self::Directory(path) => Ok(holds_data(path)),
+            Self::Directory(path) => holds_data(path),
             Self::Database(place) => {
                 let place = place.clone();
                 let looked = tokio::task::spawn_blocking(move || postgres::holds_data(&place));
@@ -292,8 +296,13 @@ pub(crate) fn lock(data_dir: &Path) -> PathBuf {
 }
 
 /// Whether a server or a command has kept anything in `data_dir`.
-pub(crate) fn holds_data(data_dir: &Path) -> bool {
-    database(data_dir).exists()
+///
+/// # Errors
+/// When this user may not see that.
+pub(crate) fn holds_data(data_dir: &Path) -> anyhow::Result<bool> {
+    database(data_dir)
+        .try_exists()
+        .with_context(|| format!("{} cannot be looked into", data_dir.display()))
 }
 
 /// Makes the data directory when there is none, closed to other users: prospects' contacts are in it.

@@ -279,7 +279,28 @@ fn a_postgresql_server_is_looked_at() {
     check_database("postgres_by_a_stranger", directory, &by_limited);
     let grant = "GRANT SELECT ON ALL TABLES IN SCHEMA public TO limited";
     testbed::client::query(&plain, grant).expect("granted");
+    check_database("postgres_by_a_reader", directory, &by_limited);
+    let grant = "GRANT INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO limited";
+    testbed::client::query(&plain, grant).expect("granted");
     check_database("postgres_by_a_limited_user", directory, &by_limited);
+    let other = primary.database_create("other").expect("a database");
+    check_database("postgres_without_rights", directory, &{
+        let mut url = url::Url::parse(&by_limited).expect("a URL");
+        url.set_path("other");
+        url.to_string()
+    });
+    // As many programs' own steps of a schema are called.
+    let made = "CREATE TABLE migrations (id BIGINT, name TEXT)";
+    testbed::client::query(&other, made).expect("made");
+    let other = format!("{other}?sslmode=verify-full&sslrootcert=ca.pem");
+    check_database("postgres_of_others", directory, &other);
+    let (_, err, code) = portico(
+        directory,
+        &[("PORTICO_STORE", &other)],
+        &["store", "migrate"],
+    );
+    assert_eq!(code, Some(1));
+    assert!(err.contains("is not Portico's (migrations, …)"), "{err}");
     drop(standby);
     let begun = Instant::now();
     let standbys = || {

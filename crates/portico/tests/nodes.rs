@@ -388,6 +388,11 @@ fn a_password_is_never_shown() {
         private(&place.path().join("store.url"), url);
         check(&[key], &["keys", "list", "--store-file", "store.url"], part);
     }
+    // A slip that is easily made.
+    for (url, _) in &cases {
+        let command = ["keys", "list", "--store-file", url];
+        check(&[key], &command, "is named by a URL");
+    }
     std::fs::write(place.path().join("open.url"), &cases[0].0).expect("written");
     check(
         &[key],

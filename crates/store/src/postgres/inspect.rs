@@ -61,6 +61,12 @@ pub struct Inspection {
     pub schema: Result<usize, String>,
     /// Whether there is nothing of Portico's.
     pub is_empty: bool,
+    /// Some of the tables that there are then, which are others'.
+    pub others: Vec<String>,
+    /// Some of the tables that this user may not read and change, as a server does.
+    pub closed: Vec<String>,
+    /// Whether this user may make tables.
+    pub may_create: bool,
     /// What is in it. Nothing when the schema is not the one of this program.
     pub data: Option<Result<Data, Error>>,
 }
@@ -102,7 +108,19 @@ pub fn inspect(place: &Place, base_urls_max: u32, clock: &dyn Clock) -> Result<I
         Err(Error::Database(why)) => (Ok(0), false, Some(Err(Error::Database(why)))),
         Err(why) => return Err(why),
     };
+    let others = if is_empty {
+        schema::tables(&db)?
+    } else {
+        Vec::new()
+    };
     Ok(Inspection {
+        others,
+        closed: closed(&db)?,
+        may_create: told(
+            &db,
+            "SELECT has_schema_privilege(current_schema(), 'CREATE')",
+        )?
+        .unwrap_or(false),
         version: setting(&db, "server_version")?.unwrap_or_default(),
         version_number: number(&db, "server_version_num")?.unwrap_or(0),
         address: address(&db)?,
@@ -132,6 +150,17 @@ fn data(session: &Session, base_urls_max: u32, clock: &dyn Clock) -> Result<Data
         // Of two errors the first says more.
         Err(why) => Err(seen.err().unwrap_or(why)),
     }
+}
+
+/// Some of the tables that this user may not read and change.
+fn closed(db: &Db<'_>) -> Result<Vec<String>, Error> {
+    db.all(
+        "SELECT CAST(relname AS TEXT) FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE n.nspname = current_schema() AND relkind = 'r'
+         AND NOT (has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'INSERT') AND has_table_privilege(c.oid, 'UPDATE') AND has_table_privilege(c.oid, 'DELETE'))
+         ORDER BY 1 LIMIT 5",
+        &[],
+        |row| row.get(0),
+    )
 }
 
 /// What came of a question that not every server answers, and none to everybody.

@@ -166,6 +166,7 @@ fn number_on(session: &Session) -> Result<(), Error> {
 /// When it cannot be reached or changed, or was written by a newer Portico.
 pub fn migrate(place: &Place, now: Timestamp) -> Result<&'static [Migration], Error> {
     let session = Session::connect(place)?;
+    durable(&session)?;
     session.run("BEGIN")?;
     let steps = schema::migrate(&session, now)?;
     session.run("COMMIT")?;

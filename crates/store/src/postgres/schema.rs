@@ -39,11 +39,7 @@ fn apply(db: &Db<'_>, session: &Session, now: Timestamp) -> Result<&'static [Mig
     )?;
     // Another node may have been faster; and nothing is added to what is another application's.
     if !is_there(db)? {
-        let tables: Vec<String> = db.all(
-            "SELECT CAST(table_name AS TEXT) FROM information_schema.tables WHERE table_schema = current_schema() ORDER BY 1 LIMIT 5",
-            &[],
-            |row| row.get(0),
-        )?;
+        let tables = tables(db)?;
         if !tables.is_empty() {
             return Err(Error::Conflict(format!(
                 "the database is not empty, and what it holds is not Portico's ({}, …); name a database of Portico's own",
@@ -67,9 +63,21 @@ fn apply(db: &Db<'_>, session: &Session, now: Timestamp) -> Result<&'static [Mig
 
 /// Whether anything was ever kept here.
 pub(crate) fn is_there(db: &Db<'_>) -> Result<bool, Error> {
-    db.one("SELECT to_regclass('migrations') IS NOT NULL", &[], |row| {
-        row.get(0)
-    })
+    // Others have a table of that name too.
+    db.one(
+        "SELECT count(*) = 3 FROM pg_attribute WHERE attrelid = to_regclass('migrations') AND attname IN ('number', 'checksum', 'needs') AND NOT attisdropped",
+        &[],
+        |row| row.get(0),
+    )
+}
+
+/// Some of the tables that there are, whosever they are.
+pub(super) fn tables(db: &Db<'_>) -> Result<Vec<String>, Error> {
+    db.all(
+        "SELECT CAST(relname AS TEXT) FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace WHERE n.nspname = current_schema() AND relkind IN ('r', 'p', 'v', 'm') ORDER BY 1 LIMIT 5",
+        &[],
+        |row| row.get(0),
+    )
 }
 
 /// The steps that a database has.

@@ -148,6 +148,12 @@ pub(crate) fn database(why: &tokio_postgres::Error) -> Error {
     }
     Error::Database(match why.as_db_error() {
         // Detail and position may repeat a row's values.
+        Some(why) if *why.code() == SqlState::INSUFFICIENT_PRIVILEGE => {
+            format!(
+                "{}: this user needs the rights that README names",
+                why.message()
+            )
+        }
         Some(why) => format!("{} ({})", why.message(), why.code().code()),
         None => told(why),
     })

@@ -238,12 +238,42 @@ fn schema(told: &str, seen: Inspection) -> (Check, Option<Data>) {
             Check::fail(NAME, why, "start the Portico that wrote it"),
             None,
         ),
+        (Ok(_), Some(Ok(data))) if !seen.closed.is_empty() => (
+            Check::fail(
+                NAME,
+                format!(
+                    "it is up to date, and this user may not read and change all of its tables ({}, …)",
+                    seen.closed.join(", ")
+                ),
+                "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public, or name the user that servers have",
+            ),
+            Some(data),
+        ),
         (Ok(_), Some(Ok(data))) => (Check::ok(NAME, "it is up to date"), Some(data)),
         (Ok(_), Some(Err(why))) => (
             Check::fail(
                 NAME,
                 format!("what is in {told} cannot be read: {}", words(why)),
                 "see whether this user may read and change all of its tables",
+            ),
+            None,
+        ),
+        (Ok(_), None) if !seen.others.is_empty() => (
+            Check::fail(
+                NAME,
+                format!(
+                    "what it holds is not Portico's ({}, …)",
+                    seen.others.join(", ")
+                ),
+                "name a database of Portico's own",
+            ),
+            None,
+        ),
+        (Ok(_), None) if seen.is_empty && !seen.may_create => (
+            Check::warn(
+                NAME,
+                "there is no Portico data in it yet, and this user may make no tables in it",
+                "run `portico store migrate` as a user who may, and see that search_path names a schema",
             ),
             None,
         ),

@@ -22,13 +22,14 @@ pub(crate) struct Arguments {
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let at = arguments.store.at()?;
     let _owned = at.own()?;
-    if !at.holds_data().await? {
+    let is_new = !at.holds_data().await?;
+    let steps = at.migrate().await?;
+    if is_new {
         output::note(&format!(
-            "There was no Portico data in {}; it is made ready now.",
+            "There was no Portico data in {}; it is made ready.",
             at.told()
         ));
     }
-    let steps = at.migrate().await?;
     if arguments.json {
         let steps: Vec<_> = steps
             .iter()

@@ -82,7 +82,7 @@ impl Arguments {
             );
         };
         let data_dir = self.data_dir.clone();
-        if !store_at::holds_data(&data_dir) {
+        if !store_at::holds_data(&data_dir)? {
             bail!(
                 "there is no Portico data in {}; name the server's directory with --data-dir or PORTICO_DATA_DIR",
                 data_dir.display()
