@@ -1,5 +1,7 @@
 //! What an operator's tools ask: does it live, is it ready, how is it doing.
 
+use std::time::Duration;
+
 use axum::{
     Json,
     extract::State,
@@ -13,6 +15,9 @@ use crate::{
     error::Error,
     openapi::{ErrorBody, Health},
 };
+
+/// How long the store may take to answer: load balancers and monitors wait for some seconds.
+const READY_WITHIN: Duration = Duration::from_secs(3);
 
 /// Whether the process lives
 #[utoipa::path(get, path = "/healthz", operation_id = "health_get", tag = "Operations", responses((status = 200, description = "It lives", body = Health)))]
@@ -28,7 +33,9 @@ pub async fn health_get() -> Json<Health> {
     responses((status = 200, description = "It is ready", body = Health), (status = 503, description = "It is not; the message says why", body = ErrorBody))
 )]
 pub async fn readiness_get(State(app): State<App>) -> Result<Json<Health>, Error> {
-    app.store.check().await.map_err(|why| {
+    let is_late = |_| Err(store::Error::Busy);
+    let checked = tokio::time::timeout(READY_WITHIN, app.store.check()).await;
+    checked.unwrap_or_else(is_late).map_err(|why| {
         why.tell("not ready: the store does not answer");
         Error::unavailable("The store does not answer")
     })?;
@@ -46,11 +53,17 @@ pub async fn readiness_get(State(app): State<App>) -> Result<Json<Health>, Error
 /// Metrics in the Prometheus text format
 #[utoipa::path(get, path = "/metrics", operation_id = "metrics_get", tag = "Operations", responses((status = 200, description = "The metrics", body = String, content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8")))]
 pub async fn metrics_get(State(app): State<App>) -> Result<Response, Error> {
-    let depth = app.store.queue_depth().await?;
-    let deliveries = app.store.deliveries_depth().await?;
+    let depths = async {
+        let writes = app.store.queue_depth().await?;
+        Ok((writes, app.store.deliveries_depth().await?))
+    };
+    let depths = tokio::time::timeout(READY_WITHIN, depths).await;
+    // What this process counts is wanted most while the store is in trouble.
+    let depths = depths.unwrap_or(Err(store::Error::Busy));
+    let depths = depths.map_err(|why| why.tell("the depths could not be read for the metrics"));
     let text = app
         .metrics
-        .render(depth, deliveries, app.clock.now())
+        .render(depths.ok(), app.clock.now())
         .ok_or_else(Error::internal)?;
     Ok((
         [(

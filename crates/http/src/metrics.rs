@@ -38,6 +38,7 @@ pub struct Metrics {
     attempts: Family<AttemptLabels, Counter>,
     call_seconds: Histogram,
     outcome_seconds: Histogram,
+    store_answers: Gauge,
     open: Gauge,
     oldest_seconds: Gauge,
     deliveries_pending: Gauge,
@@ -107,6 +108,12 @@ impl Default for Metrics {
             Unit::Seconds,
             outcome_seconds.clone(),
         );
+        let store_answers = Gauge::default();
+        registry.register(
+            "store_answers",
+            "Whether the store answered just now: while it does not, depths and ages are those of the last time",
+            store_answers.clone(),
+        );
         registry.register("queue_depth", "Writes that have not ended", open.clone());
         registry.register_with_unit(
             "queue_age",
@@ -151,6 +158,7 @@ impl Default for Metrics {
             attempts,
             call_seconds,
             outcome_seconds,
+            store_answers,
             open,
             oldest_seconds,
             deliveries_pending,
@@ -173,16 +181,20 @@ impl Metrics {
         self.accepts.get_or_create(&AcceptLabels { result }).inc();
     }
 
-    /// The text; `None` when it cannot be written.
-    pub fn render(&self, writes: Depth, deliveries: Depth, now: Timestamp) -> Option<String> {
-        for (depth, open, oldest_seconds) in [
-            (writes, &self.open, &self.oldest_seconds),
-            (
-                deliveries,
-                &self.deliveries_pending,
-                &self.deliveries_oldest_seconds,
-            ),
-        ] {
+    /// The text, with the depths of writes and of deliveries, or those of the last time when the store does not tell; `None` when it cannot be written.
+    pub fn render(&self, depths: Option<(Depth, Depth)>, now: Timestamp) -> Option<String> {
+        self.store_answers.set(i64::from(depths.is_some()));
+        let depths = depths.map(|(writes, deliveries)| {
+            [
+                (writes, &self.open, &self.oldest_seconds),
+                (
+                    deliveries,
+                    &self.deliveries_pending,
+                    &self.deliveries_oldest_seconds,
+                ),
+            ]
+        });
+        for (depth, open, oldest_seconds) in depths.into_iter().flatten() {
             open.set(i64::try_from(depth.open).unwrap_or(i64::MAX));
             let age_ms = depth
                 .oldest_accepted_at

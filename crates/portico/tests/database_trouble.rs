@@ -93,7 +93,6 @@ fn while_the_database_is_gone_callers_are_told_to_come_again() {
         format!("/v1/admin/write-status/{job_id}"),
         "/v1/admin/events".to_owned(),
         "/v1/admin/audit-log/".to_owned(),
-        "/metrics".to_owned(),
         "/readyz".to_owned(),
     ] {
         let words = if path == "/readyz" {
@@ -105,6 +104,13 @@ fn while_the_database_is_gone_callers_are_told_to_come_again() {
     }
     let alive = caller.call("GET", "/healthz", &[], "").expect("an answer");
     assert_eq!(alive.status, 200);
+    let metrics = caller.call("GET", "/metrics", &[], "").expect("an answer");
+    assert_eq!(metrics.status, 200);
+    assert!(
+        metrics.body.contains("portico_store_answers 0"),
+        "{}",
+        metrics.body
+    );
 
     database.start_again().expect("it starts again");
     let answer = caller.post_until_answered(&leads[1], "second");

@@ -41,9 +41,9 @@ impl Patience {
     /// Of those that read: nobody waits for them but who asked, and a count over many rows takes its time.
     pub const READING: Self = Self {
         idle: Duration::from_secs(10),
-        lock: Duration::from_secs(12),
-        statement: Duration::from_secs(20),
-        answer: Duration::from_secs(25),
+        lock: Duration::from_secs(4),
+        statement: Duration::from_secs(7),
+        answer: Duration::from_secs(8),
     };
 
     /// Of one that prepares a database: a step of the schema may make an index over all there is, and who starts meanwhile waits for it.

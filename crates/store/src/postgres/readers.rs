@@ -15,7 +15,7 @@ use super::{config::Place, session::Session};
 use crate::{Error, sql::db::Db};
 
 /// How long who asks waits for a connection that is free: all are busy with slow questions, or the server stands still. Who hears 503 then may come again.
-const FREE_MAX: Duration = Duration::from_secs(5);
+const FREE_MAX: Duration = Duration::from_secs(2);
 
 /// A look at what is stored, or at why nobody can look.
 type Look = Box<dyn FnOnce(Result<&Session, Error>) + Send>;

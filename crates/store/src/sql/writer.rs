@@ -7,7 +7,10 @@
 use std::{
     collections::VecDeque,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     thread::JoinHandle,
     time::{Duration, Instant},
 };
@@ -26,6 +29,9 @@ const QUEUE_MAX_REQUESTS: usize = 4_096;
 
 /// KiB of accepted bodies that may wait for the disk. With the queue's length this bounds its memory.
 const QUEUE_MAX_KIB: usize = 32 * 1_024;
+
+/// How long who brings a write waits at most: callers give up after some ten seconds, and should hear before that how it stands.
+const ACCEPT_MAX: Duration = Duration::from_secs(10);
 
 /// Requests that share a commit at most, so that the first of them does not wait long for the last.
 const BATCH_MAX_REQUESTS: usize = 512;
@@ -96,6 +102,8 @@ pub(crate) trait Connection {
 pub(crate) struct Accept {
     pub(crate) row: intake::Row,
     pub(crate) once: Option<Once>,
+    /// Set by whoever is first: the thread that begins to store it, or who brought it and waits no longer.
+    is_settled: Arc<AtomicBool>,
     reply: oneshot::Sender<Result<Acceptance, Error>>,
     _memory: OwnedSemaphorePermit,
 }
@@ -195,7 +203,7 @@ impl Writer {
         answer.await.map_err(|_| Error::Closed)?
     }
 
-    /// Takes a write into custody in the next commit; refused when the queue is full.
+    /// Takes a write into custody in the next commit; refused when the queue is full, or does not move. It answers within [`ACCEPT_MAX`].
     pub(crate) async fn accept(
         &self,
         row: intake::Row,
@@ -208,9 +216,11 @@ impl Writer {
             .clone()
             .try_acquire_many_owned(kib)
             .map_err(|_| Error::Busy)?;
+        let is_settled = Arc::new(AtomicBool::new(false));
         let accept = Accept {
             row,
             once,
+            is_settled: is_settled.clone(),
             reply,
             _memory: memory,
         };
@@ -220,7 +230,11 @@ impl Writer {
                 mpsc::error::TrySendError::Full(_) => Error::Busy,
                 mpsc::error::TrySendError::Closed(_) => Error::Closed,
             })?;
-        answer.await.map_err(|_| Error::Closed)?
+        match tokio::time::timeout(ACCEPT_MAX, answer).await {
+            Ok(answer) => answer.map_err(|_| Error::Closed)?,
+            Err(_) if is_settled.swap(true, Ordering::Relaxed) => Err(Error::InDoubt),
+            Err(_) => Err(Error::Busy),
+        }
     }
 
     /// Records an attempt and what follows from it in the next commit.
@@ -334,7 +348,11 @@ fn commit<C: Connection>(
     let (mut finishes, mut later) = (Vec::new(), Vec::new());
     for request in batch.drain(..) {
         match request {
-            Request::Accept(accept) => accepts.push(*accept),
+            Request::Accept(accept) => {
+                if !accept.is_settled.swap(true, Ordering::Relaxed) {
+                    accepts.push(*accept);
+                }
+            }
             Request::Finish(over) if finishes.len() < FINISHES_MAX => finishes.push(*over),
             Request::Finish(over) => later.push(Request::Finish(over)),
             Request::Change(run) => changes.push_back(run),
