@@ -450,6 +450,39 @@ async fn a_primary_that_lost_its_standby_to_others_is_left_for_it() -> Outcome {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_brings_a_write_hears_in_time_whether_it_may_be_stored() -> Outcome {
+    let Some(server) = server(Options::throw_away())? else {
+        return Ok(());
+    };
+    // More than a caller has.
+    let patient = |place: &mut Place| {
+        place.writing.statement = PATIENCE;
+        place.writing.answer = PATIENCE;
+    };
+    let node = Arc::new(Node::open(&server.url(DATABASE), 1, patient).await?);
+    node.goes_on().await?;
+    server.freeze()?;
+    let accept = || {
+        let node = node.clone();
+        tokio::spawn(async move { node.accept_one().await })
+    };
+    let begun = accept();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let (queued, answer, took) = accept().await?;
+    assert!(matches!(answer, Err(Error::Busy)), "{answer:?}");
+    assert!(took < BOUND, "{took:?}");
+    let (begun, answer, took) = begun.await?;
+    assert!(matches!(answer, Err(Error::InDoubt)), "{answer:?}");
+    assert!(took < BOUND, "{took:?}");
+    server.thaw()?;
+    node.goes_on().await?;
+    assert!(node.find(begun).await?.is_some(), "it was being stored");
+    assert!(node.find(queued).await?.is_none(), "nothing was stored");
+    node.store.close().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_stands_still_is_waited_for_so_long_and_no_longer() -> Outcome {
     let Some(server) = server(Options::throw_away())? else {
         return Ok(());
