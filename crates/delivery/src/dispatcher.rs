@@ -36,6 +36,9 @@ const LATE_AGAIN_MS: i64 = 1_000;
 /// still counts, if it is a confirmation; left to lapse, the call is repeated. What waits is bounded by what may be in flight.
 const RECORD_MAX: Duration = Duration::from_secs(120);
 
+/// How long is waited at most before it is offered once more: what fails for good fills no log.
+const RECORD_WAIT_MAX: Duration = Duration::from_secs(5);
+
 /// A call that is over.
 #[derive(Clone, Copy)]
 struct Done {
@@ -215,7 +218,7 @@ async fn claim(
     let mut lanes = lanes.lock();
     for got in claimed {
         let lane = lanes.entry(got.integration_id).or_default();
-        lane.told(got.next_due_at, got.not_before);
+        lane.told(now, got.next_due_at, got.not_before);
         for (ticket, why) in got.unreadable {
             calls.spawn(end_unreadable(parts.clone(), ticket, why));
         }
@@ -433,6 +436,7 @@ async fn end_unreadable(parts: Arc<Parts>, ticket: Ticket, why: String) {
 /// Records an outcome; `false` when the store would not have it, so that the lease lapses and the call is repeated.
 async fn record(parts: &Parts, finish: &Finish) -> bool {
     let begun = Instant::now();
+    let mut wait = STORE_TROUBLE_WAIT;
     loop {
         match parts.store.attempt_finish(finish).await {
             Ok(_) => return true,
@@ -442,7 +446,8 @@ async fn record(parts: &Parts, finish: &Finish) -> bool {
             }
             Err(why) => {
                 why.tell("an outcome could not be recorded; trying again");
-                tokio::time::sleep(STORE_TROUBLE_WAIT).await;
+                tokio::time::sleep(wait).await;
+                wait = RECORD_WAIT_MAX.min(wait * 2);
             }
         }
     }

@@ -18,6 +18,9 @@ const SYNC_YIELD_MS: i64 = 50;
 /// The longest that one answer's `Retry-After` keeps the other writes of its integration back. The write that was told waits as long as it was told.
 const PAUSE_MAX_MS: u64 = 5 * 60_000;
 
+/// The longest that the store is not asked for a lane.
+const CLOSED_MAX_MS: i64 = 60_000;
+
 /// For how long an answer's `Retry-After` keeps the other writes of its integration back.
 pub(crate) fn pause_ms(retry_after_ms: Option<u64>) -> Option<u64> {
     retry_after_ms.map(|asked| asked.min(PAUSE_MAX_MS))
@@ -62,9 +65,14 @@ impl Lane {
         }
     }
 
-    /// The store said when the next is due, and that it gives nothing before `not_before`.
-    pub(crate) fn told(&mut self, next_due_at: Option<Timestamp>, not_before: Option<Timestamp>) {
-        self.closed_until = not_before;
+    /// The store said at `now` when the next is due, and that it gives nothing before `not_before`. It is asked again after a while in any case: what it went by may have been mended.
+    pub(crate) fn told(
+        &mut self,
+        now: Timestamp,
+        next_due_at: Option<Timestamp>,
+        not_before: Option<Timestamp>,
+    ) {
+        self.closed_until = not_before.map(|at| at.min(now.plus_millis(CLOSED_MAX_MS)));
         if let Some(next_due_at) = next_due_at {
             self.way.signal(next_due_at);
         }
@@ -97,14 +105,14 @@ mod tests {
         assert_eq!(lane.turn(START, 8), Turn::Claim(8));
         lane.way.due_at = None;
         let soon = START.plus_millis(250);
-        lane.told(Some(START), Some(soon));
+        lane.told(START, Some(START), Some(soon));
         lane.way.began(START, 2);
         // Whatever is signalled meanwhile.
         lane.way.signal(START);
         assert_eq!(lane.turn(START, 8), Turn::At(soon));
         assert_eq!(lane.turn(soon, 8), Turn::Claim(6));
         lane.way.due_at = None;
-        lane.told(Some(START), None);
+        lane.told(soon, Some(START), None);
         assert_eq!(lane.turn(soon, 8), Turn::Claim(6));
         // When its own calls fill it, their end opens it.
         lane.way.began(soon, 6);
@@ -119,7 +127,7 @@ mod tests {
         lane.follow(START);
         lane.way.signal(START);
         for _ in 0..100 {
-            lane.told(Some(START), Some(START.plus_millis(9_000)));
+            lane.told(START, Some(START), Some(START.plus_millis(9_000)));
             lane.way.began(START, 1);
             lane.ended(START, Class::Unauthorized, Some(9_000), 0);
         }

@@ -225,3 +225,27 @@ async fn an_absurd_wait_that_the_vendor_asks_for_holds_up_one_write_and_not_all(
     check(&app.ended_within(&first, HOUR_MS, 30).await?, "SUCCESS", "");
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_count_of_attempts_that_is_none_keeps_no_write_back() -> Outcome {
+    let mut app = TestApp::start(1).await?;
+    app.vendors[0].sandbox.add_fault(unavailable());
+    let mut jobs = Vec::new();
+    for n in 0..3 {
+        jobs.push(app.prospect_create(0, &format!("p{n}@example.com")).await?);
+    }
+    app.stop().await;
+    for (job_id, attempt) in jobs.iter().zip([i64::MAX, i64::MIN]) {
+        let sql = format!(
+            "UPDATE queue SET attempt = {attempt} WHERE seq = (SELECT seq FROM writes WHERE job_id = '{job_id}') RETURNING CAST(attempt AS TEXT)"
+        );
+        assert_eq!(app.place().query(&sql)?, [attempt.to_string()]);
+    }
+    app.vendors[0].sandbox.clear_faults();
+    app.resume().await?;
+    for job_id in &jobs {
+        let write = app.ended_within(job_id, HOUR_MS, 20).await?;
+        assert_eq!(write["write_status"], "SUCCESS", "{write}");
+    }
+    Ok(())
+}

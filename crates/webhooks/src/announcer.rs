@@ -42,6 +42,9 @@ const STORE_TROUBLE_WAIT: Duration = Duration::from_millis(200);
 /// standby is its primary. What waits is bounded by what may be in flight.
 const RECORD_MAX: Duration = Duration::from_secs(120);
 
+/// How long is waited at most before it is offered once more: what fails for good fills no log.
+const RECORD_WAIT_MAX: Duration = Duration::from_secs(5);
+
 /// The longest that one answer's `Retry-After` keeps the other deliveries back. The one that was told waits as long as it was told.
 const PAUSE_MAX_MS: u64 = 60 * 60_000;
 
@@ -535,6 +538,7 @@ fn unreadable(ticket: DeliveryTicket, why: &str, now: Timestamp) -> DeliveryFini
 /// Records an outcome; `false` when the store would not have it, so that the lease lapses and the event is sent again.
 async fn record(parts: &Parts, webhook: &Webhook, finish: &DeliveryFinish) -> bool {
     let begun = Instant::now();
+    let mut wait = STORE_TROUBLE_WAIT;
     loop {
         match parts.store.delivery_finish(finish).await {
             Ok(is_switched_off) => {
@@ -549,7 +553,8 @@ async fn record(parts: &Parts, webhook: &Webhook, finish: &DeliveryFinish) -> bo
             }
             Err(why) => {
                 why.tell("an attempt to deliver could not be recorded; trying again");
-                tokio::time::sleep(STORE_TROUBLE_WAIT).await;
+                tokio::time::sleep(wait).await;
+                wait = RECORD_WAIT_MAX.min(wait * 2);
             }
         }
     }

@@ -530,7 +530,9 @@ impl Session {
 
     /// `now`, or a microsecond after the last one if that is later.
     pub(crate) fn stamp(&self, now: Timestamp) -> Timestamp {
-        let next = now.max(Timestamp::from_micros(self.last.get().as_micros() + 1));
+        let next = now.max(Timestamp::from_micros(
+            self.last.get().as_micros().saturating_add(1),
+        ));
         self.last.set(next);
         self.given.set(now);
         next

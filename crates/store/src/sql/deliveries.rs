@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::{
     audit::{self, Deed},
-    corrupt,
+    corrupt, count,
     db::{Db, Row, Value as Sql, owned, values},
     events,
     webhooks::{self, Place},
@@ -39,7 +39,7 @@ const LAPSE_MAX_ROWS: u32 = 1_000;
 fn due_sql() -> String {
     // An event that is not there is to be told, not waited for.
     format!(
-        "SELECT {EVENT}, d.webhook, d.event, d.attempts + 1, d.tries + 1
+        "SELECT {EVENT}, d.webhook, d.event, d.attempts, d.tries
          FROM deliveries d LEFT JOIN events e ON e.seq = d.event LEFT JOIN integrations i ON i.n = e.lane LEFT JOIN writes w ON {WRITE_OF_EVENT}
          WHERE d.webhook = ?1 AND d.state = 1 AND d.due_at <= ?2 ORDER BY d.due_at, d.event LIMIT ?3",
         EVENT = events::COLUMNS,
@@ -107,8 +107,8 @@ fn claimed(row: &Row<'_>) -> Result<ClaimedDelivery, Error> {
     let ticket = DeliveryTicket {
         webhook: row.get(15)?,
         event: row.get(16)?,
-        attempt: row.get(17)?,
-        tries: row.get(18)?,
+        attempt: count(row, 17)?.saturating_add(1),
+        tries: count(row, 18)?.saturating_add(1),
     };
     let event = match row.get::<Option<i64>>(0)? {
         Some(_) => events::read(row),
@@ -149,7 +149,7 @@ pub(super) fn finish(
     let open: Option<(i64, u32)> = db.find(
         "SELECT state, attempts FROM deliveries WHERE webhook = ?1 AND event = ?2",
         values![webhook, event],
-        |row| Ok((row.get(0)?, row.get(1)?)),
+        |row| Ok((row.get(0)?, count(row, 1)?)),
     )?;
     // Without a row the event, or the subscription, is gone.
     let Some((state, current)) = open else {
@@ -196,7 +196,7 @@ pub(super) fn lapse(
     let until = which.until_micros(now);
     let lapsed: Vec<(i64, i64, u32, i64)> =
         db.all(LEASED_UNTIL, values![until, LAPSE_MAX_ROWS], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+            Ok((row.get(0)?, row.get(1)?, count(row, 2)?, row.get(3)?))
         })?;
     for (webhook, event, number, claimed_at) in &lapsed {
         let attempt = DeliveryAttempt {
@@ -276,7 +276,7 @@ fn read(row: &Row<'_>) -> Result<Delivery, Error> {
             GIVEN_UP => DeliveryStatus::Failed,
             _ => DeliveryStatus::Pending,
         },
-        attempts: row.get(7)?,
+        attempts: count(row, 7)?,
         error: row.get(8)?,
         next_attempt_at: (state == READY && is_active).then_some(due_at),
         completed_at: [DELIVERED, GIVEN_UP].contains(&state).then_some(due_at),

@@ -9,7 +9,7 @@ use model::{
 };
 
 use super::{
-    corrupt,
+    corrupt, count,
     db::{Db, Row, owned, values},
     events::{self, Happened},
     intake::{LEASED, READY, Request},
@@ -48,8 +48,8 @@ pub(super) fn claim(db: &Db<'_>, claim: &Claim) -> Result<Vec<Lane>, Error> {
         pacing.writes_began(db, now, ask.gap_micros, given)?;
         for one in due {
             db.send(
-                "UPDATE queue SET state = 2, due_at = ?2, claimed_at = ?3, attempt = attempt + 1 WHERE seq = ?1",
-                values![one.ticket.seq, claim.lease_until.as_micros(), now.as_micros()],
+                "UPDATE queue SET state = 2, due_at = ?2, claimed_at = ?3, attempt = ?4 WHERE seq = ?1",
+                values![one.ticket.seq, claim.lease_until.as_micros(), now.as_micros(), one.ticket.attempt],
             )?;
         }
     }
@@ -102,7 +102,7 @@ fn is_outdated(ask: &Ask, pacing: &pace::Pacing) -> bool {
 const NEXT: &str = "SELECT min(due_at) FROM queue WHERE lane = ?1 AND state = 1";
 
 /// What is due of a lane, the attempt that each would be, and whether the outcome of an earlier one is unknown. The queue leads: what waits there is little.
-const DUE: &str = "SELECT q.seq, q.attempt + 1, w.job_id, w.operation, w.accepted_at, w.request,
+const DUE: &str = "SELECT q.seq, q.attempt, w.job_id, w.operation, w.accepted_at, w.request,
             CASE WHEN q.attempt = 0 THEN FALSE ELSE EXISTS (SELECT 1 FROM attempts a WHERE a.seq = q.seq AND json_extract(a.body, '$.class') = 'unknown') END
      FROM queue q CROSS JOIN writes w ON w.seq = q.seq
      WHERE q.lane = ?1 AND q.state = 1 AND q.due_at <= ?2 ORDER BY q.due_at, q.seq LIMIT ?3";
@@ -122,7 +122,7 @@ impl Due {
         Ok(Self {
             ticket: Ticket {
                 seq: row.get(0)?,
-                attempt: row.get(1)?,
+                attempt: count(row, 1)?.saturating_add(1),
             },
             job_id: row.get(2)?,
             operation: row.get(3)?,
@@ -177,7 +177,7 @@ pub(super) fn lapse(
     let lapsed: Vec<(i64, u32, i64, String)> = db.all(
         "SELECT q.seq, q.attempt, q.claimed_at, i.id FROM queue q INDEXED BY queue_leased JOIN integrations i ON i.n = q.lane WHERE q.state = 2 AND q.due_at <= ?1 ORDER BY q.due_at LIMIT ?2",
         values![until, LAPSE_MAX_ROWS],
-        |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
+        |row| Ok((row.get(0)?, count(row, 1)?, row.get(2)?, row.get(3)?)),
     )?;
     for (seq, number, claimed_at, integration_id) in &lapsed {
         let attempt = Attempt {
@@ -372,7 +372,7 @@ impl Standing {
             None => None,
             Some(state) => Some(Open {
                 state,
-                attempt: row.get(9)?,
+                attempt: count(row, 9)?,
                 order_keys: row.get(10)?,
             }),
         };

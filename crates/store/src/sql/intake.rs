@@ -7,7 +7,7 @@ use model::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    consents, corrupt,
+    consents, corrupt, count,
     db::{self, Db, Ordered, values},
     delivery, erasure, order, records,
 };
@@ -305,7 +305,7 @@ pub(crate) fn read(row: &db::Row<'_>) -> Result<Write, Error> {
             .transpose()?,
         errors,
         record_id: maybe(9)?,
-        attempts: row.get(10)?,
+        attempts: count(row, 10)?,
         accepted_at: time(11)?.ok_or_else(|| bad("the time"))?,
         completed_at: time(12)?,
         next_attempt_at: time(13)?,

@@ -36,6 +36,12 @@ pub(crate) use engine::{Engine, Relational};
 
 use crate::Error;
 
+/// Reads a count of attempts. One that is none, since somebody changed the row, is the nearest that is one: it must not keep others waiting.
+pub(crate) fn count(row: &db::Row<'_>, place: usize) -> Result<u32, Error> {
+    let count = row.get::<i64>(place)?.clamp(0, i64::from(u32::MAX));
+    Ok(u32::try_from(count).unwrap_or(u32::MAX))
+}
+
 pub(crate) fn corrupt(what: &str) -> impl FnOnce(serde_json::Error) -> Error {
     // serde's message repeats the value it stumbled over, which may be a person's: only its place is told.
     move |why| {
