@@ -286,7 +286,11 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         .with_context(|| format!("{listen} cannot be listened on"))?;
     let address = listener.local_addr()?;
     let ready = || {
-        tracing::info!(%address, store = at.told(), ?role, "serving");
+        let role_name = clap::ValueEnum::to_possible_value(&role);
+        let role_name = role_name
+            .as_ref()
+            .map(clap::builder::PossibleValue::get_name);
+        tracing::info!(%address, store = at.told(), role = role_name, "serving");
         Ok(())
     };
     server::run(

@@ -153,7 +153,13 @@ pub(super) async fn listen(
                         place.hosts.leave(host);
                     }
                 }
-                Err(why) => place.hosts.outage.goes_on(&why),
+                Err(why) => {
+                    let told = place.told();
+                    place
+                        .hosts
+                        .outage
+                        .goes_on(&format!("{told} cannot be reached: {why}"));
+                }
             }
             tokio::time::sleep(AGAIN).await;
         } else {

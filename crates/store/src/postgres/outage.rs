@@ -1,11 +1,14 @@
 //! What the log says while the database is away.
 //!
-//! Guarantee: however many connections try to come back, and however often, a line when it goes, one a minute while it is gone, and one when it is back.
+//! Guarantee: however many connections try to come back, and however often, a line once it is gone for a second, one a minute while it is, and one when it is back.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
+
+/// How long it may be gone without a word: a connection that was ended, and is there again.
+const BLINK: Duration = Duration::from_secs(1);
 
 /// How often the same is said again.
 const EVERY: Duration = Duration::from_secs(60);
@@ -28,8 +31,9 @@ impl Seldom {
         is_time
     }
 
-    fn forget(&self) {
-        *lock(&self.0) = None;
+    /// Begins anew; whether it was said.
+    fn forget(&self) -> bool {
+        lock(&self.0).take().is_some()
     }
 }
 
@@ -52,7 +56,7 @@ impl Outage {
     /// No host could be reached, or still none.
     pub(super) fn goes_on(&self, why: &str) {
         let begun = *lock(&self.since).get_or_insert_with(Instant::now);
-        if self.told.is_time() {
+        if begun.elapsed() >= BLINK && self.told.is_time() {
             let for_s = begun.elapsed().as_secs();
             tracing::warn!(
                 for_s,
@@ -64,8 +68,9 @@ impl Outage {
 
     /// A host was reached.
     pub(super) fn ended(&self) {
-        if let Some(begun) = lock(&self.since).take() {
-            self.told.forget();
+        if let Some(begun) = lock(&self.since).take()
+            && self.told.forget()
+        {
             let after_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
             tracing::info!(after_ms, "the database can be reached again");
         }

@@ -268,7 +268,11 @@ impl Session {
                 Ok(session)
             }
             Err(why) => {
-                place.hosts.outage.goes_on(&why.to_string());
+                let why = match why {
+                    Error::Database(words) => words,
+                    why => why.to_string(),
+                };
+                place.hosts.outage.goes_on(&why);
                 Err(Error::Busy)
             }
         }
@@ -359,7 +363,7 @@ impl Session {
             Ok(()) => Ok(()),
             Err(why) if why.ends_session() => {
                 let why = Error::from(why);
-                tracing::error!(%why, "a commit was not answered; who asked hears that it may be stored or not");
+                tracing::error!(%why, "a commit was not answered; who asked hears that it may be stored or not. It may have waited for a standby that is away: `portico doctor` says so");
                 Err(Error::InDoubt)
             }
             Err(why) => Err(why.into()),
