@@ -55,6 +55,7 @@ pub(crate) async fn run(parts: Arc<Parts>, lanes: &Lanes, mut stopping: watch::R
     let mut calls = JoinSet::new();
     let (done_sender, mut done) = mpsc::channel::<Done>(parts.settings.in_flight_max.max(1));
     let mut next_sweep = Timestamp::ZERO;
+    let mut changes = parts.live.changes();
     while !*stopping.borrow() {
         let due = parts.store.signals().due();
         let now = parts.timer.now();
@@ -83,6 +84,8 @@ pub(crate) async fn run(parts: Arc<Parts>, lanes: &Lanes, mut stopping: watch::R
         if asks.is_empty() {
             tokio::select! {
                 () = due => {}
+                // What an integration was kept back by may be no more.
+                _ = changes.changed() => {}
                 Some(one) = done.recv() => take(&parts, lanes, &mut held, one),
                 () = parts.timer.sleep_until(wake_at) => {}
                 _ = stopping.changed() => {}

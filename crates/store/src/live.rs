@@ -3,13 +3,10 @@
 //! Guarantee: a change made through this process is in force at once, one made by another process (the command line) within
 //! [`POLL_MS`]. When the store cannot be read, the last good directory stays in force and a log line says so.
 
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use model::Directory;
-use tokio::sync::Mutex as AsyncMutex;
+use tokio::sync::{Mutex, watch};
 
 use crate::{Error, Store, directory_load};
 
@@ -19,9 +16,9 @@ pub const POLL_MS: u64 = 250;
 /// The directory in force, shared by all who read it.
 #[derive(Clone)]
 pub struct Live {
-    current: Arc<Mutex<Arc<Directory>>>,
+    current: Arc<watch::Sender<Arc<Directory>>>,
     /// Held while it is brought up to date: who comes meanwhile finds it done.
-    refreshing: Arc<AsyncMutex<()>>,
+    refreshing: Arc<Mutex<()>>,
 }
 
 impl Live {
@@ -32,17 +29,19 @@ impl Live {
     pub async fn load(store: &dyn Store) -> Result<Self, Error> {
         let directory = directory_load(store).await?;
         Ok(Self {
-            current: Arc::new(Mutex::new(Arc::new(directory))),
+            current: Arc::new(watch::Sender::new(Arc::new(directory))),
             refreshing: Arc::default(),
         })
     }
 
     /// The directory in force now.
     pub fn get(&self) -> Arc<Directory> {
-        self.current
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.current.borrow().clone()
+    }
+
+    /// Tells of each change from now on.
+    pub fn changes(&self) -> watch::Receiver<Arc<Directory>> {
+        self.current.subscribe()
     }
 
     /// Brings the directory up to date: what was changed before is in force afterwards.
@@ -55,7 +54,7 @@ impl Live {
         let changes = store.directory_contents(known.revision()).await?;
         if changes.revision != known.revision() {
             let directory = Arc::new(known.with(changes));
-            *self.current.lock().unwrap_or_else(PoisonError::into_inner) = directory;
+            self.current.send_replace(directory);
         }
         Ok(())
     }

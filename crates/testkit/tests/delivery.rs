@@ -2,7 +2,7 @@
 
 use connectors::knock::sandbox::{Fault, FaultKind};
 use model::Clock as _;
-use serde_json::Value;
+use serde_json::{Value, json};
 use store::{Ask, Claim};
 use testkit::{Outcome, TestApp};
 
@@ -246,6 +246,35 @@ async fn a_count_of_attempts_that_is_none_keeps_no_write_back() -> Outcome {
     for job_id in &jobs {
         let write = app.ended_within(job_id, HOUR_MS, 20).await?;
         assert_eq!(write["write_status"], "SUCCESS", "{write}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_limit_that_is_raised_lets_at_once_go_what_waited_for_it() -> Outcome {
+    let app = TestApp::start(1).await?;
+    let path = format!("/v1/admin/integrations/{}", app.vendors[0].integration_id);
+    let limit = async |per: u32, cadence: &str| -> Outcome {
+        app.clock.advance_ms(1);
+        let body = json!({ "max_request_frequency": per, "max_request_cadence": cadence });
+        let (status, answer) = app.send("PUT", &path, Some(body)).await?;
+        assert_eq!(status, 200, "{answer}");
+        Ok(())
+    };
+    // The clock all but stands still: whoever waits for the next sweep waits for ever.
+    for round in 0..3 {
+        limit(2, "HOUR").await?;
+        let mut jobs = Vec::new();
+        for n in 0..5 {
+            let email = format!("r{round}p{n}@example.com");
+            jobs.push(app.prospect_create(0, &email).await?);
+        }
+        app.ended(&jobs[0]).await?;
+        limit(1_000_000, "MINUTE").await?;
+        for job_id in &jobs {
+            let write = app.ended(job_id).await?;
+            assert_eq!(write["write_status"], "SUCCESS", "{write}");
+        }
     }
     Ok(())
 }
