@@ -21,7 +21,7 @@ use super::{
     db::Db,
     deliveries, delivery, directory,
     erasure::{self, Step, Walked},
-    events, intake, keys, lists, logs, pace, records, sealed, strip, sync, webhooks,
+    events, intake, keys, lists, logs, pace, records, sealed, strip, sync, webhooks, writer,
 };
 use crate::{
     Acceptance, Claim, Depth, Error, Finish, Lane, Lapse, Once, Page, Query, Registered,
@@ -158,9 +158,12 @@ impl<E: Engine> Store for Relational<E> {
             return Ok(found);
         }
         // It is answered as accepted, and what is read may be on no standby yet: when its commit was given up, or the primary came back without one. A commit that waits is behind it.
-        self.engine
-            .write(move |db, _| intake::replay(db, &again))
-            .await
+        let confirmed = self.engine.write(move |db, _| intake::replay(db, &again));
+        match tokio::time::timeout(writer::ACCEPT_MAX, confirmed).await {
+            // Not that nothing is stored: it can be read.
+            Ok(Err(Error::Busy)) | Err(_) => Err(Error::InDoubt),
+            Ok(answer) => answer,
+        }
     }
 
     async fn write_find(&self, scope: &Scope, job_id: JobId) -> Result<Option<Write>, Error> {

@@ -31,7 +31,7 @@ const QUEUE_MAX_REQUESTS: usize = 4_096;
 const QUEUE_MAX_KIB: usize = 32 * 1_024;
 
 /// How long who brings a write waits at most: callers give up after some ten seconds, and should hear before that how it stands.
-const ACCEPT_MAX: Duration = Duration::from_secs(10);
+pub(crate) const ACCEPT_MAX: Duration = Duration::from_secs(10);
 
 /// Requests that share a commit at most, so that the first of them does not wait long for the last.
 const BATCH_MAX_REQUESTS: usize = 512;
