@@ -19,6 +19,14 @@ use crate::{
 /// How long the store may take to answer: load balancers and monitors wait for some seconds.
 const READY_WITHIN: Duration = Duration::from_secs(3);
 
+/// What the store answers, if it does within [`READY_WITHIN`].
+async fn in_time<T>(
+    asked: impl Future<Output = Result<T, store::Error>>,
+) -> Result<T, store::Error> {
+    let answer = tokio::time::timeout(READY_WITHIN, asked).await;
+    answer.unwrap_or(Err(store::Error::Busy))
+}
+
 /// Whether the process lives
 #[utoipa::path(get, path = "/healthz", operation_id = "health_get", tag = "Operations", responses((status = 200, description = "It lives", body = Health)))]
 pub async fn health_get() -> Json<Health> {
@@ -33,9 +41,7 @@ pub async fn health_get() -> Json<Health> {
     responses((status = 200, description = "It is ready", body = Health), (status = 503, description = "It is not; the message says why", body = ErrorBody))
 )]
 pub async fn readiness_get(State(app): State<App>) -> Result<Json<Health>, Error> {
-    let is_late = |_| Err(store::Error::Busy);
-    let checked = tokio::time::timeout(READY_WITHIN, app.store.check()).await;
-    checked.unwrap_or_else(is_late).map_err(|why| {
+    in_time(app.store.check()).await.map_err(|why| {
         why.tell("not ready: the store does not answer");
         Error::unavailable("The store does not answer")
     })?;
@@ -57,10 +63,10 @@ pub async fn metrics_get(State(app): State<App>) -> Result<Response, Error> {
         let writes = app.store.queue_depth().await?;
         Ok((writes, app.store.deliveries_depth().await?))
     };
-    let depths = tokio::time::timeout(READY_WITHIN, depths).await;
     // What this process counts is wanted most while the store is in trouble.
-    let depths = depths.unwrap_or(Err(store::Error::Busy));
-    let depths = depths.map_err(|why| why.tell("the depths could not be read for the metrics"));
+    let depths = in_time(depths)
+        .await
+        .map_err(|why| why.tell("the depths could not be read for the metrics"));
     let text = app
         .metrics
         .render(depths.ok(), app.clock.now())

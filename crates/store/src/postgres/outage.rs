@@ -14,6 +14,7 @@ const BLINK: Duration = Duration::from_secs(1);
 const EVERY: Duration = Duration::from_secs(60);
 
 /// Lets the same be said now and then.
+#[derive(Default)]
 pub(super) struct Seldom(Mutex<Option<Instant>>);
 
 impl Seldom {
@@ -38,18 +39,10 @@ impl Seldom {
 }
 
 /// Since when no host can be reached, if none can.
+#[derive(Default)]
 pub(super) struct Outage {
     since: Mutex<Option<Instant>>,
     told: Seldom,
-}
-
-impl Default for Outage {
-    fn default() -> Self {
-        Self {
-            since: Mutex::new(None),
-            told: Seldom::new(),
-        }
-    }
 }
 
 impl Outage {

@@ -494,15 +494,12 @@ impl Session {
         sql: &str,
         sets: &[Vec<Value<'_>>],
     ) -> Result<Vec<Vec<tokio_postgres::Row>>, Error> {
-        let statement = self.prepared(sql)?;
         let sets: Vec<Vec<&(dyn ToSql + Sync)>> = sets
             .iter()
             .map(|values| values.iter().map(|one| one as _).collect())
             .collect();
-        let all = sets
-            .iter()
-            .map(|values| self.client.query(&statement, values));
-        Ok(self.wait(futures_util::future::try_join_all(all))?)
+        let statements: Vec<_> = sets.iter().map(|values| (sql, values.as_slice())).collect();
+        self.together(&statements)
     }
 
     /// Takes over the last time and the last places that were given, here or elsewhere.
