@@ -22,22 +22,13 @@ use tokio::{
 use crate::{
     Parts,
     lane::{Lane, Lanes, pause_ms},
+    recording::{STORE_TROUBLE_WAIT, until_recorded},
     schedule,
     way::Turn,
 };
 
-/// How long to wait before asking a store again that failed.
-const STORE_TROUBLE_WAIT: Duration = Duration::from_millis(200);
-
 /// After how long a write is tried again whose lease lapsed before its call, in milliseconds.
 const LATE_AGAIN_MS: i64 = 1_000;
-
-/// How long an outcome is offered to a failing store: several times what it takes until a database's standby is its primary. Its lease may lapse meanwhile, and then it
-/// still counts, if it is a confirmation; left to lapse, the call is repeated. What waits is bounded by what may be in flight.
-const RECORD_MAX: Duration = Duration::from_secs(120);
-
-/// How long is waited at most before it is offered once more: what fails for good fills no log.
-const RECORD_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// A call that is over.
 #[derive(Clone, Copy)]
@@ -438,22 +429,12 @@ async fn end_unreadable(parts: Arc<Parts>, ticket: Ticket, why: String) {
 
 /// Records an outcome; `false` when the store would not have it, so that the lease lapses and the call is repeated.
 async fn record(parts: &Parts, finish: &Finish) -> bool {
-    let begun = Instant::now();
-    let mut wait = STORE_TROUBLE_WAIT;
-    loop {
-        match parts.store.attempt_finish(finish).await {
-            Ok(_) => return true,
-            Err(why) if matches!(why, Error::Closed) || begun.elapsed() >= RECORD_MAX => {
-                tracing::error!(%why, seq = finish.ticket.seq, "an outcome could not be recorded; its call is repeated");
-                return false;
-            }
-            Err(why) => {
-                why.tell("an outcome could not be recorded; trying again");
-                tokio::time::sleep(wait).await;
-                wait = RECORD_WAIT_MAX.min(wait * 2);
-            }
-        }
+    let trouble = "an outcome could not be recorded; trying again";
+    let recorded = until_recorded(trouble, || parts.store.attempt_finish(finish)).await;
+    if let Err(why) = &recorded {
+        tracing::error!(%why, seq = finish.ticket.seq, "an outcome could not be recorded; its call is repeated");
     }
+    recorded.is_ok()
 }
 
 /// What follows from an answer.

@@ -6,6 +6,7 @@
 pub mod breaker;
 mod dispatcher;
 mod lane;
+pub mod recording;
 pub mod schedule;
 mod sync;
 pub mod way;

@@ -12,6 +12,7 @@ use std::{
 use bytes::Bytes;
 use delivery::{
     Timer,
+    recording::{STORE_TROUBLE_WAIT, until_recorded},
     way::{Turn, Way},
 };
 use model::{
@@ -34,16 +35,6 @@ use crate::{
     schedule,
     sender::{Sent, send},
 };
-
-/// How long to wait before asking a store again that failed.
-const STORE_TROUBLE_WAIT: Duration = Duration::from_millis(200);
-
-/// How long an outcome is offered to a failing store before its lease is left to lapse (and the event is sent again): several times what it takes until a database's
-/// standby is its primary. What waits is bounded by what may be in flight.
-const RECORD_MAX: Duration = Duration::from_secs(120);
-
-/// How long is waited at most before it is offered once more: what fails for good fills no log.
-const RECORD_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// The longest that one answer's `Retry-After` keeps the other deliveries back. The one that was told waits as long as it was told.
 const PAUSE_MAX_MS: u64 = 60 * 60_000;
@@ -537,25 +528,17 @@ fn unreadable(ticket: DeliveryTicket, why: &str, now: Timestamp) -> DeliveryFini
 
 /// Records an outcome; `false` when the store would not have it, so that the lease lapses and the event is sent again.
 async fn record(parts: &Parts, webhook: &Webhook, finish: &DeliveryFinish) -> bool {
-    let begun = Instant::now();
-    let mut wait = STORE_TROUBLE_WAIT;
-    loop {
-        match parts.store.delivery_finish(finish).await {
-            Ok(is_switched_off) => {
-                if is_switched_off {
-                    tracing::warn!(webhook_id = %webhook.id, "a subscription was switched off, since its receiver failed for days or is gone; its events are kept, and delivered when it is switched on");
-                }
-                return true;
+    let trouble = "an attempt to deliver could not be recorded; trying again";
+    match until_recorded(trouble, || parts.store.delivery_finish(finish)).await {
+        Ok(is_switched_off) => {
+            if is_switched_off {
+                tracing::warn!(webhook_id = %webhook.id, "a subscription was switched off, since its receiver failed for days or is gone; its events are kept, and delivered when it is switched on");
             }
-            Err(why) if matches!(why, Error::Closed) || begun.elapsed() >= RECORD_MAX => {
-                tracing::error!(%why, seq = finish.ticket.event, "an attempt to deliver could not be recorded; it is repeated");
-                return false;
-            }
-            Err(why) => {
-                why.tell("an attempt to deliver could not be recorded; trying again");
-                tokio::time::sleep(wait).await;
-                wait = RECORD_WAIT_MAX.min(wait * 2);
-            }
+            true
+        }
+        Err(why) => {
+            tracing::error!(%why, seq = finish.ticket.event, "an attempt to deliver could not be recorded; it is repeated");
+            false
         }
     }
 }
