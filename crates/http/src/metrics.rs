@@ -2,7 +2,13 @@
 //!
 //! Guarantee: labels are from fixed sets; no id, no person and no credential is ever a label.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use model::{Timestamp, directory::Vendor, write::Class};
 use prometheus_client::{
@@ -46,6 +52,9 @@ pub struct Metrics {
     deliveries: Family<DeliveryLabels, Counter>,
     delivery_seconds: Histogram,
     announce_seconds: Histogram,
+    log_lines_lost: Counter,
+    /// Where lines of the log that are lost are counted.
+    log_lines_lost_now: Arc<AtomicU64>,
 }
 
 impl Default for Metrics {
@@ -149,6 +158,12 @@ impl Default for Metrics {
             Unit::Seconds,
             announce_seconds.clone(),
         );
+        let log_lines_lost = Counter::default();
+        registry.register(
+            "log_lines_lost",
+            "Lines of the log that could not be written: see where stderr goes",
+            log_lines_lost.clone(),
+        );
         Self {
             registry,
             accepts,
@@ -166,11 +181,22 @@ impl Default for Metrics {
             deliveries,
             delivery_seconds,
             announce_seconds,
+            log_lines_lost,
+            log_lines_lost_now: Arc::default(),
         }
     }
 }
 
 impl Metrics {
+    /// The same, told by `lost` how many lines of the log are lost.
+    #[must_use]
+    pub fn with_log_lines_lost(self, lost: Arc<AtomicU64>) -> Self {
+        Self {
+            log_lines_lost_now: lost,
+            ..self
+        }
+    }
+
     /// A write was at the door.
     pub fn accepted(&self, acceptance: &Acceptance) {
         let result = match acceptance {
@@ -201,6 +227,8 @@ impl Metrics {
                 .map_or(0, |oldest| now.millis_since(oldest));
             oldest_seconds.set(i64::try_from(age_ms / 1_000).unwrap_or(i64::MAX));
         }
+        let lost = self.log_lines_lost_now.load(Ordering::Relaxed);
+        self.log_lines_lost.inner().store(lost, Ordering::Relaxed);
         let mut text = String::new();
         encode(&mut text, &self.registry).ok()?;
         Some(text)

@@ -9,6 +9,7 @@ mod master_key;
 mod output;
 mod private_file;
 mod server;
+mod settings;
 mod store_at;
 mod system;
 
@@ -52,9 +53,10 @@ enum Command {
 
 fn main() -> std::process::ExitCode {
     let arguments = Arguments::parse();
-    if let Err(why) = logging::start() {
-        return output::failed(&why);
-    }
+    let _flush = match logging::start() {
+        Ok(flush) => flush,
+        Err(why) => return output::failed(&why),
+    };
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -63,6 +65,7 @@ fn main() -> std::process::ExitCode {
         Err(why) => return output::failed(&why.into()),
     };
     let ended = runtime.block_on(async {
+        let _ = system::survive_file_limits();
         match arguments.command {
             Command::Dev(arguments) => commands::dev::run(arguments).await,
             Command::Serve(arguments) => commands::serve::run(arguments).await,
@@ -78,7 +81,7 @@ fn main() -> std::process::ExitCode {
         }
     });
     match ended {
-        Ok(()) => std::process::ExitCode::SUCCESS,
+        Ok(()) => output::finish(),
         Err(why) => output::failed(&why),
     }
 }

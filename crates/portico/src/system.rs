@@ -2,8 +2,9 @@
 
 use async_trait::async_trait;
 use model::{Clock, Entropy, Timestamp};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// The system's clock.
 pub(crate) struct SystemClock;
@@ -37,10 +38,19 @@ impl Entropy for SystemEntropy {
         if let Err(why) = filled {
             // Without randomness tokens could be guessed: no work can go on.
             tracing::error!(%why, "the system gives no randomness");
+            crate::logging::flush();
             std::process::abort();
         }
         bytes
     }
+}
+
+/// Lets a write beyond the limit of a file's size (`ulimit -f`) fail, as on a full disk, where it
+/// would end the process. For a runtime to call.
+pub(crate) fn survive_file_limits() -> std::io::Result<()> {
+    let too_big = SignalKind::from_raw(Signal::XFSZ.as_raw());
+    // The handler stays when the stream is dropped.
+    signal(too_big).map(drop)
 }
 
 /// Open files that are asked for where the system names no limit.

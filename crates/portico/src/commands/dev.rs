@@ -26,6 +26,7 @@ use webhooks::guard::Network;
 use crate::{
     commands::sandbox,
     connection::Connection,
+    logging,
     master_key::Source,
     output, private_file,
     server::{self, Role},
@@ -108,7 +109,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         }
         .at()?,
     };
-    let metrics = Arc::new(Metrics::default());
+    let metrics = Arc::new(Metrics::default().with_log_lines_lost(logging::lost()));
     let key_file = data_dir.join(MASTER_KEY);
     kept(&key_file, master_key)?;
     let key = Source::File(key_file);
@@ -155,9 +156,9 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let ready = || {
         let shown = describe(&contents, &base_url, &token, &sandbox_url, data_dir)?;
         if arguments.json {
-            output::data(&shown.to_string());
+            output::announce(shown.to_string())?;
         } else {
-            output::data(&welcome(&shown));
+            output::announce(welcome(&shown))?;
         }
         Ok(())
     };

@@ -282,6 +282,10 @@ async fn follow(arguments: Arguments) -> anyhow::Result<()> {
                     .any(|one| one.word() == entry.trigger);
             if is_wanted {
                 forward(&client, &receiver, entry, arguments.json).await;
+                // Nobody sees any more what becomes of events: they are left to the next run.
+                if output::is_reader_gone() {
+                    return Ok(());
+                }
             }
         }
         cursor = page.meta.next_cursor.or(cursor);

@@ -49,10 +49,10 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         .with_context(|| format!("{} cannot be listened on", arguments.listen))?;
     let url = format!("http://{}", listener.local_addr()?);
     if arguments.json {
-        output::data(
-            &json!({ "sandbox_url": url, "api_key": api_key, "pid": std::process::id() })
+        output::announce(
+            json!({ "sandbox_url": url, "api_key": api_key, "pid": std::process::id() })
                 .to_string(),
-        );
+        )?;
     } else {
         output::note(&format!(
             "The Knock sandbox listens on {url}\nIts API key:      {api_key}\nLet a server in:  portico serve --vendor-url {url}, and an integration with \"base_url\":\"{url}\"\nWhat it holds:    curl {url}/_sandbox/state\nWhat it received: curl {url}/_sandbox/requests"

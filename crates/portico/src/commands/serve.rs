@@ -25,6 +25,7 @@ use store::retention::Retention;
 
 use crate::{
     commands::MasterKey,
+    logging,
     server::{self, Role},
     store_at::StoreArgs,
 };
@@ -279,7 +280,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     if calls_max.is_some_and(|count| !(1..=CALLS_MOST).contains(&count)) {
         bail!("calls_max is a number from 1 to {CALLS_MOST}");
     }
-    let metrics = Arc::new(Metrics::default());
+    let metrics = Arc::new(Metrics::default().with_log_lines_lost(logging::lost()));
     let master_key = arguments.master_key.source_or(&file_key, &at)?;
     let store = at.open(master_key, metrics.clone()).await?;
     let listener = portico_http::serve::listen(listen)

@@ -7,7 +7,7 @@ use std::{
     net::TcpStream,
     os::unix::fs::PermissionsExt,
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
@@ -27,9 +27,14 @@ pub(crate) struct Process {
 
 impl Process {
     pub(crate) fn start(arguments: &[&str]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_portico"))
-            .args(arguments)
-            .env("PORTICO_LOG", "error")
+        let mut command = Command::new(env!("CARGO_BIN_EXE_portico"));
+        command.args(arguments).env("PORTICO_LOG", "error");
+        Self::run(command)
+    }
+
+    /// Runs a command that ends as portico, and says on stdout when it is ready.
+    pub(crate) fn run(mut command: Command) -> Self {
+        let mut child = command
             .stdout(Stdio::piped())
             .spawn()
             .expect("portico starts");
@@ -71,10 +76,14 @@ impl Process {
 
     /// Tells it to stop, and waits until it has.
     pub(crate) fn stop(&mut self) {
-        let id = i32::try_from(self.child.id()).expect("a process id");
-        let id = rustix::process::Pid::from_raw(id).expect("a process id");
-        rustix::process::kill_process(id, rustix::process::Signal::TERM).expect("it is told");
+        tell_to_stop(&self.child);
         self.child.wait().expect("it ends");
+    }
+
+    /// Tells it to stop, and gives how it ended, if it does in time.
+    pub(crate) fn stopped(&mut self) -> Option<ExitStatus> {
+        tell_to_stop(&self.child);
+        ended(&mut self.child)
     }
 
     /// As `kill -9`.
@@ -82,6 +91,25 @@ impl Process {
         self.child.kill().expect("it can be killed");
         self.child.wait().expect("it ends");
     }
+}
+
+/// As `kill`.
+pub(crate) fn tell_to_stop(child: &Child) {
+    let id = i32::try_from(child.id()).expect("a process id");
+    let id = rustix::process::Pid::from_raw(id).expect("a process id");
+    rustix::process::kill_process(id, rustix::process::Signal::TERM).expect("it is told");
+}
+
+/// How a process ended, if it does in time.
+pub(crate) fn ended(child: &mut Child) -> Option<ExitStatus> {
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline {
+        if let Some(status) = child.try_wait().expect("it can be waited for") {
+            return Some(status);
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    None
 }
 
 impl Drop for Process {
