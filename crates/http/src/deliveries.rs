@@ -422,7 +422,12 @@ async fn replayed(
             .deliveries_replay(&by, webhook, replay, after, REPLAY_PIECE_ROWS, now)
             .await
             .map_err(|why| match why {
-                store::Error::Busy | store::Error::InDoubt | store::Error::Closed if after > 0 => {
+                store::Error::Busy
+                | store::Error::InDoubt
+                | store::Error::Refused(_)
+                | store::Error::Closed
+                    if after > 0 =>
+                {
                     Error::unavailable(
                         "Some of it is due once more, and not all. Send the same request again",
                     )

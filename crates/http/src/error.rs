@@ -315,6 +315,7 @@ impl From<store::Error> for Error {
             store::Error::InDoubt => Self::unavailable(
                 "The database has not said whether this was stored. If the request has an Idempotency-Key, send it again with the same one: it is stored once. If it has none, look first whether it was",
             ),
+            store::Error::Refused(why) => Self::unavailable(sentence(&why)).to_repeat(),
             store::Error::Closed => Self::unavailable("Portico is stopping").to_repeat(),
             store::Error::Conflict(why) => Self::conflict(sentence(&why)),
             store::Error::Unfinished(why) => Self::unavailable(sentence(&why)),
@@ -354,6 +355,7 @@ mod tests {
         for why in [
             store::Error::Busy,
             store::Error::InDoubt,
+            store::Error::Refused("the disk is full".to_owned()),
             store::Error::Closed,
             store::Error::Database("it broke".to_owned()),
         ] {

@@ -39,6 +39,7 @@ pub struct Metrics {
     registry: Registry,
     accepts: Family<AcceptLabels, Counter>,
     commits: Counter,
+    commits_failed: Counter,
     batch: Histogram,
     commit_seconds: Histogram,
     attempts: Family<AttemptLabels, Counter>,
@@ -62,6 +63,7 @@ impl Default for Metrics {
         let mut registry = Registry::with_prefix("portico");
         let accepts = Family::default();
         let commits = Counter::default();
+        let commits_failed = Counter::default();
         let batch = Histogram::new([1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0]);
         let commit_seconds =
             Histogram::new([0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0]);
@@ -88,6 +90,11 @@ impl Default for Metrics {
             "commits",
             "Synced commits that took in at least one accepted write",
             commits.clone(),
+        );
+        registry.register(
+            "commits_failed",
+            "Commits that failed, or of which nobody knows whether they were stored; the log says why",
+            commits_failed.clone(),
         );
         registry.register(
             "commit_requests",
@@ -168,6 +175,7 @@ impl Default for Metrics {
             registry,
             accepts,
             commits,
+            commits_failed,
             batch,
             commit_seconds,
             attempts,
@@ -242,6 +250,10 @@ impl store::Observer for Metrics {
         }
         self.batch.observe(requests as f64);
         self.commit_seconds.observe(took.as_secs_f64());
+    }
+
+    fn commit_failed(&self) {
+        self.commits_failed.inc();
     }
 }
 

@@ -10,9 +10,16 @@ mod support;
 
 use std::{
     collections::BTreeMap,
-    os::unix::fs::PermissionsExt,
+    os::unix::{
+        fs::{PermissionsExt, chown},
+        process::CommandExt,
+    },
     path::Path,
-    sync::Arc,
+    process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -237,6 +244,151 @@ fn what_is_broken_is_told_with_how_to_mend_it() {
     check_stopped("no_database", &directory, &[]);
     std::fs::remove_file(&database).expect("removed");
     check_stopped("nothing_there", &directory, &[]);
+}
+
+/// The check of this name in a report.
+fn named<'a>(report: &'a Value, name: &str) -> &'a Value {
+    let checks = report["checks"].as_array().expect("checks");
+    let found = checks.iter().find(|check| check["name"] == name);
+    found.unwrap_or_else(|| panic!("{name}: {report}"))
+}
+
+/// What doctor says to a user who may not do everything.
+fn report_to_nobody(directory: &Path) -> Value {
+    const NOBODY: u32 = 65_534;
+    let mut command = Command::new(env!("CARGO_BIN_EXE_portico"));
+    command.args(["doctor", "--json", "--data-dir", "."]);
+    command.current_dir(directory);
+    if rustix::process::geteuid().is_root() {
+        chown(directory, Some(NOBODY), Some(NOBODY)).expect("the directory is theirs");
+        command.uid(NOBODY).gid(NOBODY);
+    }
+    let output = command.output().expect("portico runs");
+    assert_eq!(output.status.code(), Some(1));
+    serde_json::from_slice(&output.stdout).expect("JSON")
+}
+
+#[test]
+fn what_a_start_would_refuse_is_told_and_missing_rights_are_not_called_damage() {
+    let mut stage = Stage::set();
+    let directory = stage.dir.path().to_owned();
+    set_mode(&directory, 0o700);
+    stage.server.kill();
+    with_store(&directory, |_, _| async { Ok(()) });
+    let fails = |report: &Value, name: &str, words: &str| {
+        let check = named(report, name);
+        assert_eq!(check["state"], "fail", "{check}");
+        let found = check["found"].as_str().unwrap_or_default();
+        assert!(found.contains(words), "{check}");
+        assert!(!report.to_string().contains("restore a backup"), "{report}");
+    };
+    let report = |settings: &[(&str, &str)]| -> Value {
+        let arguments = ["doctor", "--json", "--data-dir", "."];
+        let (out, _, code) = portico(&directory, settings, &arguments);
+        assert_eq!(code, Some(1), "{out}");
+        serde_json::from_str(&out).expect("JSON")
+    };
+    let lock = directory.join("serve.lock");
+    let database = directory.join("portico.db");
+    for file in [&lock, &database] {
+        set_mode(file, 0o400);
+        fails(&report(&[]), "database files", "cannot be written to");
+        set_mode(file, 0o600);
+    }
+    std::fs::remove_file(&lock).expect("removed");
+    std::fs::create_dir(&lock).expect("made");
+    fails(&report(&[]), "database files", "is no file");
+    std::fs::remove_dir(&lock).expect("removed");
+    for (name, value, words) in [
+        ("PORTICO_VOCABULARY", "missing.toml", "missing.toml"),
+        ("PORTICO_TLS_CERT", "missing.pem", "without its key"),
+        ("PORTICO_CALLS_MAX", "many", "many"),
+    ] {
+        fails(&report(&[(name, value)]), "settings", words);
+    }
+    set_mode(&database, 0o000);
+    let report = report_to_nobody(&directory);
+    fails(&report, "database", "cannot be read");
+}
+
+/// Everything that changes the database or its files happens at once, and nothing is wrong.
+#[test]
+fn beside_a_busy_server_nothing_is_called_wrong() {
+    const RUNS_MIN: usize = 12;
+    const RUNS_MAX: usize = 60;
+    const WITHIN: Duration = Duration::from_secs(40);
+    let stage = Stage::set();
+    let directory = stage.dir.path();
+    set_mode(directory, 0o700);
+    let elsewhere = tempfile::tempdir().expect("a directory");
+    let (is_over, backups, rotations, audits) = (
+        AtomicBool::new(false),
+        AtomicUsize::new(0),
+        AtomicUsize::new(0),
+        AtomicUsize::new(0),
+    );
+    let caller = stage.caller();
+    let bodies = support::leads(&stage.server, 64);
+    let until_over = |count: &AtomicUsize, arguments: &dyn Fn(usize) -> Vec<String>| {
+        while !is_over.load(Ordering::Relaxed) {
+            let number = count.load(Ordering::Relaxed);
+            let arguments = arguments(number);
+            let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+            let (out, err, code) = portico(directory, &[], &arguments);
+            assert_eq!(code, Some(0), "{arguments:?}: {out}{err}");
+            count.store(number + 1, Ordering::Relaxed);
+        }
+    };
+    let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+    std::thread::scope(|scope| {
+        for part in bodies.chunks(32) {
+            let (caller, is_over) = (&caller, &is_over);
+            scope.spawn(move || {
+                for body in part.iter().cycle() {
+                    if is_over.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    caller.send("POST", "/crm/v1/prospects/knock", body);
+                }
+            });
+        }
+        scope.spawn(|| {
+            until_over(&backups, &|number| {
+                let file = elsewhere.path().join(format!("{number}.db"));
+                let mut arguments = words("backup --data-dir .");
+                arguments.push(file.display().to_string());
+                arguments
+            });
+        });
+        scope.spawn(|| {
+            until_over(&rotations, &|_| words("keys --data-dir . rotate-master"));
+        });
+        scope.spawn(|| until_over(&audits, &|_| words("audit --data-dir . verify")));
+        let begun = Instant::now();
+        let mut failed = None;
+        let mut runs = 0;
+        while failed.is_none() && runs < RUNS_MAX && (runs < RUNS_MIN || begun.elapsed() < WITHIN) {
+            let arguments = ["doctor", "--json", "--data-dir", "."];
+            let (out, _, _) = portico(directory, &[], &arguments);
+            let report: Value = serde_json::from_str(&out).expect("JSON");
+            let checks = report["checks"].as_array().expect("checks");
+            // How fast and how full this machine is, is not what is tried.
+            let of_this_machine = ["disk space", "disk write", "open files", "vendors"];
+            failed = checks
+                .iter()
+                .find(|check| {
+                    let name = check["name"].as_str().unwrap_or_default();
+                    check["state"] == "fail" && !of_this_machine.contains(&name)
+                })
+                .cloned();
+            runs += 1;
+        }
+        is_over.store(true, Ordering::Relaxed);
+        assert!(failed.is_none(), "run {runs}: {failed:?}");
+    });
+    for count in [&backups, &rotations, &audits] {
+        assert!(count.load(Ordering::Relaxed) > 0, "it was not busy");
+    }
 }
 
 #[test]

@@ -12,6 +12,7 @@ pub mod discard;
 pub mod history;
 pub mod live;
 pub mod migrations;
+mod outage;
 pub mod postgres;
 pub mod privacy;
 pub mod query;
@@ -62,6 +63,9 @@ pub enum Error {
     /// the same idempotency key finds out.
     #[error("the database has not said whether it was stored")]
     InDoubt,
+    /// The store takes no changes just now, for a reason that it has logged: nothing was stored. In words for the caller.
+    #[error("{0}")]
+    Refused(String),
     /// The store is shutting down.
     #[error("the store is closed")]
     Closed,
@@ -88,7 +92,7 @@ impl Error {
     pub fn tell(&self, what: &str) {
         match self {
             Self::Closed => {}
-            Self::Busy | Self::InDoubt => tracing::debug!(why = %self, "{what}"),
+            Self::Busy | Self::InDoubt | Self::Refused(_) => tracing::debug!(why = %self, "{what}"),
             why => tracing::error!(%why, "{what}"),
         }
     }
@@ -283,6 +287,9 @@ pub struct Depth {
 pub trait Observer: Send + Sync + 'static {
     /// One commit was synced: how many requests shared it, how many of them were accepted writes, and how long it took.
     fn committed(&self, requests: usize, accepts: usize, took: Duration);
+
+    /// One commit failed, or nobody knows whether it was stored.
+    fn commit_failed(&self);
 }
 
 /// An observer that looks away.
@@ -290,6 +297,8 @@ pub struct Unobserved;
 
 impl Observer for Unobserved {
     fn committed(&self, _requests: usize, _accepts: usize, _took: Duration) {}
+
+    fn commit_failed(&self) {}
 }
 
 /// The use cases. One method is one transaction.
@@ -657,7 +666,7 @@ pub trait Store: Send + Sync + 'static {
     /// How much is waiting.
     async fn queue_depth(&self) -> Result<Depth, Error>;
 
-    /// Whether a transaction goes through.
+    /// Whether new writes are taken, a change goes through, and a read too.
     async fn check(&self) -> Result<(), Error>;
 
     /// What waiters are woken by.

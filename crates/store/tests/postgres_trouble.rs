@@ -1045,3 +1045,73 @@ async fn who_listens_goes_on_and_looks_for_what_it_missed() -> Outcome {
     other.store.close().await;
     Ok(())
 }
+
+/// Asks for changes, reads and readiness at once. Returns how many of them were not answered.
+async fn failures(node: &Arc<Node>) -> Outcome<usize> {
+    let mut tasks = JoinSet::new();
+    for _ in 0..8 {
+        let node = node.clone();
+        tasks.spawn(async move {
+            let mut failed = Vec::new();
+            for _ in 0..5 {
+                let (job_id, accepted, _) = node.accept_one().await;
+                let found = node.find(job_id).await;
+                let is_found = match &found {
+                    Ok(found) => accepted.is_err() || found.is_some(),
+                    Err(_) => true,
+                };
+                assert!(is_found, "an accepted write is found");
+                let ready = node.store.check().await;
+                let all = [accepted.map(drop), found.map(drop), ready];
+                failed.extend(all.into_iter().filter_map(Result::err));
+            }
+            failed
+        });
+    }
+    let mut count = 0;
+    while let Some(failed) = tasks.join_next().await {
+        let failed = failed?;
+        failed.iter().for_each(assert_is_turned_away);
+        count += failed.len();
+    }
+    Ok(count)
+}
+
+/// A node wants six: one that changes, one that listens, four that read.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_works_with_as_few_connections_as_it_is_given() -> Outcome {
+    let Some(server) = server(Options::throw_away())? else {
+        return Ok(());
+    };
+    for limit in 1..=6 {
+        let name = format!("few_{limit}");
+        server.query(&format!(
+            "CREATE ROLE {name} LOGIN PASSWORD 's3cret' CONNECTION LIMIT {limit}"
+        ))?;
+        server.database_create(&name)?;
+        server.query(&format!("ALTER DATABASE {name} OWNER TO {name}"))?;
+        let port = server.port();
+        let url = format!("postgres://{name}:s3cret@127.0.0.1:{port}/{name}");
+        let node = Arc::new(Node::open(&url, limit, |_| {}).await?);
+        assert_eq!(failures(&node).await?, 0, "of {limit} connections");
+
+        // All come back at once, and the one that changes the database gets its place.
+        cut(&server.url(&name))?;
+        node.goes_on().await?;
+        let begun = Instant::now();
+        while failures(&node).await? > 0 {
+            assert!(begun.elapsed() < PATIENCE, "of {limit} connections");
+        }
+        if limit == 1 {
+            // It takes more when there are more.
+            server.query(&format!("ALTER ROLE {name} CONNECTION LIMIT -1"))?;
+            let connections = format!("SELECT 1 FROM pg_stat_activity WHERE usename = '{name}'");
+            while server.query(&connections)?.len() < 2 {
+                assert!(begun.elapsed() < 3 * PATIENCE, "it asks for more");
+                assert_eq!(failures(&node).await?, 0);
+            }
+        }
+        node.store.close().await;
+    }
+    Ok(())
+}

@@ -11,7 +11,7 @@ use std::{
 };
 
 use anyhow::{Context, anyhow, bail};
-use clap::builder::BoolishValueParser;
+use clap::{Parser, builder::BoolishValueParser};
 use model::key::RateLimit;
 use portico_http::{
     limits::RATE_LIMIT_DEFAULT,
@@ -313,6 +313,35 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         server::told_to_stop(),
     )
     .await
+}
+
+/// Looks at the settings that a start would find in the environment and in the configuration file, and at the files that they name.
+///
+/// # Errors
+/// Why the start would be refused.
+pub(super) fn look(config: Option<&Path>) -> anyhow::Result<()> {
+    #[derive(clap::Parser)]
+    struct Start {
+        #[command(flatten)]
+        arguments: Arguments,
+    }
+    let Start { arguments } = Start::try_parse_from(["portico"]).map_err(|why| {
+        let why = why.to_string();
+        let first = why.lines().next().unwrap_or_default();
+        anyhow!("{}", first.trim_start_matches("error: "))
+    })?;
+    let file = config.map(File::read).transpose()?.unwrap_or_default();
+    let (cert, key) = (
+        arguments.tls_cert.or(file.tls_cert),
+        arguments.tls_key.or(file.tls_key),
+    );
+    certificate(cert.as_deref(), key.as_deref())?;
+    let vendor_urls = arguments.vendor_urls.or(file.vendor_urls);
+    let vocabulary = arguments.vocabulary.or(file.vocabulary);
+    server::registry(vocabulary.as_ref(), &vendor_urls.unwrap_or_default())?;
+    let networks = arguments.webhook_networks.or(file.webhook_networks);
+    server::receivers(false, networks.unwrap_or_default())?;
+    Ok(())
 }
 
 /// Where a configuration file has the store and the master key, for commands that look after a server.

@@ -14,10 +14,12 @@ use std::{
 use tokio_postgres::{
     AsyncMessage, Client, Config, Connection, NoTls, Socket,
     config::{Host, TargetSessionAttrs},
+    error::SqlState,
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::{config::told, outage::Outage};
+use super::{config::told, wish::Wishes};
+use crate::outage::Outage;
 
 /// How long connecting to one of the hosts may take, until the session stands: on a host that stands still the system goes on taking connections, which nobody answers.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -30,6 +32,9 @@ const KEEPALIVE: Duration = Duration::from_secs(10);
 
 /// How long nothing is tried after no host could be reached: who asks meanwhile hears at once that none can be.
 const TROUBLE_WAIT: Duration = Duration::from_millis(250);
+
+/// How long no host may be reachable without a word in the log: a connection that was ended, and is there again.
+const BLINK: Duration = Duration::from_secs(1);
 
 /// What a connection's server says without being asked, and what drives the connection: to be polled until it ends.
 pub(super) type Wire = Box<
@@ -44,6 +49,14 @@ pub(super) struct Reached {
     pub(super) host: usize,
 }
 
+/// No host gave a connection.
+pub(super) struct Unreached {
+    /// For each host why not.
+    pub(super) why: String,
+    /// The one that takes changes is there, and has no more connections to give.
+    pub(super) is_crowded: bool,
+}
+
 /// The hosts, and which of them took changes last, as all connections of a process know it.
 pub(super) struct Hosts {
     /// For each, all that is needed to connect to it alone.
@@ -54,7 +67,9 @@ pub(super) struct Hosts {
     /// When it may be tried again to connect.
     not_before: Mutex<Option<Instant>>,
     /// What the log knows of it, for all connections of a process.
-    pub(super) outage: Outage,
+    outage: Outage,
+    /// The connections of this process that the server gives, and refuses.
+    pub(super) wishes: Wishes,
 }
 
 impl Hosts {
@@ -66,7 +81,8 @@ impl Hosts {
             tls,
             first: AtomicUsize::new(0),
             not_before: Mutex::new(None),
-            outage: Outage::default(),
+            outage: Outage::new(BLINK),
+            wishes: Wishes::default(),
         }
     }
 
@@ -96,6 +112,26 @@ impl Hosts {
         not_before.is_some_and(|at| Instant::now() < at)
     }
 
+    /// Logs now and then that no host can be reached.
+    pub(super) fn not_reached(&self, why: &str) {
+        if let Some(lasts) = self.outage.goes_on() {
+            let for_s = lasts.as_secs();
+            tracing::warn!(
+                for_s,
+                why,
+                "the database cannot be reached; it is tried again and again, and who asks meanwhile hears 503"
+            );
+        }
+    }
+
+    /// Logs that a host was reached again, where it was logged that none could be.
+    pub(super) fn reached(&self) {
+        if let Some(lasted) = self.outage.ended() {
+            let after_ms = u64::try_from(lasted.as_millis()).unwrap_or(u64::MAX);
+            tracing::info!(after_ms, "the database can be reached again");
+        }
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
         self.not_before
             .lock()
@@ -106,9 +142,10 @@ impl Hosts {
     ///
     /// # Errors
     /// In words, for each host why not.
-    pub(super) async fn connect(&self) -> Result<Reached, String> {
+    pub(super) async fn connect(&self) -> Result<Reached, Unreached> {
         let first = self.first.load(Ordering::Relaxed);
         let mut reasons = Vec::new();
+        let mut is_crowded = false;
         for step in 0..self.each.len() {
             let host = (first + step) % self.each.len();
             let Some(config) = self.each.get(host) else {
@@ -122,13 +159,21 @@ impl Hosts {
                     *self.lock() = None;
                     return Ok(Reached { client, wire, host });
                 }
-                Ok(Err(why)) => told(&why),
+                Ok(Err(why)) => {
+                    is_crowded |= has_no_more(&why);
+                    told(&why)
+                }
                 Err(_) => format!("no answer within {} s", timeout.as_secs_f32()),
             };
             reasons.push(format!("{}: {why}", name(config)));
         }
-        *self.lock() = Some(Instant::now() + TROUBLE_WAIT);
-        Err(reasons.join("; "))
+        if !is_crowded {
+            *self.lock() = Some(Instant::now() + TROUBLE_WAIT);
+        }
+        Err(Unreached {
+            why: reasons.join("; "),
+            is_crowded,
+        })
     }
 
     async fn connect_to(&self, config: &Config) -> Result<(Client, Wire), tokio_postgres::Error> {
@@ -137,6 +182,15 @@ impl Hosts {
             None => config.connect(NoTls).await.map(driven),
         }
     }
+}
+
+/// Whether a server says that it has no more connections to give.
+fn has_no_more(why: &tokio_postgres::Error) -> bool {
+    why.as_db_error().is_some_and(|why| {
+        // A pooler has no code of its own for it.
+        *why.code() == SqlState::TOO_MANY_CONNECTIONS
+            || why.message().contains("no more connections allowed")
+    })
 }
 
 fn driven<T>((client, mut connection): (Client, Connection<Socket, T>)) -> (Client, Wire)

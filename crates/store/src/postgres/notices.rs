@@ -11,7 +11,8 @@ use tokio_postgres::{AsyncMessage, SimpleQueryMessage, error::SqlState};
 
 use super::{
     config::{Place, told},
-    hosts::Reached,
+    hosts::{Reached, Unreached},
+    wish::{self, Use, Wish},
 };
 use crate::{Signals, signals::Effects};
 
@@ -137,12 +138,22 @@ pub(super) async fn listen(
         }
     };
     let mut can_listen = true;
+    let mut wish = Wish::new(Use::Listening, &place.hosts);
     loop {
         if can_listen {
             match place.hosts.connect().await {
                 Ok(reached) => {
                     let host = reached.host;
-                    let Ended { why, is_for_good } = follow(reached, &signals, &heard).await;
+                    wish.granted();
+                    let ended = tokio::select! {
+                        ended = follow(reached, &signals, &heard) => ended,
+                        () = gives_way(&place) => {
+                            wish.refused("a connection that is needed more was refused");
+                            rest(&signals).await;
+                            continue;
+                        }
+                    };
+                    let Ended { why, is_for_good } = ended;
                     if is_for_good {
                         tracing::warn!(
                             "the database has no LISTEN: what other nodes do is looked for twice a second"
@@ -153,12 +164,18 @@ pub(super) async fn listen(
                         place.hosts.leave(host);
                     }
                 }
-                Err(why) => {
+                Err(Unreached {
+                    why,
+                    is_crowded: true,
+                }) => {
+                    wish.refused(&why);
+                    rest(&signals).await;
+                }
+                Err(Unreached { why, .. }) => {
                     let told = place.told();
                     place
                         .hosts
-                        .outage
-                        .goes_on(&format!("{told} cannot be reached: {why}"));
+                        .not_reached(&format!("{told} cannot be reached: {why}"));
                 }
             }
             tokio::time::sleep(AGAIN).await;
@@ -167,6 +184,24 @@ pub(super) async fn listen(
         }
         signals.look_again();
     }
+}
+
+/// Ends when the connection is needed for what comes before listening.
+async fn gives_way(place: &Place) {
+    while !place.hosts.wishes.must_give_way(Use::Listening) {
+        tokio::time::sleep(wish::LOOK_EVERY).await;
+    }
+}
+
+/// Goes without a connection for a while: what other nodes do is looked for meanwhile.
+async fn rest(signals: &Signals) {
+    let rest = async {
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            signals.look_again();
+        }
+    };
+    let _ = tokio::time::timeout(wish::REST, rest).await;
 }
 
 /// Why nobody listens any more.

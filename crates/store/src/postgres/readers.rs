@@ -4,90 +4,208 @@
 //! broke is made anew before the next read; while none can be made, reads fail at once.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    collections::VecDeque,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread::JoinHandle,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::sync::oneshot;
 
-use super::{config::Place, session::Session};
+use super::{
+    config::Place,
+    session::{Away, Session},
+    wish::{LOOK_EVERY, REST, Use, Wish, Wishes},
+};
 use crate::{Error, sql::db::Db};
+
+/// How long no connection is asked for while the node has none that reads: to be refused one takes some milliseconds.
+const ALONE_REST: Duration = Duration::from_secs(1);
 
 /// How long who asks waits for a connection that is free: all are busy with slow questions, or the server stands still. Who hears 503 then may come again.
 const FREE_MAX: Duration = Duration::from_secs(2);
 
-/// A look at what is stored, or at why nobody can look.
-type Look = Box<dyn FnOnce(Result<&Session, Error>) + Send>;
+/// A read, given a connection, or why there is none.
+type Look = Box<dyn FnOnce(Result<&Session, Away>) + Send>;
+
+/// What became of a read.
+enum Answer<T, F> {
+    Read(Result<T, Error>),
+    /// It was not run: the server gives this node no connection that reads.
+    Back(F),
+}
 
 /// The threads, and what they are asked.
 pub(super) struct Readers {
-    queue: Mutex<Option<std::sync::mpsc::Sender<Look>>>,
+    queue: Arc<Queue>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     /// How long who asks waits at most.
     wait_max: Duration,
 }
 
+/// What is asked.
+#[derive(Default)]
+struct Queue {
+    state: Mutex<State>,
+    /// For threads that may take a read.
+    work: Condvar,
+    /// For threads that leave reads to others that have a connection.
+    rest: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    looks: VecDeque<Look>,
+    is_closed: bool,
+    /// When the server last refused a connection.
+    refused_at: Option<Instant>,
+}
+
+/// What a thread does next.
+enum Next {
+    /// Runs a read.
+    Run(Look),
+    /// Runs no read, since there is no connection and a moment ago none was to be had.
+    Return(Look),
+    /// Ends its connection, which the writer needs.
+    GiveWay,
+    End,
+}
+
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn push(&self, look: Look) -> Result<(), Error> {
+        let mut state = self.lock();
+        if state.is_closed {
+            return Err(Error::Closed);
+        }
+        state.looks.push_back(look);
+        drop(state);
+        self.work.notify_one();
+        Ok(())
+    }
+
+    /// Waits for what a thread is to do, that has a connection or not.
+    fn next(&self, is_connected: bool, wishes: &Wishes) -> Next {
+        let mut state = self.lock();
+        loop {
+            if is_connected && wishes.must_give_way(Use::Reading) {
+                state.refused_at = Some(Instant::now());
+                return Next::GiveWay;
+            }
+            let since_refused = state.refused_at.map(|at| at.elapsed());
+            let rests = !is_connected
+                && wishes.has_readers()
+                && since_refused.is_some_and(|since| since < REST);
+            if rests && !state.is_closed {
+                // It may have been woken for this.
+                if !state.looks.is_empty() {
+                    self.work.notify_one();
+                }
+                state = wait(&self.rest, state);
+                continue;
+            }
+            match state.looks.pop_front() {
+                Some(look)
+                    if !is_connected && since_refused.is_some_and(|since| since < ALONE_REST) =>
+                {
+                    return Next::Return(look);
+                }
+                Some(look) => return Next::Run(look),
+                None if state.is_closed => return Next::End,
+                None => state = wait(&self.work, state),
+            }
+        }
+    }
+
+    /// A thread was refused a connection. Takes a read back, for a thread that has one; `None` when a thread has taken it.
+    fn refused(&self, look: Look, wishes: &Wishes) -> Option<Look> {
+        let mut state = self.lock();
+        state.refused_at = Some(Instant::now());
+        if !wishes.has_readers() {
+            return Some(look);
+        }
+        state.looks.push_front(look);
+        drop(state);
+        self.work.notify_one();
+        None
+    }
+
+    fn close(&self) {
+        self.lock().is_closed = true;
+        self.work.notify_all();
+        self.rest.notify_all();
+    }
+}
+
+/// Waits to be woken, and now and then looks again.
+fn wait<'a>(condition: &Condvar, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+    let waited = condition.wait_timeout(state, LOOK_EVERY);
+    waited.unwrap_or_else(PoisonError::into_inner).0
+}
+
 impl Readers {
     pub(super) fn start(place: &Place) -> Result<Self, Error> {
-        let (sender, receiver) = std::sync::mpsc::channel::<Look>();
-        let receiver = Arc::new(Mutex::new(receiver));
+        let queue = Arc::new(Queue::default());
         let mut threads = Vec::new();
         for _ in 0..place.readers.max(1) {
-            let (place, receiver) = (place.clone(), receiver.clone());
+            let (place, queue) = (place.clone(), queue.clone());
             let thread = std::thread::Builder::new()
                 .name("store-reader".to_owned())
-                .spawn(move || run(&place, &receiver))
+                .spawn(move || run(&place, &queue))
                 .map_err(|why| {
                     Error::Database(format!("a reading thread cannot be started: {why}"))
                 })?;
             threads.push(thread);
         }
         Ok(Self {
-            queue: Mutex::new(Some(sender)),
+            queue,
             threads: Mutex::new(threads),
             wait_max: place.reading.answer + FREE_MAX,
         })
     }
 
-    pub(super) async fn read<T: Send + 'static>(
-        &self,
-        look: impl FnOnce(&Db<'_>) -> Result<T, Error> + Send + 'static,
-    ) -> Result<T, Error> {
+    /// Runs `look` on a connection that reads.
+    ///
+    /// # Errors
+    /// With `look` itself, when the server gives this node no such connection.
+    pub(super) async fn read<T, F>(&self, look: F) -> Result<Result<T, Error>, F>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Db<'_>) -> Result<T, Error> + Send + 'static,
+    {
         let (reply, answer) = oneshot::channel();
         let look: Look = Box::new(move |session| {
             // Who asked has gone meanwhile, or has waited for too long.
             if reply.is_closed() {
                 return;
             }
-            let result = session.and_then(|session| in_transaction(session, look));
-            let _ = reply.send(result);
+            let answer = match session {
+                Ok(session) => Answer::Read(in_transaction(session, look)),
+                Err(Away::Unreachable) => Answer::Read(Err(Error::Busy)),
+                Err(Away::Crowded) => Answer::Back(look),
+            };
+            let _ = reply.send(answer);
         });
-        let queue = self
-            .queue
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        queue
-            .ok_or(Error::Closed)?
-            .send(look)
-            .map_err(|_| Error::Closed)?;
+        if let Err(why) = self.queue.push(look) {
+            return Ok(Err(why));
+        }
         match tokio::time::timeout(self.wait_max, answer).await {
-            Ok(answer) => {
-                answer.map_err(|_| Error::Database("a read did not finish".to_owned()))?
-            }
+            Ok(Ok(Answer::Read(answer))) => Ok(answer),
+            Ok(Ok(Answer::Back(look))) => Err(look),
+            Ok(Err(_)) => Ok(Err(Error::Database("a read did not finish".to_owned()))),
             Err(_) => {
                 tracing::warn!("no connection was free for a read in time");
-                Err(Error::Busy)
+                Ok(Err(Error::Busy))
             }
         }
     }
 
     pub(super) async fn close(&self) {
-        self.queue
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        self.queue.close();
         let threads =
             std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
         let _ = tokio::task::spawn_blocking(move || {
@@ -96,6 +214,12 @@ impl Readers {
             }
         })
         .await;
+    }
+}
+
+impl Drop for Readers {
+    fn drop(&mut self) {
+        self.queue.close();
     }
 }
 
@@ -113,16 +237,37 @@ fn in_transaction<T>(
     }
 }
 
-fn run(place: &Place, queue: &Mutex<std::sync::mpsc::Receiver<Look>>) {
+fn run(place: &Place, queue: &Queue) {
     let mut session: Option<Session> = None;
+    let mut wish = Wish::new(Use::Reading, &place.hosts);
+    let wishes = &place.hosts.wishes;
     loop {
-        let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(look) = next else { return };
+        let look = match queue.next(session.is_some(), wishes) {
+            Next::Run(look) => look,
+            Next::Return(look) => {
+                look(Err(Away::Crowded));
+                continue;
+            }
+            Next::GiveWay => {
+                session = None;
+                wish.ended();
+                wish.refused("the connection that changes the database was refused");
+                continue;
+            }
+            Next::End => return,
+        };
         if !session.as_ref().is_some_and(Session::is_well) {
             // The old one ends before there is a new one: the server counts them.
             session = None;
-            session = match Session::again(place, place.reading) {
+            wish.ended();
+            session = match Session::again(place, place.reading, &mut wish) {
                 Ok(made) => Some(made),
+                Err(Away::Crowded) => {
+                    if let Some(look) = queue.refused(look, wishes) {
+                        look(Err(Away::Crowded));
+                    }
+                    continue;
+                }
                 Err(why) => {
                     look(Err(why));
                     continue;
@@ -136,6 +281,7 @@ fn run(place: &Place, queue: &Mutex<std::sync::mpsc::Receiver<Look>>) {
                     "a read panicked; its connection, whose transaction may be under way, is given up"
                 );
                 session = None;
+                wish.ended();
             }
         }
     }
@@ -161,9 +307,10 @@ mod tests {
             assert_eq!(count(db).unwrap(), 0);
             panic!("it is told to");
         });
-        assert!(matches!(read.await, Err(Error::Database(_))));
+        assert!(matches!(read.await, Ok(Err(Error::Database(_)))));
         database.query("INSERT INTO a VALUES (1)").unwrap();
-        assert_eq!(readers.read(count).await.unwrap(), 1, "of a moment since");
+        let read = readers.read(count).await.map_err(drop).unwrap();
+        assert_eq!(read.unwrap(), 1, "of a moment since");
         readers.close().await;
     }
 }

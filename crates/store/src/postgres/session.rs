@@ -31,10 +31,11 @@ use super::{
     config::{Patience, Place, told},
     dialect,
     hosts::{Hosts, Reached, Wire},
-    outage::Seldom,
+    wish::Wish,
 };
 use crate::{
     Error,
+    outage::Seldom,
     sql::db::{Ordered, Value, owned, values},
 };
 
@@ -133,6 +134,30 @@ pub(crate) struct Session {
     places: Cell<Option<[i64; Ordered::ALL.len()]>>,
 }
 
+/// Why there is no connection.
+struct Unmade {
+    why: Error,
+    is_crowded: bool,
+}
+
+impl From<Error> for Unmade {
+    fn from(why: Error) -> Self {
+        Self {
+            why,
+            is_crowded: false,
+        }
+    }
+}
+
+/// Why a node goes without a connection for now.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Away {
+    /// No host can be reached.
+    Unreachable,
+    /// The server has no more connections for this node.
+    Crowded,
+}
+
 /// A database's error in the store's words. What is over in a moment, or with another connection, is [`Error::Busy`].
 pub(crate) fn database(why: &tokio_postgres::Error) -> Error {
     if why.code() == Some(&SqlState::DISK_FULL) {
@@ -216,10 +241,10 @@ impl Session {
     /// # Errors
     /// When no host of the place answers and takes changes; in words.
     pub(crate) fn connect(place: &Place) -> Result<Self, Error> {
-        Self::with(place, Patience::OPENING)
+        Self::with(place, Patience::OPENING).map_err(|unmade| unmade.why)
     }
 
-    fn with(place: &Place, patience: Patience) -> Result<Self, Error> {
+    fn with(place: &Place, patience: Patience) -> Result<Self, Unmade> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_io()
             .enable_time()
@@ -230,8 +255,9 @@ impl Session {
             Err(why) => {
                 // A name may still be looked up, which nobody waits for.
                 runtime.shutdown_background();
-                let place = place.told();
-                return Err(Error::Database(format!("{place} cannot be reached: {why}")));
+                let (place, is_crowded) = (place.told(), why.is_crowded);
+                let why = Error::Database(format!("{place} cannot be reached: {}", why.why));
+                return Err(Unmade { why, is_crowded });
             }
         };
         let is_doubted = Arc::new(AtomicBool::new(false));
@@ -254,26 +280,31 @@ impl Session {
         Ok(session)
     }
 
-    /// Connects again, to serve: fails at once where it was just tried in vain.
+    /// Connects again, to serve, as `wish` wants: fails at once where it was just tried in vain.
     ///
     /// # Errors
-    /// [`Error::Busy`]; the log has the words.
-    pub(super) fn again(place: &Place, patience: Patience) -> Result<Self, Error> {
+    /// The log has the words.
+    pub(super) fn again(place: &Place, patience: Patience, wish: &mut Wish) -> Result<Self, Away> {
         if place.hosts.is_in_trouble() {
-            return Err(Error::Busy);
+            return Err(Away::Unreachable);
         }
         match Self::with(place, patience) {
             Ok(session) => {
-                place.hosts.outage.ended();
+                place.hosts.reached();
+                wish.granted();
                 Ok(session)
             }
-            Err(why) => {
-                let why = match why {
+            Err(unmade) => {
+                let why = match unmade.why {
                     Error::Database(words) => words,
                     why => why.to_string(),
                 };
-                place.hosts.outage.goes_on(&why);
-                Err(Error::Busy)
+                if unmade.is_crowded {
+                    wish.refused(&why);
+                    return Err(Away::Crowded);
+                }
+                place.hosts.not_reached(&why);
+                Err(Away::Unreachable)
             }
         }
     }

@@ -5,7 +5,13 @@
 
 use model::Timestamp;
 
-use super::{accept, cell, config::Place, notices, session::Session};
+use super::{
+    accept, cell,
+    config::Place,
+    notices,
+    session::Session,
+    wish::{Use, Wish},
+};
 use crate::{
     Acceptance, Error,
     signals::Effects,
@@ -25,6 +31,7 @@ const PLACES: &str = "SELECT (SELECT max(seq) FROM writes), (SELECT max(seq) FRO
 pub(super) struct Writing {
     place: Place,
     session: Option<Session>,
+    wish: Wish,
     /// Who this node is, to others.
     node: String,
     /// Whether it waits until nobody else changes anything.
@@ -40,9 +47,14 @@ impl Writing {
         node: String,
         takes_turns: bool,
     ) -> Self {
+        let mut wish = Wish::new(Use::Writing, &place.hosts);
+        if session.is_some() {
+            wish.granted();
+        }
         Self {
             place,
             session,
+            wish,
             takes_turns,
             node,
             stamped: Timestamp::ZERO,
@@ -59,7 +71,9 @@ impl Writing {
             return Ok(());
         }
         self.session = None;
-        self.session = Some(Session::again(&self.place, self.place.writing)?);
+        self.wish.ended();
+        let session = Session::again(&self.place, self.place.writing, &mut self.wish);
+        self.session = Some(session.map_err(|_| Error::Busy)?);
         Ok(())
     }
 }

@@ -64,6 +64,14 @@ pub(crate) trait Engine: Send + Sync + 'static {
         look: impl FnOnce(&Db<'_>) -> Result<T, Error> + Send + 'static,
     ) -> impl Future<Output = Result<T, Error>> + Send;
 
+    /// Whether new writes are taken.
+    ///
+    /// # Errors
+    /// Why not.
+    fn takes_writes(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
     /// Whether other processes may be at work on it.
     fn is_shared(&self) -> bool;
 
@@ -702,7 +710,14 @@ impl<E: Engine> Store for Relational<E> {
     }
 
     async fn check(&self) -> Result<(), Error> {
-        self.engine.write(|_, _| Ok(())).await
+        self.engine.write(|_, _| Ok(())).await?;
+        self.engine.takes_writes()?;
+        self.engine
+            .read(|db| {
+                let sql = "SELECT max(applied_at) FROM migrations";
+                db.one(sql, &[], |row| row.get::<Option<i64>>(0)).map(drop)
+            })
+            .await
     }
 
     fn signals(&self) -> &Signals {

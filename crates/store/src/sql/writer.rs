@@ -21,6 +21,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use super::{db::Db, delivery, intake, order};
 use crate::{
     Acceptance, Error, Finish, Observer, Once,
+    outage::Outage,
     signals::{Effects, Signals},
 };
 
@@ -93,6 +94,9 @@ pub(crate) trait Connection {
     fn fold(&mut self) -> bool {
         true
     }
+
+    /// A batch was answered, and nobody waits just now.
+    fn rest(&mut self) {}
 
     /// Is closed soon.
     fn close(&mut self) {}
@@ -288,6 +292,7 @@ fn run<C: Connection>(
 ) {
     let mut batch = VecDeque::new();
     let mut crowd = 0;
+    let outage = Outage::new(Duration::ZERO);
     loop {
         if batch.is_empty() {
             let Some(first) = receiver.blocking_recv() else {
@@ -297,7 +302,16 @@ fn run<C: Connection>(
         }
         gather(&mut receiver, &mut batch, most, crowd);
         let served = batch.len();
-        let serve = || commit(&mut connection, &mut batch, signals, observer, entropy);
+        let serve = || {
+            commit(
+                &mut connection,
+                &mut batch,
+                signals,
+                observer,
+                entropy,
+                &outage,
+            );
+        };
         if catch_unwind(AssertUnwindSafe(serve)).is_err() {
             // Who was in it hears nothing, which is told as trouble; those that come next are served.
             tracing::error!("the writing thread panicked over a batch; it goes on with the next");
@@ -342,6 +356,7 @@ fn commit<C: Connection>(
     signals: &Signals,
     observer: &dyn Observer,
     entropy: &Arc<dyn Entropy>,
+    outage: &Outage,
 ) {
     let started = Instant::now();
     let (mut accepts, mut changes, mut folds) = (Vec::new(), VecDeque::new(), Vec::new());
@@ -394,25 +409,25 @@ fn commit<C: Connection>(
     }
     let requests = accepts.len() + finishes.len() + done.len();
     if let Err(why) = &outcome {
-        match why {
-            // Its words were logged where it was found, and there are as many such batches as there are who ask.
-            Error::Busy => tracing::debug!(requests, "a batch was turned away"),
-            Error::InDoubt => {}
-            why => {
-                tracing::error!(%why, requests, "a commit failed; nothing of it was stored and nobody was told otherwise");
-            }
-        }
+        observer.commit_failed();
+        tell(why, requests, outage);
         connection.rollback();
         effects = Effects::new(entropy.clone());
     }
     if outcome.is_ok() {
+        if let Some(lasted) = outage.ended() {
+            let after_ms = u64::try_from(lasted.as_millis()).unwrap_or(u64::MAX);
+            tracing::info!(after_ms, "changes are stored again");
+        }
         // Before anyone is answered, so that a test that was answered finds the count.
         observer.committed(requests, accepts.len(), started.elapsed());
     }
     let failed = |why: &Error| match why {
         Error::Busy => Error::Busy,
         Error::InDoubt => Error::InDoubt,
-        why => Error::Database(why.to_string()),
+        Error::Refused(words) => Error::Refused(words.clone()),
+        // The log has been told why, once for all who hear this.
+        _ => Error::Refused("the database cannot store anything just now".to_owned()),
     };
     let mut answers = answers.into_iter();
     for accept in accepts {
@@ -446,6 +461,25 @@ fn commit<C: Connection>(
         let is_empty = connection.fold();
         for reply in folds {
             let _ = reply.send(is_empty);
+        }
+    }
+    connection.rest();
+}
+
+/// Logs why a commit failed: once for all that fail in an outage.
+fn tell(why: &Error, requests: usize, outage: &Outage) {
+    match why {
+        // The connection has logged why.
+        Error::Busy => tracing::debug!(requests, "a batch was turned away"),
+        Error::InDoubt => {}
+        why => {
+            if let Some(lasts) = outage.goes_on() {
+                let for_s = lasts.as_secs();
+                tracing::error!(
+                    %why, requests, for_s,
+                    "commits fail: nothing of them is stored, and callers get 503 until they succeed"
+                );
+            }
         }
     }
 }

@@ -11,12 +11,16 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::{Duration, Instant},
 };
 
 use model::{Timestamp, record::Kind};
-use rusqlite::{Connection, OpenFlags, OptionalExtension};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
 
-use super::{database, inspect};
+use super::{
+    database, inspect,
+    room::{self, Space},
+};
 use crate::{
     Error, migrations,
     sealing::MasterKeyId,
@@ -26,6 +30,9 @@ use crate::{
 /// Steps of SQLite's machine between two looks at whether to stop: a millisecond or so.
 const STOP_EVERY_STEPS: i32 = 10_000;
 
+/// How often it is looked how much is free on the database's disk.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
 /// A database that can be copied.
 pub struct Source {
     connection: Connection,
@@ -34,6 +41,8 @@ pub struct Source {
     /// The place of the newest write, if there is one.
     newest: Option<i64>,
     stop: Arc<AtomicBool>,
+    /// Set when copying ends since the write-ahead log, which grows as long as it lasts, has filled the disk.
+    gives_way: Arc<AtomicBool>,
 }
 
 /// What is in a copy.
@@ -56,7 +65,8 @@ impl Source {
     /// # Errors
     /// When it cannot be read. [`Error::Conflict`] when it is not Portico's or was written by a newer Portico.
     pub fn open(path: &Path, stop: Arc<AtomicBool>) -> Result<Self, Error> {
-        let connection = open(path, &stop)?;
+        let gives_way = Arc::<AtomicBool>::default();
+        let connection = open(path, &stop, Some(&gives_way))?;
         let schema_behind = match inspect::schema(&connection)? {
             Ok(all) if all == migrations::SQLITE.len() => {
                 let shown = path.display();
@@ -70,6 +80,7 @@ impl Source {
             newest: newest(&connection)?.map(|(seq, _)| seq),
             connection,
             stop,
+            gives_way,
         })
     }
 
@@ -102,8 +113,8 @@ impl Source {
             .map_err(|why| Error::Database(format!("{shown} cannot be made: {why}")))?;
         self.connection
             .execute("VACUUM INTO ?1", [name])
-            .map_err(database)?;
-        let copy = open(to, &self.stop)?;
+            .map_err(|why| self.broken_off(why))?;
+        let copy = open(to, &self.stop, None)?;
         let damages = inspect::damages(&copy).map_err(database)?;
         if !damages.is_empty() {
             return Err(Error::Corrupt(format!(
@@ -136,14 +147,48 @@ impl Source {
     }
 }
 
-/// Opens it to be read only. With no log beside it SQLite makes an empty one in which readers and a writer that comes meanwhile find each other.
-fn open(path: &Path, stop: &Arc<AtomicBool>) -> Result<Connection, Error> {
+impl Source {
+    fn broken_off(&self, why: rusqlite::Error) -> Error {
+        if self.gives_way.load(Ordering::Relaxed) {
+            return Error::Conflict(
+                "the database's disk is nearly full, and the server's write-ahead log grows as long as a backup lasts: free space on it, or make the backup when less comes in"
+                    .to_owned(),
+            );
+        }
+        match why.sqlite_error_code() {
+            // The disk of the copy, which may be another one.
+            Some(ErrorCode::DiskFull) => Error::Database(why.to_string()),
+            _ => database(why),
+        }
+    }
+}
+
+/// Opens it to be read only. With `gives_way`, a read ends and sets that when the space on its disk is used up. With no log beside it SQLite makes an empty one in which readers and a writer that comes meanwhile find each other.
+fn open(
+    path: &Path,
+    stop: &Arc<AtomicBool>,
+    gives_way: Option<&Arc<AtomicBool>>,
+) -> Result<Connection, Error> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags).map_err(database)?;
     super::prepare_connection(&connection)?;
-    let stop = stop.clone();
+    let (stop, gives_way) = (stop.clone(), gives_way.cloned());
+    let (directory, mut looked_at) = (room::directory(path).to_owned(), Instant::now());
+    let is_to_end = move || {
+        if let Some(gives_way) = &gives_way
+            && looked_at.elapsed() >= LOOK_EVERY
+        {
+            looked_at = Instant::now();
+            let is_used_up = Space::of(&directory).is_some_and(Space::is_used_up);
+            gives_way.fetch_or(is_used_up, Ordering::Relaxed);
+            if is_used_up {
+                return true;
+            }
+        }
+        stop.load(Ordering::Relaxed)
+    };
     connection
-        .progress_handler(STOP_EVERY_STEPS, Some(move || stop.load(Ordering::Relaxed)))
+        .progress_handler(STOP_EVERY_STEPS, Some(is_to_end))
         .map_err(database)?;
     Ok(connection)
 }

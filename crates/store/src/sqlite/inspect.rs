@@ -1,8 +1,13 @@
-//! A look at a database, for who asks what is wrong with it.
+//! Looks at a database for `portico doctor`.
 //!
-//! Guarantee: nothing is changed and nobody is kept waiting, whether a server has it open or not; what cannot be read is told beside what can. It ends in time.
+//! Guarantee: nothing is changed and nobody is kept waiting, whether a server has the database open or not. It ends in time.
+//!
+//! SQLite lets a reader see one moment of a database that others change, but it needs a file of notes for that (`-shm`), which
+//! it makes when it is missing. So that nothing is made beside a database that nobody has open, that one is read without
+//! locks, as a file that nobody changes. Whether that was so is checked afterwards; if not, the look is repeated.
 
 use std::{
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::mpsc,
     time::Duration,
@@ -20,6 +25,12 @@ use crate::{
 
 /// Damages that are told: the first ones say enough.
 const DAMAGES_MAX: u32 = 3;
+
+/// Looks that somebody's opening or closing of the database may spoil. Each takes as long as the database is large.
+const LOOKS_MAX: u32 = 5;
+
+/// The step of the clock that stamps files: two changes within it cannot be told apart.
+const FILE_TIME_STEP: Duration = Duration::from_millis(20);
 
 /// What was seen.
 pub struct Inspection {
@@ -44,18 +55,79 @@ pub enum Soundness {
 /// Looks at the database at `path`: at its soundness for as long as `within`, and at up to `base_urls_max` places of vendors.
 ///
 /// # Errors
-/// When it cannot be opened.
+/// When it cannot be opened or read, though what was read of it is sound: rights are missing, or the disk fails.
 pub fn inspect(
     path: &Path,
     within: Duration,
     base_urls_max: u32,
     now: Timestamp,
 ) -> Result<Inspection, Error> {
-    let connection = open(path)?;
+    let look = |opening| look_once(path, opening, within, base_urls_max, now);
+    for _ in 0..LOOKS_MAX {
+        let Some(before) = untouched(path) else {
+            return look(Opening::Shared);
+        };
+        let seen = look(Opening::Alone);
+        if untouched(path) == Some(before) {
+            return seen;
+        }
+    }
+    // Somebody opens and closes it all the time: then the files that SQLite needs are made anyway.
+    look(Opening::Shared)
+}
+
+/// How a database is opened.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Opening {
+    /// With SQLite's locks, beside others.
+    Shared,
+    /// Without locks: nobody else has it open.
+    Alone,
+}
+
+/// Whether SQLite found what is no sound database, rather than nothing to read.
+fn is_damage(why: &rusqlite::Error) -> bool {
+    matches!(
+        why.sqlite_error_code(),
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
+    )
+}
+
+fn look_once(
+    path: &Path,
+    opening: Opening,
+    within: Duration,
+    base_urls_max: u32,
+    now: Timestamp,
+) -> Result<Inspection, Error> {
+    let found = open(path, opening).and_then(|connection| {
+        let soundness = soundness(&connection, within)?;
+        Ok((connection, soundness))
+    });
+    let (connection, soundness) = match found {
+        Ok(found) => found,
+        Err(why) if is_damage(&why) => {
+            return Ok(Inspection {
+                schema: Ok(0),
+                soundness: Soundness::Damaged(vec![why.to_string()]),
+                data: None,
+            });
+        }
+        Err(why) => return Err(database(why)),
+    };
+    if let Soundness::Damaged(_) = soundness {
+        return Ok(Inspection {
+            schema: Ok(0),
+            soundness,
+            data: None,
+        });
+    }
     super::prepare_connection(&connection)?;
-    let soundness = soundness(&connection, within)?;
-    let schema = schema(&connection)?;
-    let data = (schema == Ok(0)).then(|| look(&Db::Sqlite(&connection), base_urls_max, now));
+    // One transaction: all that is told of the data is of one moment.
+    let transaction = connection.unchecked_transaction().map_err(database)?;
+    let schema = schema(&transaction)?;
+    let data = (schema == Ok(0)).then(|| look(&Db::Sqlite(&transaction), base_urls_max, now));
+    drop(transaction);
     Ok(Inspection {
         schema,
         soundness,
@@ -63,15 +135,36 @@ pub fn inspect(
     })
 }
 
-/// With nothing in the log beside it the file is complete, and is read as if nobody could change it: else SQLite would make a log to look at. (A server that
-/// has just started changes the file itself only after tens of MB of log.)
-fn open(path: &Path) -> Result<Connection, Error> {
+/// A file beside the database that SQLite names after it.
+fn companion(path: &Path, end: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(end);
+    name.into()
+}
+
+/// Marks the content of a database that nobody has open; `None` for one that somebody has open, or had when it was killed.
+///
+/// A connection makes the notes (`-shm`) before it changes anything, and the last one removes them when it closes. The database
+/// itself changes only when a log is folded into it, which changes the time of the file.
+fn untouched(path: &Path) -> Option<[i128; 4]> {
+    let mark = || {
+        let file = std::fs::metadata(path).ok()?;
+        let changed_ns = i128::from(file.mtime()) * 1_000_000_000 + i128::from(file.mtime_nsec());
+        let [device, number, bytes] = [file.dev(), file.ino(), file.len()].map(i128::from);
+        Some([device, number, bytes, changed_ns])
+    };
+    let before = mark()?;
+    std::thread::sleep(FILE_TIME_STEP);
+    let is_there = |end| companion(path, end).symlink_metadata().is_ok();
+    let is_open = ["-shm", "-wal", "-journal"].into_iter().any(is_there);
+    // A change within the step before and one after it could have the same time.
+    (!is_open && mark() == Some(before)).then_some(before)
+}
+
+fn open(path: &Path, opening: Opening) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let mut log = path.as_os_str().to_owned();
-    log.push("-wal");
-    let has_log = std::fs::metadata(PathBuf::from(log)).is_ok_and(|log| log.len() > 0);
-    match path.to_str() {
-        Some(text) if !has_log => {
+    let connection = match path.to_str() {
+        Some(text) if opening == Opening::Alone => {
             let text = text
                 .replace('%', "%25")
                 .replace('?', "%3f")
@@ -80,11 +173,12 @@ fn open(path: &Path) -> Result<Connection, Error> {
             Connection::open_with_flags(format!("file:{text}?immutable=1"), flags)
         }
         _ => Connection::open_with_flags(path, flags),
-    }
-    .map_err(database)
+    }?;
+    connection.busy_timeout(super::BUSY_TIMEOUT)?;
+    Ok(connection)
 }
 
-fn soundness(connection: &Connection, within: Duration) -> Result<Soundness, Error> {
+fn soundness(connection: &Connection, within: Duration) -> rusqlite::Result<Soundness> {
     let interrupt = connection.get_interrupt_handle();
     let (ended, end) = mpsc::channel::<()>();
     let timer = std::thread::spawn(move || {
@@ -100,7 +194,7 @@ fn soundness(connection: &Connection, within: Duration) -> Result<Soundness, Err
         Ok(found) => Ok(Soundness::Damaged(found)),
         Err(why) => match why.sqlite_error_code() {
             Some(ErrorCode::OperationInterrupted) => Ok(Soundness::Unknown),
-            _ => Err(database(why)),
+            _ => Err(why),
         },
     }
 }
@@ -112,9 +206,7 @@ pub(super) fn damages(connection: &Connection) -> rusqlite::Result<Vec<String>> 
         .and_then(|mut sql| sql.query_map([], |row| row.get(0))?.collect());
     match found {
         Ok(found) if found.iter().all(|one| one == "ok") => Ok(Vec::new()),
-        Err(why) if why.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt) => {
-            Ok(vec![why.to_string()])
-        }
+        Err(why) if is_damage(&why) => Ok(vec![why.to_string()]),
         found => found,
     }
 }
@@ -138,6 +230,8 @@ pub(crate) fn schema(connection: &Connection) -> Result<Result<usize, String>, E
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use rusqlite::params;
 
     use super::*;
@@ -204,6 +298,53 @@ mod tests {
         check();
     }
 
+    /// The fault: a closing command emptied the log while the server wrote, and what was half folded in was read.
+    #[test]
+    fn a_database_that_others_open_change_and_close_is_never_called_damaged() {
+        const LOOKS: u32 = 150;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("portico.db");
+        let server = migrated(&path);
+        server
+            .execute_batch(
+                "CREATE TABLE rows (n INTEGER PRIMARY KEY, t TEXT); CREATE INDEX t ON rows (t)",
+            )
+            .unwrap();
+        drop(server);
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            // Some stay open, some are the last that closes, and the log is folded in and emptied all the time.
+            for seed in 0..2_u64 {
+                let (path, is_over) = (&path, &is_over);
+                scope.spawn(move || {
+                    let mut round = seed;
+                    while !is_over.load(Ordering::Relaxed) {
+                        round += 2;
+                        let connection = Connection::open(path).unwrap();
+                        connection.busy_timeout(WITHIN).unwrap();
+                        connection
+                            .execute_batch(&format!(
+                                "PRAGMA synchronous = OFF; PRAGMA journal_mode = WAL; BEGIN IMMEDIATE;
+                                 WITH RECURSIVE c(x) AS (VALUES (1) UNION ALL SELECT x + 1 FROM c WHERE x < 60)
+                                 INSERT OR REPLACE INTO rows SELECT abs(random()) % 400, hex(randomblob(100)) FROM c;
+                                 DELETE FROM rows WHERE n % 7 = {}; COMMIT; PRAGMA wal_checkpoint(TRUNCATE)",
+                                round % 7
+                            ))
+                            .unwrap();
+                    }
+                });
+            }
+            for look in 0..LOOKS {
+                let seen = inspect(&path, WITHIN, 1, Timestamp::ZERO).unwrap();
+                if let Soundness::Damaged(damages) = seen.soundness {
+                    is_over.store(true, Ordering::Relaxed);
+                    panic!("look {look}: {damages:?}");
+                }
+            }
+            is_over.store(true, Ordering::Relaxed);
+        });
+    }
+
     #[test]
     fn what_is_wrong_is_told() {
         let dir = tempfile::tempdir().unwrap();
@@ -233,11 +374,12 @@ mod tests {
             *byte = 0x5a;
         }
         std::fs::write(&path, damaged).unwrap();
-        let seen = inspect(&path, WITHIN, 1, Timestamp::ZERO);
-        assert!(
-            seen.is_err() || seen.is_ok_and(|seen| matches!(seen.soundness, Soundness::Damaged(_)))
-        );
+        let is_damaged = || {
+            let seen = inspect(&path, WITHIN, 1, Timestamp::ZERO).unwrap();
+            matches!(seen.soundness, Soundness::Damaged(_))
+        };
+        assert!(is_damaged());
         std::fs::write(&path, "no database, but a text of some length").unwrap();
-        assert!(inspect(&path, WITHIN, 1, Timestamp::ZERO).is_err());
+        assert!(is_damaged());
     }
 }

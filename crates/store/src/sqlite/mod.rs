@@ -6,6 +6,7 @@ pub mod backup;
 pub mod inspect;
 mod pages;
 mod readers;
+mod room;
 mod schema;
 mod writing;
 
@@ -14,7 +15,11 @@ use std::{path::Path, sync::Arc, time::Duration};
 use model::{Timestamp, write::WriteStatus};
 use rusqlite::{Connection, config::DbConfig};
 
-use self::{readers::Readers, writing::Writing};
+use self::{
+    readers::Readers,
+    room::{Log, Room},
+    writing::Writing,
+};
 use crate::{
     Acceptance, Error, Finish, Observer, Once, Sealer, Signals, Store,
     migrations::Migration,
@@ -33,7 +38,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Bytes of a page: a write is some 2.5 KB, so that three share one. In force for a database made new.
 const PAGE_BYTES: u32 = 8_192;
 
-/// Pages of the write-ahead log at which it is folded into the database: 64 MiB, so that the syncs it costs are rare.
+/// Pages of the write-ahead log at which it is folded into the database where space is plenty: 64 MiB, so that the syncs it costs are rare.
 const CHECKPOINT_PAGES: u32 = 8_192;
 
 /// KiB of pages that one connection keeps in memory.
@@ -51,6 +56,7 @@ pub(crate) struct Disk {
     writer: Writer,
     readers: Readers,
     signals: Arc<Signals>,
+    room: Arc<Room>,
 }
 
 #[expect(
@@ -63,6 +69,9 @@ pub(crate) fn database(why: rusqlite::Error) -> Error {
         Some(rusqlite::ErrorCode::DatabaseBusy) => {
             tracing::warn!("another process keeps the database to itself");
             Error::Busy
+        }
+        Some(rusqlite::ErrorCode::DiskFull) => {
+            Error::Refused("the disk under the data directory is full".to_owned())
         }
         _ => Error::Database(why.to_string()),
     }
@@ -100,13 +109,23 @@ pub fn open(
     observer: Arc<dyn Observer>,
     now: Timestamp,
 ) -> Result<Arc<dyn Store>, Error> {
-    let mut connection = connect(path)?;
-    bring_up(&mut connection, now)?;
-    prepare(&mut connection, &sealer, now)?;
+    let room = Room::of(path);
+    let made = || -> Result<Connection, Error> {
+        let mut connection = connect(path)?;
+        room.fold_if_short(&connection)?;
+        bring_up(&mut connection, now)?;
+        prepare(&mut connection, &sealer, now)?;
+        Ok(connection)
+    };
+    let mut connection = match made() {
+        Err(_) if room.give_up_reserve() => made(),
+        made => made,
+    }?;
+    let log = Log::of(&mut connection, room.clone())?;
     let signals = Arc::new(Signals::default());
     let readers = Readers::open(path)?;
     let writer = Writer::start(
-        Writing(connection),
+        Writing::new(connection, log),
         Batch::default(),
         signals.clone(),
         observer,
@@ -116,6 +135,7 @@ pub fn open(
         writer,
         readers,
         signals,
+        room,
     };
     Ok(Arc::new(Relational::new(disk, sealer)))
 }
@@ -145,6 +165,10 @@ fn connect(path: &Path) -> Result<Connection, Error> {
         .map_err(database)?;
     connection
         .pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)
+        .map_err(database)?;
+    // A log that a reader had let grow gives its space back when it begins anew.
+    connection
+        .pragma_update(None, "journal_size_limit", CHECKPOINT_PAGES * PAGE_BYTES)
         .map_err(database)?;
     // What is removed is overwritten where it stood; what was removed before this was so is left out of the file once.
     connection
@@ -263,6 +287,13 @@ impl Engine for Disk {
             .await
     }
 
+    fn takes_writes(&self) -> Result<(), Error> {
+        match self.room.is_left() {
+            true => Ok(()),
+            false => Err(room::refused()),
+        }
+    }
+
     /// A lock on the directory keeps other servers out.
     fn is_shared(&self) -> bool {
         false
@@ -278,8 +309,9 @@ impl Engine for Disk {
     }
 
     async fn close(&self) {
-        self.writer.close().await;
+        // The last connection that closes removes the write-ahead log, which one that only reads cannot.
         self.readers.close();
+        self.writer.close().await;
     }
 }
 
@@ -299,7 +331,7 @@ mod tests {
     async fn a_database_that_another_keeps_to_itself_is_busy_and_not_broken() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("portico.db");
-        let (one, other) = (
+        let (one, mut other) = (
             Connection::open(&path).unwrap(),
             Connection::open(&path).unwrap(),
         );
@@ -307,8 +339,9 @@ mod tests {
         other.busy_timeout(Duration::ZERO).unwrap();
         let signals = Arc::new(Signals::default());
         let observer = Arc::new(crate::Unobserved);
+        let log = Log::of(&mut other, Room::of(&path)).unwrap();
         let writer = Writer::start(
-            Writing(other),
+            Writing::new(other, log),
             Batch::default(),
             signals,
             observer,

@@ -2,34 +2,44 @@
 //!
 //! Guarantee: `synchronous=FULL`, so COMMIT returns when the change is synced.
 
-use std::time::Duration;
-
-use super::{BUSY_TIMEOUT, database};
+use super::{
+    database,
+    room::{self, Log},
+};
 use crate::{
-    Error,
+    Acceptance, Error,
     signals::Effects,
-    sql::{db::Db, writer::Connection},
+    sql::{
+        db::Db,
+        writer::{self, Accept, Connection},
+    },
 };
 
-/// How long emptying the write-ahead log waits for readers: accepts wait as long.
-const FOLD_WAIT_MAX: Duration = Duration::from_millis(50);
-
 /// See [`Connection`].
-pub(super) struct Writing(pub(super) rusqlite::Connection);
+pub(super) struct Writing {
+    connection: rusqlite::Connection,
+    log: Log,
+}
 
 impl Writing {
+    /// On `connection`, which writes to `log`.
+    pub(super) fn new(connection: rusqlite::Connection, log: Log) -> Self {
+        Self { connection, log }
+    }
+
     fn step(&self, sql: &str) -> Result<(), Error> {
-        Db::Sqlite(&self.0).execute(sql, &[]).map(drop)
+        Db::Sqlite(&self.connection).execute(sql, &[]).map(drop)
     }
 }
 
 impl Connection for Writing {
     fn begin(&mut self) -> Result<(), Error> {
+        self.log.before();
         self.step("BEGIN IMMEDIATE")
     }
 
     fn db(&self) -> Result<Db<'_>, Error> {
-        Ok(Db::Sqlite(&self.0))
+        Ok(Db::Sqlite(&self.connection))
     }
 
     fn savepoint(&self) -> Result<(), Error> {
@@ -45,39 +55,45 @@ impl Connection for Writing {
         self.release()
     }
 
+    fn accept(
+        &self,
+        effects: &mut Effects,
+        writes: &[Accept],
+    ) -> Result<Vec<Result<Acceptance, Error>>, Error> {
+        if self.log.has_room() {
+            return writer::accept_each(self, effects, writes);
+        }
+        Ok(writes.iter().map(|_| Err(room::refused())).collect())
+    }
+
     fn commit(&mut self, _effects: &Effects) -> Result<(), Error> {
         self.step("COMMIT")
     }
 
     fn rollback(&mut self) {
-        if !self.0.is_autocommit() {
+        self.log.failed();
+        if !self.connection.is_autocommit() {
             let _ = self.step("ROLLBACK");
         }
     }
 
     /// Empties the write-ahead log, unless a reader stands in the way for longer than others can be kept waiting.
     fn fold(&mut self) -> bool {
-        let emptied = self
-            .0
-            .busy_timeout(FOLD_WAIT_MAX)
-            .and_then(|()| {
-                self.0
-                    .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| {
-                        row.get::<_, i64>(0)
-                    })
-            })
-            .map(|is_busy| is_busy == 0);
-        if let Err(why) = self.0.busy_timeout(BUSY_TIMEOUT) {
-            tracing::error!(%why, "the writing connection does not wait for other processes any more");
-        }
-        emptied.unwrap_or_else(|why| {
+        room::truncate(&self.connection).unwrap_or_else(|why| {
             tracing::warn!(%why, "the write-ahead log could not be emptied");
             false
         })
     }
 
+    fn rest(&mut self) {
+        self.log.after(&self.connection);
+    }
+
     fn close(&mut self) {
-        if let Err(why) = self.0.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)") {
+        if let Err(why) = self
+            .connection
+            .execute_batch("PRAGMA wal_checkpoint(TRUNCATE)")
+        {
             tracing::warn!(why = %database(why), "the write-ahead log could not be folded in at closing; the next start does it");
         }
     }

@@ -2,8 +2,9 @@
 
 use std::{fs::File, path::Path, time::Duration};
 
-use model::{Clock, Timestamp};
+use model::{Clock, Secret, Timestamp};
 use store::{
+    migrations::SQLITE,
     sealing::{KeySource, MasterKey},
     sqlite::inspect::{Data, Soundness, inspect},
 };
@@ -26,15 +27,14 @@ const BEHIND_MAX_MS: u64 = 1_000;
 pub(super) fn database(path: &Path) -> (Check, Option<Data>) {
     const NAME: &str = "database";
     const BACKUP: &str = "stop the server, keep a copy of the data directory, and restore a backup";
+    const RIGHTS: &str = "this says nothing of what is in it. Run this as the user who runs the server; if that is so, look at the rights of its files and at the disk";
     let shown = path.display();
+    let unread = |why: &dyn std::fmt::Display| {
+        Check::fail(NAME, format!("{shown} cannot be read: {why}"), RIGHTS)
+    };
     let seen = match inspect(path, INSPECT_WITHIN, BASE_URLS_MAX, SystemClock.now()) {
         Ok(seen) => seen,
-        Err(why) => {
-            return (
-                Check::fail(NAME, format!("{shown} cannot be read: {why}"), BACKUP),
-                None,
-            );
-        }
+        Err(why) => return (unread(&why), None),
     };
     let found = match &seen.soundness {
         Soundness::Sound => "it is sound".to_owned(),
@@ -56,8 +56,17 @@ pub(super) fn database(path: &Path) -> (Check, Option<Data>) {
             Check::ok(NAME, format!("{found}, its schema is up to date")),
             Some(data),
         ),
-        (Ok(_), Some(Err(why))) => (
-            Check::fail(NAME, format!("{shown} cannot be read: {why}"), BACKUP),
+        (Ok(_), Some(Err(why @ store::Error::Corrupt(_)))) => {
+            let found = format!("{shown} holds what cannot be read: {why}");
+            (Check::fail(NAME, found, BACKUP), None)
+        }
+        (Ok(_), Some(Err(why))) => (unread(&why), None),
+        (Ok(steps), None) if steps == SQLITE.len() => (
+            Check::warn(
+                NAME,
+                format!("{shown} is empty"),
+                "the next start of `portico serve` makes a new store in it; if there was one before, restore a backup",
+            ),
             None,
         ),
         (Ok(steps), None) => (
@@ -74,25 +83,49 @@ pub(super) fn database(path: &Path) -> (Check, Option<Data>) {
 }
 
 /// The master key, the clock, and what else is told of what is stored, wherever that is.
-pub(super) fn look(
-    source: anyhow::Result<Source>,
-    data: Option<&Data>,
-    data_dir: Option<&Path>,
-) -> Vec<Check> {
-    let mut found = vec![master_key(source, data, data_dir), clock(data)];
+pub(super) fn look(held: &Held, data: Option<&Data>, data_dir: Option<&Path>) -> Vec<Check> {
+    let mut found = vec![master_key(held, data, data_dir), clock(data)];
     found.extend(data.map(keys));
     found.extend(data.map(webhooks));
     found
 }
 
-fn master_key(
+/// The master keys that a source holds.
+pub(super) struct Held {
     source: anyhow::Result<Source>,
-    data: Option<&Data>,
-    data_dir: Option<&Path>,
-) -> Check {
+    keys: Result<Vec<Secret>, String>,
+}
+
+impl Held {
+    pub(super) fn of(source: anyhow::Result<Source>) -> Self {
+        let mut held = Self {
+            source,
+            keys: Ok(Vec::new()),
+        };
+        held.reads_the_same();
+        held
+    }
+
+    /// Reads the keys again. `true` when they are those that were read before.
+    pub(super) fn reads_the_same(&mut self) -> bool {
+        let Ok(source) = &self.source else {
+            return true;
+        };
+        let before = std::mem::replace(&mut self.keys, source.read());
+        match (&before, &self.keys) {
+            (Ok(before), Ok(now)) => before
+                .iter()
+                .map(Secret::expose)
+                .eq(now.iter().map(Secret::expose)),
+            (before, now) => before.is_err() == now.is_err(),
+        }
+    }
+}
+
+fn master_key(held: &Held, data: Option<&Data>, data_dir: Option<&Path>) -> Check {
     const NAME: &str = "master key";
     const NAME_IT: &str = "name it with --master-key-file, PORTICO_MASTER_KEY_FILE, PORTICO_MASTER_KEY or PORTICO_MASTER_KEY_COMMAND, as the server has it";
-    let source = match source {
+    let source = match &held.source {
         Ok(source) => source,
         Err(why) => {
             let found = match data.and_then(|data| data.master_key) {
@@ -105,13 +138,13 @@ fn master_key(
             return Check::fail(NAME, found, NAME_IT);
         }
     };
-    let keys = match source.read() {
+    let keys = match &held.keys {
         Ok(keys) => keys,
         Err(why) => return Check::fail(NAME, why, "mend its source, or name another"),
     };
     let told = source.told();
     let mut ids = Vec::with_capacity(keys.len());
-    for key in &keys {
+    for key in keys {
         match MasterKey::parse(key) {
             Ok(key) => ids.push(key.id()),
             Err(_) => {

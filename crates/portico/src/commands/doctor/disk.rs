@@ -1,7 +1,8 @@
 //! The data directory, its files, and the disk under them.
 
 use std::{
-    io::Write,
+    fs::OpenOptions,
+    io::{ErrorKind, Write},
     os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     time::{Duration, Instant},
@@ -10,11 +11,15 @@ use std::{
 use rustix::process::{Resource, geteuid, getrlimit};
 
 use super::Check;
+use crate::store_at;
 
 /// The bits of a file's mode that let its group or others at it.
 const OTHERS: u32 = 0o077;
 
-/// Those that let them change it.
+/// Those that let its owner read and change it.
+const OWN: u32 = 0o600;
+
+/// Those that let others change it.
 const OTHERS_WRITE: u32 = 0o022;
 
 /// MiB that must be free: the write-ahead log alone takes 64 before it is folded in, and some times that under load.
@@ -99,11 +104,29 @@ pub(super) fn files(database: &Path) -> Check {
         .parent()
         .and_then(|dir| std::fs::metadata(dir).ok())
         .map(|dir| dir.uid());
-    for path in [database.to_owned(), companion("-wal"), companion("-shm")] {
+    let lock = database.parent().map(store_at::lock);
+    let mut files = vec![database.to_owned(), companion("-wal"), companion("-shm")];
+    files.extend(lock);
+    for path in files {
         let shown = path.display();
-        let Ok(found) = std::fs::metadata(&path) else {
-            continue;
+        let found = match std::fs::metadata(&path) {
+            Ok(found) => found,
+            Err(why) if why.kind() == ErrorKind::NotFound && !path.is_symlink() => continue,
+            Err(why) => {
+                return Check::fail(
+                    NAME,
+                    format!("{shown} cannot be looked at, and the server could not start: {why}"),
+                    "run this as the user who runs the server; if that is so, let that user into the directory",
+                );
+            }
         };
+        if !found.is_file() {
+            return Check::fail(
+                NAME,
+                format!("{shown} is no file, and the server could not start"),
+                "put back the file that was there",
+            );
+        }
         if mode(&found) & OTHERS != 0 {
             return Check::fail(
                 NAME,
@@ -122,6 +145,21 @@ pub(super) fn files(database: &Path) -> Check {
                     found.uid()
                 ),
                 format!("chown {owner} {shown}"),
+            );
+        }
+        // As a start opens it. Nothing of it is read, and SQLite has none of these files open in this process.
+        let opened = OpenOptions::new().read(true).write(true).open(&path);
+        if mode(&found) & OWN != OWN || opened.is_err() {
+            let why = opened.err().map_or_else(
+                || format!("its mode is {:o}", mode(&found)),
+                |why| why.to_string(),
+            );
+            return Check::fail(
+                NAME,
+                format!("{shown} cannot be written to, and the server could not start: {why}"),
+                format!(
+                    "run this as the user who runs the server; if that is so, chmod 600 {shown}"
+                ),
             );
         }
     }
@@ -161,7 +199,7 @@ pub(super) fn speed(data_dir: &Path) -> Check {
     const NAME: &str = "disk write";
     let path = data_dir.join(WRITTEN);
     let written = || {
-        let mut file = std::fs::OpenOptions::new()
+        let mut file = OpenOptions::new()
             .write(true)
             .create(true)
             .truncate(true)

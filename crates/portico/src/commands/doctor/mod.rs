@@ -1,26 +1,40 @@
 //! `portico doctor`
 //!
 //! Guarantee: it changes nothing, needs no server and disturbs none, shows no secret, and ends within a minute. All that it finds is told, each with
-//! how to mend it; the exit code is 1 when anything failed.
+//! how to mend it; the exit code is 1 when anything failed. A check that fails is made once more before it is told: others may
+//! have changed meanwhile what it looked at.
 
 mod data;
 pub(crate) mod disk;
 mod postgres;
 mod vendors;
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::bail;
 use serde::Serialize;
 use serde_json::json;
 use store::postgres::{Place, inspect::Data};
 
+use self::data::Held;
 use crate::{
     commands::{MasterKey, serve},
     master_key::Source,
     output,
     store_at::{self, StoreArgs, StoreAt},
 };
+
+/// Times that all is looked at while a check fails.
+const TRIES: u32 = 2;
+
+/// How long passes between two tries: a command that starts or ends is done by then.
+const TRY_PAUSE: Duration = Duration::from_millis(250);
+
+/// Times that a store is looked at while its master keys change. A replacement takes longer than a look.
+const KEYS_LOOKS_MAX: u32 = 3;
 
 /// Looks for what is wrong with keys, files, disk, database, clock, webhooks and vendors, and says how to mend it. Changes nothing, and works while a server runs.
 #[derive(clap::Args)]
@@ -98,6 +112,7 @@ impl Check {
 }
 
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
+    let settings = serve::look(arguments.config.as_deref()).err();
     let (config_store, config_key) = serve::located(arguments.config.as_deref())?;
     let at = arguments.store.at_or(&config_store)?;
     let source = match arguments.master_key.source_or(&config_key, &at) {
@@ -105,19 +120,54 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         // What `dev` made is as good for looking as it is for `keys`.
         Err(why) => arguments.master_key.source(&at).map_err(|_| why),
     };
-    let looked = tokio::task::spawn_blocking(move || match at {
-        StoreAt::Directory(dir) => look_directory(&dir, source),
-        StoreAt::Database(place) => look_database(&place, source),
-    });
+    let looked = tokio::task::spawn_blocking(move || look(&at, source));
     let (mut checks, seen) = looked.await?;
     if let Some(data) = seen {
         checks.extend(vendors::look(data.active, data.base_urls).await);
     }
     checks.push(disk::open_files());
+    checks.extend(settings.map(|why| {
+        Check::fail(
+            "settings",
+            format!("the server could not start: {why:#}"),
+            "mend the setting, or the file that it names",
+        )
+    }));
     show(&checks, arguments.json)
 }
 
-fn look_directory(dir: &Path, source: anyhow::Result<Source>) -> (Vec<Check>, Option<Data>) {
+/// Checks of one store, and what was seen in it.
+type Looked = (Vec<Check>, Option<Data>);
+
+fn look(at: &StoreAt, source: anyhow::Result<Source>) -> Looked {
+    let mut held = Held::of(source);
+    let mut tries = 0;
+    loop {
+        let looked = match at {
+            StoreAt::Directory(dir) => look_directory(dir, &mut held),
+            StoreAt::Database(place) => look_database(place, &mut held),
+        };
+        tries += 1;
+        let has_failed = looked.0.iter().any(|check| check.state == State::Fail);
+        if !has_failed || tries >= TRIES {
+            return looked;
+        }
+        std::thread::sleep(TRY_PAUSE);
+    }
+}
+
+/// What `look` sees while the master keys stay the same: else it could be sealed under keys that are no more, or not yet, there.
+fn while_keys_stay<T>(held: &mut Held, mut look: impl FnMut() -> T) -> T {
+    for _ in 1..KEYS_LOOKS_MAX {
+        let seen = look();
+        if held.reads_the_same() {
+            return seen;
+        }
+    }
+    look()
+}
+
+fn look_directory(dir: &Path, held: &mut Held) -> Looked {
     // What may not be looked into is told by who looks closer.
     let is_there = store_at::holds_data(dir).unwrap_or(true);
     let mut found = vec![disk::directory(dir, is_there)];
@@ -126,16 +176,16 @@ fn look_directory(dir: &Path, source: anyhow::Result<Source>) -> (Vec<Check>, Op
     }
     let path = store_at::database(dir);
     found.extend([disk::files(&path), disk::room(dir), disk::speed(dir)]);
-    let (inspected, seen) = data::database(&path);
+    let (inspected, seen) = while_keys_stay(held, || data::database(&path));
     found.push(inspected);
-    found.extend(data::look(source, seen.as_ref(), Some(dir)));
+    found.extend(data::look(held, seen.as_ref(), Some(dir)));
     found.push(data::server(dir));
     (found, seen)
 }
 
-fn look_database(place: &Place, source: anyhow::Result<Source>) -> (Vec<Check>, Option<Data>) {
-    let (mut found, seen) = postgres::look(place);
-    found.extend(data::look(source, seen.as_ref(), None));
+fn look_database(place: &Place, held: &mut Held) -> Looked {
+    let (mut found, seen) = while_keys_stay(held, || postgres::look(place));
+    found.extend(data::look(held, seen.as_ref(), None));
     (found, seen)
 }
 
