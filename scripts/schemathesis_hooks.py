@@ -123,6 +123,9 @@ def make_sense(path, body, number):
     if isinstance(body.get("phone_1"), str):
         body["phone_1"] = phone
     takes_contacts = "/prospects" in path or "/appointments" in path
+    if isinstance(body.get("phone_1_extension"), str):
+        # An extension needs its number.
+        body["phone_1"], body["phone_1_extension"] = phone, str(number)
     # A change of a prospect needs no contact, and may not change both.
     is_change = "/prospects/{" in path or path.endswith("/knock/{prospect_id}")
     if is_change:
@@ -265,7 +268,8 @@ def filter_failure(context, failure, case, response):
 
 # Fields that the schema calls no more than strings, or dates and times, of which it knows only the form.
 FORMS = {
-    "email_1", "phone_1", "move_in_date", "appointment_date", "event_datetime", "time_from", "time_to", "publish_date", "since",
+    "email_1", "phone_1", "phone_1_extension", "move_in_date", "appointment_date", "event_datetime", "time_from", "time_to",
+    "publish_date", "since",
 }
 
 

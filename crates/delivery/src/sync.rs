@@ -9,11 +9,12 @@ use std::{collections::HashMap, future::Future, sync::Arc};
 use connectors::{Connector, NotTold, Target};
 use model::{
     CommunityId, IntegrationId, JobId, Timestamp,
+    contact::{DEFAULT_REGION, Phone},
     directory::{Attribution, Integration},
     record::Kind,
     write::{Class, WriteStatus},
 };
-use serde_json::{Map, json};
+use serde_json::{Map, Value, json};
 use store::{
     Error, Lapse,
     history::{Candidate, Seen, Tally},
@@ -382,15 +383,27 @@ impl Run {
                 .and_then(|x_id| directory.id_of(Kind::Agent, self.integration.id, x_id));
             update.insert("agent_id".to_owned(), json!(agent_id));
         }
+        if update.contains_key("phone_1") {
+            read_phone(&mut update, &self.phone_region(candidate));
+        }
         Ok(Some(self.seen(candidate, asked_at, update)))
     }
 
-    fn seen(
-        &self,
-        candidate: &Candidate,
-        asked_at: Timestamp,
-        update: Map<String, serde_json::Value>,
-    ) -> Seen {
+    /// The region in which phone numbers of a prospect's community are read.
+    fn phone_region(&self, candidate: &Candidate) -> String {
+        let community_id: Option<CommunityId> = candidate.body["community_id"]
+            .as_str()
+            .and_then(|id| id.parse().ok());
+        let directory = self.parts.live.get();
+        let community = directory
+            .communities(self.integration.id)
+            .find(|community| Some(community.id) == community_id);
+        community
+            .map_or(DEFAULT_REGION, |community| community.phone_region())
+            .to_owned()
+    }
+
+    fn seen(&self, candidate: &Candidate, asked_at: Timestamp, update: Map<String, Value>) -> Seen {
         Seen {
             kind: Kind::Prospect,
             x_id: candidate.x_id.clone(),
@@ -504,5 +517,44 @@ impl Run {
         if let Err(why) = ended {
             tracing::error!(%why, %integration_id, "the end of a synchronisation could not be stored");
         }
+    }
+}
+
+/// Brings the number that a vendor shows to the form of our records. One that is none stays as it
+/// is.
+fn read_phone(update: &mut Map<String, Value>, region: &str) {
+    let told = update.get("phone_1").and_then(Value::as_str);
+    let Some(phone) = told.and_then(|told| Phone::parse(told, region).ok()) else {
+        return;
+    };
+    if let Some(extension) = phone.extension() {
+        update.insert("phone_1_extension".to_owned(), json!(extension));
+    }
+    update.insert("phone_1".to_owned(), json!(phone.as_str()));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_that_a_vendor_shows_is_read_as_every_other() {
+        let check = |told: Value, region: &str, expect: Value| {
+            let mut update = Map::from_iter([("phone_1".to_owned(), told.clone())]);
+            read_phone(&mut update, region);
+            assert_eq!(Value::Object(update), expect, "{told} in {region}");
+        };
+        let number = |number: &str| json!({ "phone_1": number });
+        check(json!("+12065550155"), "US", number("+12065550155"));
+        check(json!("(206) 555-0155"), "US", number("+12065550155"));
+        check(json!("+86 131 2345 6789"), "US", number("+8613123456789"));
+        check(json!("020 7946 0958"), "GB", number("+442079460958"));
+        check(
+            json!("206-555-0155 x4"),
+            "US",
+            json!({ "phone_1": "+12065550155", "phone_1_extension": "4" }),
+        );
+        check(json!("n/a"), "US", number("n/a"));
+        check(Value::Null, "US", json!({ "phone_1": null }));
     }
 }

@@ -11,6 +11,7 @@ use axum::{
 };
 use model::{
     IntegrationId, Scope,
+    contact::DEFAULT_REGION,
     directory::{Directory, Vendor},
     record::{Filter, Form, Kind, Record, SortField},
 };
@@ -166,8 +167,12 @@ fn parameters(kind: Kind) -> Value {
     for filter in kind.filters() {
         let words = match filter.form {
             Form::Text => format!("With this {}", filter.name),
-            Form::Email => "With this email address, whatever the case of its letters".to_owned(),
-            Form::Phone => "With this phone number, however it is written".to_owned(),
+            Form::Email => {
+                "With this email address, whatever the case of its letters and the form of its domain"
+                    .to_owned()
+            }
+            Form::Phone => "With this phone number, however it is written. One without a country code is read in the region of the communities asked for. An extension does not count"
+                .to_owned(),
         };
         let words = if filter.is_of_vendor {
             format!("{words}; `integration_id` beside it")
@@ -251,7 +256,11 @@ async fn asked(app: &App, scope: &Scope, kind: Kind, uri: &Uri) -> Result<Query,
             query.equal.push(Equal {
                 filter: *filter,
                 integration_id,
-                value: filter.normal(&value),
+                value: match filter.form {
+                    // Read below, when it is known of which communities.
+                    Form::Phone => value,
+                    Form::Text | Form::Email => filter.normal(&value),
+                },
             });
         }
         let Some(theirs) =
@@ -274,6 +283,13 @@ async fn asked(app: &App, scope: &Scope, kind: Kind, uri: &Uri) -> Result<Query,
             });
         }
     }
+    if query.equal.iter().any(|one| one.filter.form == Form::Phone) {
+        let region = phone_region(&directory, scope, &query);
+        let phones = query.equal.iter_mut();
+        for one in phones.filter(|one| one.filter.form == Form::Phone) {
+            one.value = one.filter.normal_in(&one.value, &region);
+        }
+    }
     if let Some(text) = given.text("cursor") {
         if offset.is_some() {
             given.refuse("offset", "Give a cursor or an offset, not both");
@@ -287,6 +303,33 @@ async fn asked(app: &App, scope: &Scope, kind: Kind, uri: &Uri) -> Result<Query,
     }
     given.finish()?;
     Ok(query)
+}
+
+/// The region in which a phone number without a country code is meant: the one of the community
+/// asked for, or that of all communities asked for where they have the same; else the usual one.
+fn phone_region(directory: &Directory, scope: &Scope, query: &Query) -> String {
+    let asked_for = query
+        .equal
+        .iter()
+        .find(|one| one.filter.name == "community_id");
+    if let Some(asked_for) = asked_for {
+        let community = directory.find_community(scope, &asked_for.value);
+        let region = community.map(|one| one.phone_region());
+        return region.unwrap_or(DEFAULT_REGION).to_owned();
+    }
+    let is_asked_for = |id| {
+        let integrations = query.integrations.as_ref();
+        scope.sees(id) && integrations.is_none_or(|asked| asked.contains(&id))
+    };
+    let mut regions = directory
+        .integrations()
+        .filter(|one| is_asked_for(one.id))
+        .flat_map(|one| directory.communities(one.id))
+        .map(|one| one.phone_region());
+    match regions.next() {
+        Some(first) if regions.all(|one| one == first) => first.to_owned(),
+        _ => DEFAULT_REGION.to_owned(),
+    }
 }
 
 /// Our id for the vendor's, of what `filter` names.

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::{
     clock::Timestamp,
+    contact::DEFAULT_REGION,
     id::{AgentId, AttributionId, CommunityId, IntegrationId, KeyId},
     key::{self, Key, System},
     record::Kind,
@@ -218,6 +219,13 @@ pub struct Community {
     pub phone_region: Option<String>,
     /// Whether it takes writes.
     pub active: bool,
+}
+
+impl Community {
+    /// The region in which a phone number without a country code is read.
+    pub fn phone_region(&self) -> &str {
+        self.phone_region.as_deref().unwrap_or(DEFAULT_REGION)
+    }
 }
 
 /// A lead source.

@@ -86,6 +86,7 @@ mod tests {
         let person = [
             "email_1",
             "phone_1",
+            "phone_1_extension",
             "first_name",
             "last_name",
             "notes",

@@ -3,7 +3,7 @@
 //! Guarantee: what a list can be filtered and sorted by is said here, once, for the door and for every back end.
 
 use serde::{Serialize, de::DeserializeOwned};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::{
     clock::{Entropy, Timestamp},
@@ -225,13 +225,18 @@ impl Filter {
 
     /// `value` in the form in which two spellings of it are equal.
     pub fn normal(&self, value: &str) -> String {
+        self.normal_in(value, DEFAULT_REGION)
+    }
+
+    /// The same, with phone numbers without a country code read as ones of `region`.
+    pub fn normal_in(&self, value: &str, region: &str) -> String {
         let value = value.trim();
         match self.form {
             Form::Text => value.to_owned(),
             Form::Email => {
                 Email::parse(value).map_or_else(|_| value.to_lowercase(), |email| email.matching())
             }
-            Form::Phone => Phone::parse(value, DEFAULT_REGION)
+            Form::Phone => Phone::parse(value, region)
                 .map_or_else(|_| value.to_owned(), |phone| phone.as_str().to_owned()),
         }
     }
@@ -248,6 +253,22 @@ impl Filter {
             value => one(value).into_iter().collect(),
         }
     }
+}
+
+/// The change of a record with what follows from it, when something does: an extension belongs to
+/// its number, so it goes when the number becomes another and no extension is told with it.
+pub fn completed(body: &Value, change: &Map<String, Value>) -> Option<Map<String, Value>> {
+    const NUMBER: &str = "phone_1";
+    const EXTENSION: &str = "phone_1_extension";
+    let is_another = change
+        .get(NUMBER)
+        .is_some_and(|number| *number != body[NUMBER]);
+    let goes = is_another && !body[EXTENSION].is_null() && !change.contains_key(EXTENSION);
+    goes.then(|| {
+        let mut change = change.clone();
+        change.insert(EXTENSION.to_owned(), Value::Null);
+        change
+    })
 }
 
 /// A field that a list can be sorted by.
@@ -331,10 +352,50 @@ mod tests {
         let ada = json!({ "email_1": "Ada@Example.com", "phone_1": "(206) 555-0155", "community_id": "com_1" });
         check(Kind::Prospect, "email_1", &ada, &["ada@example.com"]);
         check(Kind::Prospect, "phone_1", &ada, &["+12065550155"]);
+        let idn = json!({ "email_1": "Ada@B\u{fc}cher.DE" });
+        check(Kind::Prospect, "email_1", &idn, &["ada@xn--bcher-kva.de"]);
+        let extended = json!({ "phone_1": "+12065550155", "phone_1_extension": "136" });
+        check(Kind::Prospect, "phone_1", &extended, &["+12065550155"]);
         check(Kind::Prospect, "community_id", &ada, &["com_1"]);
         check(Kind::Prospect, "agent_id", &ada, &[]);
         let agent = json!({ "community_ids": ["com_1", "com_2"] });
         check(Kind::Agent, "community_id", &agent, &["com_1", "com_2"]);
+    }
+
+    #[test]
+    fn an_extension_goes_with_its_number() {
+        let check = |body: Value, update: Value, expect: Value| {
+            let Value::Object(update) = update else {
+                panic!("{update}")
+            };
+            let update = completed(&body, &update).unwrap_or(update);
+            assert_eq!(Value::Object(update), expect, "{body}");
+        };
+        let held = json!({ "phone_1": "+12065550155", "phone_1_extension": "136" });
+        let (same, other) = ("+12065550155", "+12065550199");
+        check(
+            held.clone(),
+            json!({ "city": "Seattle" }),
+            json!({ "city": "Seattle" }),
+        );
+        check(
+            held.clone(),
+            json!({ "phone_1": same }),
+            json!({ "phone_1": same }),
+        );
+        check(
+            held.clone(),
+            json!({ "phone_1": other }),
+            json!({ "phone_1": other, "phone_1_extension": null }),
+        );
+        let new = json!({ "phone_1": other, "phone_1_extension": "4" });
+        check(held, new.clone(), new);
+        let bare = json!({ "phone_1": same });
+        check(
+            bare,
+            json!({ "phone_1": other }),
+            json!({ "phone_1": other }),
+        );
     }
 
     #[test]

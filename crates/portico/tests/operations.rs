@@ -94,7 +94,7 @@ fn prospects(world: &World) -> Vec<Sample> {
     let least = without(&world.references, "agent_id");
     let full = with(&world.references, profile());
     let more = json!({
-        "email_1": "Full@Mail.example.com", "phone_1": "(206) 555-0155", "last_name": "Byron", "address_1": "12 St James Square", "city": "Seattle",
+        "email_1": "Full@Mail.example.com", "phone_1": "(206) 555-0155", "phone_1_extension": "12", "last_name": "Byron", "address_1": "12 St James Square", "city": "Seattle",
         "state": "WA", "zip": "98101", "notes": "Is the two bedroom still available?", "pets": ["CAT", "SMALL_DOG"], "subscribe": false,
         "first_contact_type": "CHAT",
     });
@@ -122,7 +122,7 @@ fn profile() -> Value {
 fn updates(world: &World) -> Vec<Sample> {
     // The phone is the one that the prospect has, in another spelling: one contact stays.
     let more = json!({
-        "agent_id": world.references["agent_id"], "email_1": "other@mail.example.com", "phone_1": "206-555-0142", "last_name": "King",
+        "agent_id": world.references["agent_id"], "email_1": "other@mail.example.com", "phone_1": "206-555-0142", "phone_1_extension": "34", "last_name": "King",
     });
     vec![
         ("a change of everything", with(&profile(), more)),
@@ -178,7 +178,7 @@ fn tours(world: &World) -> Vec<Sample> {
         json!({ "appointment_date": date, "appointment_time": time, "last_name": "Turing" }),
     );
     let more = json!({
-        "email_1": "tour@mail.example.com", "phone_1": "+12065550188", "notes": "Comes by bicycle", "pets": ["LARGE_DOG"], "first_contact_type": "CALL",
+        "email_1": "tour@mail.example.com", "phone_1": "+12065550188", "phone_1_extension": "56", "notes": "Comes by bicycle", "pets": ["LARGE_DOG"], "first_contact_type": "CALL",
         "tour_type": "SELF_GUIDED",
     });
     vec![
@@ -746,8 +746,10 @@ fn rules_between_fields_hold() {
     };
     let [prospects, updates, events, tours, _, listings] = &ROWS;
     for row in [prospects, tours] {
-        let none = json!({ "email_1": null, "phone_1": null });
+        let none = json!({ "email_1": null, "phone_1": null, "phone_1_extension": null });
         check(row, none, &["email_1", "phone_1"]);
+        let no_number = json!({ "phone_1": null });
+        check(row, no_number, &["phone_1_extension"]);
     }
     for row in [prospects, updates, tours] {
         let rents = json!({ "rent_minimum_in_cents": 200, "rent_maximum_in_cents": 199 });

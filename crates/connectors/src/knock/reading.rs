@@ -121,7 +121,8 @@ pub fn prospect_read(
     put("email_1", card.get("email"), &|value| {
         let theirs = text(value)?;
         let same = held["email_1"].as_str().filter(|ours| {
-            Email::parse(ours).is_ok_and(|ours| ours.matching() == theirs.to_lowercase())
+            let matching = |text: &str| Email::stored(text).map(|email| email.matching());
+            matching(ours).is_some_and(|ours| Some(ours) == matching(&theirs))
         });
         Some(json!(same.unwrap_or(&theirs)))
     });

@@ -4,10 +4,12 @@
 //! vendors match the wrong person.
 
 mod email;
+mod invisible;
 mod phone;
 mod placeholder;
 
 pub use email::Email;
+pub(crate) use phone::has_region;
 pub use phone::{DEFAULT_REGION, Phone};
 
 /// Why a contact was refused: a sentence that says what to do.

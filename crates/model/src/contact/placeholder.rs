@@ -38,12 +38,15 @@ pub(super) fn is_email(address: &str) -> bool {
             && (name == local || FILLER_DOMAINS.contains(&name)))
 }
 
-/// Whether the digits of a national number are a filler: one digit repeated, or a run up or down the keypad.
-pub(super) fn is_phone(digits: &str) -> bool {
-    let Some(first) = digits.chars().next() else {
-        return false;
-    };
+/// True when the digits of a number are a filler in every country: one digit repeated.
+pub(super) fn is_one_digit(digits: &str) -> bool {
     let is_a_whole_number = digits.len() >= 7;
-    (is_a_whole_number && digits.chars().all(|digit| digit == first))
-        || ["1234567890", "0123456789", "9876543210", "0987654321"].contains(&digits)
+    let first = digits.bytes().next();
+    is_a_whole_number && digits.bytes().all(|digit| Some(digit) == first)
+}
+
+/// True when the ten digits of a number of the North American plan are a run up or down the keypad.
+/// Elsewhere people have such numbers: `01 23 45 67 89` is one in France.
+pub(super) fn is_run(digits: &str) -> bool {
+    ["1234567890", "0123456789", "9876543210", "0987654321"].contains(&digits)
 }

@@ -166,16 +166,33 @@ impl<'a> Checks<'a> {
         self.contact("email_1", "email", Email::parse(text?))
     }
 
-    /// The number in `phone_1`, read as one of the community's region.
+    /// The number in `phone_1`, read as one of the community's region, with the extension that is
+    /// in it or beside it.
     pub fn phone(
         &mut self,
         text: Option<&str>,
+        extension: Option<&str>,
         community: Option<&Arc<Community>>,
     ) -> Option<Phone> {
-        let region = community
-            .and_then(|one| one.phone_region.as_deref())
-            .unwrap_or(DEFAULT_REGION);
-        self.contact("phone_1", "phone", Phone::parse(text?, region))
+        let extension = extension.filter(|text| !text.trim().is_empty());
+        let Some(text) = text else {
+            if extension.is_some() && !(self.broken)("phone_1") {
+                self.refuse(
+                    "phone_1_extension",
+                    "An extension needs its number. Give phone_1 with it, or leave it out",
+                );
+            }
+            return None;
+        };
+        let region = community.map_or(DEFAULT_REGION, |one| one.phone_region());
+        let phone = self.contact("phone_1", "phone", Phone::parse(text, region))?;
+        match extension {
+            None => Some(phone),
+            Some(extension) => {
+                let phone = phone.with_extension(extension);
+                self.contact("phone_1_extension", "phone", phone)
+            }
+        }
     }
 
     fn contact<T>(

@@ -80,15 +80,29 @@ pub const SQLITE: &[Migration] = &[
         sql: include_str!("sqlite/0007_nodes.sql"),
         needs: 7,
     },
+    Migration {
+        number: 8,
+        name: "contacts",
+        sql: include_str!("sqlite/0008_contacts.sql"),
+        needs: 8,
+    },
 ];
 
 /// The steps of the PostgreSQL back end.
-pub const POSTGRES: &[Migration] = &[Migration {
-    number: 1,
-    name: "initial",
-    sql: include_str!("postgres/0001_initial.sql"),
-    needs: 1,
-}];
+pub const POSTGRES: &[Migration] = &[
+    Migration {
+        number: 1,
+        name: "initial",
+        sql: include_str!("postgres/0001_initial.sql"),
+        needs: 1,
+    },
+    Migration {
+        number: 2,
+        name: "contacts",
+        sql: include_str!("postgres/0002_contacts.sql"),
+        needs: 2,
+    },
+];
 
 /// The steps still to apply, given those that the store has, in order.
 ///

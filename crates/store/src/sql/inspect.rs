@@ -4,9 +4,10 @@
 
 use model::Timestamp;
 
+pub use super::misread::Misread;
 use super::{
     db::{Db, values},
-    sealed, stamp,
+    misread, sealed, stamp,
 };
 use crate::{Error, sealing::MasterKeyId};
 
@@ -28,6 +29,8 @@ pub struct Data {
     pub webhooks: u64,
     /// Of those, some whose receivers fail: the id, and why when it was switched off for that. The longest failing first, up to a few.
     pub failing: Vec<(String, Option<String>)>,
+    /// Records whose phone number is not the one that was accepted.
+    pub misread: Misread,
 }
 
 /// Failing subscriptions that are named at most.
@@ -53,6 +56,7 @@ pub(crate) fn look(db: &Db<'_>, base_urls_max: u32, now: Timestamp) -> Result<Da
             values![FAILING_MAX],
             |row| Ok((row.get(0)?, row.get(1)?)),
         )?,
+        misread: misread::look(db)?,
     })
 }
 

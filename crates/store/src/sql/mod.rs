@@ -20,6 +20,7 @@ pub(crate) mod keys;
 pub(crate) mod lists;
 pub(crate) mod logs;
 pub(crate) mod memo;
+pub(crate) mod misread;
 pub(crate) mod order;
 pub(crate) mod pace;
 pub(crate) mod plan;

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use model::{
     Scope, Timestamp,
-    record::{Kind, Record},
+    record::{Kind, Record, completed},
     resources::prospect::is_there,
     webhook::{Trigger, stored_change, stored_new},
     write::{Confirmed, Operation, Outcome, Touched},
@@ -284,7 +284,8 @@ pub(super) fn change(
 ) -> Result<bool, Error> {
     let (seq, lane, kind) = (stored.seq, stored.lane, stored.kind);
     effects.memo.record_changed(seq, lane, kind, None);
-    let (new, previous) = difference(&stored.body, update);
+    let more = completed(&stored.body, update);
+    let (new, previous) = difference(&stored.body, more.as_ref().unwrap_or(update));
     if new.is_empty() {
         db.send(
             "UPDATE records SET last_seen = ?2 WHERE seq = ?1",

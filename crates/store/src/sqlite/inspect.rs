@@ -17,7 +17,7 @@ use model::Timestamp;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::{database, schema};
-pub use crate::sql::inspect::Data;
+pub use crate::sql::inspect::{Data, Misread};
 use crate::{
     Error, migrations,
     sql::{db::Db, inspect::look},
@@ -343,6 +343,117 @@ mod tests {
             }
             is_over.store(true, Ordering::Relaxed);
         });
+    }
+
+    #[test]
+    fn records_whose_number_was_misread_are_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("portico.db");
+        let connection = migrated(&path);
+        connection
+            .execute_batch(
+                r#"INSERT INTO integrations (n, id, vendor, active, credential, body, created_at, updated_at) VALUES (1, 'int_1', 'KNOCK', 0, x'', '{}', 0, 0);
+                INSERT INTO records (seq, id, kind, lane, body, created_at, updated_at, last_seen)
+                VALUES (1000, 'com_gb', 'community', 1, '{"phone_region":"GB"}', 0, 0, 0);"#,
+            )
+            .unwrap();
+        // The number that was given, the one that was made of it, the one that the record has now.
+        for (n, community, given, made, held, kept) in [
+            (
+                1,
+                "com_us",
+                "+86 131 2345 6789",
+                "+863123456789",
+                "+863123456789",
+                2,
+            ),
+            (
+                2,
+                "com_us",
+                "+49 172 1547608",
+                "+49721547608",
+                "+49721547608",
+                1,
+            ),
+            (
+                3,
+                "com_us",
+                "+49 172 1547608",
+                "+49721547608",
+                "+491721547608",
+                2,
+            ),
+            (
+                4,
+                "com_us",
+                "+49 172 1547608",
+                "+491721547608",
+                "+491721547608",
+                2,
+            ),
+            (
+                5,
+                "com_us",
+                "(206) 555-0155",
+                "+12065550155",
+                "+12065550155",
+                2,
+            ),
+            (
+                6,
+                "com_gb",
+                "020 7946 0958",
+                "+442079460958",
+                "+442079460958",
+                2,
+            ),
+            (
+                7,
+                "com_gb",
+                "+44 020 7946 0958",
+                "+442079460958",
+                "+442079460958",
+                2,
+            ),
+            (
+                8,
+                "com_us",
+                "+86 131 2345 6789",
+                "+863123456789",
+                "+863123456789",
+                0,
+            ),
+            (9, "com_us", "+44 20", "+4420", "+4420", 2),
+            (10, "com_us", "+49 172 1547608", "+49\"x", "+49721547608", 2),
+        ] {
+            let record = format!(r#"{{"phone_1":"{held}"}}"#);
+            connection
+                .execute(
+                    "INSERT INTO records (seq, id, kind, lane, body, created_at, updated_at, last_seen) VALUES (?1, 'pro_' || ?1, 'prospect', 1, ?2, ?1, 0, 0)",
+                    params![n, record],
+                )
+                .unwrap();
+            let (result, request) = (
+                format!(r#"{{"phone_1":"{given}"}}"#),
+                format!(r#"{{"confirmed":{{"create":{{"phone_1":"{made}"}}}}}}"#),
+            );
+            connection
+                .execute(
+                    "INSERT INTO writes (seq, job_id, lane, community_id, operation, accepted_at, result, request, status, record_id, kept)
+                     VALUES (?1, 'job_' || ?1, 1, ?2, 'prospect_create', 0, ?3, ?4, 'SUCCESS', 'pro_' || ?1, ?5)",
+                    params![n, community, result, request, kept],
+                )
+                .unwrap();
+        }
+        let seen = inspect(&path, WITHIN, 1, Timestamp::ZERO).unwrap();
+        let misread = seen.data.unwrap().unwrap().misread;
+        // The seventh would be refused today and was read as it was meant; of the eighth nothing is
+        // kept.
+        assert_eq!(
+            misread.ids.iter().collect::<Vec<_>>(),
+            ["pro_1", "pro_2", "pro_9"]
+        );
+        assert!(misread.is_whole);
     }
 
     #[test]

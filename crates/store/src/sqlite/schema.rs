@@ -157,6 +157,69 @@ mod tests {
         assert_eq!(credential().await, "key");
     }
 
+    /// Terms that an earlier rule made are made anew: a number whose digits it changed, and a
+    /// domain that it did not compare in ASCII, are found by every spelling.
+    #[tokio::test]
+    async fn a_store_of_the_seventh_step_finds_its_records_by_every_spelling_of_a_contact() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("portico.db");
+        let sealer = || Sealer::new(&Secret::new("a".repeat(64)), Arc::new(Fixed)).unwrap();
+        let old = Connection::open(&path).unwrap();
+        old.execute_batch("CREATE TABLE migrations (number INTEGER PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL, applied_at INTEGER NOT NULL)").unwrap();
+        for step in &migrations::SQLITE[..7] {
+            old.execute_batch(step.sql).unwrap();
+            old.execute(
+                "INSERT INTO migrations VALUES (?1, ?2, ?3, 0)",
+                params![step.number, step.name, step.checksum()],
+            )
+            .unwrap();
+        }
+        let integration = model::IntegrationId::new(Timestamp::ZERO, &Fixed).to_string();
+        let key = MasterKey::parse(&Secret::new("a".repeat(64))).unwrap();
+        let sealed = seal_direct(&key, &Fixed, &integration, "key");
+        old.execute(
+            "INSERT INTO integrations (n, id, vendor, active, credential, body, created_at, updated_at) VALUES (1, ?1, 'KNOCK', 1, ?2, '{}', 0, 0)",
+            params![integration, sealed],
+        )
+        .unwrap();
+        let contacts = [
+            ("email_1", "ada@b\u{fc}cher.de", "ADA@XN--BCHER-KVA.de"),
+            (
+                "email_1",
+                "ada@example.com?subject=x",
+                "Ada@example.com?subject=x",
+            ),
+            ("phone_1", "+491721547608", "+49 172 1547608"),
+            ("phone_1", "+863123456789", "+863123456789"),
+            ("phone_1", "+4420", "+4420"),
+        ];
+        for (n, (member, value, _)) in (1..).zip(contacts) {
+            old.execute(
+                "INSERT INTO records (seq, id, kind, lane, x_id, body, created_at, updated_at, last_seen) VALUES (?1, 'x' || ?1, 'prospect', 1, ?1, ?2, ?1, ?1, ?1)",
+                params![n, format!(r#"{{"{member}":"{value}"}}"#)],
+            )
+            .unwrap();
+        }
+        old.execute("UPDATE revisions SET revision = 1 WHERE what = 'terms'", [])
+            .unwrap();
+        drop(old);
+        let store = sqlite::open(&path, sealer(), Arc::new(Unobserved), Timestamp::ZERO).unwrap();
+        #[expect(clippy::disallowed_methods, reason = "a test may see everything")]
+        let scope = model::Scope::operator();
+        for (n, (member, _, asked)) in (1..).zip(contacts) {
+            let filter = *Kind::Prospect.filter(member).unwrap();
+            let mut query = Query::new(Kind::Prospect, 10);
+            query.equal.push(Equal {
+                filter,
+                integration_id: None,
+                value: filter.normal(asked),
+            });
+            let found = store.records_list(&scope, &query).await.unwrap();
+            let ids: Vec<&str> = found.rows.iter().map(|row| row.id.as_str()).collect();
+            assert_eq!(ids, [format!("x{n}")], "{asked}");
+        }
+    }
+
     /// What was in the outbox becomes the log, in its order; and whether an integration was ever synchronised is known.
     #[tokio::test]
     async fn a_store_of_the_fifth_step_keeps_its_events() {

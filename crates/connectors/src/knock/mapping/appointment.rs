@@ -12,7 +12,7 @@ use model::{
 use serde_json::{Value, json};
 
 use super::{
-    body::{Body, Words, stated, text, without_repeats},
+    body::{Body, Words, message, stated, text, without_repeats},
     order::Order,
     profile::Profile,
     prospect::changed_by_a_repeat,
@@ -52,7 +52,8 @@ pub fn create(appointment: &Checked, vocabulary: &Vocabulary) -> Result<Prepared
     let time = json!([{ "startTime": appointment.starts_at_local() }]);
     body.put("requestedTimes", Some(time));
     body.put("profile", Some(profile.finish()));
-    body.put("message", text(input.notes.as_deref()));
+    let extension = appointment.phone.as_ref().and_then(Phone::extension);
+    body.put("message", message(input.notes.as_deref(), extension));
     body.put("firstContactType", first_contact_type);
     body.put("tourType", tour_type);
 
@@ -101,6 +102,7 @@ fn confirmed(appointment: &Checked) -> Confirmed {
             .phone
             .as_ref()
             .map(|phone| phone.as_str().to_owned()),
+        phone_1_extension: input.phone_1_extension.clone(),
         first_name: text(input.first_name.as_deref()),
         last_name: text(Some(&input.last_name)),
         move_in_date: appointment.move_in_date.map(|date| date.to_string()),

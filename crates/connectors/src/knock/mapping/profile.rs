@@ -32,7 +32,7 @@ impl Profile<'_> {
     pub(super) fn put_into(self, body: &mut Body) {
         body.put("firstName", text(self.first_name));
         body.put("lastName", text(self.last_name));
-        body.put("email", self.email.map(Email::as_str));
+        body.put("email", self.email.map(Email::sent));
         body.put(
             "phone",
             self.phone

@@ -5,6 +5,7 @@
 
 use model::{
     Issue,
+    contact::Phone,
     resources::prospect::{Checked, CheckedUpdate, Prospect},
     vocabulary::Vocabulary,
     write::{Call, Confirmed},
@@ -12,19 +13,20 @@ use model::{
 use serde_json::{Map, Value, json};
 
 use super::{
-    body::{Body, Words, stated, text},
+    body::{Body, Words, message, stated, text},
     order::Order,
     profile::Profile,
 };
 use crate::Prepared;
 
 /// What a repeated POST changes on a card that Knock already holds; so that is what changes on our record. The rest stays as it was first sent.
-const CHANGED_BY_A_REPEAT: [&str; 12] = [
+const CHANGED_BY_A_REPEAT: [&str; 13] = [
     "agent_id",
     "x_agent_id",
     "first_name",
     "last_name",
     "phone_1",
+    "phone_1_extension",
     "email_1",
     "move_in_date",
     "lease_term_in_months",
@@ -68,7 +70,8 @@ pub fn create(prospect: &Checked, vocabulary: &Vocabulary) -> Result<Prepared, V
     body.put("city", text(input.city.as_deref()));
     body.put("state", text(input.state.as_deref()));
     body.put("zip", text(input.zip.as_deref()));
-    body.put("message", text(input.notes.as_deref()));
+    let extension = prospect.phone.as_ref().and_then(Phone::extension);
+    body.put("message", message(input.notes.as_deref(), extension));
     body.put("firstContactType", first_contact_type);
     body.put("autorespond", input.subscribe);
 
@@ -107,6 +110,7 @@ fn confirmed(prospect: &Checked) -> Confirmed {
             .phone
             .as_ref()
             .map(|phone| phone.as_str().to_owned()),
+        phone_1_extension: input.phone_1_extension.clone(),
         first_name: text(input.first_name.as_deref()),
         last_name: text(input.last_name.as_deref()),
         address_1: text(input.address_1.as_deref()),
@@ -173,6 +177,7 @@ pub fn update(change: &CheckedUpdate) -> Result<Prepared, Vec<Issue>> {
         pets: None,
     };
     profile.put_into(&mut body);
+    body.put("message", message(None, change.phone_extension.as_deref()));
 
     let order = Order::within(change.integration.id, change.community.id);
     let contacts = order.contacts(known.email.as_ref(), known.phone.as_ref());
@@ -204,6 +209,7 @@ fn confirmed_update(change: &CheckedUpdate, source: &str) -> Confirmed {
         agent_id: change.agent.as_ref().map(|agent| agent.id.to_string()),
         email_1: change.email.as_ref().map(|email| email.as_str().to_owned()),
         phone_1: change.phone.as_ref().map(|phone| phone.as_str().to_owned()),
+        phone_1_extension: change.phone_extension.clone(),
         first_name: text(input.first_name.as_deref()),
         last_name: text(input.last_name.as_deref()),
         move_in_date: change.move_in_date.map(|date| date.to_string()),

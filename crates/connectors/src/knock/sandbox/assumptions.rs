@@ -86,7 +86,7 @@ pub const MOST_AMOUNT: u64 = i32::MAX as u64;
 pub const HOME_COUNTRY_CODE: &str = "+1";
 
 /// The fewest and the most digits of a number sent as E.164, country code included.
-pub const E164_DIGITS: (usize, usize) = (8, 15);
+pub const E164_DIGITS: (usize, usize) = (6, 15);
 
 /// What `isDeleted` and `notProspect` read on a card until somebody at Knock sets them: no partner call does.
 pub const FLAG_AT_FIRST: bool = false;

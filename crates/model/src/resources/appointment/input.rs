@@ -53,9 +53,14 @@ pub struct AppointmentCreate {
     /// The primary email address.
     #[schema(format = "email", example = "ada@example.com")]
     pub email_1: Option<String>,
-    /// The primary phone number: digits, with a plus in front of a country code.
-    #[schema(pattern = r"^\+?\d{1,50}$", example = "+12065550155")]
+    /// The primary phone number, as people write it, with its extension if it has one. A number
+    /// without a country code is read in the community's region (US by default).
+    #[schema(example = "+12065550155")]
     pub phone_1: Option<String>,
+    /// The digits of the number's extension. They may also stand in `phone_1`, as in
+    /// `206-555-0155 x136`: then this member shows them.
+    #[schema(example = "136")]
+    pub phone_1_extension: Option<String>,
     /// The first name.
     #[schema(example = "Ada", max_length = 500)]
     pub first_name: Option<String>,

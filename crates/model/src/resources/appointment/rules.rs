@@ -12,7 +12,10 @@ use crate::{
     contact::{Email, Phone},
     directory::{Attribution, Community, Directory, Integration, Vendor},
     issue::Issue,
-    resources::{checks::Checks, prospect::Known},
+    resources::{
+        checks::Checks,
+        prospect::{Known, rules::extension_of},
+    },
     scope::Scope,
 };
 
@@ -60,7 +63,7 @@ pub fn local(at: Timestamp, zone: &TimeZone) -> String {
 /// # Errors
 /// Every problem found. When the schema found one too, the caller adds these to it.
 pub fn check(
-    input: AppointmentCreate,
+    mut input: AppointmentCreate,
     vendor: Vendor,
     directory: &Directory,
     scope: &Scope,
@@ -77,7 +80,12 @@ pub fn check(
     );
     checks.some_contact(input.email_1.as_deref(), input.phone_1.as_deref());
     let email = checks.email(input.email_1.as_deref());
-    let phone = checks.phone(input.phone_1.as_deref(), community.as_ref());
+    let phone = checks.phone(
+        input.phone_1.as_deref(),
+        input.phone_1_extension.as_deref(),
+        community.as_ref(),
+    );
+    input.phone_1_extension = extension_of(phone.as_ref());
     let move_in_date = checks.date("move_in_date", input.move_in_date.as_deref());
     checks.rents(input.rent_minimum_in_cents, input.rent_maximum_in_cents);
     if !broken("last_name") && input.last_name.trim().is_empty() {

@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 
 use crate::{
     clock::{Entropy, Timestamp},
+    contact::has_region,
     directory::{Directory, Integration},
     id::{AgentId, AttributionId, CommunityId},
     issue::{Issue, Step},
@@ -178,7 +179,7 @@ pub fn community_check(
         && input
             .phone_region
             .as_ref()
-            .is_some_and(|region| region.parse::<phonenumber::country::Id>().is_err())
+            .is_some_and(|region| !has_region(region))
     {
         issues.push(Issue::custom(
             "phone_region",

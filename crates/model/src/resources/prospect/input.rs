@@ -58,12 +58,20 @@ pub struct ProspectCreate {
     /// The id of an agent of that integration. When absent, Knock assigns one.
     #[schema(example = "agt_01kaz6v2zv9q3s6f2hr7d1w8ek")]
     pub agent_id: Option<String>,
-    /// The primary email address. This field and/or `phone_1` is required. A filler such as none@none.com is refused: leave the field out instead.
+    /// The primary email address. An internationalised domain is sent to the vendor in its ASCII
+    /// form (`xn--`). This field and/or `phone_1` is required. A filler such as none@none.com is
+    /// refused: leave the field out instead.
     #[schema(format = "email", example = "ada@example.com")]
     pub email_1: Option<String>,
-    /// The primary phone number, as people write it; a number without a country code is read in the community's region (US by default). This field and/or `email_1` is required. A filler such as 0000000000 is refused: leave the field out instead.
+    /// The primary phone number, as people write it, with its extension if it has one. A number
+    /// without a country code is read in the community's region (US by default). This field and/or
+    /// `email_1` is required. A filler such as 0000000000 is refused: leave the field out instead.
     #[schema(example = "(206) 555-0155")]
     pub phone_1: Option<String>,
+    /// The digits of the number's extension. They may also stand in `phone_1`, as in
+    /// `206-555-0155 x136`: then this member shows them.
+    #[schema(example = "136")]
+    pub phone_1_extension: Option<String>,
     /// The first name.
     #[schema(example = "Ada", max_length = 500)]
     pub first_name: Option<String>,

@@ -28,6 +28,8 @@ resource! {
         email_1: Option<String>,
         /// The primary phone number, in E.164.
         phone_1: Option<String>,
+        /// The digits of its extension. Lists are filtered by the number alone.
+        phone_1_extension: Option<String>,
         /// The first name.
         first_name: Option<String>,
         /// The last name.

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::{ProspectCreate, ProspectUpdate};
 use crate::{
     consent::Consent,
-    contact::{DEFAULT_REGION, Email, Phone},
+    contact::{Email, Phone},
     directory::{Agent, Attribution, Community, Directory, Integration, Vendor},
     issue::Issue,
     record::Record,
@@ -69,7 +69,12 @@ pub fn check(
         .and_then(|id| checks.agent(id, integration.as_ref(), community.as_ref()));
     checks.some_contact(input.email_1.as_deref(), input.phone_1.as_deref());
     let email = checks.email(input.email_1.as_deref());
-    let phone = checks.phone(input.phone_1.as_deref(), community.as_ref());
+    let phone = checks.phone(
+        input.phone_1.as_deref(),
+        input.phone_1_extension.as_deref(),
+        community.as_ref(),
+    );
+    input.phone_1_extension = extension_of(phone.as_ref());
     let move_in_date = checks.date("move_in_date", input.move_in_date.as_deref());
     checks.rents(input.rent_minimum_in_cents, input.rent_maximum_in_cents);
     let must_be_stated = integration
@@ -101,6 +106,11 @@ pub fn check(
         }),
         _ => Err(checks.issues),
     }
+}
+
+/// The extension that the echo of a body and the record show.
+pub fn extension_of(phone: Option<&Phone>) -> Option<String> {
+    phone.and_then(Phone::extension).map(str::to_owned)
 }
 
 /// A prospect that the vendor has confirmed, as far as writes about it need it.
@@ -138,9 +148,10 @@ impl Known {
             integration_id: record.integration_id.clone(),
             community_id: text("community_id")?.to_owned(),
             x_attribution_id: text("x_attribution_id").map(str::to_owned),
-            // What the vendor shows may be nothing that we would have taken.
-            email: text("email_1").and_then(|text| Email::parse(text).ok()),
-            phone: text("phone_1").and_then(|text| Phone::parse(text, DEFAULT_REGION).ok()),
+            // The vendor may show contacts that are none. Those that an earlier version has taken
+            // are what the vendor knows the card by.
+            email: text("email_1").and_then(Email::stored),
+            phone: text("phone_1").and_then(Phone::stored),
         })
     }
 }
@@ -165,6 +176,8 @@ pub struct CheckedUpdate {
     pub phone: Option<Phone>,
     /// Whether that is another than before.
     pub phone_changes: bool,
+    /// The extension that is given, of a number that may be the same as before.
+    pub phone_extension: Option<String>,
     /// The move-in date.
     pub move_in_date: Option<Date>,
 }
@@ -181,7 +194,7 @@ impl CheckedUpdate {
 /// # Errors
 /// Every problem found. When the schema found one too, the caller adds these to it.
 pub fn check_update(
-    input: ProspectUpdate,
+    mut input: ProspectUpdate,
     known: Known,
     vendor: Vendor,
     directory: &Directory,
@@ -196,7 +209,11 @@ pub fn check_update(
         .as_deref()
         .and_then(|id| checks.agent(id, integration.as_ref(), community.as_ref()));
     let given_email = checks.email(input.email_1.as_deref());
-    let given_phone = checks.phone(input.phone_1.as_deref(), community.as_ref());
+    let given_phone = checks.phone(
+        input.phone_1.as_deref(),
+        input.phone_1_extension.as_deref(),
+        community.as_ref(),
+    );
     let move_in_date = checks.date("move_in_date", input.move_in_date.as_deref());
     checks.rents(input.rent_minimum_in_cents, input.rent_maximum_in_cents);
     let says_something = serde_json::to_value(&input).is_ok_and(|body| {
@@ -263,6 +280,8 @@ pub fn check_update(
         ));
     }
 
+    let phone_extension = extension_of(given_phone.as_ref());
+    input.phone_1_extension.clone_from(&phone_extension);
     match (integration, community, checks.issues.is_empty()) {
         (Some(integration), Some(community), true) => Ok(CheckedUpdate {
             // Another spelling of the same is no change: the vendor is told the one that it has.
@@ -274,6 +293,7 @@ pub fn check_update(
                 .or_else(|| known.phone.clone()),
             email_changes,
             phone_changes,
+            phone_extension,
             input,
             known,
             integration,

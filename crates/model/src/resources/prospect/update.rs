@@ -23,9 +23,14 @@ pub struct ProspectUpdate {
     /// The primary email address. Knock finds the card by the contact that stays, so not both contacts can change at once.
     #[schema(format = "email", example = "ada@example.com")]
     pub email_1: Option<String>,
-    /// The primary phone number, as people write it. Knock finds the card by the contact that stays, so not both contacts can change at once.
+    /// The primary phone number, as people write it, with its extension if it has one. Knock finds
+    /// the card by the contact that stays, so not both contacts can change at once.
     #[schema(example = "(206) 555-0155")]
     pub phone_1: Option<String>,
+    /// The digits of the number's extension, with `phone_1` beside them. They may also stand in
+    /// `phone_1`.
+    #[schema(example = "136")]
+    pub phone_1_extension: Option<String>,
     /// The first name.
     #[schema(example = "Ada", max_length = 500)]
     pub first_name: Option<String>,

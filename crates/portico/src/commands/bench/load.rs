@@ -27,13 +27,14 @@ const LATENCY_MAX_US: u64 = 60_000_000;
 const BODY: &str = r#"{"first_name":"Ada","last_name":"Byron","move_in_date":"2027-05-01","number_of_occupants":2,"lease_term_in_months":12,"desired_num_bedrooms":[1,2],"notes":"Is there a place to park a bicycle?","first_contact_type":"INTERNET"}"#;
 
 /// What a template's own value would refer to, or would make two bodies one person.
-const REPLACED: [&str; 6] = [
+const REPLACED: [&str; 7] = [
     "integration_id",
     "community_id",
     "attribution_id",
     "agent_id",
     "email_1",
     "phone_1",
+    "phone_1_extension",
 ];
 
 /// The bodies to send, without ids and contacts.

@@ -6,7 +6,7 @@ use model::{Clock, Secret, Timestamp};
 use store::{
     migrations::SQLITE,
     sealing::{KeySource, MasterKey},
-    sqlite::inspect::{Data, Soundness, inspect},
+    sqlite::inspect::{Data, Misread, Soundness, inspect},
 };
 
 use super::{Check, vendors::BASE_URLS_MAX};
@@ -20,6 +20,9 @@ const BUILT_AT: Timestamp = Timestamp::from_micros(1_793_491_200_000_000);
 
 /// What the clock is hardly after: 2100.
 const FAR_AT: Timestamp = Timestamp::from_micros(4_102_444_800_000_000);
+
+/// Records with a wrong phone number that are named.
+const MISREAD_SHOWN: usize = 10;
 
 /// Milliseconds that the clock may be behind what is stored: records are stamped a little ahead of a clock that stands.
 const BEHIND_MAX_MS: u64 = 1_000;
@@ -87,6 +90,7 @@ pub(super) fn look(held: &Held, data: Option<&Data>, data_dir: Option<&Path>) ->
     let mut found = vec![master_key(held, data, data_dir), clock(data)];
     found.extend(data.map(keys));
     found.extend(data.map(webhooks));
+    found.extend(data.and_then(|data| phone_numbers(&data.misread)));
     found
 }
 
@@ -255,6 +259,31 @@ fn webhooks(data: &Data) -> Check {
         format!("of {}, {}", data.webhooks, told.join("; ")),
         "GET /v1/webhooks/{id}/deliveries shows why; once the receiver is mended, switch it on with PUT /v1/webhooks/{id} {\"active\": true}: what happened meanwhile is kept and sent",
     )
+}
+
+/// Records whose phone number is not the one that was accepted. Nothing is told when there are none.
+fn phone_numbers(misread: &Misread) -> Option<Check> {
+    const NAME: &str = "phone numbers";
+    let all = misread.ids.iter().map(String::as_str);
+    let ids: Vec<&str> = all.take(MISREAD_SHOWN).collect();
+    let more = match (misread.ids.len() - ids.len(), misread.is_whole) {
+        (0, true) => String::new(),
+        (0, false) => "; the newest writes were not looked at".to_owned(),
+        (more, true) => format!(" and {more} more"),
+        (more, false) => format!(" and at least {more} more"),
+    };
+    if ids.is_empty() {
+        let found = "those of the oldest writes are as accepted; there was no time for the rest";
+        return (!misread.is_whole).then(|| Check::ok(NAME, found));
+    }
+    Some(Check::warn(
+        NAME,
+        format!(
+            "an earlier version stored another number than the one that was accepted: {}{more}",
+            ids.join(", ")
+        ),
+        "for each, read the accepted phone_1 at GET /v1/admin/logs/writes/ and send it with PUT /crm/v1/prospects/{id}, or correct the guest card at the vendor; docs/operate/phone-numbers.md says how",
+    ))
 }
 
 pub(super) fn server(data_dir: &Path) -> Check {

@@ -1,0 +1,3 @@
+-- Phone numbers keep their digits, and the domain of an email address is compared in its ASCII form:
+-- the terms of records are made anew by the rule of this version.
+UPDATE revisions SET revision = 0 WHERE what = 'terms';
