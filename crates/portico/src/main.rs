@@ -4,6 +4,7 @@
 
 mod commands;
 mod connection;
+mod listen_at;
 mod logging;
 mod master_key;
 mod output;
@@ -12,6 +13,7 @@ mod server;
 mod settings;
 mod store_at;
 mod system;
+mod text_file;
 
 use clap::{Parser, Subcommand};
 
@@ -52,11 +54,12 @@ enum Command {
 }
 
 fn main() -> std::process::ExitCode {
-    let arguments = Arguments::parse();
+    let arguments: Arguments = settings::parse();
     let _flush = match logging::start() {
         Ok(flush) => flush,
         Err(why) => return output::failed(&why),
     };
+    settings::warn_of_unknown();
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -16,11 +16,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 use model::Secret;
 use store::sealing::{KeySource, split};
 
-use crate::private_file::{self, SECRET_MAX_BYTES};
+use crate::{
+    private_file::{self, SECRET_MAX_BYTES},
+    settings, text_file,
+};
 
 /// How long a command may take: a key server answers within a second or two, and a start waits for it.
 const COMMAND_WITHIN: Duration = Duration::from_secs(10);
@@ -52,7 +55,7 @@ impl Source {
     pub(crate) fn told(&self) -> String {
         match self {
             Self::File(path) => format!("the file {}", path.display()),
-            Self::Environment(_) => "PORTICO_MASTER_KEY".to_owned(),
+            Self::Environment(_) => settings::MASTER_KEY.to_owned(),
             Self::Command(_) => "the master key command".to_owned(),
         }
     }
@@ -92,10 +95,13 @@ pub(crate) fn replace(path: &Path, keys: &[Secret]) -> anyhow::Result<()> {
             .mode(0o600)
             .open(&new)?;
         let (old, own) = (std::fs::metadata(&path)?, file.metadata()?);
-        if old.uid() != own.uid() {
-            fchown(&file, Some(old.uid()), Some(old.gid()))
-                .context("it belongs to another user, who must be the one to do this")?;
+        if (old.uid(), old.gid()) != (own.uid(), own.gid()) {
+            fchown(&file, Some(old.uid()), Some(old.gid())).context(
+                "it belongs to another user or group, whose member must be the one to do this",
+            )?;
         }
+        // A service may read its key by its group.
+        file.set_permissions(old.permissions())?;
         for key in keys {
             file.write_all(key.expose().as_bytes())?;
             file.write_all(b"\n")?;
@@ -142,18 +148,23 @@ fn read_output(child: &mut Child, deadline: Instant) -> Result<Secret, String> {
     let (sender, receiver) = mpsc::channel();
     // A thread of its own, since a pipe cannot be read with a deadline. It ends with the command and whatever that started, which is killed when late.
     std::thread::spawn(move || {
-        let mut text = String::new();
-        let read = output.take(SECRET_MAX_BYTES + 1).read_to_string(&mut text);
-        let _ = sender.send((read, Secret::new(text)));
+        let mut bytes = Vec::new();
+        let read = output
+            .take(SECRET_MAX_BYTES + 1)
+            .read_to_end(&mut bytes)
+            .map_err(|_| "cannot be read")
+            .map(|bytes| bytes as u64);
+        let text = text_file::plain(bytes).map(Secret::new);
+        let _ = sender.send((read, text));
     });
     let left = deadline.saturating_duration_since(Instant::now());
     let (read, text) = receiver.recv_timeout(left).map_err(|_| late())?;
     match read {
-        Ok(bytes) if bytes as u64 > SECRET_MAX_BYTES => {
+        Ok(bytes) if bytes > SECRET_MAX_BYTES => {
             Err(format!("printed more than {SECRET_MAX_BYTES} bytes"))
         }
-        Ok(_) => Ok(text),
-        Err(_) => Err("printed what is no text".to_owned()),
+        Ok(_) => text.map_err(|why| format!("prints what {why}")),
+        Err(why) => Err(why.to_owned()),
     }
 }
 
@@ -187,7 +198,13 @@ pub(crate) fn named(
     file: Option<&PathBuf>,
     command: Option<&String>,
 ) -> anyhow::Result<Option<Source>> {
-    let environment = std::env::var("PORTICO_MASTER_KEY").ok();
+    let environment = settings::variable(settings::MASTER_KEY)?;
+    if environment
+        .as_ref()
+        .is_some_and(|text| text.starts_with('\u{FEFF}'))
+    {
+        bail!("PORTICO_MASTER_KEY begins with a byte order mark; set it without one");
+    }
     choose(file, command, environment)
 }
 
@@ -196,18 +213,18 @@ fn choose(
     command: Option<&String>,
     environment: Option<String>,
 ) -> anyhow::Result<Option<Source>> {
-    // What is set to nothing is not set: so it is unset where an environment can only be added to.
+    let named = settings::named;
     let file = file
         .filter(|path| !path.as_os_str().is_empty())
-        .map(|path| ("--master-key-file", Source::File(path.clone())));
+        .map(|path| (named("--master-key-file"), Source::File(path.clone())));
     let command = command
         .filter(|line| !line.trim().is_empty())
-        .map(|line| ("--master-key-command", Source::Command(line.clone())));
+        .map(|line| (named("--master-key-command"), Source::Command(line.clone())));
     let environment = environment
         .filter(|text| !text.trim().is_empty())
         .map(|text| {
             let text = Secret::new(text);
-            ("PORTICO_MASTER_KEY", Source::Environment(text))
+            (settings::MASTER_KEY, Source::Environment(text))
         });
     let mut all: Vec<_> = [file, command, environment].into_iter().flatten().collect();
     if all.len() > 1 {
@@ -250,13 +267,14 @@ mod tests {
         std::fs::write(&path, "one\ntwo \n").expect("written");
         for (mode, part) in [
             (0o644, "mode 644"),
-            (0o640, "chmod 600"),
+            (0o660, "chmod 600"),
             (0o620, "mode 620"),
         ] {
             std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).expect("a mode");
             refused(read(&source), part);
         }
-        for mode in [0o600, 0o400] {
+        // The group is ours.
+        for mode in [0o600, 0o400, 0o440] {
             std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).expect("a mode");
             assert_eq!(read(&source), Ok(vec!["one".to_owned(), "two".to_owned()]));
         }
@@ -275,7 +293,8 @@ mod tests {
         refused(command("echo hush; exit 3"), "exit status: 3");
         refused(command("kill -9 $$"), "signal: 9");
         refused(command("yes hush"), "more than 4096 bytes");
-        refused(command("printf 'hush\\377'"), "no text");
+        refused(command("printf 'hush\\377'"), "not text in UTF-8");
+        refused(command("printf '\\357\\273\\277hush'"), "byte order mark");
         // Late in printing, in what it started, and in ending.
         for line in ["sleep 60", "sleep 60 & echo hush", "exec >&-; sleep 60"] {
             let (begun, within) = (Instant::now(), Duration::from_millis(100));
@@ -321,6 +340,8 @@ mod tests {
         );
         std::os::unix::fs::symlink(&real, &link).expect("a link");
         std::fs::write(&real, "old").expect("written");
+        // A service may read it by its group, and does so afterwards.
+        std::fs::set_permissions(&real, PermissionsExt::from_mode(0o440)).expect("a mode");
         // Of a replacement that was broken off.
         std::fs::write(directory.path().join("master.key.new"), "junk").expect("written");
         replace(&link, &[Secret::new("new"), Secret::new("old")]).expect("replaced");
@@ -329,6 +350,8 @@ mod tests {
             Ok(vec!["new".to_owned(), "old".to_owned()])
         );
         assert!(link.is_symlink() && !real.is_symlink());
+        let mode = |path: &Path| path.metadata().expect("it is there").mode() & 0o777;
+        assert_eq!(mode(&real), 0o440);
         assert_eq!(std::fs::read_dir(&directory).expect("a listing").count(), 2);
         assert!(replace(&directory.path().join("missing"), &[]).is_err());
     }

@@ -1,6 +1,7 @@
 //! A file with a secret: a master key, or the URL of a database.
 //!
-//! Guarantee: one that others than its owner can read is refused, no more of it is read than a secret has, and what is in it is never told.
+//! Guarantee: one that is open to others than this process and its owner is refused, no more of it
+//! is read than a secret has, and what is in it is never told.
 
 use std::{
     fs::{File, OpenOptions},
@@ -11,37 +12,91 @@ use std::{
 
 use anyhow::Context;
 use model::Secret;
+use rustix::process::{getegid, geteuid, getgroups};
+
+use crate::text_file::plain;
 
 /// Bytes of a secret at most: a handful of keys, or a URL with a handful of hosts.
 pub(crate) const SECRET_MAX_BYTES: u64 = 4 * 1_024;
 
-/// The bits of a file's mode that let its group or others at it.
-const OTHERS: u32 = 0o077;
+/// The bits of a file's mode that let others at it than its owner and its group.
+const OTHERS: u32 = 0o007;
+
+/// Those that let its group change or run it.
+const GROUP_MORE: u32 = 0o030;
+
+/// The one that lets its group read it.
+const GROUP_READS: u32 = 0o040;
+
+/// The user and the groups that a process runs as.
+struct Us {
+    user: u32,
+    groups: Vec<u32>,
+}
+
+impl Us {
+    fn now() -> Self {
+        let more = getgroups().unwrap_or_default();
+        let groups = std::iter::once(getegid()).chain(more);
+        Self {
+            user: geteuid().as_raw(),
+            groups: groups.map(rustix::process::Gid::as_raw).collect(),
+        }
+    }
+}
+
+/// Checks that a file of `mode`, of `owner` and `group`, is open to nobody who should not read it.
+/// A group that we belong to may read a file that is ours or root's: so a service that may not
+/// change its key is given it.
+fn check(mode: u32, owner: u32, group: u32, us: &Us) -> Result<(), String> {
+    let closed = "close it: chmod 600";
+    if mode & OTHERS != 0 {
+        return Err(format!("is open to every user; {closed}"));
+    }
+    if mode & GROUP_MORE != 0 {
+        return Err(format!("can be changed or run by its group; {closed}"));
+    }
+    if mode & GROUP_READS == 0 {
+        return Ok(());
+    }
+    if owner != us.user && owner != 0 {
+        return Err(format!(
+            "can be read by its group, and is user {owner}'s: make root its owner, or {closed}"
+        ));
+    }
+    if !us.groups.contains(&group) {
+        return Err(format!(
+            "can be read by group {group}, which this process, of user {}, does not belong to; run it as the service's user, or {closed}",
+            us.user
+        ));
+    }
+    Ok(())
+}
 
 /// The text in `path`, which is to be `what`.
 ///
 /// # Errors
-/// In words, when it cannot be read, is open to others, or is too long.
+/// In words, when it cannot be read, is open to others, is too long, or is no plain text.
 pub(crate) fn read(path: &Path, what: &str) -> Result<Secret, String> {
     let shown = path.display();
     let unreadable = |why| format!("the file {shown} cannot be read: {why}");
     let file = File::open(path).map_err(unreadable)?;
-    let mode = file.metadata().map_err(unreadable)?.mode();
-    if mode & OTHERS != 0 {
-        return Err(format!(
-            "the file {shown} is open to others than its owner (mode {:o}); close it: chmod 600 {shown}",
-            mode & 0o777
-        ));
-    }
-    let mut text = String::new();
-    let read = file.take(SECRET_MAX_BYTES + 1).read_to_string(&mut text);
-    let text = Secret::new(text);
-    if read.map_err(unreadable)? as u64 > SECRET_MAX_BYTES {
+    let found = file.metadata().map_err(unreadable)?;
+    let mode = found.mode() & 0o777;
+    check(mode, found.uid(), found.gid(), &Us::now())
+        .map_err(|why| format!("the file {shown} (mode {mode:o}) {why} {shown}"))?;
+    let mut bytes = Vec::new();
+    file.take(SECRET_MAX_BYTES + 1)
+        .read_to_end(&mut bytes)
+        .map_err(unreadable)?;
+    if bytes.len() as u64 > SECRET_MAX_BYTES {
         return Err(format!(
             "the file {shown} has more than {SECRET_MAX_BYTES} bytes: it is no {what}"
         ));
     }
-    Ok(text)
+    plain(bytes)
+        .map(Secret::new)
+        .map_err(|why| format!("the file {shown} {why}"))
 }
 
 /// Keeps a secret in `path`, readable by its owner only, in place of what was there.
@@ -60,4 +115,50 @@ pub(crate) fn write(path: &Path, secret: &Secret) -> anyhow::Result<()> {
         file.sync_all()
     };
     written().with_context(|| format!("{} cannot be written", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_open_to_its_owner_and_the_services_group_alone() {
+        let us = Us {
+            user: 1_000,
+            groups: vec![1_000, 900],
+        };
+        for (mode, owner, group, expected) in [
+            (0o600, 1_000, 1_000, Ok(())),
+            (0o400, 1_000, 1_000, Ok(())),
+            // Only root can open it.
+            (0o600, 2_000, 2_000, Ok(())),
+            // As Kubernetes and systemd give a secret to a service.
+            (0o440, 0, 900, Ok(())),
+            (0o440, 1_000, 900, Ok(())),
+            (0o640, 0, 1_000, Ok(())),
+            (0o040, 0, 900, Ok(())),
+            (0o440, 2_000, 900, Err("is user 2000's")),
+            (
+                0o440,
+                0,
+                0,
+                Err("group 0, which this process, of user 1000"),
+            ),
+            (0o440, 1_000, 50, Err("group 50, which")),
+            (0o660, 0, 900, Err("can be changed or run by its group")),
+            (0o460, 0, 900, Err("can be changed or run by its group")),
+            (0o450, 0, 900, Err("can be changed or run by its group")),
+            (0o444, 0, 900, Err("is open to every user")),
+            (0o644, 1_000, 1_000, Err("is open to every user")),
+            (0o402, 1_000, 1_000, Err("is open to every user")),
+            (0o401, 1_000, 1_000, Err("is open to every user")),
+        ] {
+            let found = check(mode, owner, group, &us);
+            match (&found, expected) {
+                (Ok(()), Ok(())) => {}
+                (Err(why), Err(part)) if why.contains(part) => {}
+                _ => panic!("{mode:o}, {owner}, {group}: {found:?}"),
+            }
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::{future::Future, path::PathBuf, sync::Arc, time::Duration};
 
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 use connectors::Registry;
 use delivery::Worker;
 use model::{Actor, Clock, Entropy, Scope, key::RateLimit};
@@ -27,6 +27,7 @@ use webhooks::{
 use crate::{
     store_at::Owned,
     system::{SystemClock, SystemEntropy, descriptors_raise},
+    text_file,
 };
 
 /// How long requests and calls under way may go on once the server is told to stop.
@@ -42,6 +43,9 @@ const SWEEP_ROWS: u32 = 5_000;
 /// How long diffs of records, runs of synchronisation and events are kept: 30 days, as the contract has it (section 5).
 const HISTORY_KEPT_MS: i64 = 30 * 24 * 3_600_000;
 
+/// Bytes of a vocabulary file at most: it has some hundred lines.
+const VOCABULARY_MAX_BYTES: u64 = 1_024 * 1_024;
+
 /// Whoever works at the machine itself.
 pub(crate) fn operator() -> Actor {
     #[expect(
@@ -51,21 +55,29 @@ pub(crate) fn operator() -> Actor {
     Actor::local(Scope::operator())
 }
 
-/// The vendors, with the operator's vocabulary file if there is one. They may be at `vendor_urls` besides where they are known to be.
+/// The vendors, with the operator's vocabulary file if there is one. They may be at `vendor_urls` besides where they are known to be, as `setting` says.
 ///
 /// # Errors
 /// When the file cannot be read or does not fit.
 pub(crate) fn registry(
     vocabulary: Option<&PathBuf>,
     vendor_urls: &[String],
+    setting: &str,
 ) -> anyhow::Result<Registry> {
     let text = vocabulary
         .map(|path| {
-            std::fs::read_to_string(path)
-                .with_context(|| format!("the vocabulary file {} cannot be read", path.display()))
+            text_file::read(path, "vocabulary file", VOCABULARY_MAX_BYTES)
+                .map_err(|why| anyhow!(why))
         })
         .transpose()?;
-    Registry::new(text.as_deref(), vendor_urls).map_err(|why| anyhow!(why))
+    Registry::new(text.as_deref(), vendor_urls).map_err(|why| {
+        // An address is wrong with any vocabulary.
+        if Registry::new(None, vendor_urls).is_err() {
+            anyhow!("{setting}: {why}")
+        } else {
+            anyhow!(why)
+        }
+    })
 }
 
 /// The way to receivers: to public addresses and into `networks`, over https only unless `allows_http`.

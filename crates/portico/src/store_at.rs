@@ -20,7 +20,7 @@ use store::{
 
 use crate::{
     master_key::Source,
-    private_file,
+    private_file, settings,
     system::{SystemClock, SystemEntropy},
 };
 
@@ -124,21 +124,20 @@ impl StoreArgs {
     }
 
     fn named(&self) -> anyhow::Result<Option<Named>> {
-        // What is set to nothing is not set: so it is unset where an environment can only be added to.
+        let named = settings::named;
         let path =
             |path: &Option<PathBuf>| path.clone().filter(|path| !path.as_os_str().is_empty());
-        let directory = path(&self.data_dir).map(|path| ("--data-dir", Named::Directory(path)));
-        // But a database that is meant and not named would be a store of this machine alone, which nobody notices.
+        let directory =
+            path(&self.data_dir).map(|path| (named("--data-dir"), Named::Directory(path)));
+        // A flag with nothing behind it, as of a script that lacks a value.
         if self.store.as_ref().is_some_and(|url| url.trim().is_empty()) {
-            bail!(
-                "the store is set to nothing (--store or PORTICO_STORE): name a database, or unset it for a data directory"
-            );
+            bail!("--store names nothing: name a database, or leave it out for a data directory");
         }
         let url = self
             .store
             .as_ref()
-            .map(|url| ("--store", Named::Url(Secret::new(url.as_str()))));
-        let file = path(&self.store_file).map(|path| ("--store-file", Named::UrlFile(path)));
+            .map(|url| (named("--store"), Named::Url(Secret::new(url.as_str()))));
+        let file = path(&self.store_file).map(|path| (named("--store-file"), Named::UrlFile(path)));
         let mut all: Vec<_> = [directory, url, file].into_iter().flatten().collect();
         if all.len() > 1 {
             let names: Vec<_> = all.iter().map(|(name, _)| *name).collect();

@@ -190,7 +190,7 @@ fn what_is_broken_is_told_with_how_to_mend_it() {
     private(&key_file, &format!("{wrong}\n{key}\n"));
     check_stopped("key_being_replaced", &directory, &[]);
     private(&key_file, &key);
-    set_mode(&key_file, 0o640);
+    set_mode(&key_file, 0o644);
     check_stopped("key_open_to_others", &directory, &[]);
     std::fs::remove_file(&key_file).expect("removed");
     check_stopped("key_gone", &directory, &[]);

@@ -397,7 +397,7 @@ fn a_password_is_never_shown() {
     check(
         &[key],
         &["keys", "list", "--store-file", "open.url"],
-        "open to others",
+        "is open to every user",
     );
     let settings = [key, ("PORTICO_STORE", cases[0].0.as_str())];
     for command in commands {

@@ -168,7 +168,7 @@ fn mistakes_are_told_with_what_to_do() {
         &directory.path().join("portico.toml"),
         "master_key_file = 'short.key'\nmaster_key_command = 'cat short.key'\n",
     );
-    at("bad.toml", "listen = 80\n");
+    at("bad.toml", "listen = 80000\n");
     at("words.toml", "[knock.pets]\nDRAGON = 7\n");
     at(
         "unread.toml",

@@ -24,7 +24,7 @@ use webhooks::{
 
 use crate::{
     commands::dev,
-    output, server, store_at,
+    output, server, settings, store_at,
     system::{SystemClock, SystemEntropy},
 };
 
@@ -208,7 +208,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
 
 async fn follow(arguments: Arguments) -> anyhow::Result<()> {
     let forward_to = url(&arguments.forward_to, "--forward-to")?;
-    let mut events = url(&arguments.server, "--server")?;
+    let mut events = url(&arguments.server, settings::named("--server"))?;
     let path = format!("{}/v1/admin/events", events.path().trim_end_matches('/'));
     events.set_path(&path);
     events.set_query(None);
@@ -228,7 +228,7 @@ async fn follow(arguments: Arguments) -> anyhow::Result<()> {
         .as_deref()
         .and_then(|secret| secret_fits(secret).err())
     {
-        bail!("--secret: {why}");
+        bail!("{}: {why}", settings::named("--secret"));
     }
     let given = arguments.secret.map(Secret::new);
     let is_given = given.is_some();

@@ -11,7 +11,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let registry = crate::server::registry(arguments.vocabulary.as_ref(), &[])?;
+    let registry = crate::server::registry(arguments.vocabulary.as_ref(), &[], "")?;
     let document = portico_http::document(&registry).map_err(|why| anyhow::anyhow!(why))?;
     crate::output::data(&serde_json::to_string_pretty(&document)?);
     Ok(())

@@ -1,24 +1,24 @@
 //! `portico sandbox`
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc};
 
 use anyhow::Context;
 use connectors::knock::sandbox::{Options, Sandbox, Seed};
 use serde_json::json;
 
-use crate::{output, server, system::SystemClock};
+use crate::{listen_at::ListenAt, output, server, settings, system::SystemClock};
 
 /// Runs the Knock sandbox alone.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Where to listen. Port 0 picks a free port.
+    /// Where to listen: host:port, or a port of this machine. Port 0 picks a free port.
     #[arg(
         long,
         env = "PORTICO_SANDBOX_LISTEN",
         default_value = "127.0.0.1:8089",
         value_name = "ADDR"
     )]
-    listen: SocketAddr,
+    listen: ListenAt,
     /// A file that keeps the cards over restarts.
     #[arg(long, value_name = "FILE")]
     journal: Option<PathBuf>,
@@ -44,9 +44,7 @@ pub(crate) fn open(journal: Option<PathBuf>, latency_ms: u64) -> anyhow::Result<
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let sandbox = open(arguments.journal, arguments.latency_ms)?;
     let Seed { api_key, .. } = Seed::default();
-    let listener = tokio::net::TcpListener::bind(arguments.listen)
-        .await
-        .with_context(|| format!("{} cannot be listened on", arguments.listen))?;
+    let listener = arguments.listen.listen(settings::named("--listen")).await?;
     let url = format!("http://{}", listener.local_addr()?);
     if arguments.json {
         output::announce(

@@ -3,15 +3,13 @@
 //! Guarantee: what is set in several places is taken from the first of flag, environment, configuration file, default.
 
 use std::{
-    io::Read as _,
-    net::{Ipv4Addr, SocketAddr},
     num::NonZeroUsize,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use anyhow::{Context, anyhow, bail};
-use clap::{Parser, builder::BoolishValueParser};
+use anyhow::{anyhow, bail};
+use clap::builder::BoolishValueParser;
 use model::key::RateLimit;
 use portico_http::{
     limits::RATE_LIMIT_DEFAULT,
@@ -25,13 +23,13 @@ use store::retention::Retention;
 
 use crate::{
     commands::MasterKey,
+    listen_at::ListenAt,
     logging,
     server::{self, Role},
+    settings,
     store_at::StoreArgs,
+    text_file,
 };
-
-/// Where it listens unless told otherwise: this machine alone.
-const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 
 /// How long attempts are kept unless told otherwise: a quarter of a year, by when nobody asks any more what the vendor answered to which call. Writes are
 /// kept for ever unless told otherwise: they are the record of what was taken into custody.
@@ -51,9 +49,9 @@ pub(crate) struct Arguments {
     /// in it start at its own directory.
     #[arg(long, env = "PORTICO_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Where to listen. Port 0 picks a free port. [default: 127.0.0.1:8080]
+    /// Where to listen: host:port, or a port of this machine. Port 0 picks a free port. [default: 127.0.0.1:8080]
     #[arg(long, env = "PORTICO_LISTEN", value_name = "ADDR")]
-    listen: Option<SocketAddr>,
+    listen: Option<ListenAt>,
     #[command(flatten)]
     store: StoreArgs,
     /// What this node does, of several that share a PostgreSQL database: `api` takes requests, `worker` delivers, announces and synchronises, `all` does both. [default: all]
@@ -123,7 +121,7 @@ pub(crate) struct Arguments {
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
-    listen: Option<SocketAddr>,
+    listen: Option<ListenAt>,
     data_dir: Option<PathBuf>,
     store_file: Option<PathBuf>,
     store_readers: Option<u8>,
@@ -146,10 +144,8 @@ struct File {
 
 impl File {
     fn read(path: &Path) -> anyhow::Result<Self> {
-        let mut text = String::new();
-        std::fs::File::open(path)
-            .and_then(|file| file.take(CONFIG_MAX_BYTES).read_to_string(&mut text))
-            .with_context(|| format!("the configuration file {} cannot be read", path.display()))?;
+        let text = text_file::read(path, "configuration file", CONFIG_MAX_BYTES)
+            .map_err(|why| anyhow!(why))?;
         let mut file: Self = toml::from_str(&text).map_err(|why| wrong(path, &text, &why))?;
         let beside = path.parent().unwrap_or(Path::new(""));
         let named = [
@@ -160,8 +156,12 @@ impl File {
             &mut file.tls_cert,
             &mut file.tls_key,
         ];
-        for named in named.into_iter().flatten() {
-            *named = beside.join(&*named);
+        for named in named {
+            // A path that is set to nothing is not set, as in the environment.
+            *named = named
+                .take()
+                .filter(|path| !path.as_os_str().is_empty())
+                .map(|path| beside.join(path));
         }
         Ok(file)
     }
@@ -222,13 +222,19 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         .map(File::read)
         .transpose()?
         .unwrap_or_default();
-    let listen = arguments.listen.or(file.listen).unwrap_or(LISTEN);
+    let listen_setting = match (&arguments.listen, &file.listen) {
+        (None, Some(_)) => "listen in the configuration file",
+        _ => settings::named("--listen"),
+    };
+    let listen = arguments.listen.or(file.listen.clone());
+    let listen = listen.unwrap_or_default();
     let at = arguments.store.at_or(&file.store())?;
     let file_key = file.master_key();
     let role = arguments.role.or(file.role).unwrap_or_default();
     if role != Role::All && at.directory().is_some() {
         bail!(
-            "a data directory has one server, which does everything; --role is for nodes that share a PostgreSQL database (--store)"
+            "a data directory has one server, which does everything; {} is for nodes that share a PostgreSQL database (--store)",
+            settings::named("--role")
         );
     }
     let vocabulary = arguments.vocabulary.or(file.vocabulary);
@@ -258,8 +264,16 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     };
 
     let owned = at.own()?;
+    let vendor_setting = match (&arguments.vendor_urls, &file.vendor_urls) {
+        (None, Some(_)) => "vendor_urls in the configuration file",
+        _ => settings::named("--vendor-url"),
+    };
     let vendor_urls = arguments.vendor_urls.or(file.vendor_urls);
-    let registry = server::registry(vocabulary.as_ref(), &vendor_urls.unwrap_or_default())?;
+    let registry = server::registry(
+        vocabulary.as_ref(),
+        &vendor_urls.unwrap_or_default(),
+        vendor_setting,
+    )?;
     let webhook_networks = arguments.webhook_networks.or(file.webhook_networks);
     let receivers = server::receivers(
         arguments
@@ -283,8 +297,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let metrics = Arc::new(Metrics::default().with_log_lines_lost(logging::lost()));
     let master_key = arguments.master_key.source_or(&file_key, &at)?;
     let store = at.open(master_key, metrics.clone()).await?;
-    let listener = portico_http::serve::listen(listen)
-        .with_context(|| format!("{listen} cannot be listened on"))?;
+    let listener = listen.listen(listen_setting).await?;
     let address = listener.local_addr()?;
     let ready = || {
         let role_name = clap::ValueEnum::to_possible_value(&role);
@@ -325,7 +338,7 @@ pub(super) fn look(config: Option<&Path>) -> anyhow::Result<()> {
         #[command(flatten)]
         arguments: Arguments,
     }
-    let Start { arguments } = Start::try_parse_from(["portico"]).map_err(|why| {
+    let Start { arguments } = settings::from_environment().map_err(|why| {
         let why = why.to_string();
         let first = why.lines().next().unwrap_or_default();
         anyhow!("{}", first.trim_start_matches("error: "))
@@ -336,9 +349,17 @@ pub(super) fn look(config: Option<&Path>) -> anyhow::Result<()> {
         arguments.tls_key.or(file.tls_key),
     );
     certificate(cert.as_deref(), key.as_deref())?;
+    let vendor_setting = match &arguments.vendor_urls {
+        Some(_) => "PORTICO_VENDOR_URLS",
+        None => "vendor_urls in the configuration file",
+    };
     let vendor_urls = arguments.vendor_urls.or(file.vendor_urls);
     let vocabulary = arguments.vocabulary.or(file.vocabulary);
-    server::registry(vocabulary.as_ref(), &vendor_urls.unwrap_or_default())?;
+    server::registry(
+        vocabulary.as_ref(),
+        &vendor_urls.unwrap_or_default(),
+        vendor_setting,
+    )?;
     let networks = arguments.webhook_networks.or(file.webhook_networks);
     server::receivers(false, networks.unwrap_or_default())?;
     Ok(())
@@ -367,10 +388,10 @@ mod tests {
                     file.listen.map(|at| at.to_string()).unwrap_or_default(),
                     listen
                 );
-                assert_eq!(
-                    file.data_dir.unwrap_or_default(),
-                    directory.path().join(data_dir)
-                );
+                let expected = Some(data_dir)
+                    .filter(|name| !name.is_empty())
+                    .map(|name| directory.path().join(name));
+                assert_eq!(file.data_dir, expected);
             }
             (Err(why), Err(part)) => {
                 let why = format!("{why:#}");
@@ -392,7 +413,13 @@ mod tests {
             Ok(("", "/var/lib/portico")),
         );
         check("listne = '0.0.0.0:80'", Err("unknown field `listne`"));
-        check("listen = 80", Err("line 1"));
+        check("listen = 80", Ok(("127.0.0.1:80", "")));
+        check("data_dir = ''\nlisten = ':0'", Ok(("127.0.0.1:0", "")));
+        check("listen = 80000", Err("line 1"));
+        check(
+            "listen = 'nowhere'",
+            Err("the port is missing, as in nowhere:8080"),
+        );
         check(
             "listen = '0.0.0.0:80'\ndata_dir = 'kept'\ntrusted_proxies = ['10.0.0.0/8', '::1']",
             Ok(("0.0.0.0:80", "kept")),

@@ -177,6 +177,12 @@ fn tls(roots: Option<&Path>) -> Result<MakeRustlsConnect, Error> {
                     .add(one.map_err(|why| unread(&why))?)
                     .map_err(|why| unread(&why))?;
             }
+            if store.is_empty() {
+                return Err(unread(
+                    &"it has no certificate (-----BEGIN CERTIFICATE-----) at the beginning of a line, \
+                      as where a byte order mark is before it",
+                ));
+            }
         }
         None => {
             for one in rustls_native_certs::load_native_certs().certs {

@@ -83,7 +83,7 @@ impl Process {
                 command.env_remove(name.as_ref());
             }
         }
-        if std::env::var_os("PORTICO_LOG").is_none() {
+        if crate::settings::variable(crate::logging::LEVEL_VARIABLE)?.is_none() {
             command.env("PORTICO_LOG", "warn");
         }
         Ok(command)

@@ -13,7 +13,7 @@ use store::{
 };
 
 use crate::{
-    output,
+    output, settings,
     store_at::{self, DATA_DIR, Owned, StoreArgs, StoreAt},
 };
 
@@ -68,11 +68,13 @@ impl Arguments {
                 .is_some_and(|path| !path.as_os_str().is_empty())
         {
             bail!(
-                "the database is named by --to and --to-file at once, by flag or environment; name one of them"
+                "the database is named by {} and {} at once; name one of them",
+                settings::named("--to"),
+                settings::named("--to-file")
             );
         }
         let database = StoreArgs {
-            store: self.to.clone(),
+            store: self.to.clone().filter(|url| is_set(url)),
             store_file: self.to_file.clone(),
             ..StoreArgs::default()
         };

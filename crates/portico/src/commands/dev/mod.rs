@@ -2,8 +2,9 @@
 //!
 //! Guarantee: what is made on the first start is kept in the data directory and used again; nothing of it exists in `portico serve`.
 
+mod exports;
+
 use std::{
-    net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -20,22 +21,25 @@ use model::{
 use portico_http::{VendorForgets, limits::RATE_LIMIT_DEFAULT, metrics::Metrics};
 use serde_json::{Value, json};
 use store::{Registration, Store, discard::Discard, retention::Retention};
-use tokio::net::TcpListener;
 use webhooks::guard::Network;
 
 use crate::{
     commands::sandbox,
     connection::Connection,
+    listen_at::ListenAt,
     logging,
     master_key::Source,
     output, private_file,
     server::{self, Role},
+    settings,
     store_at::{StoreArgs, StoreAt},
     system::{SystemClock, SystemEntropy},
 };
 
 /// The development master key's name in the data directory.
 pub(crate) const MASTER_KEY: &str = "dev-master.key";
+
+pub(crate) use exports::EXPORTED;
 
 /// The development token's name in the data directory.
 const TOKEN: &str = "dev-token";
@@ -49,15 +53,15 @@ const CONCURRENCY: u32 = 100;
 /// Runs the server together with the Knock sandbox, ready to try.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Where to listen. Port 0 picks a free port.
+    /// Where to listen: host:port, or a port of this machine. Port 0 picks a free port.
     #[arg(
         long,
         env = "PORTICO_LISTEN",
         default_value = "127.0.0.1:8080",
         value_name = "ADDR"
     )]
-    listen: SocketAddr,
-    /// Where the sandbox listens. Port 0 picks a free port.
+    listen: ListenAt,
+    /// Where the sandbox listens, likewise.
     #[arg(
         long,
         env = "PORTICO_SANDBOX_LISTEN",
@@ -65,7 +69,7 @@ pub(crate) struct Arguments {
         value_name = "ADDR",
         conflicts_with = "sandbox_url"
     )]
-    sandbox_listen: SocketAddr,
+    sandbox_listen: ListenAt,
     /// Uses a sandbox that already runs (`portico sandbox`) instead of one of its own.
     #[arg(long, env = "PORTICO_SANDBOX_URL", value_name = "URL")]
     sandbox_url: Option<String>,
@@ -83,6 +87,9 @@ pub(crate) struct Arguments {
     /// Prints one line of JSON on stdout when ready.
     #[arg(long)]
     json: bool,
+    /// Prints `export` lines for a shell when ready: those of the server that runs there, if one does.
+    #[arg(long, conflicts_with = "json")]
+    env: bool,
     /// Answers writes without keeping them: the ceiling that `portico bench` measures against.
     #[arg(long, hide = true)]
     discard_accepts: bool,
@@ -100,7 +107,21 @@ pub(crate) struct Arguments {
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let data_dir = &arguments.data_dir;
     let directory = StoreAt::Directory(data_dir.clone());
-    let owned = directory.own()?;
+    let owned = match directory.own() {
+        Err(_) if arguments.env && data_dir.is_dir() => {
+            let ready = exports::of_running(data_dir).await?;
+            output::data(&exports::lines(&ready));
+            return Ok(());
+        }
+        owned => owned?,
+    };
+    let kept_ready = exports::Kept::none_yet(data_dir);
+    if arguments.env {
+        output::note(&format!(
+            "No `portico dev` ran on {} yet: this one does until Ctrl-C. For exports in this shell, run it in another.",
+            data_dir.display()
+        ));
+    }
     let at = match arguments.store_file {
         None => directory,
         Some(_) => StoreArgs {
@@ -117,8 +138,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         None => at.open(key, metrics.clone()).await?,
         Some(pool) => at.open_pooled(pool, key, metrics.clone()).await?,
     };
-    let listener = portico_http::serve::listen(arguments.listen)
-        .with_context(|| format!("{} cannot be listened on", arguments.listen))?;
+    let listener = arguments.listen.listen(settings::named("--listen")).await?;
 
     let (stop_sandbox, sandbox_stopped) = tokio::sync::oneshot::channel::<()>();
     let mut vendor_forgets: Option<VendorForgets> = None;
@@ -126,9 +146,8 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Some(url) => (url.trim_end_matches('/').to_owned(), None),
         None => {
             let sandbox = sandbox::open(Some(data_dir.join("sandbox.ndjson")), 0)?;
-            let listener = TcpListener::bind(arguments.sandbox_listen)
-                .await
-                .with_context(|| format!("{} cannot be listened on", arguments.sandbox_listen))?;
+            let listen = &arguments.sandbox_listen;
+            let listener = listen.listen(settings::named("--sandbox-listen")).await?;
             let url = format!("http://{}", listener.local_addr()?);
             // Its journal is in the data directory: who is forgotten is to be in no file of that.
             let forgets = sandbox.clone();
@@ -144,6 +163,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let registry = server::registry(
         arguments.vocabulary.as_ref(),
         std::slice::from_ref(&sandbox_url),
+        settings::named("--sandbox-url"),
     )?;
     let token = seed(&*store, data_dir, &sandbox_url).await?;
     let store: Arc<dyn Store> = if arguments.discard_accepts {
@@ -155,7 +175,10 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let base_url = format!("http://{}", listener.local_addr()?);
     let ready = || {
         let shown = describe(&contents, &base_url, &token, &sandbox_url, data_dir)?;
-        if arguments.json {
+        kept_ready.keep(&shown)?;
+        if arguments.env {
+            output::announce(exports::lines(&shown))?;
+        } else if arguments.json {
             output::announce(shown.to_string())?;
         } else {
             output::announce(welcome(&shown))?;
@@ -296,9 +319,12 @@ fn is_sandbox(one: &Integration) -> bool {
 async fn sandbox_state(url: &str) -> anyhow::Result<Value> {
     let uri: hyper::Uri = format!("{url}/_sandbox/state")
         .parse()
-        .context("--sandbox-url is not a URL")?;
+        .with_context(|| format!("{} is not a URL", settings::named("--sandbox-url")))?;
     let (Some(host), "http") = (uri.host(), uri.scheme_str().unwrap_or_default()) else {
-        bail!("--sandbox-url must begin with http://")
+        bail!(
+            "{} must begin with http://",
+            settings::named("--sandbox-url")
+        )
     };
     let asked = async {
         let authority = format!("{host}:{}", uri.port_u16().unwrap_or(80));
@@ -425,13 +451,12 @@ fn describe(
     }))
 }
 
-fn welcome(shown: &Value) -> String {
-    let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let (base, token, sandbox) = (
-        word(&shown["base_url"]),
-        word(&shown["token"]),
-        word(&shown["sandbox_url"]),
-    );
+fn word(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+/// The first community, and an attribution of it.
+fn first_references(shown: &Value) -> (String, String) {
     let community = &shown["communities"][0]["id"];
     let attribution = shown["attributions"]
         .as_array()
@@ -444,7 +469,17 @@ fn welcome(shown: &Value) -> String {
         })
         .map(|one| word(&one["id"]))
         .unwrap_or_default();
-    let (integration, community) = (word(&shown["integration_id"]), word(community));
+    (word(community), attribution)
+}
+
+fn welcome(shown: &Value) -> String {
+    let (base, token, sandbox) = (
+        word(&shown["base_url"]),
+        word(&shown["token"]),
+        word(&shown["sandbox_url"]),
+    );
+    let (community, attribution) = first_references(shown);
+    let integration = word(&shown["integration_id"]);
     format!(
         r#"Portico serves {base}   (docs: {base}/docs)
 The Knock sandbox is {sandbox}

@@ -1,0 +1,373 @@
+//! Settings from flags, the environment and files, as the real binary takes them.
+//!
+//! Method: tables of what people set, with what they are told.
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+mod support;
+
+use std::{
+    collections::BTreeSet,
+    net::{Ipv6Addr, TcpListener},
+    os::unix::fs::PermissionsExt,
+    path::Path,
+};
+
+use support::{Process, portico, private};
+
+/// Commands, and all variables that they take, as their help says.
+const COMMANDS: [&[&str]; 12] = [
+    &["dev"],
+    &["serve"],
+    &["sandbox"],
+    &["keys"],
+    &["keys", "create"],
+    &["keys", "list"],
+    &["store", "migrate"],
+    &["store", "copy"],
+    &["backup"],
+    &["doctor"],
+    &["listen"],
+    &["openapi"],
+];
+
+fn variables(directory: &Path) -> BTreeSet<String> {
+    let mut found: BTreeSet<String> = [
+        "PORTICO_LOG",
+        "PORTICO_LOG_FORMAT",
+        "PORTICO_MASTER_KEY",
+        "PORTICO_BENCH_STORE",
+    ]
+    .map(str::to_owned)
+    .into();
+    for command in COMMANDS {
+        let (help, _, _) = portico(directory, &[], &[command, &["--help"]].concat());
+        let names = help
+            .split("[env: ")
+            .skip(1)
+            .map(|rest| rest.split(['=', ']']).next().unwrap_or_default().to_owned());
+        found.extend(names);
+    }
+    assert!(found.len() > 25, "{found:?}");
+    found
+}
+
+#[test]
+fn a_variable_that_is_set_to_nothing_is_unset_everywhere() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let directory = directory.path();
+    let variables = variables(directory);
+    for arguments in [
+        &["serve"][..],
+        &["serve", "--config", "missing.toml"],
+        &["serve", "--help"],
+        &["dev", "--sandbox-url", "ftp://nowhere", "--listen", "0"],
+        &["sandbox", "--listen", "nowhere"],
+        &["keys", "list"],
+        &["keys", "create", "--name", "one", "--data-dir", "missing"],
+        &["store", "copy"],
+        &["backup", "one.db", "--data-dir", "missing"],
+        &["doctor", "--data-dir", "missing"],
+        &["listen", "--forward-to", "nowhere"],
+        &["audit", "verify", "--data-dir", "missing"],
+        &["bench", "accept", "--connections", "0"],
+        &["openapi"],
+    ] {
+        let unset = portico(directory, &[], arguments);
+        for blank in ["", " "] {
+            let settings: Vec<(&str, &str)> = variables
+                .iter()
+                .map(|name| (name.as_str(), blank))
+                .collect();
+            let (out, err, code) = portico(directory, &settings, arguments);
+            // A help screen shows what variables are set to.
+            let out = out.replace(&format!("={blank}]"), "=]");
+            assert_eq!((out, err, code), unset, "{arguments:?}");
+        }
+    }
+}
+
+#[test]
+fn a_message_names_the_variable_that_is_wrong() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let directory = directory.path();
+    private(&directory.join("master.key"), &"ab".repeat(32));
+    let file = ("PORTICO_MASTER_KEY_FILE", "master.key");
+    let command = ("PORTICO_MASTER_KEY_COMMAND", "cat master.key");
+    for (settings, arguments, named, flag) in [
+        (
+            &[("PORTICO_LISTEN", "nowhere")][..],
+            &["serve"][..],
+            "PORTICO_LISTEN",
+            "--listen",
+        ),
+        (
+            &[("PORTICO_LISTEN", "nowhere")],
+            &["dev"],
+            "PORTICO_LISTEN",
+            "--listen",
+        ),
+        (
+            &[("PORTICO_SANDBOX_LISTEN", "1.2.3.4.5:1")],
+            &["sandbox"],
+            "PORTICO_SANDBOX_LISTEN",
+            "--listen",
+        ),
+        (
+            &[("PORTICO_ROLE", "both")],
+            &["serve"],
+            "PORTICO_ROLE",
+            "--role",
+        ),
+        (
+            &[("PORTICO_ROLE", "api")],
+            &["serve"],
+            "PORTICO_ROLE",
+            "--role",
+        ),
+        (
+            &[("PORTICO_CALLS_MAX", "0")],
+            &["serve"],
+            "PORTICO_CALLS_MAX",
+            "--calls-max",
+        ),
+        (
+            &[("PORTICO_TRUSTED_PROXIES", "10.0.0.0/8,nginx")],
+            &["serve"],
+            "PORTICO_TRUSTED_PROXIES",
+            "--trusted-proxies",
+        ),
+        (
+            &[("PORTICO_WEBHOOK_ALLOW_HTTP", "perhaps")],
+            &["serve"],
+            "PORTICO_WEBHOOK_ALLOW_HTTP",
+            "--webhook-allow-http",
+        ),
+        (
+            &[("PORTICO_STORE_READERS", "many")],
+            &["keys", "list"],
+            "PORTICO_STORE_READERS",
+            "--store-readers",
+        ),
+        (
+            &[
+                ("PORTICO_SANDBOX_URL", "http://x"),
+                ("PORTICO_SANDBOX_LISTEN", "0"),
+            ],
+            &["dev"],
+            "PORTICO_SANDBOX_URL",
+            "--sandbox-url",
+        ),
+        (
+            &[("PORTICO_SANDBOX_URL", "ftp://x")],
+            &["dev", "--listen", "0"],
+            "PORTICO_SANDBOX_URL",
+            "--sandbox-url",
+        ),
+        (
+            &[("PORTICO_VENDOR_URLS", "ftp://x")],
+            &["serve"],
+            "PORTICO_VENDOR_URLS",
+            "--vendor-url",
+        ),
+        (
+            &[file, command],
+            &["serve"],
+            "PORTICO_MASTER_KEY_FILE",
+            "--master-key-file",
+        ),
+        (
+            &[file, ("PORTICO_MASTER_KEY", "x")],
+            &["serve"],
+            "PORTICO_MASTER_KEY_FILE and PORTICO_MASTER_KEY",
+            "--master-key-file",
+        ),
+        (
+            &[
+                ("PORTICO_STORE", "postgres://one/leads"),
+                ("PORTICO_DATA_DIR", "kept"),
+            ],
+            &["serve"],
+            "PORTICO_DATA_DIR and PORTICO_STORE",
+            "--data-dir",
+        ),
+        (
+            &[("PORTICO_STORE", "postgres://one/leads")],
+            &["serve", "--data-dir", "kept"],
+            "--data-dir and PORTICO_STORE",
+            "--store ",
+        ),
+        (
+            &[("PORTICO_SERVER", "nowhere")],
+            &["listen", "--forward-to", "http://127.0.0.1:1"],
+            "PORTICO_SERVER",
+            "--server",
+        ),
+    ] {
+        let (_, told, code) = portico(directory, settings, arguments);
+        assert_ne!(code, Some(0), "{settings:?}");
+        // Usage lists flags, whatever is wrong.
+        let told = told.split("\nUsage:").next().unwrap_or_default().to_owned();
+        assert!(told.contains(named), "{settings:?}: {told}");
+        assert!(!told.contains(flag), "{settings:?}: {told}");
+    }
+    // A flag that is wrong is named as it was written, whatever the environment has.
+    let settings = [("PORTICO_LISTEN", "127.0.0.1:0")];
+    let (_, told, _) = portico(directory, &settings, &["serve", "--listen", "nowhere"]);
+    assert!(told.contains("--listen"), "{told}");
+    assert!(!told.contains("PORTICO_LISTEN"), "{told}");
+}
+
+#[test]
+fn unknown_variables_are_warned_of() {
+    let directory = tempfile::tempdir().expect("a directory");
+    for (name, value, parts) in [
+        (
+            "PORTICO_LISTN",
+            "s3cret",
+            &["WARN", "PORTICO_LISTN", "PORTICO_LISTEN"][..],
+        ),
+        (
+            "PORTICO_MASTERKEY",
+            "s3cret",
+            &["PORTICO_MASTERKEY", "PORTICO_MASTER_KEY"],
+        ),
+        (
+            "PORTICO_COLOUR",
+            "s3cret",
+            &["PORTICO_COLOUR", "has no effect"],
+        ),
+        ("PORTICO_TEST_STORE", "sqlite", &[]),
+        ("PORTICO_PORT_80_TCP_ADDR", "10.0.0.1", &[]),
+        ("PORTICO_LISTEN", "127.0.0.1:1", &[]),
+    ] {
+        let (_, told, code) = portico(directory.path(), &[(name, value)], &["openapi"]);
+        assert_eq!(code, Some(0), "{told}");
+        for part in parts {
+            assert!(told.contains(part), "{name}: {told}");
+        }
+        assert!(!told.contains("s3cret"), "{told}");
+        assert!(!parts.is_empty() || told.is_empty(), "{name}: {told}");
+    }
+}
+
+#[test]
+fn how_to_log_is_understood_or_refused() {
+    let directory = tempfile::tempdir().expect("a directory");
+    for (name, value, part) in [
+        (
+            "PORTICO_LOG",
+            "warning",
+            "PORTICO_LOG is not understood: `warning` is not a level",
+        ),
+        ("PORTICO_LOG", "WARN,foo=", "an empty level"),
+        ("PORTICO_LOG", "delivry=debug", "did you mean `delivery`?"),
+        ("PORTICO_LOG_FORMAT", "xml", "PORTICO_LOG_FORMAT is `xml`"),
+    ] {
+        let (_, told, code) = portico(directory.path(), &[(name, value)], &["openapi"]);
+        assert_eq!(code, Some(1), "{told}");
+        assert!(told.contains(part), "{told}");
+    }
+}
+
+#[test]
+fn a_place_to_listen_is_taken_as_people_write_it() {
+    let mut forms = vec![
+        ("localhost:0", "127.0.0.1:"),
+        (":0", "127.0.0.1:"),
+        ("0", "127.0.0.1:"),
+        ("127.0.0.1:0", "127.0.0.1:"),
+        ("0.0.0.0:0", "0.0.0.0:"),
+    ];
+    if TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok() {
+        forms.push(("[::1]:0", "[::1]:"));
+    }
+    let directory = tempfile::tempdir().expect("a directory");
+    for (place, (form, expected)) in forms.into_iter().enumerate() {
+        let sandbox = Process::start(&["sandbox", "--json", "--listen", form]);
+        let address = sandbox.address("sandbox_url");
+        assert!(address.starts_with(expected), "{form}: {address}");
+        let data_dir = directory.path().join(place.to_string());
+        let arguments = [
+            "dev",
+            "--json",
+            "--listen",
+            form,
+            "--sandbox-listen",
+            form,
+            "--data-dir",
+            data_dir.to_str().expect("a path in UTF-8"),
+        ];
+        let server = Process::start(&arguments);
+        for member in ["base_url", "sandbox_url"] {
+            let address = server.address(member);
+            assert!(address.starts_with(expected), "{form}: {address}");
+        }
+    }
+    // What is taken by somebody else is told with how it was named.
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = taken.local_addr().expect("an address").port().to_string();
+    let text = format!("listen = 'localhost:{port}'\ndata_dir = 'kept'\nmaster_key_file = 'key'\n");
+    std::fs::write(directory.path().join("portico.toml"), text).expect("written");
+    private(&directory.path().join("key"), &"ab".repeat(32));
+    let config = ["serve", "--config", "portico.toml"];
+    let as_variable = [("PORTICO_LISTEN", port.as_str())];
+    for (settings, arguments, part) in [
+        (&[][..], &config[..], "listen in the configuration file"),
+        (&as_variable[..], &config[..], "(PORTICO_LISTEN)"),
+        (&as_variable[..], &["dev"][..], "(PORTICO_LISTEN)"),
+        (&[][..], &["sandbox", "--listen", &port], "(--listen)"),
+        (
+            &[][..],
+            &["sandbox", "--listen", "no-such-host.invalid:0"],
+            "no-such-host.invalid is not known",
+        ),
+    ] {
+        let (_, told, code) = portico(directory.path(), settings, arguments);
+        assert_eq!(code, Some(1), "{told}");
+        assert!(told.contains(part), "{told}");
+    }
+}
+
+#[test]
+fn a_byte_order_mark_is_named_in_every_file_of_text() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let directory = directory.path();
+    private(&directory.join("good.key"), &"ab".repeat(32));
+    let marked: Vec<u8> = [b"\xEF\xBB\xBF".as_slice(), "ab".repeat(32).as_bytes()].concat();
+    let wide: Vec<u8> = [b"\xFF\xFE".as_slice(), b"a\0b\0"].concat();
+    for bytes in [&marked, &wide] {
+        let path = directory.join("marked");
+        std::fs::write(&path, bytes).expect("written");
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).expect("a mode");
+        for arguments in [
+            &["serve", "--master-key-file", "marked"][..],
+            &["serve", "--config", "marked"],
+            &["serve", "--store-file", "marked"],
+            &[
+                "serve",
+                "--vocabulary",
+                "marked",
+                "--master-key-file",
+                "good.key",
+            ],
+            &["openapi", "--vocabulary", "marked"],
+            &["serve", "--tls-cert", "marked", "--tls-key", "good.key"],
+            &["doctor", "--config", "marked"],
+            &["keys", "list", "--store-file", "marked"],
+            &["serve", "--master-key-command", "cat marked"],
+        ] {
+            let (_, told, code) = portico(directory, &[], arguments);
+            assert_eq!(code, Some(1), "{arguments:?}: {told}");
+            assert!(told.contains("byte order mark"), "{arguments:?}: {told}");
+            assert!(told.contains("save it as UTF-8"), "{arguments:?}: {told}");
+            assert!(!told.contains("abab"), "{told}");
+        }
+    }
+    let settings = [("PORTICO_MASTER_KEY", "\u{FEFF}abab")];
+    let (_, told, _) = portico(directory, &settings, &["serve"]);
+    assert!(told.contains("byte order mark"), "{told}");
+}
