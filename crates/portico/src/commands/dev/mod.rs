@@ -5,6 +5,7 @@
 mod exports;
 
 use std::{
+    io::IsTerminal as _,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -32,6 +33,7 @@ use crate::{
     output, private_file,
     server::{self, Role},
     settings,
+    signals::{Reloads, Stop},
     store_at::{StoreArgs, StoreAt},
     system::{SystemClock, SystemEntropy},
 };
@@ -105,6 +107,10 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
+    // In a terminal it ends with the terminal, as programs do.
+    if !std::io::stdin().is_terminal() {
+        Reloads::default().follow()?;
+    }
     let data_dir = &arguments.data_dir;
     let directory = StoreAt::Directory(data_dir.clone());
     let owned = match directory.own() {
@@ -185,6 +191,8 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         }
         Ok(())
     };
+    // Until here a signal ends the process, and nothing is lost by it.
+    let stop = Stop::listen()?;
     server::run(
         server::Setup {
             listener,
@@ -206,7 +214,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         },
         owned.as_ref(),
         ready,
-        server::told_to_stop(),
+        stop,
     )
     .await?;
     let _ = stop_sandbox.send(());
