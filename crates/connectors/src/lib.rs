@@ -3,6 +3,7 @@
 //! Guarantee: a connector makes one call and says how it ended. It never sleeps, repeats, or logs a body; what to do next is `delivery`'s.
 
 pub mod access;
+pub mod foreign;
 pub mod knock;
 pub mod reach;
 pub mod vendor_client;

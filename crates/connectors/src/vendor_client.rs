@@ -11,7 +11,7 @@ use model::{
 };
 use reqwest::{
     Client, Method,
-    header::{DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER},
+    header::{CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER},
     redirect::Policy,
 };
 use tokio::time::{Instant, timeout_at};
@@ -46,6 +46,8 @@ pub struct Got {
     pub is_whole: bool,
     /// `Retry-After`, if it was a number of seconds.
     pub retry_after_s: Option<u64>,
+    /// `Content-Type`, if it is text.
+    pub content_type: Option<String>,
 }
 
 impl Got {
@@ -160,11 +162,16 @@ impl VendorClient {
             .headers()
             .get(RETRY_AFTER)
             .and_then(|value| value.to_str().ok()?.trim().parse().ok());
+        let content_type = answer
+            .headers()
+            .get(CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok().map(str::to_owned));
         let mut got = Got {
             status: answer.status().as_u16(),
             body: Vec::new(),
             is_whole: false,
             retry_after_s,
+            content_type,
         };
         loop {
             match timeout_at(started + CALL_TIMEOUT, answer.chunk()).await {

@@ -1,7 +1,8 @@
 //! The loop that hands due writes to connectors.
 //!
-//! Guarantee: subscribed before it looks, so it sleeps through nothing; fair, since every lane with room gets its share of each claim; bounded, since
-//! it never holds more than the settings allow. Other processes may do the same on the same store: what is theirs is under their leases, and the limits of an integration
+//! Guarantee: subscribed before it looks, so it sleeps through nothing; fair, since connection slots
+//! go to the lane that holds fewest, and a lane that holds none always gets one; bounded, since
+//! it never holds more than the settings allow, and [`FIRST_CALLS_MAX`] first calls beyond. Other processes may do the same on the same store: what is theirs is under their leases, and the limits of an integration
 //! hold for all together ([`Ask`]).
 
 use std::{collections::HashMap, sync::Arc, time::Instant};
@@ -10,6 +11,7 @@ use connectors::{Answer, Connector, Target};
 use model::{
     IntegrationId, Timestamp,
     directory::{Directory, Vendor},
+    retry,
     write::{Attempt, Class, Reply},
 };
 use store::{Ask, Claim, Claimed, Error, Finish, Lapse, Ticket, Verdict};
@@ -20,10 +22,10 @@ use tokio::{
 };
 
 use crate::{
-    Parts,
+    FIRST_CALLS_MAX, Parts,
     lane::{Lane, Lanes, pause_ms},
     recording::{STORE_TROUBLE_WAIT, until_recorded},
-    schedule,
+    share::{Slots, Want, deal},
     way::Turn,
 };
 
@@ -125,7 +127,7 @@ fn asks(
     now: Timestamp,
     wake_at: &mut Timestamp,
 ) -> Vec<Ask> {
-    let mut wanted: Vec<(Served, Ask)> = Vec::new();
+    let mut wants: Vec<Want<Ask>> = Vec::new();
     for (id, lane) in lanes {
         let Some(integration) = directory.integration(*id).filter(|one| one.calls()) else {
             continue;
@@ -133,39 +135,25 @@ fn asks(
         lane.follow(integration.updated_at);
         let concurrency = integration.settings.max_job_concurrency;
         match lane.turn(now, concurrency) {
-            Turn::Claim(limit) => wanted.push((
-                (lane.way.in_flight, lane.served_at),
-                Ask {
+            Turn::Claim(limit) => wants.push(Want {
+                key: Ask {
                     integration_id: *id,
                     limit,
                     concurrency,
                     gap_micros: integration.settings.call_gap_micros(),
                     as_of: Some(integration.updated_at),
                 },
-            )),
+                held: lane.way.in_flight,
+                served_at: lane.served_at,
+                limit,
+            }),
             Turn::At(at) => *wake_at = (*wake_at).min(at),
             Turn::Idle => {}
         }
     }
-    shared(wanted, parts.settings.in_flight_max.saturating_sub(held))
-}
-
-/// How well a lane is served: its calls under way, and when it was given writes last.
-type Served = (u32, Timestamp);
-
-/// Deals `room` out: an even share for each; what the frugal leave, the next round hands out. Where there is not even one for each, who is served worst comes first, so that each has its turn.
-fn shared(mut wanted: Vec<(Served, Ask)>, mut room: usize) -> Vec<Ask> {
-    wanted.sort_by_key(|(served, _)| *served);
-    let mut asks: Vec<Ask> = wanted.into_iter().map(|(_, ask)| ask).collect();
-    let share = room / asks.len().max(1);
-    for Ask { limit, .. } in &mut asks {
-        *limit = (*limit)
-            .min(u32::try_from(share.max(1)).unwrap_or(u32::MAX))
-            .min(u32::try_from(room).unwrap_or(u32::MAX));
-        room -= *limit as usize;
-    }
-    asks.retain(|ask| ask.limit > 0);
-    asks
+    let slots = Slots::left(parts.settings.in_flight_max, FIRST_CALLS_MAX, held);
+    let dealt = deal(wants, slots).into_iter();
+    dealt.map(|(ask, limit)| Ask { limit, ..ask }).collect()
 }
 
 #[expect(
@@ -461,8 +449,8 @@ fn decide(parts: &Parts, write: &Claimed, answer: &Answer, now: Timestamp) -> Ve
                     errors: given_up(parts, write, answer),
                 };
             }
-            let delay_ms = schedule::delay_asked_ms(
-                write.ticket.attempt,
+            let delay_ms = retry::write::delay_asked_ms(
+                write.tries,
                 answer.class,
                 parts.entropy.number(),
                 answer.retry_after_ms,
@@ -490,52 +478,4 @@ fn given_up(parts: &Parts, write: &Claimed, answer: &Answer) -> Vec<String> {
     )];
     errors.extend(answer.error.clone());
     errors
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Deals `room` out to lanes as well served as `served` says, which want `limit` each, and shows who gets how much.
-    fn check(served: &[(u32, i64)], limit: u32, room: usize) -> Vec<u32> {
-        // Its concurrency tells which lane an ask is of.
-        let wanted = (0..).zip(served).map(|(lane, (in_flight, at))| {
-            let ask = Ask {
-                integration_id: IntegrationId::NOBODY,
-                limit,
-                concurrency: lane,
-                gap_micros: None,
-                as_of: None,
-            };
-            ((*in_flight, Timestamp::from_micros(*at)), ask)
-        });
-        let mut given = vec![0; served.len()];
-        for ask in shared(wanted.collect(), room) {
-            given[usize::try_from(ask.concurrency).unwrap()] = ask.limit;
-        }
-        given
-    }
-
-    #[test]
-    fn room_is_shared_evenly_and_the_last_of_it_goes_to_who_is_served_worst() {
-        assert_eq!(check(&[(0, 1), (0, 2)], 8, 512), [8, 8]);
-        assert_eq!(check(&[(0, 1), (0, 2)], 8, 10), [5, 5]);
-        assert_eq!(check(&[(2, 1), (0, 9), (1, 1)], 8, 2), [0, 1, 1]);
-        assert_eq!(check(&[(0, 7), (0, 5), (0, 6)], 8, 1), [0, 1, 0]);
-        assert_eq!(check(&[(0, 1)], 8, 0), [0]);
-        assert_eq!(check(&[], 8, 4), [0; 0]);
-    }
-
-    #[test]
-    fn with_room_for_one_call_each_lane_has_its_turn() {
-        let mut served = vec![(0, 0); 5];
-        let mut turns = [0; 5];
-        for at in 1..=50 {
-            let given = check(&served, 8, 1);
-            let lane = given.iter().position(|count| *count == 1).unwrap();
-            turns[lane] += 1;
-            served[lane].1 = at;
-        }
-        assert_eq!(turns, [10; 5]);
-    }
 }

@@ -7,7 +7,7 @@ pub mod breaker;
 mod dispatcher;
 mod lane;
 pub mod recording;
-pub mod schedule;
+pub mod share;
 mod sync;
 pub mod way;
 
@@ -43,10 +43,15 @@ pub trait Observer: Send + Sync + 'static {
 /// Calls under way at once over all integrations, unless it is said otherwise: more than most vendors of one process answer at a time, and some megabytes at most.
 pub const CALLS_MAX: usize = 512;
 
+/// Calls under way beyond the maximum, one for each integration that has no other: so many
+/// integrations may hang at once without a delay for the next. Each costs a connection.
+pub const FIRST_CALLS_MAX: usize = 512;
+
 /// The worker's bounds.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Calls under way at once over all integrations: bounds memory.
+    /// Calls under way at once over all integrations: bounds memory. An integration that has none
+    /// under way may have one beyond it ([`FIRST_CALLS_MAX`]).
     pub in_flight_max: usize,
     /// How long a lease holds without being renewed: for four sweeps, so that three renewals may fail before what lives is taken for dead. What a dead process held is taken over
     /// within a lease and a sweep.

@@ -47,8 +47,26 @@ const ASK_AGAIN_MS: i64 = 2_000;
 /// How long the vendor's `Retry-After` is waited for within a run; longer ends the run.
 const RETRY_AFTER_MAX_MS: u64 = 60_000;
 
+/// How long a run waits for a vendor whose circuit breaker is open, or that asked for a pause, before it
+/// ends: as long as a pause may be. The runs of one process are few, and others wait for their turn.
+const HELD_UP_MAX_MS: u64 = 5 * 60_000;
+
 /// When a run that did not go well is due again, unless its next is due before.
 const RUN_AGAIN_MS: i64 = 15 * 60_000;
+
+/// The largest part of the prospects of a run that may be newly gone, as one of so many: a fifth. People
+/// remove and merge cards one by one; where more are gone, it is likelier that somebody else answers,
+/// or another account.
+const GONE_PART: usize = 5;
+
+/// Prospects that may be gone whatever part of the run they are: of a handful of prospects, one or two
+/// that are merged are soon more than a fifth.
+const GONE_FEW: usize = 2;
+
+/// Whether so many gone of `all` are to be believed.
+const fn is_credible(gone: usize, all: usize) -> bool {
+    gone <= GONE_FEW || gone.saturating_mul(GONE_PART) <= all
+}
 
 /// Errors that a run keeps: they tend to be all alike.
 const ERRORS_MAX: usize = 20;
@@ -233,6 +251,9 @@ struct Run {
 
 /// Why a run cannot go on.
 enum Stop {
+    /// The vendor says of so many prospects that they are gone, of so many in all, that it is not
+    /// believed.
+    Gone(usize, usize),
     /// The vendor does not answer: why.
     Vendor(String),
     /// The store does not.
@@ -253,8 +274,9 @@ impl Run {
     }
 
     async fn whole(&mut self) -> Result<(), Stop> {
-        self.attributions().await?;
-        self.prospects().await
+        // First, since nothing may change if it turns out that their answers are not to be believed.
+        self.prospects().await?;
+        self.attributions().await
     }
 
     /// The lead sources of every community.
@@ -321,7 +343,8 @@ impl Run {
         }
     }
 
-    /// Prospects, those with the newest activity first, and some that were not seen for longest.
+    /// Prospects, those with the newest activity first, and some that were not seen for longest. All
+    /// are read before the first is stored: only then is it known how many are gone.
     async fn prospects(&mut self) -> Result<(), Stop> {
         let settings = &self.parts.settings;
         let candidates = self
@@ -333,21 +356,41 @@ impl Run {
                 settings.sync_stalest_max,
             )
             .await?;
-        let mut seen = Vec::new();
+        // Those that were gone before are read again, too, and say nothing of this run.
+        let was_there = |one: &Candidate| one.body["vanished_at"].is_null();
+        let all = candidates.iter().filter(|one| was_there(one)).count();
+        let (mut seen, mut stopped) = (Vec::new(), None);
+        let (mut gone, mut read) = (0, 0);
         for candidate in candidates {
             match self.prospect(&candidate).await {
-                Ok(one) => seen.extend(one),
+                Ok(one) => {
+                    if let Some(one) = &one
+                        && was_there(&candidate)
+                    {
+                        read += 1;
+                        gone += usize::from(one.is_gone);
+                    }
+                    seen.extend(one);
+                }
                 Err(why) => {
-                    // What was seen until now is stored all the same.
-                    self.record(std::mem::take(&mut seen)).await?;
-                    return Err(why);
+                    stopped = Some(why);
+                    break;
                 }
             }
-            if seen.len() >= RECORD_ROWS {
-                self.record(std::mem::take(&mut seen)).await?;
+            // Whatever the rest is.
+            if !is_credible(gone, all) {
+                return Err(Stop::Gone(gone, all));
             }
         }
-        self.record(seen).await
+        if !is_credible(gone, read) {
+            return Err(Stop::Gone(gone, read));
+        }
+        // If the vendor stopped answering, what was seen until then is stored all the same.
+        while !seen.is_empty() {
+            let rest = seen.split_off(RECORD_ROWS.min(seen.len()));
+            self.record(std::mem::replace(&mut seen, rest)).await?;
+        }
+        stopped.map_or(Ok(()), Err)
     }
 
     async fn prospect(&mut self, candidate: &Candidate) -> Result<Option<Seen>, Stop> {
@@ -386,6 +429,8 @@ impl Run {
         if update.contains_key("phone_1") {
             read_phone(&mut update, &self.phone_region(candidate));
         }
+        // Many are kept until the last is read, and most say nothing new.
+        update.retain(|member, value| candidate.body.get(member) != Some(value));
         Ok(Some(self.seen(candidate, asked_at, update)))
     }
 
@@ -443,9 +488,25 @@ impl Run {
     async fn turn(&mut self, tries: &mut u32) -> Result<(), Stop> {
         let id = self.integration.id;
         let gap_micros = self.integration.settings.call_gap_micros();
+        let mut held_up_since = None;
         loop {
             let now = self.parts.timer.now();
-            let turn = self.lanes.lock().entry(id).or_default().sync_turn(now);
+            let (turn, is_held_up) = {
+                let mut lanes = self.lanes.lock();
+                let lane = lanes.entry(id).or_default();
+                (lane.sync_turn(now), lane.way.is_held_up(now))
+            };
+            let since = *held_up_since.get_or_insert(now);
+            if !is_held_up {
+                held_up_since = None;
+            } else if now.millis_since(since) >= HELD_UP_MAX_MS {
+                return Err(Stop::Vendor(format!(
+                    "{} was left alone for {} minutes, since writes to it keep failing or it asked for \
+                     a pause",
+                    self.connector.vendor(),
+                    HELD_UP_MAX_MS / 60_000
+                )));
+            }
             let again_at = match turn {
                 Ok(()) => self.parts.store.call_begin(id, gap_micros, now).await?,
                 Err(at) => Some(at),
@@ -489,6 +550,20 @@ impl Run {
         match stopped {
             None => {}
             Some(Stop::Vendor(why)) => self.note(why),
+            Some(Stop::Gone(gone, all)) => {
+                tracing::warn!(
+                    integration_id = %self.integration.id,
+                    gone,
+                    read = all,
+                    "the vendor says that many prospects are gone; the run changes nothing"
+                );
+                self.note(format!(
+                    "{} says that {gone} of {all} prospects are gone, which is more than one in \
+                     {GONE_PART}; nothing was changed. Check that the integration's base url and \
+                     credential are those of the account that has them",
+                    self.connector.vendor()
+                ));
+            }
             Some(Stop::Store(Error::Closed)) => return,
             Some(Stop::Store(why)) => {
                 tracing::error!(%why, "a synchronisation could not store what it saw");
@@ -556,5 +631,22 @@ mod tests {
         );
         check(json!("n/a"), "US", number("n/a"));
         check(Value::Null, "US", json!({ "phone_1": null }));
+    }
+
+    #[test]
+    fn more_than_a_fifth_is_not_believed_but_for_one_or_two() {
+        for (gone, all, expected) in [
+            (0, 0, true),
+            (1, 1, true),
+            (2, 2, true),
+            (3, 3, false),
+            (3, 14, false),
+            (3, 15, true),
+            (60, 300, true),
+            (61, 300, false),
+            (300, 300, false),
+        ] {
+            assert_eq!(is_credible(gone, all), expected, "{gone} of {all}");
+        }
     }
 }

@@ -147,7 +147,7 @@ fn request(trigger: &str, words: &str, members: &Value, example: &Value) -> Valu
         "requestBody": { "required": true, "content": { "application/json": { "schema": object(&body), "example": example } } },
         "responses": {
             "2XX": { "description": "It is taken. Answer within 15 s, and do the work afterwards" },
-            "410": { "description": "No more: the webhook is switched off" },
+            "410": { "description": "No more: without a body, the webhook is switched off at once; with one, if that is said again six hours later and nothing was taken in between" },
             "429": { "description": "Later: `Retry-After` is kept to. So is that of a 503" },
             "default": { "description": "It is sent again, after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h. A redirect is not followed" },
         },

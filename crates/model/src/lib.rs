@@ -17,6 +17,7 @@ pub mod pace;
 pub mod permission;
 pub mod record;
 pub mod resources;
+pub mod retry;
 pub mod scope;
 pub mod secret;
 pub mod vocabulary;

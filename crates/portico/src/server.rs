@@ -141,7 +141,8 @@ pub(crate) struct Setup {
 
 /// The connections that fit into so many open files, beside so many calls. Where there are few of those, half of them stay for the rest.
 fn connections_max(descriptors: u64, calls_max: usize) -> usize {
-    let reserved = (DESCRIPTORS_BESIDE + calls_max as u64).min(descriptors / 2);
+    let calls = calls_max.saturating_add(delivery::FIRST_CALLS_MAX) as u64;
+    let reserved = (DESCRIPTORS_BESIDE + calls).min(descriptors / 2);
     let fitting = usize::try_from(descriptors - reserved).unwrap_or(usize::MAX);
     if fitting < CONNECTIONS_MAX {
         tracing::warn!(
@@ -321,8 +322,8 @@ mod tests {
         for (descriptors, connections) in [
             (256, 128),
             (1_024, 512),
-            (4_096, 3_072),
-            (13_024, 12_000),
+            (4_096, 2_560),
+            (13_536, 12_000),
             (1_048_576, 12_000),
         ] {
             let most = connections_max(descriptors, delivery::CALLS_MAX);

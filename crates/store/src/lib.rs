@@ -189,6 +189,9 @@ pub struct Claimed {
     pub accepted_at: Timestamp,
     /// Whether an earlier attempt ended without a known outcome: the vendor may hold it.
     pub may_be_held: bool,
+    /// Which attempt this is of those that count for the retry schedule: first and second attempts
+    /// in a row that Portico's own end cut off do not.
+    pub tries: u32,
     /// What the vendor is sent.
     pub call: Call,
     /// What its confirmation makes.
@@ -450,7 +453,8 @@ pub trait Store: Send + Sync + 'static {
     /// Prolongs leases that are still held.
     async fn leases_renew(&self, tickets: Vec<Ticket>, until: Timestamp) -> Result<(), Error>;
 
-    /// Ends leases: their writes are due again and their attempts are recorded as cut off. Returns how many.
+    /// Ends leases and records their attempts as cut off. Their writes are due at once, or, from the
+    /// third attempt in a row that was cut off, by the retry schedule. Returns how many.
     async fn leases_lapse(&self, which: Lapse, now: Timestamp) -> Result<u64, Error>;
 
     /// Every integration that has a ready write, and when its first is due.
@@ -613,7 +617,8 @@ pub trait Store: Send + Sync + 'static {
     /// Records an attempt to deliver and what follows from it. `true` when its subscription was switched off by it.
     async fn delivery_finish(&self, finish: &DeliveryFinish) -> Result<bool, Error>;
 
-    /// Ends leases of deliveries: they are due again and their attempts are recorded as cut off. Returns how many.
+    /// Ends leases of deliveries and records their attempts as cut off. They are due at once, or,
+    /// from the third attempt in a row that was cut off, by the retry schedule. Returns how many.
     async fn deliveries_lapse(&self, which: Lapse, now: Timestamp) -> Result<u64, Error>;
 
     /// Every active subscription that has a ready delivery, and when its first is due.

@@ -108,6 +108,18 @@ pub enum Standing {
         /// See above.
         reason: String,
     },
+    /// It failed, and says that it is gone, perhaps by mistake. When it said so before, and took nothing
+    /// since, its subscription is switched off.
+    SaidGone {
+        /// Before when it must have said so.
+        said_before: Timestamp,
+        /// Why it is switched off then.
+        reason: String,
+        /// As `since_before` of [`Failed`](Self::Failed), which holds as well.
+        failed_before: Timestamp,
+        /// Why it is switched off for that.
+        failed: String,
+    },
     /// It wants no more: its subscription is switched off, for this reason.
     Gone {
         /// See above.

@@ -207,6 +207,69 @@ async fn a_vendor_that_does_not_answer_is_asked_again_later() -> Outcome {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_does_not_wait_for_a_dead_vendor_for_ever() -> Outcome {
+    let app = TestApp::start(1).await?;
+    ended(&app, 1).await?;
+    let dead = Fault {
+        status: Some(404),
+        ..Fault::new(FaultKind::Gateway)
+    };
+    app.vendors[0].sandbox.add_fault(dead);
+    for n in 0..20 {
+        app.prospect_create(0, &format!("p{n}@example.com")).await?;
+    }
+    app.until("the breaker to open", async || {
+        app.clock.advance_ms(100);
+        Ok((app.vendors[0].sandbox.counts().requests >= 20).then_some(()))
+    })
+    .await?;
+    ask_for_one(&app).await?;
+    let run = app
+        .until("the run to end", async || {
+            app.clock.advance_ms(5_000);
+            let runs = runs(&app).await?;
+            let is_over = runs.len() > 1 && runs[0]["status"] != "PENDING";
+            Ok(is_over.then(|| runs[0].clone()))
+        })
+        .await?;
+    assert_eq!(run["status"], "FAILURE", "{run}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_that_has_nothing_marks_nothing_as_gone() -> Outcome {
+    let app = TestApp::start(1).await?;
+    ended(&app, 1).await?;
+    let known = prospect(&app, "known@example.com").await?;
+    let mut count = 1;
+    for status in [400, 404, 405, 410, 302, 200] {
+        let page = Fault {
+            status: Some(status),
+            ..Fault::new(FaultKind::Gateway)
+        };
+        app.vendors[0].sandbox.add_fault(page);
+        ask_for_one(&app).await?;
+        let run = app
+            .until("the run to end", async || {
+                app.clock.advance_ms(1_000);
+                let runs = runs(&app).await?;
+                let is_over = runs.len() > count && runs[0]["status"] != "PENDING";
+                Ok(is_over.then(|| runs[0].clone()))
+            })
+            .await?;
+        count = runs(&app).await?.len();
+        app.vendors[0].sandbox.clear_faults();
+        assert_eq!(run["status"], "FAILURE", "{status}: {run}");
+        let error = run["error"].as_str().unwrap_or_default();
+        assert!(error.contains("text/html"), "{status}: {error}");
+        let id = known["id"].as_str().unwrap_or_default();
+        let now = get(&app, &format!("/crm/v1/prospects/{id}")).await?;
+        assert_eq!(now["vanished_at"], Value::Null, "{status}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_write_does_not_wait_for_a_synchronisation_under_way() -> Outcome {
     let app = TestApp::start(1).await?;
     ended(&app, 1).await?;

@@ -2,7 +2,7 @@
 //! what the test says.
 
 use model::{
-    EventId, Secret, WebhookId,
+    EventId, Secret, Timestamp, WebhookId,
     webhook::{Change, Delivery, DeliveryStatus, Trigger, Webhook},
 };
 use serde_json::Value;
@@ -252,6 +252,49 @@ async fn a_receiver_that_is_gone_is_switched_off_and_its_events_wait() -> Outcom
     switch_on(&app, id).await?;
     all_stand(&app, id, DeliveryStatus::Delivered, 2).await?;
     assert!(webhook(&app, id).await?.disabled.is_none());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_that_says_gone_for_a_receiver_is_believed_after_six_hours() -> Outcome {
+    let app = TestApp::start(1).await?;
+    let receiver = TestReceiver::start().await?;
+    let id = app.subscribe(&receiver, ENDS).await?;
+    receiver.always(Deed::Says(410, "<html><h1>Gone</h1></html>".to_owned()));
+    write(&app, "gone@example.com").await?;
+    // Some eight hours in all. Before the last of these attempts it has not said so for six.
+    for attempts in 1..=5 {
+        let wait = waits_ms(&app, id, attempts).await?;
+        assert!(webhook(&app, id).await?.active, "{attempts}");
+        app.clock.advance_ms(i64::try_from(wait)?);
+    }
+    let disabled = app
+        .until("it to be switched off", async || {
+            Ok(webhook(&app, id).await?.disabled)
+        })
+        .await?;
+    assert!(disabled.reason.contains("410"), "{}", disabled.reason);
+    assert_eq!(receiver.taken().len(), 6);
+    receiver.always(Deed::Status(204));
+    switch_on(&app, id).await?;
+    replay(&app, id, Replay::Since(Timestamp::ZERO), 1).await?;
+    all_stand(&app, id, DeliveryStatus::Delivered, 1).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deploy_during_which_a_receiver_seems_gone_costs_nothing() -> Outcome {
+    let app = TestApp::start(1).await?;
+    let receiver = TestReceiver::start().await?;
+    let id = app.subscribe(&receiver, ENDS).await?;
+    let page = || Deed::Says(410, "<html><h1>Gone</h1></html>".to_owned());
+    receiver.next([page(), page()]);
+    write(&app, "deploy@example.com").await?;
+    for attempts in 1..=2 {
+        let wait = waits_ms(&app, id, attempts).await?;
+        app.clock.advance_ms(i64::try_from(wait)?);
+    }
+    all_stand(&app, id, DeliveryStatus::Delivered, 1).await?;
+    assert!(webhook(&app, id).await?.active);
     Ok(())
 }
 

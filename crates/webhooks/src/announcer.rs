@@ -13,10 +13,11 @@ use bytes::Bytes;
 use delivery::{
     Timer,
     recording::{STORE_TROUBLE_WAIT, until_recorded},
+    share::{Slots, Want, deal},
     way::{Turn, Way},
 };
 use model::{
-    Entropy, EventId, Scope, Timestamp, WebhookId,
+    Entropy, EventId, Scope, Timestamp, WebhookId, retry,
     webhook::{DeliveryAttempt, Event, Webhook},
 };
 use store::{
@@ -32,12 +33,15 @@ use tokio::{
 
 use crate::{
     client::Client,
-    schedule,
-    sender::{Sent, send},
+    sender::{Gone, Sent, send},
 };
 
 /// The longest that one answer's `Retry-After` keeps the other deliveries back. The one that was told waits as long as it was told.
 const PAUSE_MAX_MS: u64 = 60 * 60_000;
+
+/// How far apart two answers 410 that have a body must be, with none taken in between, to be believed:
+/// six hours. Gateways say it, too, while what stands behind them is being deployed or mended.
+const GONE_AGAIN_MS: i64 = 6 * 3_600_000;
 
 /// Who wants to know about attempts: metrics.
 pub trait Observer: Send + Sync + 'static {
@@ -250,31 +254,25 @@ fn asks(
     now: Timestamp,
     wake_at: &mut Timestamp,
 ) -> Vec<(WebhookId, u32)> {
-    let mut asks: Vec<(WebhookId, u32, bool)> = Vec::new();
+    let mut wants: Vec<Want<WebhookId>> = Vec::new();
     for (id, lane) in &known.lanes {
         if known.webhooks.get(id).is_none_or(|webhook| !webhook.active) {
             continue;
         }
         match lane.turn(now, settings.per_webhook_max) {
-            Turn::Claim(count) => asks.push((*id, count, lane.in_flight == 0)),
+            Turn::Claim(limit) => wants.push(Want {
+                key: *id,
+                held: lane.in_flight,
+                served_at: Timestamp::ZERO,
+                limit,
+            }),
             Turn::At(at) => *wake_at = (*wake_at).min(at),
             Turn::Idle => {}
         }
     }
-    // An even share of what room there is; what the frugal leave, the next round hands out. Who has nothing under way may have one at any time, so that no
-    // number of slow receivers keeps another waiting.
-    let mut room = settings.in_flight_max.saturating_sub(known.in_flight);
-    let share = (room / asks.len().max(1)).max(1);
-    let mut allowed = Vec::with_capacity(asks.len());
-    for (id, count, has_none) in asks {
-        let fair = (count as usize).min(share).min(room);
-        let count = fair.max(usize::from(has_none));
-        room = room.saturating_sub(count);
-        if count > 0 {
-            allowed.push((id, u32::try_from(count).unwrap_or(u32::MAX)));
-        }
-    }
-    allowed
+    // Subscriptions are few enough that each may have one under way beyond the maximum.
+    let slots = Slots::left(settings.in_flight_max, usize::MAX, known.in_flight);
+    deal(wants, slots)
 }
 
 async fn claim(
@@ -475,11 +473,11 @@ fn decide(parts: &Parts, ticket: DeliveryTicket, sent: &Sent, now: Timestamp) ->
     if sent.attempt.is_taken {
         return DeliveryVerdict::Delivered;
     }
-    if sent.is_gone {
+    if sent.gone == Gone::Yes {
         // Nothing is sent until the subscription is switched on again, and then this at once.
         return DeliveryVerdict::Again(now);
     }
-    match schedule::delay_ms(ticket.tries, sent.retry_after_ms, parts.entropy.number()) {
+    match retry::delivery::delay_ms(ticket.tries, sent.retry_after_ms, parts.entropy.number()) {
         Some(delay_ms) => {
             DeliveryVerdict::Again(now.plus_millis(i64::try_from(delay_ms).unwrap_or(i64::MAX)))
         }
@@ -491,17 +489,25 @@ fn decide(parts: &Parts, ticket: DeliveryTicket, sent: &Sent, now: Timestamp) ->
 fn standing(parts: &Parts, sent: &Sent, now: Timestamp) -> Standing {
     let why = sent.attempt.error.as_deref().unwrap_or_default();
     if sent.attempt.is_taken {
-        Standing::Well
-    } else if sent.is_gone {
-        Standing::Gone {
+        return Standing::Well;
+    }
+    let days = parts.settings.disable_after_ms / 86_400_000;
+    let failed_before = now.plus_millis(-parts.settings.disable_after_ms);
+    let failed = format!("Every attempt failed for {days} days. The last time, {why}");
+    match sent.gone {
+        Gone::Yes => Standing::Gone {
             reason: why.to_owned(),
-        }
-    } else {
-        let days = parts.settings.disable_after_ms / 86_400_000;
-        Standing::Failed {
-            since_before: now.plus_millis(-parts.settings.disable_after_ms),
-            reason: format!("Every attempt failed for {days} days. The last time, {why}"),
-        }
+        },
+        Gone::Perhaps => Standing::SaidGone {
+            said_before: now.plus_millis(-GONE_AGAIN_MS),
+            reason: format!("{why}, as it did hours before"),
+            failed_before,
+            failed,
+        },
+        Gone::No => Standing::Failed {
+            since_before: failed_before,
+            reason: failed,
+        },
     }
 }
 

@@ -8,6 +8,5 @@ pub mod announcer;
 pub mod client;
 pub mod guard;
 pub mod resolver;
-pub mod schedule;
 pub mod sender;
 pub mod signing;

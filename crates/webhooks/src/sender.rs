@@ -26,8 +26,29 @@ pub struct Sent {
     pub attempt: DeliveryAttempt,
     /// How long the receiver asks to be left alone, if it is busy.
     pub retry_after_ms: Option<u64>,
-    /// Whether the receiver says that it is no more.
-    pub is_gone: bool,
+    /// What the receiver says of itself, if it is gone.
+    pub gone: Gone,
+}
+
+/// Whether a receiver says that it is gone for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gone {
+    /// It does not.
+    No,
+    /// It answers 410 without a body, as a receiver does that means it.
+    Yes,
+    /// Somebody answers 410 with a body: perhaps a gateway with a page of its own.
+    Perhaps,
+}
+
+impl Gone {
+    const fn of(answer: &Answer) -> Self {
+        match answer.status {
+            410 if answer.body.is_empty() && !answer.body_is_cut => Self::Yes,
+            410 => Self::Perhaps,
+            _ => Self::No,
+        }
+    }
 }
 
 /// Makes attempt `number` to deliver `body`, which says what event `id` is, at `now`.
@@ -108,7 +129,7 @@ fn judge(
                 ..attempt
             },
             retry_after_ms: None,
-            is_gone: false,
+            gone: Gone::No,
         },
         Ok(answer) => {
             let status = answer.status;
@@ -119,7 +140,7 @@ fn judge(
                     .retry_after_s
                     .filter(|_| is_busy)
                     .map(|asked| asked.saturating_mul(1_000)),
-                is_gone: status == 410,
+                gone: Gone::of(&answer),
                 attempt: DeliveryAttempt {
                     is_taken,
                     error: (!is_taken).then(|| refusal(status)),
@@ -151,7 +172,7 @@ fn refusal(status: u16) -> String {
 mod tests {
     use super::*;
 
-    fn check(status: u16, retry_after_s: Option<u64>, expected: (bool, Option<u64>, bool)) {
+    fn check(status: u16, retry_after_s: Option<u64>, expected: (bool, Option<u64>, Gone)) {
         let answer = Answer {
             status,
             retry_after_s,
@@ -160,7 +181,7 @@ mod tests {
         };
         let sent = judge(Ok(answer), 3, Timestamp::ZERO, 7);
         assert_eq!(
-            (sent.attempt.is_taken, sent.retry_after_ms, sent.is_gone),
+            (sent.attempt.is_taken, sent.retry_after_ms, sent.gone),
             expected,
             "{status}"
         );
@@ -171,14 +192,34 @@ mod tests {
     #[test]
     fn any_2xx_is_taken_and_nothing_else() {
         for status in [200, 201, 202, 204, 299] {
-            check(status, Some(5), (true, None, false));
+            check(status, Some(5), (true, None, Gone::No));
         }
         for status in [101, 301, 302, 307, 400, 401, 404, 500, 502] {
-            check(status, Some(5), (false, None, false));
+            check(status, Some(5), (false, None, Gone::No));
         }
-        check(429, Some(5), (false, Some(5_000), false));
-        check(503, None, (false, None, false));
-        check(503, Some(u64::MAX), (false, Some(u64::MAX), false));
-        check(410, None, (false, None, true));
+        check(429, Some(5), (false, Some(5_000), Gone::No));
+        check(503, None, (false, None, Gone::No));
+        check(503, Some(u64::MAX), (false, Some(u64::MAX), Gone::No));
+        check(410, None, (false, None, Gone::Perhaps));
+    }
+
+    #[test]
+    fn only_a_410_without_a_body_is_meant_for_sure() {
+        for (status, body, body_is_cut, expected) in [
+            (410, "", false, Gone::Yes),
+            (410, "", true, Gone::Perhaps),
+            (410, " ", false, Gone::Perhaps),
+            (410, "<html>Gone</html>", false, Gone::Perhaps),
+            (404, "", false, Gone::No),
+            (200, "", false, Gone::No),
+        ] {
+            let answer = Answer {
+                status,
+                retry_after_s: None,
+                body: body.as_bytes().to_vec(),
+                body_is_cut,
+            };
+            assert_eq!(Gone::of(&answer), expected, "{status} {body:?}");
+        }
     }
 }

@@ -1,6 +1,8 @@
 //! What Knock's answers, and their absence, mean.
 //!
-//! Guarantee: only an answer that says so in Knock's own shape counts as delivered, and only a refusal that a repeat cannot mend as rejected;
+//! Guarantee: only an answer that says so in Knock's own form counts as delivered, and only a refusal
+//! in Knock's own form, which a repeat cannot mend, as rejected; a 4xx of another form comes from
+//! something in between and is tried again;
 //! whenever Knock may hold the card and has not said so, the outcome is unknown. Of activities and listings no source shows the answer: there, any
 //! 2xx that is empty, or JSON without an error, says so (assumed).
 
@@ -9,6 +11,7 @@ use serde_json::Value;
 
 use crate::{
     Answer, NotTold, Told,
+    foreign::{Form, Refusal, excerpt},
     vendor_client::{Failure, Got},
 };
 
@@ -17,6 +20,20 @@ const WORDS_MAX_CHARS: usize = 500;
 
 /// Characters of an id that Knock gives.
 const ID_MAX_CHARS: usize = 64;
+
+/// The form in which Knock says that something is wrong (its help articles say so). It always has a
+/// body.
+const ERROR: Form = Form::Member("errorMessage");
+
+/// The answers by which Knock refuses a call. 401 and 403 say that of the credential, and 408, 425 and
+/// 429 that it is for later: those are told apart by status alone.
+const REFUSAL: Refusal = Refusal {
+    statuses: 400..=499,
+    form: ERROR,
+};
+
+/// The statuses of a [`REFUSAL`] that say that there is no such thing (any more).
+const GONE: [u16; 2] = [404, 410];
 
 /// What says that a call was taken.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -73,13 +90,7 @@ pub fn classify(call: &Call, outcome: Result<Got, Failure>) -> Answer {
         .is_whole
         .then(|| serde_json::from_slice(&got.body).ok())
         .flatten();
-    let words = body.as_ref().and_then(words);
-    let said = |default: &str| {
-        Some(match &words {
-            Some(words) => format!("Knock answered {}: {words}", got.status),
-            None => format!("Knock answered {}: {default}", got.status),
-        })
-    };
+    let said = |default: &str| Some(said(&got, body.as_ref(), default));
     let (class, error) = match got.status {
         200..=299 => match confirmation(shape, &got, body.as_ref()) {
             Confirmation::Given(x_id) => {
@@ -98,10 +109,36 @@ pub fn classify(call: &Call, outcome: Result<Got, Failure>) -> Answer {
         ),
         401 | 403 => (Class::Unauthorized, said("the credential was not accepted")),
         408 | 425 | 429 | 503 => (Class::Retry, said("not now")),
-        400..=499 => (Class::Rejected, said("no reason given")),
+        _ if REFUSAL.is(&got, body.as_ref()) => (Class::Rejected, said("no reason given")),
+        400..=499 => (Class::Retry, Some(not_knocks(&got))),
         _ => (Class::Unknown, said("no reason given")),
     };
     answer(class, None, error, retry_after_ms, reply)
+}
+
+/// Words for an answer: those in it, or `default`.
+fn said(got: &Got, body: Option<&Value>, default: &str) -> String {
+    let status = got.status;
+    match body.and_then(words) {
+        Some(words) => format!("Knock answered {status}: {words}"),
+        None if body.is_some() || got.body.is_empty() => {
+            format!("Knock answered {status}: {default}")
+        }
+        None => format!(
+            "Knock answered {status}: {default}. The answer is not Knock's: {}",
+            excerpt(got)
+        ),
+    }
+}
+
+/// Words for a 4xx that is not Knock's.
+fn not_knocks(got: &Got) -> String {
+    format!(
+        "The answer {} is not Knock's. Check the proxies and firewalls between here and Knock, and \
+         the integration's base url. It was {}",
+        got.status,
+        excerpt(got)
+    )
 }
 
 fn answer(
@@ -131,11 +168,7 @@ enum Confirmation {
 }
 
 fn confirmation(shape: Shape, got: &Got, body: Option<&Value>) -> Confirmation {
-    let has_error = body.is_some_and(|body| {
-        body.get("errorMessage")
-            .is_some_and(|words| !words.is_null())
-    });
-    if has_error {
+    if ERROR.is_of(got, body) {
         return Confirmation::Lacking("the answer is an error");
     }
     match shape {
@@ -183,22 +216,23 @@ pub fn told(outcome: Result<Got, Failure>) -> Told<Value> {
         .is_whole
         .then(|| serde_json::from_slice(&got.body).ok())
         .flatten();
-    let words = body.as_ref().and_then(words);
-    let error = match &words {
-        Some(words) => format!("Knock answered {}: {words}", got.status),
-        None => format!("Knock answered {}", got.status),
-    };
+    let is_refused = REFUSAL.is(&got, body.as_ref());
+    let error = said(&got, body.as_ref(), "no reason given");
     let retry_after_ms = got
         .retry_after_s
         .map(|seconds| seconds.saturating_mul(1_000));
     match got.status {
-        200 if words.is_none() => body.ok_or_else(not_understood),
-        401 | 403 => Err(not(Class::Unauthorized, false, error, retry_after_ms)),
-        404 | 410 => Err(not(Class::Rejected, true, error, retry_after_ms)),
-        408 | 425 | 429 | 200..=399 | 500..=599 => {
-            Err(not(Class::Retry, false, error, retry_after_ms))
+        200 if body.as_ref().and_then(words).is_none() => {
+            body.ok_or_else(|| not(Class::Retry, false, error, retry_after_ms))
         }
-        _ => Err(not(Class::Rejected, false, error, retry_after_ms)),
+        401 | 403 => Err(not(Class::Unauthorized, false, error, retry_after_ms)),
+        408 | 425 | 429 => Err(not(Class::Retry, false, error, retry_after_ms)),
+        status if is_refused => {
+            let is_gone = GONE.contains(&status);
+            Err(not(Class::Rejected, is_gone, error, retry_after_ms))
+        }
+        400..=499 => Err(not(Class::Retry, false, not_knocks(&got), retry_after_ms)),
+        _ => Err(not(Class::Retry, false, error, retry_after_ms)),
     }
 }
 
@@ -248,12 +282,16 @@ fn words(body: &Value) -> Option<String> {
 mod tests {
     use super::*;
 
+    const PAGE: &str = "<html><h1>Not Found</h1></html>";
+
     fn got(status: u16, body: &str) -> Result<Got, Failure> {
+        let is_page = body.starts_with('<');
         Ok(Got {
             status,
             body: body.as_bytes().to_vec(),
             is_whole: true,
             retry_after_s: None,
+            content_type: is_page.then(|| "text/html; charset=utf-8".to_owned()),
         })
     }
 
@@ -291,7 +329,7 @@ mod tests {
         check(
             got(200, "{\"id\":"),
             Class::Unknown,
-            "Knock answered 200: the answer names no prospect id",
+            "Knock answered 200: the answer names no prospect id. The answer is not Knock's: no content type: {\"id\":",
         );
         check(
             got(200, r#"{"errorMessage":"oops"}"#),
@@ -307,11 +345,6 @@ mod tests {
             got(400, r#"{"errorMessage":"Unknown source"}"#),
             Class::Rejected,
             "Knock answered 400: Unknown source",
-        );
-        check(
-            got(404, "<html>"),
-            Class::Rejected,
-            "Knock answered 404: no reason given",
         );
         check(
             got(403, r#"{"message":"Forbidden"}"#),
@@ -347,6 +380,86 @@ mod tests {
         );
     }
 
+    /// Answers of a gateway, by status and body, and how they are classified, for every kind of call.
+    #[test]
+    fn a_gateway_is_not_knock() {
+        let own = r#"{"errorMessage":"No such source"}"#;
+        let json = r#"{"message":"Not Found"}"#;
+        let cases = [
+            (400, PAGE, Class::Retry),
+            (404, PAGE, Class::Retry),
+            (405, PAGE, Class::Retry),
+            (407, PAGE, Class::Retry),
+            (410, PAGE, Class::Retry),
+            (413, PAGE, Class::Retry),
+            (421, PAGE, Class::Retry),
+            (451, PAGE, Class::Retry),
+            (499, PAGE, Class::Retry),
+            (400, "", Class::Retry),
+            (404, "", Class::Retry),
+            (410, "", Class::Retry),
+            (400, "Bad Request", Class::Retry),
+            (404, json, Class::Retry),
+            (410, r#"{"errorMessage":null}"#, Class::Retry),
+            (400, r#"{"error":{"errorMessage":"no"}}"#, Class::Retry),
+            (400, r#"{"errorMessage":"cut"#, Class::Retry),
+            (429, PAGE, Class::Retry),
+            (503, PAGE, Class::Retry),
+            (301, PAGE, Class::Retry),
+            (302, own, Class::Retry),
+            (401, PAGE, Class::Unauthorized),
+            (401, "", Class::Unauthorized),
+            (403, PAGE, Class::Unauthorized),
+            (403, own, Class::Unauthorized),
+            (500, PAGE, Class::Unknown),
+            (502, PAGE, Class::Unknown),
+            (504, "", Class::Unknown),
+            (500, own, Class::Unknown),
+            (200, PAGE, Class::Unknown),
+            (200, json, Class::Unknown),
+            (200, own, Class::Unknown),
+            (204, PAGE, Class::Unknown),
+            (400, own, Class::Rejected),
+            (404, own, Class::Rejected),
+            (410, own, Class::Rejected),
+            (422, r#"{"errorMessage":["a","b"]}"#, Class::Rejected),
+        ];
+        for path in ["/prospect", "/appointment/request", "/prospect/1/sms"] {
+            for (status, body, class) in cases {
+                if path.ends_with("sms") && (status, body) == (200, json) {
+                    // Of an activity no form is known: any object without an error is an answer.
+                    continue;
+                }
+                let answer = classify(&call(path), got(status, body));
+                assert_eq!(answer.class, class, "{path} {status} {body}");
+                let error = answer.error.unwrap_or_default();
+                if body == PAGE {
+                    assert!(
+                        error.contains("text/html; charset=utf-8: <html>"),
+                        "{error}"
+                    );
+                }
+                if class == Class::Retry {
+                    assert!(error.contains(&status.to_string()), "{error}");
+                }
+                assert_eq!(answer.reply.body.as_deref(), Some(body), "it is kept");
+            }
+        }
+    }
+
+    #[test]
+    fn a_foreign_answer_is_shown_as_far_as_it_helps() {
+        let long = format!("<html>{}", "x".repeat(10_000));
+        let answer = classify(&call("/prospect"), got(404, &long));
+        let error = answer.error.unwrap_or_default();
+        let shown = &long[..200];
+        assert!(
+            error.ends_with(&format!("text/html; charset=utf-8: {shown}")),
+            "{error}"
+        );
+        assert!(error.contains("base url"), "{error}");
+    }
+
     #[test]
     fn a_cut_answer_is_unknown_even_if_it_reads_well() {
         let cut = Got {
@@ -354,6 +467,7 @@ mod tests {
             body: br#"{"id":"123"}"#.to_vec(),
             is_whole: false,
             retry_after_s: None,
+            content_type: None,
         };
         assert_eq!(classify(&call("/prospect"), Ok(cut)).class, Class::Unknown);
     }
@@ -365,6 +479,7 @@ mod tests {
             body: Vec::new(),
             is_whole: true,
             retry_after_s: Some(7),
+            content_type: None,
         };
         assert_eq!(
             classify(&call("/prospect"), Ok(slow)).retry_after_ms,
@@ -425,8 +540,21 @@ mod tests {
         assert!(told(got(200, "{}")).is_ok());
         check(got(200, "{"), Class::Retry, false);
         check(got(200, r#"{"errorMessage":"no"}"#), Class::Retry, false);
-        check(got(404, ""), Class::Rejected, true);
-        check(got(400, ""), Class::Rejected, false);
+        let own = r#"{"errorMessage":"not found"}"#;
+        check(got(404, own), Class::Rejected, true);
+        check(got(410, own), Class::Rejected, true);
+        check(got(400, own), Class::Rejected, false);
+        check(got(409, own), Class::Rejected, false);
+        for status in [400, 404, 405, 410] {
+            for body in ["", PAGE, "gone", r#"{"message":"Not Found"}"#] {
+                check(got(status, body), Class::Retry, false);
+            }
+        }
+        check(got(200, PAGE), Class::Retry, false);
+        check(got(302, PAGE), Class::Retry, false);
+        check(got(502, PAGE), Class::Retry, false);
+        check(got(401, PAGE), Class::Unauthorized, false);
+        check(got(403, own), Class::Unauthorized, false);
         check(got(403, ""), Class::Unauthorized, false);
         check(got(429, ""), Class::Retry, false);
         check(got(503, ""), Class::Retry, false);

@@ -1,9 +1,10 @@
 //! Random histories of deliveries against a model: what happens, is claimed, finished, cut off, replayed, switched off and on.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use model::{
     EventId, Timestamp, WebhookId,
+    retry::{CUT_OFFS_EXCUSED, cut_off_seed, delivery::delay_ms},
     webhook::{DeliveryStatus, Trigger},
 };
 
@@ -32,11 +33,13 @@ enum Stand {
     GivenUp,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Known {
     stand: Stand,
     attempts: u32,
     tries: u32,
+    /// The attempts that were cut off.
+    cut_off: BTreeSet<u32>,
     was_delivered: bool,
 }
 
@@ -90,6 +93,7 @@ impl<B: Backend> History<B> {
                         stand: Stand::Ready { due: self.now },
                         attempts: 0,
                         tries: 0,
+                        cut_off: BTreeSet::new(),
                         was_delivered: false,
                     };
                     self.subscribers[who].deliveries.insert(place, known);
@@ -186,6 +190,7 @@ impl<B: Backend> History<B> {
         assert!(!self.world.tell(ticket, verdict, self.now).await?);
         let known = self.subscribers[who].deliveries.get_mut(&place);
         let known = known.ok_or("it is there")?;
+        known.cut_off.remove(&ticket.attempt);
         let holds = matches!(known.stand, Stand::Leased { .. }) && known.attempts == ticket.attempt;
         match verdict {
             DeliveryVerdict::Delivered => {
@@ -201,17 +206,36 @@ impl<B: Backend> History<B> {
 
     async fn lapse(&mut self, which: Lapse) -> Verdicts {
         let mut expected = 0;
-        for known in self
-            .subscribers
-            .iter_mut()
-            .flat_map(|one| one.deliveries.values_mut())
-        {
-            if let Stand::Leased { until } = known.stand
-                && (which == Lapse::All || until <= self.now)
-            {
-                known.stand = Stand::Ready { due: self.now };
-                known.tries = known.tries.saturating_sub(1);
+        for (who, subscriber) in self.subscribers.iter_mut().enumerate() {
+            for (place, known) in &mut subscriber.deliveries {
+                let Stand::Leased { until } = known.stand else {
+                    continue;
+                };
+                if which == Lapse::Expired && until > self.now {
+                    continue;
+                }
                 expected += 1;
+                let number = known.attempts;
+                let before = (1..=CUT_OFFS_EXCUSED)
+                    .filter(|back| number > *back && known.cut_off.contains(&(number - back)))
+                    .count();
+                known.cut_off.insert(number);
+                if before < CUT_OFFS_EXCUSED as usize {
+                    known.stand = Stand::Ready { due: self.now };
+                    known.tries = known.tries.saturating_sub(1);
+                    continue;
+                }
+                let of_it = |(one, event, _): &&(usize, usize, DeliveryTicket)| {
+                    (*one, *event) == (who, *place)
+                };
+                let (_, _, ticket) = self.tickets.iter().find(of_it).ok_or("a ticket")?;
+                let seed = cut_off_seed(ticket.event, self.now);
+                known.stand = match delay_ms(known.tries, None, seed) {
+                    Some(wait) => Stand::Ready {
+                        due: self.now.plus_millis(i64::try_from(wait)?),
+                    },
+                    None => Stand::GivenUp,
+                };
             }
         }
         assert_eq!(lapse(&*self.world.store, which, self.now).await?, expected);
@@ -246,6 +270,7 @@ impl<B: Backend> History<B> {
                 stand: ready,
                 attempts: 0,
                 tries: 0,
+                cut_off: BTreeSet::new(),
                 was_delivered: false,
             });
             if !matches!(known.stand, Stand::Leased { .. }) {
@@ -354,7 +379,8 @@ impl<B: Backend> History<B> {
         }
         self.lapse(Lapse::All).await?;
         while self.world.store.deliveries_depth().await?.open > 0 {
-            self.now = self.soon(10);
+            // One that was cut off again and again may be due hours later.
+            self.now = self.soon(3_600);
             let before = self.tickets.len();
             self.claim(20).await?;
             let fresh = self.tickets[before..].to_vec();

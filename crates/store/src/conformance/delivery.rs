@@ -221,6 +221,62 @@ pub async fn a_lapsed_lease_comes_back_with_its_attempt_unknown<B: Backend>(
     Ok(())
 }
 
+pub async fn what_is_cut_off_again_and_again_waits_from_the_third_time<B: Backend>(
+    backend: B,
+) -> Verdicts {
+    let mut world = World::new(backend).await?;
+    let job_id = world.accept_here(&[]).await?;
+    let (mut now, mut waited_ms) = (at(1), 0);
+    // By attempt: whether it is cut off, and which of those that count for the schedule it is.
+    for (place, (is_cut_off, tries)) in [
+        (true, 1),
+        (true, 1),
+        (false, 1),
+        (true, 2),
+        (true, 2),
+        (true, 2),
+        (true, 3),
+        (true, 4),
+        (false, 5),
+        (true, 6),
+        (true, 6),
+        (false, 6),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let claimed = world.claim(now).await?;
+        assert_eq!(claimed.len(), 1, "{place}");
+        let ticket = claimed[0].ticket;
+        assert_eq!(
+            (ticket.attempt, claimed[0].tries),
+            (u32::try_from(place + 1)?, tries)
+        );
+        if !is_cut_off {
+            now = now.plus_millis(1);
+            world.finish(ticket, again(now, "busy"), now).await?;
+            continue;
+        }
+        let was_cut_off_twice = matches!(place, 5..=7);
+        world.restart().await?;
+        assert_eq!(lapse(&*world.store, Lapse::All, now).await?, 1);
+        let due_at = world.find(job_id).await?.next_attempt_at;
+        let due_at = due_at.ok_or("it is due again")?;
+        if was_cut_off_twice {
+            // Somewhere within the bound of so many failures.
+            let bound_ms = 500 << (tries - 1);
+            let waits_ms = due_at.millis_since(now);
+            assert!(waits_ms <= bound_ms, "{place}: {waits_ms}");
+            waited_ms += waits_ms;
+        } else {
+            assert_eq!(due_at, now, "{place}");
+        }
+        now = due_at;
+    }
+    assert!(waited_ms > 0, "none of them waited");
+    Ok(())
+}
+
 pub async fn all_leases_can_be_ended_at_once<B: Backend>(backend: B) -> Verdicts {
     let mut world = World::new(backend).await?;
     for _ in 0..3 {

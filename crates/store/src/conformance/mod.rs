@@ -88,6 +88,7 @@ macro_rules! conformance_tests {
             delivery::lanes_due_lists_each_integration_once
             delivery::a_renewed_lease_stays
             delivery::a_lapsed_lease_comes_back_with_its_attempt_unknown
+            delivery::what_is_cut_off_again_and_again_waits_from_the_third_time
             delivery::all_leases_can_be_ended_at_once
             delivery::a_lease_and_its_errors_survive_a_restart
             delivery::a_late_confirmation_counts
@@ -173,9 +174,11 @@ macro_rules! conformance_tests {
             webhooks::deliveries_are_claimed_in_order_and_never_twice
             webhooks::a_clock_that_is_set_back_delays_no_delivery
             webhooks::a_lapsed_delivery_comes_back_with_its_attempt_cut_off
+            webhooks::a_delivery_that_is_cut_off_again_and_again_waits_from_the_third_time
             webhooks::an_attempt_leaves_its_delivery_as_it_says
             webhooks::a_receiver_that_fails_for_five_days_is_switched_off_and_misses_nothing
             webhooks::who_wants_no_more_is_switched_off_at_once
+            webhooks::who_says_twice_that_it_is_gone_is_switched_off
             webhooks::changes_of_a_subscription_do_not_undo_each_other
             webhooks::who_delivers_learns_of_each_change_of_a_subscription
             webhooks::a_secret_is_changed_with_an_overlap

@@ -10,6 +10,7 @@ use std::{
 use model::{
     IntegrationId, JobId, Timestamp,
     record::Kind,
+    retry::{CUT_OFFS_EXCUSED, cut_off_seed, write::delay_ms},
     write::{Class, Outcome, WriteStatus},
 };
 
@@ -178,10 +179,24 @@ struct Known {
     accepted_at: Timestamp,
     attempt: u32,
     attempts: BTreeMap<u32, Class>,
+    /// The attempts that were cut off.
+    cut_off: BTreeSet<u32>,
     errors: Vec<String>,
     outcome: Option<Outcome>,
     record_id: Option<String>,
     completed_at: Option<Timestamp>,
+}
+
+impl Known {
+    /// The attempts that were cut off and do not count for the schedule: two in a row.
+    fn excused(&self) -> Vec<u32> {
+        let is_third = |number: u32| {
+            (1..=CUT_OFFS_EXCUSED)
+                .all(|back| number > back && self.cut_off.contains(&(number - back)))
+        };
+        let all = self.cut_off.iter().copied();
+        all.filter(|number| !is_third(*number)).collect()
+    }
 }
 
 /// A queue with the rules written down as plainly as possible.
@@ -223,6 +238,7 @@ impl Model {
             accepted_at: now,
             attempt: 0,
             attempts: BTreeMap::new(),
+            cut_off: BTreeSet::new(),
             errors: Vec::new(),
             outcome: None,
             record_id: None,
@@ -280,6 +296,8 @@ impl Model {
             assert!(!self.is_blocked(place), "claimed before its turn");
             let write = &mut self.writes[place];
             write.attempt += 1;
+            let excused = u32::try_from(write.excused().len()).unwrap_or(u32::MAX);
+            assert_eq!(one.tries, write.attempt - excused);
             write.stand = Stand::Leased { until };
             let was_unknown = write
                 .attempts
@@ -295,13 +313,24 @@ impl Model {
 
     fn lapse(&mut self, which: Lapse, now: Timestamp) -> u64 {
         let mut count = 0;
-        for write in &mut self.writes {
+        for (place, write) in self.writes.iter_mut().enumerate() {
             if let Stand::Leased { until } = write.stand
                 && (which == Lapse::All || until <= now)
             {
                 write.attempts.insert(write.attempt, Class::Unknown);
-                write.stand = Stand::Ready { due: now };
+                write.cut_off.insert(write.attempt);
                 count += 1;
+                let excused = write.excused();
+                let mut due = now;
+                if !excused.contains(&write.attempt)
+                    && let Some((_, ticket)) = self.tickets.iter().find(|one| one.0 == place)
+                {
+                    let failures = write.attempt - u32::try_from(excused.len()).unwrap_or(0);
+                    let seed = cut_off_seed(ticket.seq, now);
+                    let wait_ms = delay_ms(failures, Class::Unknown, seed);
+                    due = now.plus_millis(i64::try_from(wait_ms).unwrap_or(i64::MAX));
+                }
+                write.stand = Stand::Ready { due };
             }
         }
         count
@@ -328,6 +357,7 @@ impl Model {
     ) -> WriteStatus {
         let write = &mut self.writes[place];
         write.attempts.insert(ticket.attempt, class);
+        write.cut_off.remove(&ticket.attempt);
         if let Stand::Ended { status } = write.stand {
             return status;
         }

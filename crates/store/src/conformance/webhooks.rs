@@ -865,6 +865,36 @@ pub async fn a_lapsed_delivery_comes_back_with_its_attempt_cut_off<B: Backend>(
     Ok(())
 }
 
+pub async fn a_delivery_that_is_cut_off_again_and_again_waits_from_the_third_time<B: Backend>(
+    backend: B,
+) -> Verdicts {
+    let world = World::new(backend).await?;
+    let webhook = world.subscribe(world.webhook(&[Trigger::DataNew])).await?;
+    let event = world.happen_here(1, at(80)).await?[0];
+    let mut now = at(80);
+    for (attempt, tries) in [(1, 1), (2, 1), (3, 1), (4, 2), (5, 3), (6, 4)] {
+        let ticket = world.take_one(webhook, now).await?;
+        assert_eq!((ticket.attempt, ticket.tries), (attempt, tries));
+        assert_eq!(lapse(&*world.store, Lapse::All, now).await?, 1);
+        let standing = world.delivery(webhook, event).await?;
+        let due_at = standing.next_attempt_at.ok_or("it is due again")?;
+        // As long as the schedule waits after so many tries.
+        let least = [0, 0, 5_000, 300_000, 1_800_000, 7_200_000];
+        let least = now.plus_millis(least[usize::try_from(attempt)? - 1]);
+        assert!(due_at >= least, "{attempt}: {due_at} {least}");
+        assert!(attempt > 2 || due_at == now, "{attempt}");
+        now = due_at;
+    }
+    let ticket = world.take_one(webhook, now).await?;
+    world.tell(ticket, DeliveryVerdict::Delivered, now).await?;
+    assert_eq!(
+        world.webhook_now(webhook).await?.failing_since,
+        None,
+        "it is not the receiver's failure"
+    );
+    Ok(())
+}
+
 pub async fn an_attempt_leaves_its_delivery_as_it_says<B: Backend>(backend: B) -> Verdicts {
     let mut world = World::new(backend).await?;
     let webhook = world.subscribe(world.webhook(&[Trigger::DataNew])).await?;
@@ -1097,6 +1127,56 @@ pub async fn who_wants_no_more_is_switched_off_at_once<B: Backend>(backend: B) -
     assert!(world.take(webhook, at(8)).await?.is_empty());
     world.switch(webhook, true, at(9)).await?;
     assert_eq!(world.take(webhook, at(9)).await?.len(), 2);
+    Ok(())
+}
+
+pub async fn who_says_twice_that_it_is_gone_is_switched_off<B: Backend>(backend: B) -> Verdicts {
+    let mut world = World::new(backend).await?;
+    let webhook = world.subscribe(world.webhook(&[Trigger::DataNew])).await?;
+    world.happen_here(1, at(1)).await?;
+    // Each answer in turn: when, what it says, and whether the subscription is switched off by it.
+    let said = |seconds: i64| Standing::SaidGone {
+        said_before: at(seconds - 60),
+        reason: "it answered 410 again".to_owned(),
+        failed_before: at(seconds - 9_000),
+        failed: "it failed for long".to_owned(),
+    };
+    let failed = |seconds: i64| Standing::Failed {
+        since_before: at(seconds - 9_000),
+        reason: "it failed for long".to_owned(),
+    };
+    for (seconds, standing, is_switched_off) in [
+        (100, said(100), false),
+        (159, said(159), false),
+        (160, Standing::Well, false),
+        (161, said(161), false),
+        (190, failed(190), false),
+        (220, said(220), false),
+        (230, failed(230), false),
+        (231, said(231), true),
+    ] {
+        let ticket = world.take_one(webhook, at(seconds)).await?;
+        let now = at(seconds);
+        let verdict = DeliveryVerdict::Again(now);
+        let is_off = world.tell_as(ticket, verdict, standing, now).await?;
+        assert_eq!(is_off, is_switched_off, "{seconds}");
+        world.restart().await?;
+    }
+    let off = world.webhook_now(webhook).await?;
+    assert_eq!(
+        off.disabled.map(|one| one.reason).as_deref(),
+        Some("it answered 410 again")
+    );
+    // Switched on again, it begins anew.
+    world.switch(webhook, true, at(300)).await?;
+    for (seconds, is_switched_off) in [(400, false), (459, false), (460, true)] {
+        let ticket = world.take_one(webhook, at(seconds)).await?;
+        let verdict = DeliveryVerdict::Again(at(seconds));
+        let is_off = world
+            .tell_as(ticket, verdict, said(seconds), at(seconds))
+            .await?;
+        assert_eq!(is_off, is_switched_off, "{seconds}");
+    }
     Ok(())
 }
 

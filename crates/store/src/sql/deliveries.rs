@@ -6,6 +6,7 @@
 use model::{
     Actor, EventId, Scope, Timestamp, WebhookId,
     record::Kind,
+    retry::{CUT_OFFS_EXCUSED, cut_off_seed, delivery::delay_ms},
     webhook::{Delivery, DeliveryAttempt, DeliveryStatus, Trigger},
 };
 use serde_json::{Value, json};
@@ -51,7 +52,11 @@ fn due_sql() -> String {
 const NEXT: &str = "SELECT min(due_at) FROM deliveries WHERE webhook = ?1 AND state = 1";
 
 /// Leases that end.
-const LEASED_UNTIL: &str = "SELECT webhook, event, attempts, claimed_at FROM deliveries WHERE state = 2 AND due_at <= ?1 ORDER BY due_at LIMIT ?2";
+const LEASED_UNTIL: &str = "SELECT webhook, event, attempts, claimed_at, tries FROM deliveries WHERE state = 2 AND due_at <= ?1 ORDER BY due_at LIMIT ?2";
+
+/// How many of these attempts of a delivery were cut off.
+const CUT_OFF_BETWEEN: &str = "SELECT count(*) FROM delivery_attempts
+     WHERE webhook = ?1 AND event = ?2 AND number BETWEEN ?3 AND ?4 AND json_extract(body, '$.duration_ms') IS NULL";
 
 /// When the next is due for each subscription.
 const NEXT_OF_EACH: &str = "SELECT w.id, (SELECT min(due_at) FROM deliveries d WHERE d.webhook = w.n AND d.state = 1) FROM webhooks w WHERE w.active";
@@ -183,6 +188,19 @@ pub(super) fn finish(
             since_before,
             reason,
         } => webhooks::failed(db, effects, tried, Some(*since_before), reason, finish.now),
+        Standing::SaidGone {
+            said_before,
+            reason,
+            failed_before,
+            failed,
+        } => {
+            let said = Some(*said_before);
+            if webhooks::said_gone(db, effects, tried, said, reason, finish.now)? {
+                return Ok(true);
+            }
+            let since_before = Some(*failed_before);
+            webhooks::failed(db, effects, tried, since_before, failed, finish.now)
+        }
         Standing::Gone { reason } => webhooks::failed(db, effects, tried, None, reason, finish.now),
     }
 }
@@ -194,11 +212,12 @@ pub(super) fn lapse(
     now: Timestamp,
 ) -> Result<u64, Error> {
     let until = which.until_micros(now);
-    let lapsed: Vec<(i64, i64, u32, i64)> =
+    let lapsed: Vec<(i64, i64, u32, i64, u32)> =
         db.all(LEASED_UNTIL, values![until, LAPSE_MAX_ROWS], |row| {
-            Ok((row.get(0)?, row.get(1)?, count(row, 2)?, row.get(3)?))
+            let (attempts, tries) = (count(row, 2)?, count(row, 4)?);
+            Ok((row.get(0)?, row.get(1)?, attempts, row.get(3)?, tries))
         })?;
-    for (webhook, event, number, claimed_at) in &lapsed {
+    for (webhook, event, number, claimed_at, tries) in &lapsed {
         let attempt = DeliveryAttempt {
             number: *number,
             started_at: Timestamp::from_micros(*claimed_at),
@@ -212,10 +231,26 @@ pub(super) fn lapse(
             response_is_cut: false,
         };
         record_attempt(db, (*webhook, *event), &attempt)?;
-        // What was cut off counts as an attempt, and not as a failure of the receiver's: it is tried again as if it had not been.
+        let first = i64::from(*number) - i64::from(CUT_OFFS_EXCUSED);
+        let cut_off_before: i64 = db.one(
+            CUT_OFF_BETWEEN,
+            values![webhook, event, first, i64::from(*number) - 1],
+            |row| row.get(0),
+        )?;
+        // A receiver is not to blame for what Portico's own end cut off: it counts as an attempt,
+        // and not as a try. Unless it is cut off again and again: then it may be what ends Portico.
+        let is_excused = cut_off_before < i64::from(CUT_OFFS_EXCUSED);
+        let tries = tries.saturating_sub(u32::from(is_excused));
+        let wait_ms = match is_excused {
+            true => Some(0),
+            false => delay_ms(tries, None, cut_off_seed(*event, now)),
+        };
+        let (state, wait_ms) = wait_ms.map_or((GIVEN_UP, 0), |wait_ms| (READY, wait_ms));
+        let error = attempt.error.filter(|_| state == GIVEN_UP);
+        let due_at = now.plus_millis(i64::try_from(wait_ms).unwrap_or(i64::MAX));
         db.execute(
-            "UPDATE deliveries SET state = 1, due_at = ?3, tries = CASE WHEN tries > 0 THEN tries - 1 ELSE 0 END WHERE webhook = ?1 AND event = ?2",
-            values![webhook, event, now.as_micros()],
+            "UPDATE deliveries SET state = ?3, due_at = ?4, tries = ?5, error = coalesce(?6, error) WHERE webhook = ?1 AND event = ?2",
+            values![webhook, event, state, due_at.as_micros(), tries, error],
         )?;
         let id: Option<String> = db.find(
             "SELECT id FROM webhooks WHERE n = ?1",

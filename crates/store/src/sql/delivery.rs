@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use model::{
     IntegrationId, JobId, Scope, Timestamp,
+    retry::{CUT_OFFS_EXCUSED, cut_off_seed, write::delay_ms},
     webhook::Trigger,
     write::{Attempt, Class, Operation, Outcome, Reply, WriteStatus},
 };
@@ -42,7 +43,7 @@ pub(super) fn claim(db: &Db<'_>, claim: &Claim) -> Result<Vec<Lane>, Error> {
         };
         sets.push(owned(values![pacing.lane, now.as_micros(), room]));
     }
-    let due = db.all_for(DUE, &sets, Due::read)?;
+    let due = db.all_for(&due_sql(), &sets, Due::read)?;
     for ((ask, pacing), due) in claim.lanes.iter().zip(&mut pacings).zip(&due) {
         let given = u32::try_from(due.len()).unwrap_or(u32::MAX);
         pacing.writes_began(db, now, ask.gap_micros, given)?;
@@ -101,11 +102,31 @@ fn is_outdated(ask: &Ask, pacing: &pace::Pacing) -> bool {
 /// When the next of a lane is due.
 const NEXT: &str = "SELECT min(due_at) FROM queue WHERE lane = ?1 AND state = 1";
 
-/// What is due of a lane, the attempt that each would be, and whether the outcome of an earlier one is unknown. The queue leads: what waits there is little.
-const DUE: &str = "SELECT q.seq, q.attempt, w.job_id, w.operation, w.accepted_at, w.request,
-            CASE WHEN q.attempt = 0 THEN FALSE ELSE EXISTS (SELECT 1 FROM attempts a WHERE a.seq = q.seq AND json_extract(a.body, '$.class') = 'unknown') END
-     FROM queue q CROSS JOIN writes w ON w.seq = q.seq
-     WHERE q.lane = ?1 AND q.state = 1 AND q.due_at <= ?2 ORDER BY q.due_at, q.seq LIMIT ?3";
+/// Attempts of a write, as `a`, that Portico's own end cut off and that are excused: those with fewer
+/// than [`CUT_OFFS_EXCUSED`](model::retry::CUT_OFFS_EXCUSED) cut off right before them.
+const EXCUSED: &str = "attempts a WHERE a.seq = SEQ AND json_extract(a.body, '$.duration_ms') IS NULL
+         AND (SELECT count(*) FROM attempts b WHERE b.seq = a.seq AND b.number BETWEEN a.number - CUT_OFFS AND a.number - 1
+                  AND json_extract(b.body, '$.duration_ms') IS NULL) < CUT_OFFS";
+
+/// [`EXCUSED`] of the write that `seq` names.
+fn excused(seq: &str) -> String {
+    EXCUSED
+        .replace("SEQ", seq)
+        .replace("CUT_OFFS", &CUT_OFFS_EXCUSED.to_string())
+}
+
+/// What is due of a lane, the attempt that each would be, whether the outcome of an earlier one is
+/// unknown, and how many are excused. The queue leads: what waits there is little.
+fn due_sql() -> String {
+    let excused = excused("q.seq");
+    format!(
+        "SELECT q.seq, q.attempt, w.job_id, w.operation, w.accepted_at, w.request,
+            CASE WHEN q.attempt = 0 THEN FALSE ELSE EXISTS (SELECT 1 FROM attempts a WHERE a.seq = q.seq AND json_extract(a.body, '$.class') = 'unknown') END,
+            CASE WHEN q.attempt = 0 THEN 0 ELSE (SELECT count(*) FROM {excused}) END
+         FROM queue q CROSS JOIN writes w ON w.seq = q.seq
+         WHERE q.lane = ?1 AND q.state = 1 AND q.due_at <= ?2 ORDER BY q.due_at, q.seq LIMIT ?3"
+    )
+}
 
 /// A due write.
 struct Due {
@@ -115,6 +136,7 @@ struct Due {
     accepted_at: Timestamp,
     request: String,
     was_unknown: bool,
+    excused: u32,
 }
 
 impl Due {
@@ -129,6 +151,7 @@ impl Due {
             accepted_at: row.get(4).map(Timestamp::from_micros)?,
             request: row.get(5)?,
             was_unknown: row.get(6)?,
+            excused: count(row, 7)?,
         })
     }
 
@@ -143,6 +166,7 @@ impl Due {
             operation: Operation::of(&self.operation).ok_or_else(|| bad("the operation"))?,
             accepted_at: self.accepted_at,
             may_be_held: self.was_unknown,
+            tries: ticket.attempt.saturating_sub(self.excused).max(1),
             call: request.call,
             confirmed: request.confirmed,
         })
@@ -191,11 +215,24 @@ pub(super) fn lapse(
             reply: Reply::default(),
         };
         record_attempt(db, *seq, &attempt)?;
+        effects.due.extend(integration_id.parse::<IntegrationId>());
+    }
+    let sql = format!("SELECT a.number FROM {}", excused("?1"));
+    let sets: Vec<_> = lapsed.iter().map(|one| owned(values![one.0])).collect();
+    let excused = db.all_for(&sql, &sets, |row| count(row, 0))?;
+    for ((seq, number, ..), excused) in lapsed.iter().zip(excused) {
+        let wait_ms = if excused.contains(number) {
+            0
+        } else {
+            let count = u32::try_from(excused.len()).unwrap_or(u32::MAX);
+            let failures = number.saturating_sub(count);
+            delay_ms(failures, Class::Unknown, cut_off_seed(*seq, now))
+        };
+        let due_at = now.plus_millis(i64::try_from(wait_ms).unwrap_or(i64::MAX));
         db.send(
             "UPDATE queue SET state = ?2, due_at = ?3 WHERE seq = ?1",
-            values![seq, READY, now.as_micros()],
+            values![seq, READY, due_at.as_micros()],
         )?;
-        effects.due.extend(integration_id.parse::<IntegrationId>());
     }
     Ok(lapsed.len() as u64)
 }

@@ -173,6 +173,8 @@ pub(super) fn record(
         let at = stamp::next(db, now)?;
         let known = records::by_x_id(db, lane, one.kind, &one.x_id)?;
         let is_news = match (&known, &one.create) {
+            // A vendor that confirmed it since has it again.
+            (Some(stored), _) if one.is_gone && stored.updated_at > one.asked_at => false,
             (Some(stored), _) if one.is_gone => {
                 tally.missing += 1;
                 records::vanish(db, effects, stored, job, at)?

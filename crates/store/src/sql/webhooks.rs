@@ -323,7 +323,8 @@ fn replace(
     let begins_anew = after.url != before.webhook.url || (after.active && !before.webhook.active);
     let replaced = db.execute(
         "UPDATE webhooks SET active = ?3, takes = ?4, sealed = ?5, body = ?6, revision = revision + 1,
-                    failing_since = CASE WHEN ?7 THEN NULL ELSE failing_since END, disabled_at = ?8, disabled_reason = ?9, updated_at = ?10
+                    failing_since = CASE WHEN ?7 THEN NULL ELSE failing_since END,
+                    gone_since = CASE WHEN ?7 THEN NULL ELSE gone_since END, disabled_at = ?8, disabled_reason = ?9, updated_at = ?10
              WHERE n = ?1 AND revision = ?2",
         values![
             before.n,
@@ -389,14 +390,44 @@ pub(super) fn failed(
     reason: &str,
     now: Timestamp,
 ) -> Result<bool, Error> {
+    let told = (since_before, reason, now);
+    noted(db, effects, "failing_since", (n, started_at), told)
+}
+
+/// As [`failed`], of a receiver that says that it is gone: it is switched off when it said so first no
+/// later than `said_before`.
+pub(super) fn said_gone(
+    db: &Db<'_>,
+    effects: &mut Effects,
+    tried: (i64, Timestamp),
+    said_before: Option<Timestamp>,
+    reason: &str,
+    now: Timestamp,
+) -> Result<bool, Error> {
+    noted(db, effects, "gone_since", tried, (said_before, reason, now))
+}
+
+/// Notes in the column `since` that something is so of a receiver, and switches its subscription off
+/// when it has been so for long enough.
+fn noted(
+    db: &Db<'_>,
+    effects: &mut Effects,
+    since: &str,
+    (n, started_at): (i64, Timestamp),
+    (since_before, reason, now): (Option<Timestamp>, &str, Timestamp),
+) -> Result<bool, Error> {
     db.send(
-        "UPDATE webhooks SET failing_since = ?2 WHERE n = ?1 AND failing_since IS NULL AND updated_at <= ?3",
+        &format!(
+            "UPDATE webhooks SET {since} = ?2 WHERE n = ?1 AND {since} IS NULL AND updated_at <= ?3"
+        ),
         values![n, now.as_micros(), started_at.as_micros()],
     )?;
     let since_before = since_before.map_or(i64::MAX, Timestamp::as_micros);
     let disabled = db.execute(
-        "UPDATE webhooks SET active = FALSE, takes = TRUE, disabled_at = ?3, disabled_reason = ?4, revision = revision + 1
-             WHERE n = ?1 AND active AND failing_since <= ?2 AND updated_at <= ?5",
+        &format!(
+            "UPDATE webhooks SET active = FALSE, takes = TRUE, disabled_at = ?3, disabled_reason = ?4, revision = revision + 1
+             WHERE n = ?1 AND active AND {since} <= ?2 AND updated_at <= ?5"
+        ),
         values![n, since_before, now.as_micros(), reason, started_at.as_micros()],
     )?;
     if disabled > 0 {
@@ -408,7 +439,7 @@ pub(super) fn failed(
 /// Notes that its receiver works.
 pub(super) fn did_well(db: &Db<'_>, n: i64) -> Result<(), Error> {
     db.send(
-        "UPDATE webhooks SET failing_since = NULL WHERE n = ?1 AND failing_since IS NOT NULL",
+        "UPDATE webhooks SET failing_since = NULL, gone_since = NULL WHERE n = ?1 AND (failing_since IS NOT NULL OR gone_since IS NOT NULL)",
         values![n],
     )
 }

@@ -17,8 +17,11 @@ const HOLD_MS: u64 = 60_000;
 /// The longest `Retry-After`, in seconds: a day.
 const MOST_RETRY_AFTER_S: u64 = 86_400;
 
-/// The statuses that `status` may send.
+/// The statuses that [`FaultKind::Status`] may send.
 const STATUSES: std::ops::RangeInclusive<u16> = 400..=599;
+
+/// The statuses that [`FaultKind::Gateway`] may send: a sign-in page of a network comes with 200.
+const GATEWAY_STATUSES: std::ops::RangeInclusive<u16> = 200..=599;
 
 /// The most faults that may be arranged over HTTP, so that a runaway script cannot slow every call down.
 pub(super) const MOST_FAULTS: usize = 1_000;
@@ -32,10 +35,10 @@ pub struct Fault {
     pub matches: FaultMatch,
     /// What happens to them.
     pub kind: FaultKind,
-    /// For [`FaultKind::Status`] and needed there: 400 to 599.
+    /// For [`FaultKind::Status`], 400 to 599, and [`FaultKind::Gateway`], 200 to 599; needed there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
-    /// For [`FaultKind::Status`]: the `Retry-After` header, in seconds, up to a day. None sends no header.
+    /// For the same two: the `Retry-After` header, in seconds, up to a day. None sends no header.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after_s: Option<u64>,
     /// Wait before whatever happens, in milliseconds, 1 to 3,600,000. Needed for [`FaultKind::Latency`]; how
@@ -76,6 +79,9 @@ pub struct FaultMatch {
 pub enum FaultKind {
     /// Answers a status between 400 and 599 and stores nothing. 403 reads like a bad key.
     Status,
+    /// Answers a status between 200 and 599 with an HTML page, as something in front of the vendor
+    /// does, and stores nothing.
+    Gateway,
     /// Stores, waits, and answers.
     Latency,
     /// Stores, holds the connection open without an answer, then closes it.
@@ -116,7 +122,8 @@ impl Fault {
             )),
             _ => Ok(()),
         };
-        let (least, most) = (u64::from(*STATUSES.start()), u64::from(*STATUSES.end()));
+        let statuses = self.kind.statuses();
+        let (least, most) = (u64::from(*statuses.start()), u64::from(*statuses.end()));
         within("status", self.status.map(u64::from), least, most)?;
         within("retry_after_s", self.retry_after_s, 0, MOST_RETRY_AFTER_S)?;
         within("latency_ms", self.latency_ms, 1, MOST_LATENCY_MS)?;
@@ -124,12 +131,16 @@ impl Fault {
         if self.probability.is_some_and(|p| !(0.0..=1.0).contains(&p)) {
             return Err("probability must be a number from 0 to 1".to_owned());
         }
-        let is_status = self.kind == FaultKind::Status;
-        if is_status && self.status.is_none() {
-            return Err(format!("kind status needs a status from {least} to {most}"));
+        let has_status = matches!(self.kind, FaultKind::Status | FaultKind::Gateway);
+        if has_status && self.status.is_none() {
+            return Err(format!(
+                "kinds status and gateway need a status from {least} to {most}"
+            ));
         }
-        if !is_status && (self.status.is_some() || self.retry_after_s.is_some()) {
-            return Err("status and retry_after_s go with kind status only".to_owned());
+        if !has_status && (self.status.is_some() || self.retry_after_s.is_some()) {
+            return Err(
+                "status and retry_after_s go with kinds status and gateway only".to_owned(),
+            );
         }
         if self.kind == FaultKind::Latency && self.latency_ms.is_none() {
             return Err("kind latency needs latency_ms".to_owned());
@@ -143,6 +154,15 @@ impl Fault {
             return Err("match.path must start with /, and may end in *".to_owned());
         }
         Ok(())
+    }
+}
+
+impl FaultKind {
+    const fn statuses(self) -> std::ops::RangeInclusive<u16> {
+        match self {
+            Self::Gateway => GATEWAY_STATUSES,
+            _ => STATUSES,
+        }
     }
 }
 
@@ -258,10 +278,10 @@ impl Fault {
             FaultKind::TimeoutAfterStore => HOLD_MS,
             _ => 0,
         };
-        let status = self.status.unwrap_or(500);
+        let (status, statuses) = (self.status.unwrap_or(500), self.kind.statuses());
         Fired {
             kind: self.kind,
-            status: status.clamp(*STATUSES.start(), *STATUSES.end()),
+            status: status.clamp(*statuses.start(), *statuses.end()),
             retry_after_s: self.retry_after_s.map(|s| s.min(MOST_RETRY_AFTER_S)),
             latency_ms: self.latency_ms.unwrap_or(hold_ms).min(MOST_LATENCY_MS),
         }

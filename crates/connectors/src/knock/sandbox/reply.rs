@@ -1,4 +1,4 @@
-//! Answers: a status, a JSON body and perhaps `Retry-After`.
+//! Answers: a status, a body, which is JSON unless a fault says otherwise, and perhaps `Retry-After`.
 //!
 //! Guarantee: building one cannot fail; a value that is not JSON-able becomes `null`.
 
@@ -16,6 +16,7 @@ pub(super) type ReplyBody = Full<Bytes>;
 pub(super) struct Reply {
     pub(super) status: StatusCode,
     pub(super) body: Bytes,
+    pub(super) content_type: &'static str,
     pub(super) retry_after_s: Option<u64>,
 }
 
@@ -24,7 +25,16 @@ impl Reply {
         Self {
             status,
             body: body.into(),
+            content_type: "application/json",
             retry_after_s: None,
+        }
+    }
+
+    /// A page for people.
+    pub(super) fn page(status: StatusCode, page: String) -> Self {
+        Self {
+            content_type: "text/html; charset=utf-8",
+            ..Self::new(status, page)
         }
     }
 
@@ -57,7 +67,7 @@ impl Reply {
         let mut response = Response::new(Full::new(self.body));
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(self.content_type));
         if let Some(seconds) = self.retry_after_s {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }

@@ -94,6 +94,7 @@ fn decide(fault: Option<Fired>, handle: impl FnOnce() -> Reply) -> (End, u64) {
     let end = match fault.kind {
         FaultKind::Latency => End::Answer(handle()),
         FaultKind::Status => End::Answer(status_reply(fault)),
+        FaultKind::Gateway => End::Answer(gateway_reply(fault)),
         FaultKind::ErrorIn200 => {
             End::Answer(Reply::error_message(StatusCode::OK, ERROR_IN_200_MESSAGE))
         }
@@ -126,6 +127,21 @@ fn status_reply(fault: Fired) -> Reply {
     Reply {
         retry_after_s: fault.retry_after_s,
         ..Reply::error_message(status, words)
+    }
+}
+
+/// The page of something that stands in front of the vendor.
+fn gateway_reply(fault: Fired) -> Reply {
+    let status = StatusCode::from_u16(fault.status).unwrap_or(StatusCode::BAD_GATEWAY);
+    let words = status.canonical_reason().unwrap_or("Error");
+    let page = format!(
+        "<html>\r\n<head><title>{0} {words}</title></head>\r\n<body>\r\n<center><h1>{0} {words}</h1></center>\r\n\
+         <hr><center>gateway</center>\r\n</body>\r\n</html>\r\n",
+        status.as_u16()
+    );
+    Reply {
+        retry_after_s: fault.retry_after_s,
+        ..Reply::page(status, page)
     }
 }
 

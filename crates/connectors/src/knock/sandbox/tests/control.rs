@@ -33,12 +33,12 @@ async fn a_wrong_fault_is_refused_in_words() {
     .await;
     check(
         json!({ "kind": "empty_body", "status": 500 }),
-        "kind status only",
+        "kinds status and gateway only",
     )
     .await;
     check(
         json!({ "kind": "empty_body", "retry_after_s": 5 }),
-        "kind status only",
+        "kinds status and gateway only",
     )
     .await;
     check(json!({ "kind": "latency" }), "latency_ms").await;
@@ -59,6 +59,14 @@ async fn a_wrong_fault_is_refused_in_words() {
         )
         .await;
     }
+    for status in [199, 600] {
+        check(
+            json!({ "kind": "gateway", "status": status }),
+            "from 200 to 599",
+        )
+        .await;
+    }
+    check(json!({ "kind": "gateway" }), "200 to 599").await;
     check(json!({ "kind": "status", "status": 70_000 }), "70000").await;
     check(
         json!({ "kind": "status", "status": 429, "retry_after_s": 86_401 }),

@@ -65,6 +65,21 @@ async fn a_status_is_sent_with_and_without_retry_after() {
 }
 
 #[tokio::test]
+async fn a_gateway_answers_with_a_page() {
+    let sandbox = start().await;
+    for status in [200, 302, 400, 404, 405, 410, 502] {
+        sandbox
+            .arrange(json!({ "kind": "gateway", "status": status, "times": 1 }))
+            .await;
+        let answer = sandbox.post(&ann()).await;
+        assert_eq!(answer.status, status);
+        let is_page = answer.head.contains("content-type: text/html");
+        assert!(is_page && answer.body.starts_with("<html>"), "{status}");
+    }
+    check_stored(&sandbox, false).await;
+}
+
+#[tokio::test]
 async fn latency_comes_after_the_work() {
     let sandbox = start().await;
     sandbox

@@ -3,7 +3,7 @@
 //! Full jitter (a uniform draw from zero to an exponentially growing bound) keeps writes that failed together from coming back together.
 //! Guarantee: never sooner than the vendor asked for, never later than the cap.
 
-use model::write::Class;
+use crate::write::Class;
 
 /// A class's growth.
 struct Growth {
@@ -33,18 +33,18 @@ const fn growth(class: Class) -> Growth {
 /// The longest that a vendor's `Retry-After` is honoured: a day. Beyond it lies a mistake.
 pub const RETRY_AFTER_MAX_MS: u64 = 24 * 3_600_000;
 
-/// Milliseconds to wait after attempt number `attempt` (1, 2, ...) that ended in `class`. `seed` is any random number; the same three give the same.
-pub fn delay_ms(attempt: u32, class: Class, seed: u64) -> u64 {
+/// Milliseconds to wait after failure number `failures` (1, 2, ...) that ended in `class`. `seed` is any random number; the same three give the same.
+pub fn delay_ms(failures: u32, class: Class, seed: u64) -> u64 {
     let Growth { base_ms, cap_ms } = growth(class);
-    let doublings = attempt.saturating_sub(1).min(40);
+    let doublings = failures.saturating_sub(1).min(40);
     let bound = base_ms.saturating_mul(1 << doublings).min(cap_ms);
     // A draw from 0..=bound; the bias of the remainder is far below a millisecond.
     seed % (bound + 1)
 }
 
 /// As [`delay_ms`], but not before the vendor's `Retry-After`.
-pub fn delay_asked_ms(attempt: u32, class: Class, seed: u64, retry_after_ms: Option<u64>) -> u64 {
-    let own = delay_ms(attempt, class, seed);
+pub fn delay_asked_ms(failures: u32, class: Class, seed: u64, retry_after_ms: Option<u64>) -> u64 {
+    let own = delay_ms(failures, class, seed);
     match retry_after_ms {
         None => own,
         // On top of what was asked, so that those told the same time do not return at the same time.
