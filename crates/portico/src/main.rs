@@ -4,6 +4,7 @@
 
 mod commands;
 mod connection;
+mod data_dir;
 mod listen_at;
 mod logging;
 mod master_key;

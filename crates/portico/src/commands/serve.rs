@@ -24,6 +24,7 @@ use store::retention::Retention;
 
 use crate::{
     commands::MasterKey,
+    data_dir::{self, Allowed},
     listen_at::ListenAt,
     logging,
     server::{self, Role},
@@ -62,6 +63,12 @@ pub(crate) struct Arguments {
     listen: Option<ListenAt>,
     #[command(flatten)]
     store: StoreArgs,
+    /// Makes a new database although other files are in the data directory.
+    #[arg(long)]
+    init: bool,
+    /// Starts on a database that lacks commits that were answered, without them.
+    #[arg(long)]
+    accept_loss: bool,
     /// What this node does, of several that share a PostgreSQL database: `api` takes requests, `worker` delivers, announces and synchronises, `all` does both. [default: all]
     #[arg(
         long,
@@ -292,6 +299,14 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     };
 
     let owned = at.own()?;
+    let allowed = Allowed {
+        new: arguments.init,
+        loss: arguments.accept_loss,
+    };
+    let new_in = match at.directory() {
+        Some(directory) if data_dir::begin(directory, allowed)? => Some(directory),
+        _ => None,
+    };
     let vendor_setting = match (&arguments.vendor_urls, &file.vendor_urls) {
         (None, Some(_)) => "vendor_urls in the configuration file",
         _ => settings::named("--vendor-url"),
@@ -325,6 +340,9 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let metrics = Arc::new(Metrics::default().with_log_lines_lost(logging::lost()));
     let master_key = arguments.master_key.source_or(&file_key, &at)?;
     let store = at.open(master_key, metrics.clone()).await?;
+    if let Some(directory) = new_in {
+        data_dir::warn_of_new(directory);
+    }
     let listener = listen.listen(listen_setting).await?;
     let address = listener.local_addr()?;
     let ready = || {
