@@ -2,7 +2,7 @@
 
 use axum::http::{HeaderMap, Uri};
 use model::{
-    JobId, Scope, Timestamp,
+    Clock, JobId, Scope,
     write::{Write, WriteStatus},
 };
 use serde_json::Value;
@@ -141,16 +141,16 @@ pub async fn once(
     let Some(key) = IdempotencyKey::of(headers)? else {
         return Ok((None, None));
     };
-    let now = app.clock.now();
+    let clock = &*app.clock;
     if let Some(quoted) = &key.quoted {
         // A Portico that took the quotes for a part of the key may have stored it so, less than two
         // days ago.
-        let before = bound(quoted, scope, operation, body, now);
+        let before = bound(quoted, scope, operation, body, clock);
         if let Some(earlier) = app.store.replay_find(scope, &before).await? {
             return Ok((Some(before), Some(earlier)));
         }
     }
-    let once = bound(&key.value, scope, operation, body, now);
+    let once = bound(&key.value, scope, operation, body, clock);
     let earlier = app.store.replay_find(scope, &once).await?;
     Ok((Some(once), earlier))
 }
@@ -171,7 +171,13 @@ fn unquoted(header: &str) -> Option<String> {
     Some(value)
 }
 
-fn bound(key: &str, scope: &Scope, operation: &str, body: &Value, now: Timestamp) -> Once {
+fn bound(
+    key: &str,
+    scope: &Scope,
+    operation: &str,
+    body: &Value,
+    clock: &dyn Clock,
+) -> Once {
     let owner = scope.key().map(|id| id.to_string()).unwrap_or_default();
     let key_hash = Sha256::new()
         .chain_update(owner)
@@ -189,8 +195,9 @@ fn bound(key: &str, scope: &Scope, operation: &str, body: &Value, now: Timestamp
     Once {
         key_hash,
         fingerprint,
-        used_at: now,
-        expires_at: now.plus_millis(IDEMPOTENCY_KEPT_MS),
+        // A jump of the clock that nobody confirmed makes no key old.
+        used_at: clock.settled(),
+        expires_at: clock.now().plus_millis(IDEMPOTENCY_KEPT_MS),
     }
 }
 

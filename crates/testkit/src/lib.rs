@@ -190,7 +190,9 @@ impl TestApp {
     async fn open(&self) -> Outcome<Arc<dyn Store>> {
         let sealer = Sealer::new(&Secret::new("5e".repeat(32)), self.entropy.clone())?;
         let observer = Arc::new(Metrics::default());
-        self.place.open(sealer, observer, self.clock.now()).await
+        let store = self.place.open(sealer, observer, self.clock.now()).await?;
+        store.signals().time().keep(self.clock.clone());
+        Ok(store)
     }
 
     async fn vendor(&self, store: &dyn Store) -> Outcome<TestVendor> {
@@ -268,7 +270,7 @@ impl TestApp {
     /// When any part cannot be started.
     pub async fn resume(&mut self) -> Outcome {
         let store = self.open().await?;
-        store::take_over(&*store, self.clock.now()).await?;
+        store::take_over(&*store, self.clock.steady()).await?;
         let live = Live::load(&*store).await?;
         let follower = tokio::spawn(live.clone().follow(store.clone()));
         let registry = Registry::new(None, &["http://127.0.0.1:*".to_owned()])?;
@@ -454,6 +456,30 @@ impl TestApp {
         let status = answer.status().as_u16();
         let bytes = answer.into_body().collect().await?.to_bytes();
         Ok((status, serde_json::from_slice(&bytes)?))
+    }
+
+    /// Whether the app takes `token`.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn takes(&self, token: &str) -> Outcome<bool> {
+        let request = Request::builder()
+            .uri("/crm/v1/prospects")
+            .header("authorization", format!("Bearer {token}"))
+            .body(Body::empty())?;
+        let answer = self.running()?.router.clone().oneshot(request).await?;
+        Ok(answer.status() != axum::http::StatusCode::UNAUTHORIZED)
+    }
+
+    /// The text of the metrics.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn metrics(&self) -> Outcome<String> {
+        let request = Request::builder().uri("/metrics").body(Body::empty())?;
+        let answer = self.running()?.router.clone().oneshot(request).await?;
+        let bytes = answer.into_body().collect().await?.to_bytes();
+        Ok(String::from_utf8(bytes.to_vec())?)
     }
 
     /// Subscribes `receiver` to `triggers`, to begin at once. Returns the subscription's id.

@@ -92,6 +92,12 @@ pub const SQLITE: &[Migration] = &[
         sql: include_str!("sqlite/0009_gone_receivers.sql"),
         needs: 9,
     },
+    Migration {
+        number: 10,
+        name: "clock",
+        sql: include_str!("sqlite/0010_clock.sql"),
+        needs: 10,
+    },
 ];
 
 /// The steps of the PostgreSQL back end.
@@ -112,6 +118,12 @@ pub const POSTGRES: &[Migration] = &[
         number: 3,
         name: "gone_receivers",
         sql: include_str!("postgres/0003_gone_receivers.sql"),
+        needs: 2,
+    },
+    Migration {
+        number: 4,
+        name: "clock",
+        sql: include_str!("postgres/0004_clock.sql"),
         needs: 2,
     },
 ];

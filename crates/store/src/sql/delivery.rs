@@ -29,8 +29,10 @@ const LAPSE_MAX_ROWS: u32 = 1_000;
 const FULL_AGAIN_MICROS: i64 = 250_000;
 
 /// Claims what is due, for all lanes together: with so many questions to the database, however many lanes there are.
-pub(super) fn claim(db: &Db<'_>, claim: &Claim) -> Result<Vec<Lane>, Error> {
+pub(super) fn claim(db: &Db<'_>, effects: &Effects, claim: &Claim) -> Result<Vec<Lane>, Error> {
     let now = claim.now;
+    // The start of an attempt, should it be cut off.
+    let claimed_at = effects.time.wall(now);
     let ids: Vec<_> = claim.lanes.iter().map(|ask| ask.integration_id).collect();
     let mut pacings = pace::Pacing::of(db, &ids)?;
     let places = |ask: &Ask, pacing: &pace::Pacing| ask.concurrency.saturating_sub(pacing.leased);
@@ -50,7 +52,7 @@ pub(super) fn claim(db: &Db<'_>, claim: &Claim) -> Result<Vec<Lane>, Error> {
         for one in due {
             db.send(
                 "UPDATE queue SET state = 2, due_at = ?2, claimed_at = ?3, attempt = ?4 WHERE seq = ?1",
-                values![one.ticket.seq, claim.lease_until.as_micros(), now.as_micros(), one.ticket.attempt],
+                values![one.ticket.seq, claim.lease_until.as_micros(), claimed_at.as_micros(), one.ticket.attempt],
             )?;
         }
     }
@@ -122,7 +124,8 @@ fn due_sql() -> String {
     format!(
         "SELECT q.seq, q.attempt, w.job_id, w.operation, w.accepted_at, w.request,
             CASE WHEN q.attempt = 0 THEN FALSE ELSE EXISTS (SELECT 1 FROM attempts a WHERE a.seq = q.seq AND json_extract(a.body, '$.class') = 'unknown') END,
-            CASE WHEN q.attempt = 0 THEN 0 ELSE (SELECT count(*) FROM {excused}) END
+            CASE WHEN q.attempt = 0 THEN 0 ELSE (SELECT count(*) FROM {excused}) END,
+            CASE WHEN q.queued_at > 0 THEN q.queued_at ELSE w.accepted_at END
          FROM queue q CROSS JOIN writes w ON w.seq = q.seq
          WHERE q.lane = ?1 AND q.state = 1 AND q.due_at <= ?2 ORDER BY q.due_at, q.seq LIMIT ?3"
     )
@@ -137,6 +140,7 @@ struct Due {
     request: String,
     was_unknown: bool,
     excused: u32,
+    queued_at: Timestamp,
 }
 
 impl Due {
@@ -152,6 +156,7 @@ impl Due {
             request: row.get(5)?,
             was_unknown: row.get(6)?,
             excused: count(row, 7)?,
+            queued_at: row.get(8).map(Timestamp::from_micros)?,
         })
     }
 
@@ -165,6 +170,7 @@ impl Due {
             job_id: self.job_id.parse().map_err(|_| bad("the job id"))?,
             operation: Operation::of(&self.operation).ok_or_else(|| bad("the operation"))?,
             accepted_at: self.accepted_at,
+            queued_at: self.queued_at,
             may_be_held: self.was_unknown,
             tries: ticket.attempt.saturating_sub(self.excused).max(1),
             call: request.call,
@@ -498,11 +504,12 @@ pub(super) fn attempts(db: &Db<'_>, scope: &Scope, job_id: JobId) -> Result<Vec<
 
 pub(super) fn depth(db: &Db<'_>) -> Result<Depth, Error> {
     db.one(
-        "SELECT count(*), (SELECT accepted_at FROM writes WHERE seq = (SELECT min(seq) FROM queue)) FROM queue",
+        "SELECT count(*), (SELECT CASE WHEN q.queued_at > 0 THEN q.queued_at ELSE w.accepted_at END
+             FROM queue q JOIN writes w ON w.seq = q.seq WHERE q.seq = (SELECT min(seq) FROM queue)) FROM queue",
         &[],
         |row| {
                 let oldest: Option<i64> = row.get(1)?;
-                Ok(Depth { open: row.get::<i64>(0)?.unsigned_abs(), oldest_accepted_at: oldest.map(Timestamp::from_micros) })
+                Ok(Depth { open: row.get::<i64>(0)?.unsigned_abs(), oldest_queued_at: oldest.map(Timestamp::from_micros) })
             },
     )
 }

@@ -19,6 +19,7 @@ use crate::{
     Acceptance, Error,
     signals::Effects,
     sql::{
+        clock::Noting,
         db::Db,
         writer::{self, Accept, Connection},
     },
@@ -32,7 +33,9 @@ pub(super) struct Writing {
     files: Arc<Files>,
     /// The last commit failed: the log has been told.
     is_failing: bool,
-    /// Rows that the connection had changed when the transaction began.
+    noting: Noting,
+    /// Rows that the connection had changed when the transaction began: the commit is counted, and
+    /// times are noted, only where something else is written.
     changed_before: u64,
 }
 
@@ -50,6 +53,7 @@ impl Writing {
             log,
             files,
             is_failing: false,
+            noting: Noting::default(),
             changed_before: 0,
         })
     }
@@ -96,10 +100,16 @@ impl Connection for Writing {
         Ok(writes.iter().map(|_| Err(room::refused())).collect())
     }
 
-    fn commit(&mut self, _effects: &Effects) -> Result<(), Error> {
+    fn commit(&mut self, effects: &Effects) -> Result<(), Error> {
         let is_changed = self.connection.total_changes() != self.changed_before;
         if !is_changed && !self.files.is_suspect() {
             return self.step("COMMIT");
+        }
+        if is_changed
+            && let Some(clock) = effects.time.clock()
+            && self.noting.is_due(clock)
+        {
+            self.noting.note(&Db::Sqlite(&self.connection), clock)?;
         }
         let number = Number::count(&self.connection)?;
         match self.step("COMMIT") {
