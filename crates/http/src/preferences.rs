@@ -171,13 +171,7 @@ fn unquoted(header: &str) -> Option<String> {
     Some(value)
 }
 
-fn bound(
-    key: &str,
-    scope: &Scope,
-    operation: &str,
-    body: &Value,
-    clock: &dyn Clock,
-) -> Once {
+fn bound(key: &str, scope: &Scope, operation: &str, body: &Value, clock: &dyn Clock) -> Once {
     let owner = scope.key().map(|id| id.to_string()).unwrap_or_default();
     let key_hash = Sha256::new()
         .chain_update(owner)
