@@ -18,6 +18,11 @@ use serde_json::{Value, json};
 /// How long anything in these tests may take before it counts as lost.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
+/// How long a write may take to end that was cut off again and again, once nothing fails any more. One
+/// that was cut off ten times waits by the schedule of eight failures, a minute at most, and longer for
+/// each call that the vendor failed besides. This is several times as long.
+pub(crate) const REST: Duration = Duration::from_secs(600);
+
 /// A running portico, killed when dropped.
 pub(crate) struct Process {
     child: Child,
@@ -152,12 +157,24 @@ impl Node {
 
     /// The same with these arguments besides.
     pub(crate) fn start_with(directory: &Path, store: &str, role: &str, more: &[&str]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_portico"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_portico"));
+        command.env("PORTICO_STORE", store);
+        Self::run(command, directory, role, more)
+    }
+
+    /// The same on a data directory, which the arguments name.
+    pub(crate) fn start_alone(directory: &Path, role: &str, more: &[&str]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_portico"));
+        command.env_remove("PORTICO_STORE");
+        Self::run(command, directory, role, more)
+    }
+
+    fn run(mut command: Command, directory: &Path, role: &str, more: &[&str]) -> Self {
+        let mut child = command
             .current_dir(directory)
             .args(["serve", "--listen", "127.0.0.1:0", "--role", role])
             .args(["--vendor-url", "http://127.0.0.1:*"])
             .args(more)
-            .env("PORTICO_STORE", store)
             .env("PORTICO_LOG", "info")
             .env("PORTICO_LOG_FORMAT", "json")
             .stdin(Stdio::null())
@@ -378,6 +395,34 @@ impl Stage {
         date_and_time(instant(&json!(today)).plus_millis(30 * DAY_MS))
     }
 
+    /// How much the vendor has taken: cards, repeats, tours, activities and listings.
+    fn taken(&self) -> u64 {
+        let counts = self.control("GET", "counts", "");
+        let of = [
+            "prospects",
+            "updates",
+            "appointments",
+            "activities",
+            "listings",
+        ];
+        of.iter().filter_map(|member| counts[member].as_u64()).sum()
+    }
+
+    /// Kills the server so often while it delivers, and starts it anew each time. Each kill waits until
+    /// the vendor has taken something since the last start, unless no more is sent: so the work goes
+    /// on, however slow the machine is.
+    pub(crate) fn kill_amid_calls(&mut self, kills: u64, is_over: impl Fn() -> bool) {
+        for round in 0..kills {
+            let (taken, started) = (self.taken(), Instant::now());
+            while self.taken() <= taken && !is_over() {
+                assert!(started.elapsed() < PATIENCE, "it delivers nothing");
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            std::thread::sleep(Duration::from_millis((round * 67) % 210));
+            self.restart_server();
+        }
+    }
+
     /// As `kill -9` of the server, and its next start on the same data and address.
     pub(crate) fn restart_server(&mut self) {
         let address = self.server.address("base_url");
@@ -564,6 +609,11 @@ impl Caller {
 
     /// The status of a write once it has ended.
     pub(crate) fn end_of(&self, job_id: &str) -> Value {
+        self.end_within(job_id, PATIENCE)
+    }
+
+    /// The same for a write that may take longer.
+    pub(crate) fn end_within(&self, job_id: &str, patience: Duration) -> Value {
         let started = Instant::now();
         loop {
             let path = format!("/v1/admin/write-status/{job_id}");
@@ -574,7 +624,7 @@ impl Caller {
                     return state;
                 }
                 assert!(
-                    started.elapsed() < PATIENCE,
+                    started.elapsed() < patience,
                     "{job_id} has not ended: {state}"
                 );
             }
