@@ -200,11 +200,13 @@ impl Screened {
     }
 }
 
-/// Checks `body` against `schema`. With `ignore_unknown`, members that the schema does not have are dropped instead of refused.
+/// Checks `body` against `schema`. Blank text is absent. With `ignore_unknown`, members that the
+/// schema does not have are dropped instead of refused.
 ///
 /// # Errors
 /// When the body is not an object at all.
-pub fn screen(schema: &Schema, body: Value, ignore_unknown: bool) -> Result<Screened, Error> {
+pub fn screen(schema: &Schema, mut body: Value, ignore_unknown: bool) -> Result<Screened, Error> {
+    schema.shape.drop_blanks(&mut body);
     let (mut issues, mut unknown, mut broken) = (Vec::new(), Vec::new(), BTreeSet::new());
     let found_in_body: Vec<ValidationError<'_>> = schema.validator.iter_errors(&body).collect();
     for error in found_in_body.iter().flat_map(causes) {
@@ -250,9 +252,11 @@ pub fn screen_generic(
     generic: &Schema,
     own: &Schema,
     vendor: Vendor,
-    body: Value,
+    mut body: Value,
     ignore_unknown: bool,
 ) -> Result<Screened, Error> {
+    // A blank that the vendor has no place for is absent too, not refused.
+    generic.shape.drop_blanks(&mut body);
     let Value::Object(mut object) = body else {
         return screen(generic, body, ignore_unknown);
     };

@@ -16,6 +16,7 @@ use tracing::Instrument;
 use crate::{
     App,
     error::Error,
+    host,
     limits::{Noted, Standing},
 };
 
@@ -58,7 +59,10 @@ pub async fn wrap(State(app): State<App>, mut request: Request, next: Next) -> R
     let begun = Instant::now();
     let noted = Noted::default();
     request.extensions_mut().insert(noted.clone());
-    let mut response = next.run(request).instrument(span.clone()).await;
+    let mut response = match host::problem(request.version(), request.headers()) {
+        Some(why) => Error::invalid_parameter("Host", why).into_response(),
+        None => next.run(request).instrument(span.clone()).await,
+    };
     let status = response.status().as_u16();
     span.in_scope(|| {
         tracing::debug!(

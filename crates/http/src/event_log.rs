@@ -193,7 +193,8 @@ pub async fn event_log_list(
     ))
 }
 
-/// A page of the log once there is something on it, or as it is when the time is over.
+/// A page of the log once there is something on it, or as it is when the time is over or the server
+/// is told to stop.
 async fn await_events(
     app: &App,
     scope: &Scope,
@@ -208,10 +209,13 @@ async fn await_events(
         let page = app.store.events_list(scope, query).await;
         let page = page.map_err(cursor_gone)?;
         let looked_at = Instant::now();
-        if !page.rows.is_empty() || looked_at >= deadline {
+        if !page.rows.is_empty() || app.stopping.is_told() || looked_at >= deadline {
             return Ok(page);
         }
-        let _ = timeout_at(deadline.min(looked_at + WAIT_POLL), recorded).await;
+        tokio::select! {
+            _ = timeout_at(deadline.min(looked_at + WAIT_POLL), recorded) => {}
+            () = app.stopping.told() => {}
+        }
         sleep_until(deadline.min(looked_at + PAUSE)).await;
     }
 }

@@ -161,10 +161,8 @@ pub async fn take(app: &App, asked: Asked<'_>, body: Value) -> Result<Response, 
         "{operation} {route:?} {ignore_unknown} {}",
         asked.subject.as_deref().unwrap_or_default()
     );
-    let once = preferences::once(asked.headers, asked.scope, &named, &body, app.clock.now())?;
-    if let Some(once) = &once
-        && let Some(earlier) = app.store.replay_find(asked.scope, once).await?
-    {
+    let (once, earlier) = preferences::once(app, asked.headers, asked.scope, &named, &body).await?;
+    if let Some(earlier) = earlier {
         // Before any other check: a repeat gets its answer even if what it refers to has changed since.
         return answer(app, &asked, earlier, None).await;
     }

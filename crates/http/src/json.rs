@@ -25,6 +25,10 @@ const REPEATED_MAX: usize = 20;
 /// What the reader below says when there are too many values.
 const TOO_MANY: &str = "too many values";
 
+/// U+FEFF in UTF-8. Some editors and programs put it in front of what they write; JSON has no place
+/// for it.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// Reads a body's JSON, which may have had up to `bytes_max` bytes.
 ///
 /// # Errors
@@ -48,9 +52,10 @@ pub fn read(bytes: &[u8], bytes_max: usize) -> Result<Value, Vec<Issue>> {
         Ok(value) if repeated.is_empty() => Ok(value),
         Ok(_) => Err(repeated),
         Err(why) => {
-            let what = match why.classify() {
-                Category::Eof => "it ends too early".to_owned(),
-                _ => told(&why, values_max),
+            let what = match (encoding(bytes, &why), why.classify()) {
+                (Some(told), _) => told.to_owned(),
+                (None, Category::Eof) => "it ends too early".to_owned(),
+                (None, _) => told(&why, values_max),
             };
             let message = format!(
                 "The body cannot be read: {what}, at line {} column {}",
@@ -62,6 +67,32 @@ pub fn read(bytes: &[u8], bytes_max: usize) -> Result<Value, Vec<Issue>> {
     }
 }
 
+/// Why text is not JSON, where it is not written as JSON has to be.
+fn encoding(bytes: &[u8], why: &serde_json::Error) -> Option<&'static str> {
+    let is_utf_16 = bytes.starts_with(b"\xff\xfe")
+        || bytes.starts_with(b"\xfe\xff")
+        || matches!(bytes, [0, 1..=255, ..] | [1..=255, 0, ..]);
+    if is_utf_16 {
+        return Some("it is UTF-16. Send UTF-8");
+    }
+    let line_start = bytes
+        .split_inclusive(|&byte| byte == b'\n')
+        .take(why.line().saturating_sub(1))
+        .map(<[u8]>::len)
+        .sum::<usize>();
+    // The parser counts columns from one, in bytes.
+    let at = line_start + why.column().saturating_sub(1);
+    let is_mark = bytes
+        .get(at..)
+        .is_some_and(|rest| rest.starts_with(BYTE_ORDER_MARK));
+    is_mark.then_some("it has a byte order mark (U+FEFF) in it. Send UTF-8 without one")
+}
+
+/// What is said of an escape such as `\ud83d` that stands alone. Programs make it that cut a text
+/// between the two.
+const HALF: &str =
+    "it has half a character in it: an escape from \\ud800 to \\udfff without its other half";
+
 /// Why text is not JSON, where that is not plain to see. The parser's own words may repeat what the caller sent.
 fn told(why: &serde_json::Error, values_max: usize) -> String {
     let why = why.to_string();
@@ -72,6 +103,8 @@ fn told(why: &serde_json::Error, values_max: usize) -> String {
             "it has a number that no double can hold",
         ),
         ("invalid unicode code point", "it is not UTF-8 text"),
+        ("lone leading surrogate in hex escape", HALF),
+        ("unexpected end of hex escape", HALF),
     ];
     if why.starts_with(TOO_MANY) {
         return format!("it has more than {values_max} values");
@@ -306,7 +339,9 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_is_told_with_its_place() {
-        let root = |message| [(json!([]), message)];
+        fn root(message: &str) -> [(Value, &str); 1] {
+            [(json!([]), message)]
+        }
         check(
             b"{\"a\":1,\n 'b': 2}",
             &root("The body cannot be read: it is not JSON, at line 2 column 2"),
@@ -329,6 +364,43 @@ mod tests {
             b"[\"\xff\"]",
             &root("The body cannot be read: it is not UTF-8 text, at line 1 column 3"),
         );
+        let half = "it has half a character in it: an escape from \\ud800 to \\udfff without its other half";
+        for (body, column) in [
+            (r#"["\ud83d"]"#, 9),
+            (r#"["\ud83dx"]"#, 9),
+            (r#"["\ud83d\n"]"#, 10),
+            (r#"["\ud83d\ud83d"]"#, 14),
+            (r#"["\ude00"]"#, 8),
+            (r#"{"\udfff":1}"#, 8),
+        ] {
+            let told = format!("The body cannot be read: {half}, at line 1 column {column}");
+            check(body.as_bytes(), &root(&told));
+        }
+        let mark = "it has a byte order mark (U+FEFF) in it. Send UTF-8 without one";
+        for (body, line, column) in [
+            ("\u{feff}{}", 1, 1),
+            ("{}\u{feff}", 1, 3),
+            ("{\"a\":1,\n \u{feff}\"b\":2}", 2, 2),
+            ("{\"a\":\u{feff}1}", 1, 6),
+        ] {
+            let told = format!("The body cannot be read: {mark}, at line {line} column {column}");
+            check(body.as_bytes(), &root(&told));
+        }
+        for body in [
+            &b"\xff\xfe{\0}\0"[..],
+            b"\xfe\xff\0{\0}",
+            b"{\0}\0",
+            b"\0{\0}",
+        ] {
+            let issues = read(body, BYTES_MAX).expect_err("refused");
+            assert!(
+                issues[0].message.contains("it is UTF-16. Send UTF-8"),
+                "{issues:?}"
+            );
+        }
+        // In text it is a character like others.
+        let inside = "[\"\u{feff}\"]";
+        assert_eq!(read(inside.as_bytes(), BYTES_MAX), Ok(json!(["\u{feff}"])));
         check(
             &[b'['; 1_000],
             &root("The body cannot be read: it is nested too deep, at line 1 column 128"),

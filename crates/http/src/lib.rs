@@ -9,6 +9,7 @@ pub mod appointments;
 pub mod attributions;
 pub mod audit;
 pub mod availability;
+pub mod blank;
 pub mod body;
 pub mod caller;
 pub mod communities;
@@ -24,6 +25,7 @@ pub mod event_log;
 pub mod events;
 pub mod headers;
 pub mod health;
+mod host;
 pub mod intake;
 pub mod integrations;
 pub mod json;
@@ -95,6 +97,8 @@ pub struct Parts {
     pub trials: webhooks::Trials,
     /// How the vendor is made to forget a card too, where this process plays the vendor; real ones have to be asked by a person.
     pub vendor_forgets: Option<VendorForgets>,
+    /// Whether the server is told to stop.
+    pub stopping: Stopping,
     /// The document as served.
     pub openapi: Value,
     /// The document's schemas, compiled.
@@ -113,6 +117,32 @@ impl Parts {
                 "It is stored, and not yet in force here, since the database does not answer. Look at what is stored before you send it again",
             )
         })
+    }
+}
+
+/// Word that the server stops: callers who wait for something are answered at once.
+pub struct Stopping(watch::Sender<bool>);
+
+impl Default for Stopping {
+    fn default() -> Self {
+        Self(watch::Sender::new(false))
+    }
+}
+
+impl Stopping {
+    /// Gives the word.
+    pub fn tell(&self) {
+        self.0.send_replace(true);
+    }
+
+    fn is_told(&self) -> bool {
+        *self.0.borrow()
+    }
+
+    /// Ends when the word is given.
+    async fn told(&self) {
+        // The sender is here, so there is no error.
+        let _ = self.0.subscribe().wait_for(|is_told| *is_told).await;
     }
 }
 

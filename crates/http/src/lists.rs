@@ -145,9 +145,10 @@ fn parameters(kind: Kind) -> Value {
         ("last_seen_gte", "Seen at the vendor at this time or later"),
         ("last_seen_lte", "Seen at the vendor at this time or before"),
     ] {
+        let words = format!("{words}. A date alone, and a time without offset, are UTC");
         all.push(parameter(
             name,
-            words,
+            &words,
             &json!({ "type": "string", "format": "date-time" }),
         ));
     }
@@ -246,7 +247,8 @@ async fn asked(app: &App, scope: &Scope, kind: Kind, uri: &Uri) -> Result<Query,
             // A plus that was not escaped reads as a blank, which no address has.
             let value = match filter.form {
                 Form::Email => value.trim().replace(' ', "+"),
-                Form::Text | Form::Phone => value,
+                Form::Phone => phone(filter, value),
+                Form::Text => value,
             };
             let integration_id = if filter.is_of_vendor {
                 within(&mut given, filter.name)
@@ -330,6 +332,25 @@ fn phone_region(directory: &Directory, scope: &Scope, query: &Query) -> String {
         Some(first) if regions.all(|one| one == first) => first.to_owned(),
         _ => DEFAULT_REGION.to_owned(),
     }
+}
+
+/// A phone number as it was meant: a plus in front of it that was not escaped reads as a blank.
+fn phone(filter: &Filter, value: String) -> String {
+    let (lead, rest) = match value.split_once(':') {
+        Some((scheme, rest)) if scheme.trim().eq_ignore_ascii_case("tel") => ("tel:", rest),
+        _ => ("", value.as_str()),
+    };
+    let number = rest.trim_start();
+    if number.len() == rest.len() || number.starts_with('+') {
+        return value;
+    }
+    let international = format!("{lead}+{number}");
+    let is_one = filter
+        .normal(&international)
+        .strip_prefix('+')
+        .is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()));
+    // A national number behind a blank is none.
+    if is_one { international } else { value }
 }
 
 /// Our id for the vendor's, of what `filter` names.

@@ -18,10 +18,16 @@ use utoipa::{
     openapi::security::{Http, HttpAuthScheme, SecurityScheme},
 };
 
+use crate::blank::Shape;
+
 /// The document's frame; the routes add themselves.
 #[derive(OpenApi)]
 #[openapi(
-    info(title = "Portico", description = "The open, self-hosted front door to leasing CRMs. Every write is on stable storage before it is answered, is delivered to the vendor until its outcome is known, and can always say what became of it."),
+    info(title = "Portico", description = "The open, self-hosted front door to leasing CRMs. Every write is on stable storage before it is answered, \
+        is delivered to the vendor until its outcome is known, and can always say what became of it.\n\n\
+        In every body, an optional field that is `null` is absent, and so is text that is empty or has only blanks in it, whatever its format: \
+        an id, a date and a word of a list too. A required field that is blank is missing. \
+        In a query, a date alone and a time without offset are UTC."),
     modifiers(&Bearer),
     tags(
         (name = "Prospects", description = "People who look for an apartment"),
@@ -299,12 +305,13 @@ pub struct WriteQuery {
 #[into_params(parameter_in = Header)]
 #[expect(dead_code, reason = "the type stands for its documentation")]
 pub struct WriteHeaders {
-    /// Makes a repeat of this request safe: the same key and body replays the first answer. Kept for 48 hours
+    /// Makes a repeat of this request safe: the same key and body replays the first answer. Kept
+    /// for 48 hours. Quotes around it are not part of it: `"abc"` and `abc` are the same key
     #[param(
         rename = "Idempotency-Key",
         max_length = 255,
         min_length = 1,
-        pattern = "^[!-~]+$"
+        pattern = r#"^(?:[!#-~][!-~]*|"(?:[ !#-\[\]-~]|\\["\\])+")$"#
     )]
     idempotency_key: Option<String>,
     /// `wait=<seconds>` holds the answer until the outcome is final or the time is over (55 s at most)
@@ -720,6 +727,8 @@ const fn schema_name(subject: BodyKind, vendor: Option<Vendor>) -> &'static str 
 pub struct Schema {
     /// What checks a body.
     pub validator: Validator,
+    /// Where it has text, which is absent when it is blank.
+    pub shape: Shape,
     /// The fields that it has.
     pub fields: Vec<String>,
 }
@@ -756,6 +765,10 @@ impl Schemas {
                 .map(|fields| fields.keys().cloned().collect());
             Ok(Schema {
                 validator: compile(document, name)?,
+                shape: Shape::of(
+                    &document["components"]["schemas"][name],
+                    &document["components"],
+                ),
                 fields: fields.ok_or_else(|| format!("the schema {name} has no fields"))?,
             })
         };

@@ -93,16 +93,15 @@ impl Parameters {
         i64::try_from(overlap_ms).unwrap_or(0)
     }
 
-    /// An instant.
+    /// An instant. What has no offset is UTC.
     pub fn instant(&mut self, name: &str) -> Option<Timestamp> {
-        // A plus that was not escaped reads as a blank.
-        let text = self.text(name)?.replace(' ', "+");
-        let instant = Timestamp::parse(&text).ok();
+        let text = self.text(name)?;
+        let instant = Timestamp::parse_query(&text);
         if instant.is_none() {
             self.refuse(
                 name,
                 format!(
-                    "{name} is an ISO 8601 date-time with its offset, such as 2027-03-01T14:30:00Z"
+                    "{name} is an ISO 8601 date or date-time, such as 2027-03-01 or 2027-03-01T14:30:00Z"
                 ),
             );
         }

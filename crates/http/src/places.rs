@@ -22,7 +22,7 @@ use std::{
     net::{IpAddr, Ipv6Addr},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -87,7 +87,20 @@ struct Holder {
     open: usize,
     leaving: usize,
     /// Those that wait for their caller, the longest first.
-    waiting: BTreeMap<u64, Arc<Notify>>,
+    waiting: BTreeMap<u64, Arc<Caller>>,
+}
+
+/// The other end of a connection, and how far it has come.
+#[derive(Default)]
+struct Caller {
+    close: Notify,
+    /// Heads of requests that came, and answers that were handed over: odd while there is a
+    /// request.
+    steps: AtomicU64,
+    /// It does not take what it is sent.
+    is_taking: AtomicBool,
+    /// A part of what it sends is not read.
+    is_cut: AtomicBool,
 }
 
 /// Whether it is no proxy, how many wait for their callers, since when the first of them does, and who it is.
@@ -123,12 +136,12 @@ impl State {
     /// Closes the connection of `origin` that has waited longest for its caller. False when there is none.
     fn close_oldest(&mut self, origin: Origin) -> bool {
         let closed = self.change(origin, |holder| {
-            let (_, close) = holder.waiting.pop_first()?;
+            let (_, caller) = holder.waiting.pop_first()?;
             holder.leaving += 1;
-            Some(close)
+            Some(caller)
         });
-        let Some(close) = closed else { return false };
-        close.notify_one();
+        let Some(caller) = closed else { return false };
+        caller.close.notify_one();
         self.leaving += 1;
         self.closed_untold += 1;
         let is_time = self.told_at.is_none_or(|at| at.elapsed() >= TELL_EVERY);
@@ -177,16 +190,16 @@ impl Places {
                 }
                 if state.open < self.total {
                     state.open += 1;
-                    let (turn, close) = (state.turn(), Arc::new(Notify::new()));
+                    let (turn, caller) = (state.turn(), Arc::<Caller>::default());
                     state.change(origin, |holder| {
                         holder.open += 1;
-                        holder.waiting.insert(turn, close.clone());
+                        holder.waiting.insert(turn, caller.clone());
                     });
                     return Some(Arc::new(Place {
                         places: self.clone(),
                         origin,
                         turn: turn.into(),
-                        close,
+                        caller,
                     }));
                 }
                 if state.leaving == 0
@@ -198,6 +211,18 @@ impl Places {
             self.changed.notified().await;
         }
     }
+
+    /// Closes the connections whose callers have neither sent a whole head nor have an answer to
+    /// take.
+    pub(crate) fn close_unasked(&self) {
+        let state = self.state();
+        for caller in state.holders.values().flat_map(|one| one.waiting.values()) {
+            let is_asking = caller.steps.load(Ordering::Relaxed) % 2 == 1;
+            if !is_asking && !caller.is_taking.load(Ordering::Relaxed) {
+                caller.close.notify_one();
+            }
+        }
+    }
 }
 
 /// A connection's place, its own until dropped.
@@ -206,13 +231,45 @@ pub(crate) struct Place {
     origin: Origin,
     /// Since when it waits for its caller, counted in turns. One that says so and is not among the waiting has been closed.
     turn: AtomicU64,
-    close: Arc<Notify>,
+    caller: Arc<Caller>,
 }
 
 impl Place {
     /// Ends when another needs the place.
     pub(crate) async fn closed(&self) {
-        self.close.notified().await;
+        self.caller.close.notified().await;
+    }
+
+    /// The head of a request has come.
+    pub(crate) fn asked(&self) {
+        if !self.has_request() {
+            self.caller.steps.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether there is a request that is not answered yet.
+    pub(crate) fn has_request(&self) -> bool {
+        self.steps() % 2 == 1
+    }
+
+    /// Requests that came and answers that were handed over.
+    pub(crate) fn steps(&self) -> u64 {
+        self.caller.steps.load(Ordering::Relaxed)
+    }
+
+    /// Whether the caller still has to take a part of what it was sent.
+    pub(crate) fn set_taking(&self, is_taking: bool) {
+        self.caller.is_taking.store(is_taking, Ordering::Relaxed);
+    }
+
+    /// A part of what the caller sends will not be read.
+    pub(crate) fn cut(&self) {
+        self.caller.is_cut.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a part of what the caller sends was not read.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.caller.is_cut.load(Ordering::Relaxed)
     }
 
     /// The server has all that it needs from the caller.
@@ -227,11 +284,14 @@ impl Place {
 
     /// From now on, nothing happens until the caller does something.
     pub(crate) fn wait(&self) {
+        if self.has_request() {
+            self.caller.steps.fetch_add(1, Ordering::Relaxed);
+        }
         let mut state = self.places.state();
         let (old, new) = (self.turn.load(Ordering::Relaxed), state.turn());
         state.change(self.origin, |holder| {
             if old == WORKING || holder.waiting.remove(&old).is_some() {
-                holder.waiting.insert(new, self.close.clone());
+                holder.waiting.insert(new, self.caller.clone());
                 self.turn.store(new, Ordering::Relaxed);
             }
         });
@@ -339,6 +399,36 @@ mod tests {
         assert!(is_closed(&other).await);
         drop(other);
         assert!(taking.await.is_some());
+    }
+
+    #[tokio::test]
+    async fn who_has_not_asked_is_closed_when_the_server_stops() {
+        let places = Places::new(9, 9);
+        let mut all = Vec::new();
+        for _ in 0..6 {
+            all.push(take(&places, origin("192.0.2.1")).await);
+        }
+        let [new, sending, working, answered, slow, again] = &all[..] else {
+            panic!("six");
+        };
+        sending.asked();
+        working.asked();
+        working.work();
+        for place in [answered, slow, again] {
+            place.asked();
+            place.work();
+            place.wait();
+        }
+        slow.set_taking(true);
+        again.asked();
+        places.close_unasked();
+        assert!(is_closed(new).await && is_closed(answered).await);
+        for place in [sending, working, slow, again] {
+            assert!(!is_closed(place).await);
+        }
+        drop(all);
+        let state = places.state();
+        assert_eq!((state.open, state.leaving), (0, 0));
     }
 
     #[tokio::test]

@@ -5,10 +5,12 @@
 //! places are taken is said in `places`.
 
 use std::{
+    borrow::Cow,
     convert::Infallible,
     future::Future,
     io,
     net::{IpAddr, SocketAddr},
+    pin::Pin,
     sync::Arc,
     time::Duration,
 };
@@ -17,13 +19,10 @@ use axum::{
     Router,
     body::Body,
     extract::Request,
-    http::{HeaderValue, Response, header},
+    http::{HeaderValue, Response, Version, header},
 };
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    server::graceful::{GracefulShutdown, Watcher},
-};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpSocket, TcpStream},
@@ -32,15 +31,25 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
+pub use crate::conversation::LINGER_MAX_BYTES;
 use crate::{
-    conversation::{Download, Taken, Upload},
+    conversation::{Download, Taken, Upload, is_worth_reading, linger},
     peer::TrustedProxies,
     places::{Origin, Place, Places},
     tls::Certificate,
 };
 
-/// How long a request's head may take to arrive, counted from when the connection is open or the answer before was given.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long a connection is kept that its caller does not use, unless the operator says otherwise:
+/// longer than the minute for which usual proxies keep theirs, so that none of them sends a request
+/// into a connection that is just closed.
+pub const IDLE_TIMEOUT_DEFAULT: Duration = Duration::from_secs(75);
+
+/// How much longer than it tells its callers the server keeps a connection: a request may be on its
+/// way.
+const IDLE_GRACE: Duration = Duration::from_secs(1);
+
+/// How long a caller that has sent a part of a head is waited for once the server is told to stop.
+const STOP_GRACE: Duration = Duration::from_secs(1);
 
 /// How long a caller and the server may take to agree on TLS: two turns of few kilobytes.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -64,6 +73,9 @@ const ACCEPT_TROUBLE_WAIT: Duration = Duration::from_millis(50);
 /// What a browser is told over TLS: for a year, never to come here without it.
 const TRANSPORT_SECURITY: HeaderValue = HeaderValue::from_static("max-age=31536000");
 
+const CLOSE: HeaderValue = HeaderValue::from_static("close");
+const KEEP_ALIVE: HeaderValue = HeaderValue::from_static("keep-alive");
+
 /// What the operator decides.
 pub struct Settings {
     /// Who may say for whom they ask.
@@ -74,6 +86,8 @@ pub struct Settings {
     pub connections_max: usize,
     /// Those that one address may have, be it no trusted proxy's; `None` leaves room for others.
     pub connections_per_address_max: Option<usize>,
+    /// How long a connection is kept that its caller does not use, in whole seconds.
+    pub idle_timeout: Duration,
 }
 
 impl Default for Settings {
@@ -83,6 +97,7 @@ impl Default for Settings {
             certificate: None,
             connections_max: CONNECTIONS_MAX,
             connections_per_address_max: None,
+            idle_timeout: IDLE_TIMEOUT_DEFAULT,
         }
     }
 }
@@ -92,6 +107,9 @@ struct Shared {
     router: Router,
     trusted_proxies: TrustedProxies,
     tls: Option<TlsAcceptor>,
+    idle_timeout: Duration,
+    /// What callers are told of it.
+    keep_alive: HeaderValue,
 }
 
 /// Takes an address to serve at.
@@ -131,9 +149,10 @@ pub async fn serve(
         router,
         trusted_proxies: settings.trusted_proxies,
         tls,
+        idle_timeout: settings.idle_timeout,
+        keep_alive: keep_alive(settings.idle_timeout),
     });
-    let graceful = GracefulShutdown::new();
-    let (stopping, stopped) = watch::channel(());
+    let (stopping, stopped) = watch::channel(false);
     let mut stop = std::pin::pin!(stop);
     let total = settings.connections_max.clamp(1, CONNECTIONS_MAX);
     let per_address = settings
@@ -161,20 +180,28 @@ pub async fn serve(
         // The address has all that it may have, and the server works for all of them.
         let Some(place) = place else { continue };
         let _ = stream.set_nodelay(true);
-        let (shared, watcher, stopped) = (shared.clone(), graceful.watcher(), stopped.clone());
+        let (shared, stopped) = (shared.clone(), stopped.clone());
         tokio::spawn(async move {
             tokio::select! {
-                () = converse(&shared, stream, peer, &place, watcher, stopped) => {}
+                () = converse(&shared, stream, peer, &place, stopped) => {}
                 () = place.closed() => {}
             }
         });
     }
-    drop((listener, stopping));
-    if tokio::time::timeout(drain, graceful.shutdown())
-        .await
-        .is_err()
-    {
-        tracing::warn!("requests still under way are broken off; what was accepted is stored");
+    drop((listener, stopped));
+    stopping.send_replace(true);
+    let unasked = async {
+        tokio::time::sleep(STOP_GRACE).await;
+        places.close_unasked();
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        // Each connection has a receiver until it has ended.
+        () = stopping.closed() => {}
+        () = unasked => {}
+        () = tokio::time::sleep(drain) => {
+            tracing::warn!("requests still under way are broken off; what was accepted is stored");
+        }
     }
     if let Some(follower) = follower {
         follower.abort();
@@ -182,11 +209,18 @@ pub async fn serve(
     Ok(())
 }
 
+/// What callers are told of how long an unused connection is kept.
+fn keep_alive(idle_timeout: Duration) -> HeaderValue {
+    let told = format!("timeout={}", idle_timeout.as_secs());
+    HeaderValue::try_from(told).unwrap_or(HeaderValue::from_static("timeout=1"))
+}
+
 /// Who is at the other end.
 #[derive(Clone)]
 struct Caller {
     peer: IpAddr,
     place: Arc<Place>,
+    stopped: watch::Receiver<bool>,
 }
 
 /// One connection, from its first byte to its last. A caller that breaks off, or that does not agree on TLS, is the caller's affair.
@@ -195,81 +229,178 @@ async fn converse(
     stream: TcpStream,
     peer: IpAddr,
     place: &Arc<Place>,
-    watcher: Watcher,
-    mut stopped: watch::Receiver<()>,
+    mut stopped: watch::Receiver<bool>,
 ) {
-    let (stream, caller) = (
-        Taken::new(stream),
-        Caller {
-            peer,
-            place: place.clone(),
-        },
-    );
-    let Some(tls) = &shared.tls else {
-        return speak(shared.clone(), stream, caller, watcher).await;
+    let stream = Taken::new(stream, place.clone());
+    let caller = |stopped| Caller {
+        peer,
+        place: place.clone(),
+        stopped,
     };
-    let agreed = tokio::select! {
-        agreed = tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)) => agreed,
-        _ = stopped.changed() => return,
+    let stream = match &shared.tls {
+        None => speak(shared.clone(), stream, caller(stopped)).await,
+        Some(tls) => {
+            let agreed = tokio::select! {
+                agreed = tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)) => agreed,
+                _ = stopped.changed() => return,
+            };
+            let Ok(Ok(stream)) = agreed else { return };
+            let stream = speak(shared.clone(), stream, caller(stopped)).await;
+            stream.map(|stream| stream.into_inner().0)
+        }
     };
-    if let Ok(Ok(stream)) = agreed {
-        speak(shared.clone(), stream, caller, watcher).await;
+    // Nobody waits for this when the server stops.
+    if let Some(stream) = stream {
+        Box::pin(linger(stream.into_inner())).await;
     }
 }
 
-/// HTTP, over whatever is below it.
-async fn speak(
-    shared: Arc<Shared>,
-    stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
-    caller: Caller,
-    watcher: Watcher,
-) {
+/// HTTP, over whatever is below it. Gives that back if the caller may still be sending what is not
+/// read.
+async fn speak<S>(shared: Arc<Shared>, stream: S, caller: Caller) -> Option<S>
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let (place, mut stopped) = (caller.place.clone(), caller.stopped.clone());
+    let idle_timeout = shared.idle_timeout + IDLE_GRACE;
     let service = service_fn(move |request| answer(shared.clone(), caller.clone(), request));
-    let connection = http1::Builder::new()
+    let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
+        .header_read_timeout(idle_timeout)
         .max_buf_size(HEAD_MAX_BYTES)
+        // A caller may close its sending half behind its last request, and is answered.
+        .half_close(true)
         .serve_connection(TokioIo::new(stream), service);
-    let _ = watcher.watch(connection).await;
+    let mut is_told = false;
+    let ended = loop {
+        let ended = tokio::select! {
+            ended = &mut connection => Some(ended),
+            _ = stopped.changed(), if !is_told => None,
+        };
+        match ended {
+            Some(ended) => break ended,
+            None => {
+                is_told = true;
+                Pin::new(&mut connection).graceful_shutdown();
+            }
+        }
+    };
+    // Of a head that was refused, the rest is not read either.
+    let is_cut = place.is_cut() || ended.is_err_and(|why| why.is_parse());
+    is_cut.then(|| connection.into_parts().io.into_inner())
 }
 
 async fn answer(
     shared: Arc<Shared>,
-    Caller { peer, place }: Caller,
+    Caller {
+        peer,
+        place,
+        stopped,
+    }: Caller,
     request: Request<Incoming>,
 ) -> Result<Response<Download>, Infallible> {
+    place.asked();
     let client = shared.trusted_proxies.client(peer, request.headers());
-    let mut request = request.map(|body| Body::new(Upload::new(body, place.clone())));
+    let stays = stays(&request);
+    let expects = request.headers().contains_key(header::EXPECT);
+    let (head, body) = request.into_parts();
+    let (body, rest) = Upload::new(body, place.clone());
+    let mut request = Request::from_parts(head, Body::new(body));
     request.extensions_mut().insert(client);
     let router = shared.router.clone();
-    let mut response = router.oneshot(without_trailing_slash(request)).await?;
+    let mut response = router.oneshot(in_plain_form(request)).await?;
+    // It was answered before all of its body had come.
+    let rest = rest.and_then(|rest| rest.take());
+    let is_cut = rest
+        .as_ref()
+        .is_some_and(|rest| expects || !is_worth_reading(rest));
+    let headers = response.headers_mut();
     if shared.tls.is_some() {
-        response
-            .headers_mut()
-            .insert(header::STRICT_TRANSPORT_SECURITY, TRANSPORT_SECURITY);
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, TRANSPORT_SECURITY);
     }
-    Ok(response.map(|body| Download::new(body, place)))
+    if is_cut {
+        place.cut();
+        headers.insert(header::CONNECTION, CLOSE);
+    } else if stays && !*stopped.borrow() {
+        headers.insert(header::CONNECTION, KEEP_ALIVE);
+        headers.insert("keep-alive", shared.keep_alive.clone());
+    }
+    let rest = rest.filter(|_| !is_cut).map(|rest| (rest, stopped));
+    Ok(response.map(|body| Download::new(body, place, rest)))
+}
+
+/// Whether the connection stays open behind a request, as far as its caller says.
+fn stays<B>(request: &Request<B>) -> bool {
+    let headers = request.headers();
+    let says = |word: &str| {
+        let lines = headers.get_all(header::CONNECTION).iter();
+        lines
+            .filter_map(|line| line.to_str().ok())
+            .flat_map(|line| line.split(','))
+            .any(|one| one.trim().eq_ignore_ascii_case(word))
+    };
+    // Of two lengths, one may be an attacker's: nothing behind such a request is read.
+    let is_framed_twice = headers.contains_key(header::TRANSFER_ENCODING)
+        && headers.contains_key(header::CONTENT_LENGTH);
+    let by_default = request.version() >= Version::HTTP_11;
+    !is_framed_twice && !says("close") && (by_default || says("keep-alive"))
 }
 
 fn trouble(why: &io::Error) {
     tracing::error!(%why, "a connection could not be taken");
 }
 
-/// The contract prints some paths with and some without a trailing slash; both are served, without a redirect.
-fn without_trailing_slash(mut request: Request) -> Request {
+/// The request with its path as routes have it. The contract prints some paths with and some
+/// without a trailing slash; both are served, without a redirect. A character that needs no escape
+/// is the same with one (RFC 3986, section 6.2.2).
+fn in_plain_form(mut request: Request) -> Request {
     let path = request.uri().path();
+    let plain = unescaped(path);
     // The pages under /docs/ tell their own slashes apart.
-    if path.len() > 1 && path.ends_with('/') && !path.starts_with("/docs") {
-        let trimmed = &path[..path.len() - 1];
+    let plain = match plain.strip_suffix('/') {
+        Some(shorter) if !shorter.is_empty() && !plain.starts_with("/docs") => shorter,
+        _ => &plain,
+    };
+    if plain.len() < path.len() {
         let target = match request.uri().query() {
-            Some(query) => format!("{trimmed}?{query}"),
-            None => trimmed.to_owned(),
+            Some(query) => format!("{plain}?{query}"),
+            None => plain.to_owned(),
         };
         if let Ok(uri) = target.parse() {
             *request.uri_mut() = uri;
         }
     }
     request
+}
+
+/// A path without the escapes that stand for letters, digits and `-._~`. The others mean something:
+/// an escaped slash does not end a segment.
+fn unescaped(path: &str) -> Cow<'_, str> {
+    if !path.contains('%') {
+        return Cow::Borrowed(path);
+    }
+    let mut plain = String::with_capacity(path.len());
+    let mut rest = path;
+    while let Some(at) = rest.find('%') {
+        let (before, escape) = rest.split_at(at);
+        plain.push_str(before);
+        let byte = escape
+            .get(1..3)
+            .and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+        match byte.filter(|&byte| is_plain(byte)) {
+            Some(byte) => {
+                plain.push(char::from(byte));
+                rest = &escape[3..];
+            }
+            None => {
+                plain.push('%');
+                rest = &escape[1..];
+            }
+        }
+    }
+    plain.push_str(rest);
+    Cow::Owned(plain)
 }
 
 #[cfg(test)]
@@ -330,6 +461,61 @@ mod tests {
         assert!(ask(address, forwarded).await.ends_with("\r\n203.0.113.9"));
         assert!(ask(address, "").await.ends_with("\r\n127.0.0.1"));
     }
+
+    #[test]
+    fn a_path_is_the_same_with_and_without_escapes() {
+        for (path, expected) in [
+            ("/crm/v1/prospects", "/crm/v1/prospects"),
+            ("/crm/v1/prospects/", "/crm/v1/prospects"),
+            (
+                "/crm/v1/%70rospects/?limit=%31",
+                "/crm/v1/prospects?limit=%31",
+            ),
+            ("/%63%72%6D/v1/prospects/pro%5f1", "/crm/v1/prospects/pro_1"),
+            ("/crm/v1/prospects/%7E%2D%2e", "/crm/v1/prospects/~-."),
+            ("/crm%2Fv1/prospects", "/crm%2Fv1/prospects"),
+            ("/crm/v1/prospects/%2f/", "/crm/v1/prospects/%2f"),
+            ("/crm/v1/prospects/%2541", "/crm/v1/prospects/%2541"),
+            ("/crm/v1/prospects/%c3%a9%41", "/crm/v1/prospects/%c3%a9A"),
+            ("/crm/v1/%+5/%4/%", "/crm/v1/%+5/%4/%"),
+            ("/docs/%69ndex.html", "/docs/index.html"),
+            ("/%64ocs/", "/docs/"),
+            ("/docs/", "/docs/"),
+            ("/", "/"),
+            ("/?a=b", "/?a=b"),
+            ("//", "/"),
+        ] {
+            let request = Request::builder()
+                .uri(path)
+                .body(Body::empty())
+                .expect("a request");
+            let plain = in_plain_form(request);
+            let target = plain.uri().path_and_query().map(ToString::to_string);
+            assert_eq!(target.as_deref(), Some(expected), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_connection_stays_as_its_caller_says() {
+        let both = [("content-length", "2"), ("transfer-encoding", "chunked")];
+        for (version, headers, expected) in [
+            (Version::HTTP_11, &[][..], true),
+            (Version::HTTP_11, &[("connection", "close")], false),
+            (Version::HTTP_11, &[("connection", "te, Close")], false),
+            (Version::HTTP_11, &[("connection", "keep-alive")], true),
+            (Version::HTTP_11, &both, false),
+            (Version::HTTP_10, &[], false),
+            (Version::HTTP_10, &[("connection", "Keep-Alive")], true),
+        ] {
+            let mut request = Request::builder().version(version);
+            for (name, value) in headers {
+                request = request.header(*name, *value);
+            }
+            let request = request.body(()).expect("a request");
+            assert_eq!(stays(&request), expected, "{version:?} {headers:?}");
+        }
+    }
+
     #[tokio::test]
     async fn a_newcomer_is_served_though_all_places_are_taken() {
         let (address, _stop) = start(Settings {

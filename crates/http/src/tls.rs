@@ -39,6 +39,8 @@ pub struct Certificate {
     key_file: PathBuf,
     provider: Arc<CryptoProvider>,
     in_force: RwLock<Arc<CertifiedKey>>,
+    /// Of the files that it was read from.
+    in_force_digest: RwLock<[u8; 32]>,
     /// Of the files as they were last seen, good or not.
     seen: RwLock<[u8; 32]>,
 }
@@ -82,6 +84,7 @@ impl Certificate {
             key_file: key_file.to_owned(),
             provider,
             in_force: RwLock::new(Arc::new(pair)),
+            in_force_digest: RwLock::new(contents.digest()),
             seen: RwLock::new(contents.digest()),
         }))
     }
@@ -124,6 +127,10 @@ impl Certificate {
             .write()
             .unwrap_or_else(PoisonError::into_inner);
         *in_force = Arc::new(pair);
+        *self
+            .in_force_digest
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = contents.digest();
         Ok(true)
     }
 
@@ -137,18 +144,35 @@ impl Certificate {
     pub(crate) async fn follow(self: Arc<Self>) {
         loop {
             tokio::time::sleep(RELOAD_EVERY).await;
-            let own = self.clone();
-            match tokio::task::spawn_blocking(move || own.reload()).await {
-                Ok(Ok(true)) => tracing::info!("the TLS certificate was renewed"),
-                Ok(Ok(false)) | Err(_) => {}
-                Ok(Err(why)) => {
-                    tracing::error!(
-                        why,
-                        "the TLS certificate could not be renewed; the one in force stays"
-                    );
-                }
+            self.clone().look().await;
+        }
+    }
+
+    /// Looks at the files now, and says what is wrong with them though it has been said before.
+    pub async fn renew(self: Arc<Self>) {
+        let in_force = self.in_force_digest();
+        self.is_news(in_force);
+        self.look().await;
+    }
+
+    async fn look(self: Arc<Self>) {
+        match tokio::task::spawn_blocking(move || self.reload()).await {
+            Ok(Ok(true)) => tracing::info!("the TLS certificate was renewed"),
+            Ok(Ok(false)) | Err(_) => {}
+            Ok(Err(why)) => {
+                tracing::error!(
+                    why,
+                    "the TLS certificate could not be renewed; the one in force stays"
+                );
             }
         }
+    }
+
+    fn in_force_digest(&self) -> [u8; 32] {
+        *self
+            .in_force_digest
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -105,16 +105,10 @@ pub async fn write_retry(
     headers: HeaderMap,
 ) -> Result<Response, Error> {
     let failed = job_id(&id)?;
-    let once = preferences::once(
-        &headers,
-        &caller.scope,
-        &format!("write_retry {failed}"),
-        &Value::Null,
-        app.clock.now(),
-    )?;
-    if let Some(once) = &once
-        && let Some(earlier) = app.store.replay_find(&caller.scope, once).await?
-    {
+    let named = format!("write_retry {failed}");
+    let (once, earlier) =
+        preferences::once(&app, &headers, &caller.scope, &named, &Value::Null).await?;
+    if let Some(earlier) = earlier {
         return retried(&earlier, failed);
     }
     let stored: StoredWrite = app

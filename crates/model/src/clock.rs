@@ -48,13 +48,16 @@ impl Timestamp {
         if gap < 0 { 0 } else { (gap / 1_000) as u64 }
     }
 
-    /// Parses RFC 3339, for example `2026-11-24T09:00:00Z`.
+    /// Parses RFC 3339, for example `2026-11-24T09:00:00Z`. A date-time beyond the type's bounds
+    /// reads as the nearest bound.
     ///
     /// # Errors
     /// When the text is not an instant (no offset, or not a real date).
     pub fn parse(text: &str) -> Result<Self, jiff::Error> {
-        text.parse::<jiff::Timestamp>()
-            .map(|t| Self(t.as_microsecond()))
+        match text.parse::<jiff::Timestamp>() {
+            Ok(instant) => Ok(Self(instant.as_microsecond())),
+            Err(why) => crate::instant::beyond(text).ok_or(why),
+        }
     }
 }
 

@@ -10,6 +10,7 @@ pub mod contact;
 pub mod directory;
 pub mod erasure;
 pub mod id;
+mod instant;
 pub mod issue;
 pub mod key;
 pub mod pace;

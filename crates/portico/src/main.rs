@@ -10,6 +10,7 @@ mod output;
 mod private_file;
 mod server;
 mod settings;
+mod signals;
 mod store_at;
 mod system;
 
@@ -80,6 +81,8 @@ fn main() -> std::process::ExitCode {
             Command::Openapi(arguments) => commands::openapi::run(&arguments),
         }
     });
+    // A name that is still looked up, for a call that was broken off, holds nothing up.
+    runtime.shutdown_background();
     match ended {
         Ok(()) => output::finish(),
         Err(why) => output::failed(&why),

@@ -1,6 +1,6 @@
 //! The composition root: store, worker and HTTP made into a server.
 
-use std::{future::Future, path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context, anyhow};
 use connectors::Registry;
@@ -16,7 +16,7 @@ use portico_http::{
 };
 use serde::Deserialize;
 use store::{Live, Store, retention::Retention};
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::oneshot};
 use webhooks::{
     announcer::Announcer,
     client::Client,
@@ -25,6 +25,7 @@ use webhooks::{
 };
 
 use crate::{
+    signals::Stop,
     store_at::Owned,
     system::{SystemClock, SystemEntropy, descriptors_raise},
 };
@@ -141,7 +142,7 @@ fn connections_max(descriptors: u64, calls_max: usize) -> usize {
     fitting.min(CONNECTIONS_MAX)
 }
 
-/// Serves until `stop` ends; then drains, and closes the store.
+/// Serves until `stop` says so; then drains, unless `stop` says so again, and closes the store.
 ///
 /// # Errors
 /// When the store or the OpenAPI document cannot be used.
@@ -149,7 +150,7 @@ pub(crate) async fn run(
     setup: Setup,
     _owned: Option<&Owned>,
     ready: impl FnOnce() -> anyhow::Result<()>,
-    stop: impl Future<Output = ()>,
+    mut stop: Stop,
 ) -> anyhow::Result<()> {
     let Setup {
         listener,
@@ -215,6 +216,7 @@ pub(crate) async fn run(
         receivers,
         trials: portico_http::webhooks::Trials::default(),
         vendor_forgets,
+        stopping: portico_http::Stopping::default(),
         openapi,
         schemas,
     });
@@ -225,15 +227,34 @@ pub(crate) async fn run(
         portico_http::worker_router(app.clone())
     };
     ready()?;
-    portico_http::serve::serve(listener, router, transport, stop, DRAIN)
-        .await
-        .map_err(|why| anyhow!(why))?;
-    // The worker first: what it still brings to an end is told as far as time allows, and the rest at the next start.
-    if let Some(worker) = worker {
-        worker.stop().await;
-    }
-    if let Some(announcer) = announcer {
-        announcer.stop().await;
+    let (tell, told) = oneshot::channel();
+    let told = async {
+        let _ = told.await;
+        // Whoever waits for something is answered now.
+        app.stopping.tell();
+    };
+    let finish = async {
+        portico_http::serve::serve(listener, router, transport, told, DRAIN)
+            .await
+            .map_err(|why| anyhow!(why))?;
+        // The worker first: what it still brings to an end is told as far as time allows, and the
+        // rest at the next start.
+        if let Some(worker) = worker {
+            worker.stop().await;
+        }
+        if let Some(announcer) = announcer {
+            announcer.stop().await;
+        }
+        anyhow::Ok(())
+    };
+    let hurry = async {
+        stop.told().await;
+        let _ = tell.send(());
+        stop.told_again().await;
+    };
+    tokio::select! {
+        finished = finish => finished?,
+        () = hurry => {}
     }
     uses.abort();
     if let Some(sweeper) = sweeper {
@@ -278,20 +299,6 @@ async fn sweep(store: Arc<dyn Store>, retention: Retention) {
             Err(why) => tracing::error!(%why, "what has expired could not be removed"),
         }
     }
-}
-
-/// Ends when the process is told to stop: SIGTERM or interrupt.
-pub(crate) async fn told_to_stop() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut term) = signal(SignalKind::terminate()) else {
-        let _ = tokio::signal::ctrl_c().await;
-        return;
-    };
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = tokio::signal::ctrl_c() => {}
-    }
-    tracing::info!("told to stop; finishing what is under way");
 }
 
 #[cfg(test)]

@@ -248,6 +248,16 @@ fn a_changed_pair_is_shown_and_a_broken_one_is_not() {
     assert!(!line.contains(inner), "key material in {line}");
     assert!(server.shows(&new));
 
+    // A hangup has the files read at once, and says again what is wrong with them.
+    let pid = i32::try_from(server.child.id()).expect("a process id");
+    let pid = rustix::process::Pid::from_raw(pid).expect("a process id");
+    let hangup = rustix::process::Signal::HUP;
+    rustix::process::kill_process(pid, hangup).expect("it is told");
+    server.line("told to read again");
+    let line = server.line("\"level\":\"ERROR\"");
+    assert!(line.contains("an -----END line is missing"), "{line}");
+    assert!(server.shows(&new));
+
     // No file at all, and then all is well again.
     std::fs::remove_file(files.at("key.pem")).expect("removed");
     let line = server.line("\"level\":\"ERROR\"");

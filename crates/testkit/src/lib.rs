@@ -310,6 +310,7 @@ impl TestApp {
             receivers,
             trials: portico_http::webhooks::Trials::default(),
             vendor_forgets: None,
+            stopping: portico_http::Stopping::default(),
             openapi,
             schemas,
         }));
@@ -424,12 +425,31 @@ impl TestApp {
         path: &str,
         body: Option<Value>,
     ) -> Outcome<(u16, Value)> {
-        let request = Request::builder()
+        self.send_with(method, path, &[], body).await
+    }
+
+    /// The same with these headers besides.
+    ///
+    /// # Errors
+    /// When the answer is not JSON.
+    pub async fn send_with(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<Value>,
+    ) -> Outcome<(u16, Value)> {
+        let mut request = Request::builder()
             .method(method)
             .uri(path)
+            .header("host", "portico")
             .header("authorization", format!("Bearer {}", self.token.expose()))
-            .header("content-type", "application/json")
-            .body(body.map_or_else(Body::empty, |body| Body::from(body.to_string())))?;
+            .header("content-type", "application/json");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request =
+            request.body(body.map_or_else(Body::empty, |body| Body::from(body.to_string())))?;
         let answer = self.running()?.router.clone().oneshot(request).await?;
         let status = answer.status().as_u16();
         let bytes = answer.into_body().collect().await?.to_bytes();

@@ -4,12 +4,13 @@
 
 use std::sync::Arc;
 
-use jiff::{civil::Date, civil::DateTime};
+use jiff::civil::Date;
 
 use crate::{
     clock::Timestamp,
     contact::{DEFAULT_REGION, Email, Phone, Refusal},
     directory::{Agent, Attribution, Community, Directory, Integration, Vendor},
+    instant,
     issue::Issue,
     scope::Scope,
 };
@@ -250,9 +251,7 @@ fn calendar_date(text: &str) -> Option<Date> {
         return Some(date);
     }
     // The rest must be a real time too, with an offset or without one.
-    let real = text.parse::<jiff::Timestamp>().is_ok()
-        || (text.parse::<DateTime>().is_ok() && !text.contains(['+', '[']));
-    real.then_some(date)
+    instant::is_real(text).then_some(date)
 }
 
 #[cfg(test)]
@@ -274,6 +273,9 @@ mod tests {
         check_date("2026-12-23T00:00:00Z", Some("2026-12-23"));
         check_date("2027-07-20T09:30:00", Some("2027-07-20"));
         check_date("2028-02-29", Some("2028-02-29"));
+        check_date("9999-12-31T23:59:59Z", Some("9999-12-31"));
+        check_date("2027-07-20 09:30:00Z", Some("2027-07-20"));
+        check_date("2027-07-20T09:30:00[Europe/Paris]", None);
         check_date("2027-02-29", None);
         check_date("2027-13-01", None);
         check_date("2027-03-01T25:00:00Z", None);

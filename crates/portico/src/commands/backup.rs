@@ -21,7 +21,7 @@ use tempfile::TempPath;
 
 use crate::{
     commands::doctor::disk::{FREE_MIN_MIB, free_mib},
-    output, server,
+    output, signals,
     store_at::{self, StoreArgs},
 };
 
@@ -76,7 +76,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let made = tokio::select! {
         // First, so that nothing is made that would be left by a signal.
         biased;
-        () = server::told_to_stop() => {
+        () = signals::told_to_stop() => {
             stop.store(true, Ordering::Relaxed);
             making.await
         }

@@ -3,6 +3,7 @@
 //! Guarantee: what is made on the first start is kept in the data directory and used again; nothing of it exists in `portico serve`.
 
 use std::{
+    io::IsTerminal as _,
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
@@ -30,6 +31,7 @@ use crate::{
     master_key::Source,
     output, private_file,
     server::{self, Role},
+    signals::{Reloads, Stop},
     store_at::{StoreArgs, StoreAt},
     system::{SystemClock, SystemEntropy},
 };
@@ -98,6 +100,10 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
+    // In a terminal it ends with the terminal, as programs do.
+    if !std::io::stdin().is_terminal() {
+        Reloads::default().follow()?;
+    }
     let data_dir = &arguments.data_dir;
     let directory = StoreAt::Directory(data_dir.clone());
     let owned = directory.own()?;
@@ -162,6 +168,8 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         }
         Ok(())
     };
+    // Until here a signal ends the process, and nothing is lost by it.
+    let stop = Stop::listen()?;
     server::run(
         server::Setup {
             listener,
@@ -183,7 +191,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         },
         owned.as_ref(),
         ready,
-        server::told_to_stop(),
+        stop,
     )
     .await?;
     let _ = stop_sandbox.send(());

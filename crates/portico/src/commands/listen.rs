@@ -24,7 +24,7 @@ use webhooks::{
 
 use crate::{
     commands::dev,
-    output, server, store_at,
+    output, signals, store_at,
     system::{SystemClock, SystemEntropy},
 };
 
@@ -202,7 +202,7 @@ fn url(text: &str, what: &str) -> anyhow::Result<Url> {
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     tokio::select! {
         ended = follow(arguments) => ended,
-        () = server::told_to_stop() => Ok(()),
+        () = signals::told_to_stop() => Ok(()),
     }
 }
 

@@ -6,7 +6,7 @@ use anyhow::Context;
 use connectors::knock::sandbox::{Options, Sandbox, Seed};
 use serde_json::json;
 
-use crate::{output, server, system::SystemClock};
+use crate::{output, signals, system::SystemClock};
 
 /// Runs the Knock sandbox alone.
 #[derive(clap::Args)]
@@ -58,6 +58,6 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
             "The Knock sandbox listens on {url}\nIts API key:      {api_key}\nLet a server in:  portico serve --vendor-url {url}, and an integration with \"base_url\":\"{url}\"\nWhat it holds:    curl {url}/_sandbox/state\nWhat it received: curl {url}/_sandbox/requests"
         ));
     }
-    sandbox.serve(listener, server::told_to_stop()).await?;
+    sandbox.serve(listener, signals::told_to_stop()).await?;
     Ok(())
 }

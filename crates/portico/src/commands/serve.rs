@@ -8,6 +8,7 @@ use std::{
     num::NonZeroUsize,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use anyhow::{Context, anyhow, bail};
@@ -17,7 +18,7 @@ use portico_http::{
     limits::RATE_LIMIT_DEFAULT,
     metrics::Metrics,
     peer::{Network, TrustedProxies},
-    serve::Settings as Transport,
+    serve::{IDLE_TIMEOUT_DEFAULT, Settings as Transport},
     tls::Certificate,
 };
 use serde::Deserialize;
@@ -27,6 +28,8 @@ use crate::{
     commands::MasterKey,
     logging,
     server::{self, Role},
+    settings,
+    signals::{Reloads, Stop},
     store_at::StoreArgs,
 };
 
@@ -40,6 +43,10 @@ const RETAIN_ATTEMPTS_DAYS: u32 = 90;
 /// The most calls to vendors that one process may have under way: each takes a file descriptor and some tens of KB.
 const CALLS_MOST: u16 = 4_096;
 
+/// The longest that an unused connection may be kept: an hour, past which systems on the way have
+/// forgotten it.
+const IDLE_TIMEOUT_MAX_S: u16 = 3_600;
+
 /// Bytes of a configuration file at most: it has a handful of lines.
 const CONFIG_MAX_BYTES: u64 = 64 * 1_024;
 
@@ -47,7 +54,9 @@ const CONFIG_MAX_BYTES: u64 = 64 * 1_024;
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// A TOML file with any of listen, data_dir, store_file, store_readers, role, vocabulary, master_key_file, master_key_command, trusted_proxies,
-    /// vendor_urls, webhook_allow_http, webhook_networks, requests_per_minute, tls_cert, tls_key, connections_per_address, calls_max, retain_writes_days, retain_attempts_days. Flags and environment go before it; relative paths
+    /// vendor_urls, webhook_allow_http, webhook_networks, requests_per_minute, tls_cert, tls_key,
+    /// connections_per_address, idle_timeout_s, log, calls_max, retain_writes_days,
+    /// retain_attempts_days. Flags and environment go before it; relative paths
     /// in it start at its own directory.
     #[arg(long, env = "PORTICO_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
@@ -114,6 +123,9 @@ pub(crate) struct Arguments {
     /// Connections that one address may have open, be it no trusted proxy. [default: five sixths of all]
     #[arg(long, env = "PORTICO_CONNECTIONS_PER_ADDRESS", value_name = "COUNT")]
     connections_per_address: Option<NonZeroUsize>,
+    /// Seconds for which a connection is kept that its caller does not use. [default: 75]
+    #[arg(long, env = "PORTICO_IDLE_TIMEOUT_S", value_name = "SECONDS", value_parser = clap::value_parser!(u16).range(1..=i64::from(IDLE_TIMEOUT_MAX_S)))]
+    idle_timeout_s: Option<u16>,
     /// Calls to vendors under way at once, over all integrations; what each integration allows is its own setting. [default: 512]
     #[arg(long, env = "PORTICO_CALLS_MAX", value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=i64::from(CALLS_MOST)))]
     calls_max: Option<u16>,
@@ -139,6 +151,8 @@ struct File {
     tls_cert: Option<PathBuf>,
     tls_key: Option<PathBuf>,
     connections_per_address: Option<NonZeroUsize>,
+    idle_timeout_s: Option<u16>,
+    log: Option<String>,
     calls_max: Option<u16>,
     retain_writes_days: Option<u32>,
     retain_attempts_days: Option<u32>,
@@ -237,6 +251,18 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let tls_cert = arguments.tls_cert.or(file.tls_cert);
     let tls_key = arguments.tls_key.or(file.tls_key);
     let certificate = certificate(tls_cert.as_deref(), tls_key.as_deref())?;
+    if let Some(level) = log_level(arguments.config.as_deref())? {
+        logging::set_level(&level)?;
+    }
+    let reloads = Reloads {
+        certificate: certificate.clone(),
+        config: arguments.config.clone(),
+    };
+    reloads.follow()?;
+    let idle_timeout_s = arguments.idle_timeout_s.or(file.idle_timeout_s);
+    if idle_timeout_s.is_some_and(|seconds| !(1..=IDLE_TIMEOUT_MAX_S).contains(&seconds)) {
+        bail!("idle_timeout_s is a number of seconds from 1 to {IDLE_TIMEOUT_MAX_S}");
+    }
     let transport = Transport {
         trusted_proxies: TrustedProxies(trusted_proxies.unwrap_or_default()),
         certificate,
@@ -244,6 +270,9 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
             .connections_per_address
             .or(file.connections_per_address)
             .map(NonZeroUsize::get),
+        idle_timeout: idle_timeout_s.map_or(IDLE_TIMEOUT_DEFAULT, |seconds| {
+            Duration::from_secs(seconds.into())
+        }),
         ..Transport::default()
     };
 
@@ -294,6 +323,8 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         tracing::info!(%address, store = at.told(), role = role_name, "serving");
         Ok(())
     };
+    // Until here a signal ends the process, and nothing is lost by it.
+    let stop = Stop::listen()?;
     server::run(
         server::Setup {
             listener,
@@ -310,7 +341,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         },
         owned.as_ref(),
         ready,
-        server::told_to_stop(),
+        stop,
     )
     .await
 }
@@ -342,6 +373,21 @@ pub(super) fn look(config: Option<&Path>) -> anyhow::Result<()> {
     let networks = arguments.webhook_networks.or(file.webhook_networks);
     server::receivers(false, networks.unwrap_or_default())?;
     Ok(())
+}
+
+/// What a configuration file says of the log, unless the environment says it: that goes before the
+/// file, and stays as it was when the process began.
+///
+/// # Errors
+/// When the file cannot be read.
+pub(crate) fn log_level(config: Option<&Path>) -> anyhow::Result<Option<String>> {
+    match settings::variable(logging::LEVEL_VARIABLE)? {
+        Some(level) => Ok(Some(level)),
+        None => Ok(config
+            .map(File::read)
+            .transpose()?
+            .and_then(|file| file.log)),
+    }
 }
 
 /// Where a configuration file has the store and the master key, for commands that look after a server.

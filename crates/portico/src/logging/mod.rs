@@ -100,9 +100,9 @@ fn parsed(wanted: &str) -> anyhow::Result<EnvFilter> {
 ///
 /// # Errors
 /// When that is not understood; the filter is as before then.
-#[expect(dead_code, reason = "the reload of settings calls it")]
 pub(crate) fn set_level(wanted: &str) -> anyhow::Result<()> {
-    let filter = parsed(wanted)?;
+    let filter =
+        filter::parse(wanted).map_err(|why| anyhow!("The log level is not understood: {why}"))?;
     let handle = FILTER.get().context("logging has not begun")?;
     handle
         .reload(filter)

@@ -32,7 +32,7 @@ use self::{
     process::{Kept, Mode, Process, arrived, counted},
     report::{AcceptRow, DeliverRow, Delivered, Measured, Row, Single},
 };
-use crate::{output, server};
+use crate::{output, signals};
 
 /// How often a backlog is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -125,7 +125,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     tokio::select! {
         ended = measure(arguments) => ended,
         // The processes end with the future that holds them.
-        () = server::told_to_stop() => bail!("stopped before the end"),
+        () = signals::told_to_stop() => bail!("stopped before the end"),
     }
 }
 
