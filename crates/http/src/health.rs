@@ -42,8 +42,14 @@ pub async fn health_get() -> Json<Health> {
 )]
 pub async fn readiness_get(State(app): State<App>) -> Result<Json<Health>, Error> {
     in_time(app.store.check()).await.map_err(|why| {
-        why.tell("not ready: the store does not answer");
-        Error::unavailable("The store does not answer")
+        why.tell("not ready: the store takes no changes");
+        match why {
+            store::Error::Busy | store::Error::Closed => {
+                Error::unavailable("The store does not answer")
+            }
+            store::Error::Refused(why) => Error::unavailable(format!("Not ready: {why}")),
+            _ => Error::unavailable("The store takes no changes; the log says why"),
+        }
     })?;
     // The sender goes when the worker does.
     if let Some(alive) = &app.worker_alive

@@ -4,6 +4,7 @@
 
 mod commands;
 mod connection;
+mod data_dir;
 mod logging;
 mod master_key;
 mod output;

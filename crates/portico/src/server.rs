@@ -25,7 +25,7 @@ use webhooks::{
 };
 
 use crate::{
-    store_at::Owned,
+    data_dir::Owned,
     system::{SystemClock, SystemEntropy, descriptors_raise},
 };
 
@@ -243,8 +243,16 @@ pub(crate) async fn run(
     if let Err(why) = app.uses.store(&*store).await {
         tracing::warn!(%why, "when keys were last used could not be stored");
     }
+    // Only a directory can have gone meanwhile; nodes on a database do not wait for it to answer.
+    let is_well = store.is_shared() || store.check().await.is_ok();
     store.close().await;
-    tracing::info!("stopped; all that was accepted is stored");
+    if is_well {
+        tracing::info!("stopped; all that was accepted is stored");
+    } else {
+        tracing::error!(
+            "stopped while the store takes no changes; see the errors before this line"
+        );
+    }
     Ok(())
 }
 

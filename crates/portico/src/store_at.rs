@@ -1,15 +1,13 @@
 //! Where everything is kept: in a directory of this machine, or in a PostgreSQL database that nodes share.
 //!
-//! Guarantee: a database's URL is never shown, since a password may be in it; a directory is closed to other users, and served by one process at a time.
+//! Guarantee: a database's URL is never shown, since a password may be in it.
 
 use std::{
-    fs::File,
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{anyhow, bail};
 use model::{Clock, Secret};
 use store::{
     Observer, Sealer, Store,
@@ -19,6 +17,7 @@ use store::{
 };
 
 use crate::{
+    data_dir::{self, Owned},
     master_key::Source,
     private_file,
     system::{SystemClock, SystemEntropy},
@@ -26,12 +25,6 @@ use crate::{
 
 /// The directory unless told otherwise.
 pub(crate) const DATA_DIR: &str = "portico-data";
-
-/// The database's name in the data directory.
-const DATABASE: &str = "portico.db";
-
-/// The file that a running server holds locked.
-const LOCK: &str = "serve.lock";
 
 /// Connections that read, at most: each is a process of the database's, and a node that needs more is better two.
 const READERS_MAX: i64 = 64;
@@ -188,12 +181,14 @@ impl StoreAt {
     ) -> anyhow::Result<Arc<dyn Store>> {
         let (at, now) = (self.clone(), SystemClock.now());
         if let Self::Directory(path) = self {
-            make_data_dir(path)?;
+            data_dir::make(path)?;
         }
         let store = tokio::task::spawn_blocking(move || {
             let sealer = sealer(master_key)?;
             match at {
-                Self::Directory(path) => sqlite::open(&database(&path), sealer, observer, now),
+                Self::Directory(path) => {
+                    sqlite::open(&data_dir::database(&path), sealer, observer, now)
+                }
                 Self::Database(place) => postgres::open(&place, sealer, observer, now),
             }
         })
@@ -229,10 +224,10 @@ impl StoreAt {
     pub(crate) async fn migrate(&self) -> anyhow::Result<&'static [Migration]> {
         let (at, now) = (self.clone(), SystemClock.now());
         if let Self::Directory(path) = self {
-            make_data_dir(path)?;
+            data_dir::make(path)?;
         }
         let steps = tokio::task::spawn_blocking(move || match at {
-            Self::Directory(path) => sqlite::migrate(&database(&path), now),
+            Self::Directory(path) => sqlite::migrate(&data_dir::database(&path), now),
             Self::Database(place) => postgres::migrate(&place, now),
         })
         .await??;
@@ -245,7 +240,7 @@ impl StoreAt {
     /// When that cannot be seen.
     pub(crate) async fn holds_data(&self) -> anyhow::Result<bool> {
         match self {
-            Self::Directory(path) => holds_data(path),
+            Self::Directory(path) => data_dir::holds_data(path),
             Self::Database(place) => {
                 let place = place.clone();
                 let looked = tokio::task::spawn_blocking(move || postgres::holds_data(&place));
@@ -277,67 +272,10 @@ impl StoreAt {
     /// # Errors
     /// When another server has the directory.
     pub(crate) fn own(&self) -> anyhow::Result<Option<Owned>> {
-        self.directory().map(own).transpose()
+        self.directory().map(data_dir::own).transpose()
     }
 }
 
 fn sealer(master_key: Source) -> Result<Sealer, store::Error> {
     Sealer::from_source(Arc::new(master_key), Arc::new(SystemEntropy))
-}
-
-/// The database's file in `data_dir`.
-pub(crate) fn database(data_dir: &Path) -> PathBuf {
-    data_dir.join(DATABASE)
-}
-
-/// The file in `data_dir` that a running server holds locked.
-pub(crate) fn lock(data_dir: &Path) -> PathBuf {
-    data_dir.join(LOCK)
-}
-
-/// Whether a server or a command has kept anything in `data_dir`.
-///
-/// # Errors
-/// When this user may not see that.
-pub(crate) fn holds_data(data_dir: &Path) -> anyhow::Result<bool> {
-    database(data_dir)
-        .try_exists()
-        .with_context(|| format!("{} cannot be looked into", data_dir.display()))
-}
-
-/// Makes the data directory when there is none, closed to other users: prospects' contacts are in it.
-fn make_data_dir(data_dir: &Path) -> anyhow::Result<()> {
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(data_dir)
-        .with_context(|| format!("the data directory {} cannot be made", data_dir.display()))
-}
-
-/// Proof that no other server uses the data directory, while it lives.
-pub(crate) struct Owned(#[expect(dead_code, reason = "held for its lock")] File);
-
-/// Takes the data directory for this process.
-///
-/// # Errors
-/// When another server has it.
-pub(crate) fn own(data_dir: &Path) -> anyhow::Result<Owned> {
-    make_data_dir(data_dir)?;
-    let file = File::options()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(lock(data_dir))
-        .context("the lock file cannot be made")?;
-    match file.try_lock() {
-        Ok(()) => Ok(Owned(file)),
-        Err(std::fs::TryLockError::WouldBlock) => bail!(
-            "another portico already serves {}; stop it, or choose another --data-dir",
-            data_dir.display()
-        ),
-        Err(std::fs::TryLockError::Error(why)) => {
-            Err(why).context("the data directory cannot be locked")
-        }
-    }
 }

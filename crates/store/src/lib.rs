@@ -63,7 +63,8 @@ pub enum Error {
     /// the same idempotency key finds out.
     #[error("the database has not said whether it was stored")]
     InDoubt,
-    /// The store takes no changes just now, for a reason that it has logged: nothing was stored. In words for the caller.
+    /// The store takes no changes just now, for a reason that it has logged: nothing was stored. In
+    /// words for the caller.
     #[error("{0}")]
     Refused(String),
     /// The store is shutting down.

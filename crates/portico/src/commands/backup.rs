@@ -21,8 +21,8 @@ use tempfile::TempPath;
 
 use crate::{
     commands::doctor::disk::{FREE_MIN_MIB, free_mib},
-    output, server,
-    store_at::{self, StoreArgs},
+    data_dir, output, server,
+    store_at::StoreArgs,
 };
 
 /// What the directory is called in which a backup is made, at the beginning. One that is left was of a backup that was killed.
@@ -122,7 +122,7 @@ impl Place {
 }
 
 fn make(data_dir: &Path, place: &Place, stop: Arc<AtomicBool>) -> anyhow::Result<Made> {
-    let source = Source::open(&store_at::database(data_dir), stop)?;
+    let source = Source::open(&data_dir::database(data_dir), stop)?;
     let shown = place.directory.display();
     // Whatever is left of it, SQLite's journal too, goes with this directory.
     let own = tempfile::Builder::new()
@@ -130,7 +130,7 @@ fn make(data_dir: &Path, place: &Place, stop: Arc<AtomicBool>) -> anyhow::Result
         .permissions(Permissions::from_mode(0o700))
         .tempdir_in(&place.directory)
         .with_context(|| format!("no backup was made: {shown} cannot be written to"))?;
-    let new = TempPath::try_from_path(store_at::database(own.path()))?;
+    let new = TempPath::try_from_path(data_dir::database(own.path()))?;
     room(source.bytes_max()?, data_dir, place)?;
     let contents = source
         .copy(&new)

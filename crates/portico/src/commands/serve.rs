@@ -25,6 +25,7 @@ use store::retention::Retention;
 
 use crate::{
     commands::MasterKey,
+    data_dir::{self, Allowed},
     logging,
     server::{self, Role},
     store_at::StoreArgs,
@@ -56,6 +57,12 @@ pub(crate) struct Arguments {
     listen: Option<SocketAddr>,
     #[command(flatten)]
     store: StoreArgs,
+    /// Makes a new database although other files are in the data directory.
+    #[arg(long)]
+    init: bool,
+    /// Starts on a database that lacks commits that were answered, without them.
+    #[arg(long)]
+    accept_loss: bool,
     /// What this node does, of several that share a PostgreSQL database: `api` takes requests, `worker` delivers, announces and synchronises, `all` does both. [default: all]
     #[arg(
         long,
@@ -258,6 +265,14 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     };
 
     let owned = at.own()?;
+    let allowed = Allowed {
+        new: arguments.init,
+        loss: arguments.accept_loss,
+    };
+    let new_in = match at.directory() {
+        Some(directory) if data_dir::begin(directory, allowed)? => Some(directory),
+        _ => None,
+    };
     let vendor_urls = arguments.vendor_urls.or(file.vendor_urls);
     let registry = server::registry(vocabulary.as_ref(), &vendor_urls.unwrap_or_default())?;
     let webhook_networks = arguments.webhook_networks.or(file.webhook_networks);
@@ -283,6 +298,9 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let metrics = Arc::new(Metrics::default().with_log_lines_lost(logging::lost()));
     let master_key = arguments.master_key.source_or(&file_key, &at)?;
     let store = at.open(master_key, metrics.clone()).await?;
+    if let Some(directory) = new_in {
+        data_dir::warn_of_new(directory);
+    }
     let listener = portico_http::serve::listen(listen)
         .with_context(|| format!("{listen} cannot be listened on"))?;
     let address = listener.local_addr()?;

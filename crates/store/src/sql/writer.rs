@@ -204,7 +204,7 @@ impl Writer {
             .await
             .map_err(|_| Error::Closed)?;
         drop(queue);
-        answer.await.map_err(|_| Error::Closed)?
+        answer.await.map_err(unanswered)?
     }
 
     /// Takes a write into custody in the next commit; refused when the queue is full, or does not move. It answers within [`ACCEPT_MAX`].
@@ -235,7 +235,7 @@ impl Writer {
                 mpsc::error::TrySendError::Closed(_) => Error::Closed,
             })?;
         match tokio::time::timeout(ACCEPT_MAX, answer).await {
-            Ok(answer) => answer.map_err(|_| Error::Closed)?,
+            Ok(answer) => answer.map_err(unanswered)?,
             Err(_) if is_settled.swap(true, Ordering::Relaxed) => Err(Error::InDoubt),
             Err(_) => Err(Error::Busy),
         }
@@ -250,7 +250,7 @@ impl Writer {
             .await
             .map_err(|_| Error::Closed)?;
         drop(queue);
-        answer.await.map_err(|_| Error::Closed)?
+        answer.await.map_err(unanswered)?
     }
 
     /// Has the connection empty its log of former contents. `false` when somebody stood in the way.
@@ -280,6 +280,11 @@ impl Writer {
             let _ = tokio::task::spawn_blocking(move || thread.join()).await;
         }
     }
+}
+
+/// The thread dropped a request without an answer, so it panicked, and nobody knows at which step.
+fn unanswered(_: oneshot::error::RecvError) -> Error {
+    Error::InDoubt
 }
 
 fn run<C: Connection>(
@@ -313,7 +318,8 @@ fn run<C: Connection>(
             );
         };
         if catch_unwind(AssertUnwindSafe(serve)).is_err() {
-            // Who was in it hears nothing, which is told as trouble; those that come next are served.
+            // The requests in it get no answer from here, which makes them in doubt. Later ones are
+            // served.
             tracing::error!("the writing thread panicked over a batch; it goes on with the next");
             batch.clear();
             connection.rollback();
@@ -432,7 +438,7 @@ fn commit<C: Connection>(
     let mut answers = answers.into_iter();
     for accept in accepts {
         let answer = match &outcome {
-            Ok(()) => answers.next().unwrap_or(Err(Error::Closed)),
+            Ok(()) => answers.next().unwrap_or(Err(Error::InDoubt)),
             Err(why) => Err(failed(why)),
         };
         let _ = accept.reply.send(answer);
@@ -440,7 +446,7 @@ fn commit<C: Connection>(
     let mut ends = ends.into_iter();
     for over in finishes {
         let answer = match &outcome {
-            Ok(()) => ends.next().unwrap_or(Err(Error::Closed)),
+            Ok(()) => ends.next().unwrap_or(Err(Error::InDoubt)),
             Err(why) => Err(failed(why)),
         };
         let _ = over.reply.send(answer);

@@ -16,7 +16,11 @@ use std::{
 use model::Timestamp;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::{database, schema};
+use super::{
+    database,
+    note::{self, Number},
+    schema,
+};
 pub use crate::sql::inspect::{Data, Misread};
 use crate::{
     Error, migrations,
@@ -40,6 +44,8 @@ pub struct Inspection {
     pub soundness: Soundness,
     /// What is in it. Nothing when the schema is not the one of this program.
     pub data: Option<Result<Data, Error>>,
+    /// Commits that were answered and are not in it: the next start will be refused.
+    pub missing_commits: u32,
 }
 
 /// Whether a database file is sound.
@@ -100,6 +106,8 @@ fn look_once(
     base_urls_max: u32,
     now: Timestamp,
 ) -> Result<Inspection, Error> {
+    // First: a server that runs meanwhile only adds to the database.
+    let noted = note::noted(path);
     let found = open(path, opening).and_then(|connection| {
         let soundness = soundness(&connection, within)?;
         Ok((connection, soundness))
@@ -111,6 +119,7 @@ fn look_once(
                 schema: Ok(0),
                 soundness: Soundness::Damaged(vec![why.to_string()]),
                 data: None,
+                missing_commits: 0,
             });
         }
         Err(why) => return Err(database(why)),
@@ -120,6 +129,7 @@ fn look_once(
             schema: Ok(0),
             soundness,
             data: None,
+            missing_commits: 0,
         });
     }
     super::prepare_connection(&connection)?;
@@ -127,11 +137,14 @@ fn look_once(
     let transaction = connection.unchecked_transaction().map_err(database)?;
     let schema = schema(&transaction)?;
     let data = (schema == Ok(0)).then(|| look(&Db::Sqlite(&transaction), base_urls_max, now));
+    let stored = Number::of(&transaction)?;
+    let missing_commits = noted.map_or(0, |noted| stored.missing(noted));
     drop(transaction);
     Ok(Inspection {
         schema,
         soundness,
         data,
+        missing_commits,
     })
 }
 

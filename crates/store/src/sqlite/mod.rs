@@ -3,19 +3,26 @@
 //! Guarantee: `synchronous=FULL`, so a commit that returned survives the loss of power.
 
 pub mod backup;
+mod files;
 pub mod inspect;
+pub mod note;
 mod pages;
 mod readers;
 mod room;
 mod schema;
 mod writing;
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use model::{Timestamp, write::WriteStatus};
 use rusqlite::{Connection, config::DbConfig};
 
 use self::{
+    files::{Files, Watch},
     readers::Readers,
     room::{Log, Room},
     writing::Writing,
@@ -57,6 +64,8 @@ pub(crate) struct Disk {
     readers: Readers,
     signals: Arc<Signals>,
     room: Arc<Room>,
+    files: Arc<Files>,
+    watch: Mutex<Option<Watch>>,
 }
 
 #[expect(
@@ -102,7 +111,7 @@ fn private(path: &Path) -> std::io::Result<()> {
 /// Opens the store in the database at `path`, made when absent, and brings its schema up to date.
 ///
 /// # Errors
-/// When it cannot be opened, was written by a newer Portico, or is sealed under another master key.
+/// When it cannot be opened, lacks commits, was written by a newer Portico, or is sealed under another master key.
 pub fn open(
     path: &Path,
     sealer: Sealer,
@@ -124,8 +133,9 @@ pub fn open(
     let log = Log::of(&mut connection, room.clone())?;
     let signals = Arc::new(Signals::default());
     let readers = Readers::open(path)?;
+    let files = Files::of(path)?;
     let writer = Writer::start(
-        Writing::new(connection, log),
+        Writing::new(path, connection, log, files.clone())?,
         Batch::default(),
         signals.clone(),
         observer,
@@ -136,6 +146,8 @@ pub fn open(
         readers,
         signals,
         room,
+        watch: Mutex::new(Some(Watch::start(files.clone())?)),
+        files,
     };
     Ok(Arc::new(Relational::new(disk, sealer)))
 }
@@ -143,17 +155,21 @@ pub fn open(
 /// Brings the schema of the database at `path`, made when absent, up to date. Returns the steps that were applied.
 ///
 /// # Errors
-/// When it cannot be opened, or was written by a newer Portico.
+/// When it cannot be opened, lacks commits, or was written by a newer Portico.
 pub fn migrate(path: &Path, now: Timestamp) -> Result<&'static [Migration], Error> {
     bring_up(&mut connect(path)?, now)
 }
 
 /// The connection that changes the database.
 fn connect(path: &Path) -> Result<Connection, Error> {
-    private(path)
-        .map_err(|why| Error::Database(format!("{} cannot be opened: {why}", path.display())))?;
-    let connection = Connection::open(path).map_err(database)?;
-    prepare_connection(&connection)?;
+    let connection = note::checked(path, || {
+        private(path).map_err(|why| {
+            Error::Database(format!("{} cannot be opened: {why}", path.display()))
+        })?;
+        let connection = Connection::open(path).map_err(database)?;
+        prepare_connection(&connection)?;
+        Ok(connection)
+    })?;
     connection
         .pragma_update(None, "page_size", PAGE_BYTES)
         .map_err(database)?;
@@ -282,6 +298,7 @@ impl Engine for Disk {
         &self,
         look: impl FnOnce(&Db<'_>) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
+        self.files.must_be_there()?;
         self.readers
             .read(move |connection| look(&Db::Sqlite(connection)))
             .await
@@ -312,6 +329,10 @@ impl Engine for Disk {
         // The last connection that closes removes the write-ahead log, which one that only reads cannot.
         self.readers.close();
         self.writer.close().await;
+        self.watch
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
     }
 }
 
@@ -331,17 +352,17 @@ mod tests {
     async fn a_database_that_another_keeps_to_itself_is_busy_and_not_broken() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("portico.db");
-        let (one, mut other) = (
-            Connection::open(&path).unwrap(),
-            Connection::open(&path).unwrap(),
-        );
-        one.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let (one, mut other) = (connect(&path).unwrap(), connect(&path).unwrap());
+        other.execute_batch("CREATE TABLE a (b)").unwrap();
         other.busy_timeout(Duration::ZERO).unwrap();
+        let files = Files::of(&path).unwrap();
+        let log = Log::of(&mut other, Room::of(&path)).unwrap();
+        let writing = Writing::new(&path, other, log, files).unwrap();
+        one.execute_batch("BEGIN IMMEDIATE").unwrap();
         let signals = Arc::new(Signals::default());
         let observer = Arc::new(crate::Unobserved);
-        let log = Log::of(&mut other, Room::of(&path)).unwrap();
         let writer = Writer::start(
-            Writing::new(other, log),
+            writing,
             Batch::default(),
             signals,
             observer,

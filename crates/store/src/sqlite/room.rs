@@ -308,12 +308,12 @@ impl Log {
         Some(space)
     }
 
-    /// Folds the log in when it is time, after a batch was answered.
-    pub(super) fn after(&mut self, connection: &Connection) {
+    /// Folds the log in when it is time, after a batch was answered. Returns whether that was tried.
+    pub(super) fn after(&mut self, connection: &Connection) -> bool {
         let pages = self.pages.load(Ordering::Relaxed);
         let has_failed = std::mem::take(&mut self.has_failed);
         if !has_failed && !self.is_time() && pages < self.fold_pages.max(self.again_pages) {
-            return;
+            return false;
         }
         let space = self.look();
         let is_used_up = !self.room.is_left();
@@ -322,10 +322,10 @@ impl Log {
         }
         if pages < self.fold_pages && !(is_used_up && pages > 0) {
             self.again_pages = 0;
-            return;
+            return false;
         }
         if pages < self.again_pages && !has_failed {
-            return;
+            return false;
         }
         let is_short = space.is_some_and(|space| space.free < SHORT_BYTES);
         let is_long = pages >= self.fold_pages.saturating_mul(LONG_TIMES);
@@ -351,6 +351,7 @@ impl Log {
                 }
             }
         }
+        true
     }
 }
 

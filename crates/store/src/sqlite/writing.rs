@@ -1,9 +1,18 @@
 //! The connection that changes the file.
 //!
-//! Guarantee: `synchronous=FULL`, so COMMIT returns when the change is synced.
+//! Guarantee: `synchronous=FULL`, so COMMIT returns when the change is synced. A COMMIT that fails
+//! is in doubt: SQLite may have written all of it before the step that failed, and whoever opens
+//! the file next then finds it. Until then nobody sees it, and the next commit takes its place in
+//! the write-ahead log.
+
+use std::{path::Path, sync::Arc};
+
+use rusqlite::config::DbConfig;
 
 use super::{
     database,
+    files::Files,
+    note::{Note, Number},
     room::{self, Log},
 };
 use crate::{
@@ -19,12 +28,30 @@ use crate::{
 pub(super) struct Writing {
     connection: rusqlite::Connection,
     log: Log,
+    note: Note,
+    files: Arc<Files>,
+    /// The last commit failed: the log has been told.
+    is_failing: bool,
+    /// Rows that the connection had changed when the transaction began.
+    changed_before: u64,
 }
 
 impl Writing {
-    /// On `connection`, which writes to `log`.
-    pub(super) fn new(connection: rusqlite::Connection, log: Log) -> Self {
-        Self { connection, log }
+    /// For the database at `path`, which `connection` has open.
+    pub(super) fn new(
+        path: &Path,
+        connection: rusqlite::Connection,
+        log: Log,
+        files: Arc<Files>,
+    ) -> Result<Self, Error> {
+        Ok(Self {
+            note: Note::open(path, &connection)?,
+            connection,
+            log,
+            files,
+            is_failing: false,
+            changed_before: 0,
+        })
     }
 
     fn step(&self, sql: &str) -> Result<(), Error> {
@@ -34,8 +61,11 @@ impl Writing {
 
 impl Connection for Writing {
     fn begin(&mut self) -> Result<(), Error> {
+        self.files.must_be_there()?;
         self.log.before();
-        self.step("BEGIN IMMEDIATE")
+        self.step("BEGIN IMMEDIATE")?;
+        self.changed_before = self.connection.total_changes();
+        Ok(())
     }
 
     fn db(&self) -> Result<Db<'_>, Error> {
@@ -67,18 +97,53 @@ impl Connection for Writing {
     }
 
     fn commit(&mut self, _effects: &Effects) -> Result<(), Error> {
-        self.step("COMMIT")
+        let is_changed = self.connection.total_changes() != self.changed_before;
+        if !is_changed && !self.files.is_suspect() {
+            return self.step("COMMIT");
+        }
+        let number = Number::count(&self.connection)?;
+        match self.step("COMMIT") {
+            Ok(()) => {}
+            // It could not begin to write.
+            Err(Error::Busy) => return Err(Error::Busy),
+            Err(why) => {
+                // Once for all that fail in an outage.
+                if !std::mem::replace(&mut self.is_failing, true) {
+                    tracing::error!(
+                        %why,
+                        "commits fail, and may be stored all the same: their callers get 503 and are told so; see to the disk under the data directory"
+                    );
+                }
+                return Err(Error::InDoubt);
+            }
+        }
+        if std::mem::replace(&mut self.is_failing, false) {
+            tracing::info!("commits are stored again");
+        }
+        if self.files.look().is_err() {
+            // It is stored where nobody may find it.
+            return Err(Error::InDoubt);
+        }
+        self.note.write(number);
+        self.files.stored(true);
+        Ok(())
     }
 
     fn rollback(&mut self) {
         self.log.failed();
+        self.files.stored(false);
         if !self.connection.is_autocommit() {
             let _ = self.step("ROLLBACK");
         }
     }
 
-    /// Empties the write-ahead log, unless a reader stands in the way for longer than others can be kept waiting.
+    /// Empties the write-ahead log, unless a reader stands in the way for longer than others can be
+    /// kept waiting.
     fn fold(&mut self) -> bool {
+        if self.files.look().is_err() {
+            return false;
+        }
+        self.note.sync();
         room::truncate(&self.connection).unwrap_or_else(|why| {
             tracing::warn!(%why, "the write-ahead log could not be emptied");
             false
@@ -86,10 +151,24 @@ impl Connection for Writing {
     }
 
     fn rest(&mut self) {
-        self.log.after(&self.connection);
+        if self.files.must_be_there().is_ok() && self.log.after(&self.connection) {
+            self.note.sync();
+        }
     }
 
     fn close(&mut self) {
+        if self.files.look().is_err() {
+            // The last connection removes the log by its name, which may be that of another
+            // database.
+            let kept = self
+                .connection
+                .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+            if let Err(why) = kept {
+                tracing::error!(%why, "the write-ahead log in the data directory may be removed");
+            }
+            return;
+        }
+        self.note.sync();
         if let Err(why) = self
             .connection
             .execute_batch("PRAGMA wal_checkpoint(TRUNCATE)")

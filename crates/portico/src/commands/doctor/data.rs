@@ -1,6 +1,6 @@
 //! The database, the master key to it, and what both say of the clock and of who may come in.
 
-use std::{fs::File, path::Path, time::Duration};
+use std::{path::Path, time::Duration};
 
 use model::{Clock, Secret, Timestamp};
 use store::{
@@ -10,7 +10,7 @@ use store::{
 };
 
 use super::{Check, vendors::BASE_URLS_MAX};
-use crate::{commands::dev, master_key::Source, store_at, system::SystemClock};
+use crate::{commands::dev, data_dir, master_key::Source, system::SystemClock};
 
 /// How long the database is looked through: it may be tens of GB.
 const INSPECT_WITHIN: Duration = Duration::from_secs(10);
@@ -31,6 +31,7 @@ pub(super) fn database(path: &Path) -> (Check, Option<Data>) {
     const NAME: &str = "database";
     const BACKUP: &str = "stop the server, keep a copy of the data directory, and restore a backup";
     const RIGHTS: &str = "this says nothing of what is in it. Run this as the user who runs the server; if that is so, look at the rights of its files and at the disk";
+    const LOSS: &str = "put the files back as they were; to go on without these commits, start once with `portico serve --accept-loss`";
     let shown = path.display();
     let unread = |why: &dyn std::fmt::Display| {
         Check::fail(NAME, format!("{shown} cannot be read: {why}"), RIGHTS)
@@ -50,6 +51,13 @@ pub(super) fn database(path: &Path) -> (Check, Option<Data>) {
             return (Check::fail(NAME, found, BACKUP), None);
         }
     };
+    if seen.missing_commits > 0 {
+        let found = format!(
+            "{shown} lacks the last {} commits that the server has answered: its write-ahead log was cut or damaged, or an older copy is in its place",
+            seen.missing_commits
+        );
+        return (Check::fail(NAME, found, LOSS), None);
+    }
     match (seen.schema, seen.data) {
         (Err(why), _) => (
             Check::fail(NAME, why, "start the Portico that wrote it"),
@@ -288,13 +296,10 @@ fn phone_numbers(misread: &Misread) -> Option<Check> {
 
 pub(super) fn server(data_dir: &Path) -> Check {
     const NAME: &str = "server";
-    let Ok(lock) = File::open(store_at::lock(data_dir)) else {
-        return Check::ok(NAME, "none has run here");
-    };
-    match lock.try_lock_shared() {
-        Ok(()) => Check::ok(NAME, "none runs on this data"),
-        Err(std::fs::TryLockError::WouldBlock) => Check::ok(NAME, "one runs on this data"),
-        Err(std::fs::TryLockError::Error(why)) => Check::warn(
+    match data_dir::is_served(data_dir) {
+        Ok(true) => Check::ok(NAME, "one runs on this data"),
+        Ok(false) => Check::ok(NAME, "none runs on this data"),
+        Err(why) => Check::warn(
             NAME,
             format!("whether one runs cannot be told: {why}"),
             "keep the data directory on a disk of this machine",

@@ -11,7 +11,7 @@ use std::{
 use rustix::process::{Resource, geteuid, getrlimit};
 
 use super::Check;
-use crate::store_at;
+use crate::data_dir;
 
 /// The bits of a file's mode that let its group or others at it.
 const OTHERS: u32 = 0o077;
@@ -104,7 +104,7 @@ pub(super) fn files(database: &Path) -> Check {
         .parent()
         .and_then(|dir| std::fs::metadata(dir).ok())
         .map(|dir| dir.uid());
-    let lock = database.parent().map(store_at::lock);
+    let lock = database.parent().map(data_dir::lock_file);
     let mut files = vec![database.to_owned(), companion("-wal"), companion("-shm")];
     files.extend(lock);
     for path in files {

@@ -22,9 +22,10 @@ use store::postgres::{Place, inspect::Data};
 use self::data::Held;
 use crate::{
     commands::{MasterKey, serve},
+    data_dir,
     master_key::Source,
     output,
-    store_at::{self, StoreArgs, StoreAt},
+    store_at::{StoreArgs, StoreAt},
 };
 
 /// Times that all is looked at while a check fails.
@@ -169,12 +170,12 @@ fn while_keys_stay<T>(held: &mut Held, mut look: impl FnMut() -> T) -> T {
 
 fn look_directory(dir: &Path, held: &mut Held) -> Looked {
     // What may not be looked into is told by who looks closer.
-    let is_there = store_at::holds_data(dir).unwrap_or(true);
+    let is_there = data_dir::holds_data(dir).unwrap_or(true);
     let mut found = vec![disk::directory(dir, is_there)];
     if !is_there {
         return (found, None);
     }
-    let path = store_at::database(dir);
+    let path = data_dir::database(dir);
     found.extend([disk::files(&path), disk::room(dir), disk::speed(dir)]);
     let (inspected, seen) = while_keys_stay(held, || data::database(&path));
     found.push(inspected);

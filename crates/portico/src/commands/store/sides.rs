@@ -13,8 +13,9 @@ use store::{
 };
 
 use crate::{
+    data_dir::{self, Owned},
     output,
-    store_at::{self, DATA_DIR, Owned, StoreArgs, StoreAt},
+    store_at::{DATA_DIR, StoreArgs, StoreAt},
 };
 
 /// Digits of a digest that are shown to a person: enough to tell two apart.
@@ -82,15 +83,15 @@ impl Arguments {
             );
         };
         let data_dir = self.data_dir.clone();
-        if !store_at::holds_data(&data_dir)? {
+        if !data_dir::holds_data(&data_dir)? {
             bail!(
                 "there is no Portico data in {}; name the server's directory with --data-dir or PORTICO_DATA_DIR",
                 data_dir.display()
             );
         }
         Ok(Sides {
-            _owned: store_at::own(&data_dir)?,
-            source: store_at::database(&data_dir),
+            _owned: data_dir::own(&data_dir)?,
+            source: data_dir::database(&data_dir),
             data_dir,
             target: *target,
             is_json: self.json,
