@@ -49,7 +49,7 @@ pub(crate) async fn run(parts: Arc<Parts>, lanes: &Lanes, mut stopping: watch::R
     let mut changes = parts.live.changes();
     while !*stopping.borrow() {
         let due = parts.store.signals().due();
-        let now = parts.timer.now();
+        let now = parts.timer.steady();
         let is_sweep = now >= next_sweep;
         if is_sweep {
             next_sweep = now.plus_millis(parts.settings.sweep_ms);
@@ -248,7 +248,7 @@ fn take(parts: &Parts, lanes: &Lanes, held: &mut HashMap<Ticket, Timestamp>, one
     let seed = parts.entropy.number();
     let mut lanes = lanes.lock();
     let lane = lanes.entry(one.integration_id).or_default();
-    let now = parts.timer.now();
+    let now = parts.timer.steady();
     let was_held_up = lane.way.is_held_up(now);
     lane.ended(now, one.class, pause_ms(one.retry_after_ms), seed);
     if lane.way.is_held_up(now) && !was_held_up {
@@ -306,7 +306,7 @@ async fn deliver(
     done: mpsc::Sender<Done>,
 ) {
     let started_at = parts.timer.now();
-    let is_late = started_at >= lease_until;
+    let is_late = parts.timer.steady() >= lease_until;
     let started = Instant::now();
     let answer = if is_late {
         failed(
@@ -326,15 +326,15 @@ async fn deliver(
     };
     let took = started.elapsed();
     let (class, retry_after_ms) = (answer.class, answer.retry_after_ms);
-    let now = parts.timer.now();
+    let (now, steady) = (parts.timer.now(), parts.timer.steady());
     let verdict = if is_late {
         // However old it is: it ends after a try, not without one.
         Verdict::Again {
-            at: now.plus_millis(LATE_AGAIN_MS),
+            at: steady.plus_millis(LATE_AGAIN_MS),
             errors: answer.error.clone().into_iter().collect(),
         }
     } else {
-        decide(&parts, &write, &answer, now)
+        decide(&parts, &write, &answer)
     };
     told(&write, integration_id, class, took);
     let again_at = match verdict {
@@ -353,13 +353,13 @@ async fn deliver(
         },
         verdict,
         pause_until: pause_ms(retry_after_ms)
-            .map(|asked| now.plus_millis(i64::try_from(asked).unwrap_or(i64::MAX))),
+            .map(|asked| steady.plus_millis(i64::try_from(asked).unwrap_or(i64::MAX))),
         now,
     };
     if record(&parts, &finish).await {
         let since_accepted_ms = again_at
             .is_none()
-            .then(|| now.millis_since(write.accepted_at));
+            .then(|| steady.millis_since(write.queued_at));
         parts
             .observer
             .attempted(vendor, class, took, since_accepted_ms);
@@ -438,12 +438,15 @@ async fn record(parts: &Parts, finish: &Finish) -> bool {
 }
 
 /// What follows from an answer.
-fn decide(parts: &Parts, write: &Claimed, answer: &Answer, now: Timestamp) -> Verdict {
+fn decide(parts: &Parts, write: &Claimed, answer: &Answer) -> Verdict {
     let mut errors: Vec<String> = answer.error.clone().into_iter().collect();
     match answer.class {
         Class::Delivered => Verdict::Delivered {
             x_id: answer.x_id.clone(),
-            record_id: write.operation.kind().new_id(now, &*parts.entropy),
+            record_id: write
+                .operation
+                .kind()
+                .new_id(parts.timer.now(), &*parts.entropy),
         },
         Class::Rejected => {
             if write.may_be_held {
@@ -455,7 +458,7 @@ fn decide(parts: &Parts, write: &Claimed, answer: &Answer, now: Timestamp) -> Ve
             Verdict::Failed { errors }
         }
         _ => {
-            let age_ms = now.millis_since(write.accepted_at);
+            let age_ms = age_ms(parts, write);
             if age_ms >= parts.settings.write_max_age_ms {
                 return Verdict::Failed {
                     errors: given_up(parts, write, answer),
@@ -470,11 +473,22 @@ fn decide(parts: &Parts, write: &Claimed, answer: &Answer, now: Timestamp) -> Ve
             // The last try falls on the maximum age, not somewhere behind it.
             let delay_ms = delay_ms.min(parts.settings.write_max_age_ms - age_ms);
             Verdict::Again {
-                at: now.plus_millis(i64::try_from(delay_ms).unwrap_or(i64::MAX)),
+                at: parts
+                    .timer
+                    .steady()
+                    .plus_millis(i64::try_from(delay_ms).unwrap_or(i64::MAX)),
                 errors,
             }
         }
     }
+}
+
+/// How old a write is, by the clock that says more. Settled time does not count a jump ahead that
+/// nobody confirmed; steady time counts on where the clock was set back behind the accept.
+fn age_ms(parts: &Parts, write: &Claimed) -> u64 {
+    let settled_ms = parts.timer.settled().millis_since(write.accepted_at);
+    let steady_ms = parts.timer.steady().millis_since(write.queued_at);
+    settled_ms.max(steady_ms)
 }
 
 fn given_up(parts: &Parts, write: &Claimed, answer: &Answer) -> Vec<String> {

@@ -24,7 +24,7 @@ use crate::lane::Lanes;
 /// A clock that can be waited for.
 #[async_trait]
 pub trait Timer: Clock {
-    /// Returns at `at` or later.
+    /// Returns when the steady time is `at` or later.
     async fn sleep_until(&self, at: Timestamp);
 }
 

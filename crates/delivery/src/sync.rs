@@ -97,7 +97,7 @@ pub(crate) async fn run(parts: Arc<Parts>, lanes: Arc<Lanes>, mut stopping: watc
     let (mut next_sweep, mut next_look) = (Timestamp::ZERO, Timestamp::ZERO);
     while !*stopping.borrow() {
         let signal = parts.store.signals().sync_due();
-        let now = parts.timer.now();
+        let now = parts.timer.steady();
         if now >= next_sweep {
             next_sweep = now.plus_millis(parts.settings.sweep_ms);
             sweep(&parts, &running, now).await;
@@ -167,7 +167,7 @@ async fn end_panicked(parts: &Parts, job_id: JobId) {
         ..Tally::default()
     };
     let now = parts.timer.now();
-    let next_at = Some(now.plus_millis(RUN_AGAIN_MS));
+    let next_at = Some(parts.timer.steady().plus_millis(RUN_AGAIN_MS));
     let ended = parts
         .store
         .sync_end(job_id, WriteStatus::Failure, tally, now, next_at);
@@ -195,7 +195,7 @@ async fn look(
             && let Some(integration) = directory.integration(id)
             && let Some(connector) = parts.registry.get(integration.vendor)
         {
-            let job_id = JobId::new(now, &*parts.entropy);
+            let job_id = JobId::new(parts.timer.now(), &*parts.entropy);
             let lease_until = now.plus_millis(parts.settings.lease_ms);
             let next_at = now.plus_millis(integration.settings.sync_every_ms());
             let is_begun = parts
@@ -427,7 +427,7 @@ impl Run {
             {
                 let asked_ms = i64::try_from(retry_after_ms).unwrap_or(0);
                 let wait_ms = asked_ms.max(ASK_AGAIN_MS * i64::from(tries));
-                let now = self.parts.timer.now();
+                let now = self.parts.timer.steady();
                 self.parts.timer.sleep_until(now.plus_millis(wait_ms)).await;
                 Ok(true)
             }
@@ -444,7 +444,7 @@ impl Run {
         let id = self.integration.id;
         let gap_micros = self.integration.settings.call_gap_micros();
         loop {
-            let now = self.parts.timer.now();
+            let now = self.parts.timer.steady();
             let turn = self.lanes.lock().entry(id).or_default().sync_turn(now);
             let again_at = match turn {
                 Ok(()) => self.parts.store.call_begin(id, gap_micros, now).await?,
@@ -501,7 +501,8 @@ impl Run {
             _ => WriteStatus::PartialSuccess,
         };
         let (now, integration_id) = (self.parts.timer.now(), self.integration.id);
-        let next_at = (!is_whole).then(|| now.plus_millis(RUN_AGAIN_MS));
+        let again_at = self.parts.timer.steady().plus_millis(RUN_AGAIN_MS);
+        let next_at = (!is_whole).then_some(again_at);
         let Tally {
             calls,
             seen,

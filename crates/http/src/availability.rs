@@ -174,12 +174,12 @@ async fn told(app: &App, vendor: Vendor, question: &Checked) -> Result<Availabil
         .clone();
     let mut kept = slot.lock().await;
     if let Some((until, answer)) = &*kept
-        && *until > app.clock.now()
+        && *until > app.clock.steady()
     {
         return answer.clone().map_err(|why| trouble(&why));
     }
     let _place = app.desk.place()?;
-    let asked_at = app.clock.now();
+    let (asked_at, begun) = (app.clock.now(), app.clock.steady());
     // Should the caller lose patience in the middle, who asks next is not to wait as long for the same.
     let late = NotTold {
         class: model::write::Class::Retry,
@@ -188,7 +188,7 @@ async fn told(app: &App, vendor: Vendor, question: &Checked) -> Result<Availabil
         retry_after_ms: None,
     };
     let patience = i64::try_from(ASK_TIMEOUT.as_millis()).unwrap_or(i64::MAX);
-    *kept = Some((asked_at.plus_millis(patience + TROUBLE_KEPT_MS), Err(late)));
+    *kept = Some((begun.plus_millis(patience + TROUBLE_KEPT_MS), Err(late)));
     let connector = intake::connector(app, vendor)?;
     let target = Target::of(&question.integration);
     let answer = connector
@@ -199,7 +199,7 @@ async fn told(app: &App, vendor: Vendor, question: &Checked) -> Result<Availabil
         Ok(_) => KEPT_MS,
         Err(why) => i64::from(retry_after_s(why)) * 1_000,
     };
-    *kept = Some((app.clock.now().plus_millis(kept_ms), answer.clone()));
+    *kept = Some((app.clock.steady().plus_millis(kept_ms), answer.clone()));
     answer.map_err(|why| trouble(&why))
 }
 

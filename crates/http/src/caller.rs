@@ -85,7 +85,8 @@ impl<P: Needs> FromRequestParts<App> for Caller<P> {
         };
         let address = ClientAddress::of(&parts.extensions).0;
         let now = app.clock.now();
-        let scope = token.and_then(|token| app.live.get().authenticate(token, now));
+        let settled = app.clock.settled();
+        let scope = token.and_then(|token| app.live.get().authenticate(token, settled));
         let Some(scope) = scope else {
             return Err(match app.limits.failed(address) {
                 Ok(()) => Error::unauthorized(),

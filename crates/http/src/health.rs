@@ -69,7 +69,7 @@ pub async fn metrics_get(State(app): State<App>) -> Result<Response, Error> {
         .map_err(|why| why.tell("the depths could not be read for the metrics"));
     let text = app
         .metrics
-        .render(depths.ok(), app.clock.now())
+        .render(depths.ok(), &*app.clock)
         .ok_or_else(Error::internal)?;
     Ok((
         [(

@@ -161,7 +161,7 @@ pub async fn take(app: &App, asked: Asked<'_>, body: Value) -> Result<Response, 
         "{operation} {route:?} {ignore_unknown} {}",
         asked.subject.as_deref().unwrap_or_default()
     );
-    let once = preferences::once(asked.headers, asked.scope, &named, &body, app.clock.now())?;
+    let once = preferences::once(asked.headers, asked.scope, &named, &body, &*app.clock)?;
     if let Some(once) = &once
         && let Some(earlier) = app.store.replay_find(asked.scope, once).await?
     {

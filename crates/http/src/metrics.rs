@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use model::{Timestamp, directory::Vendor, write::Class};
+use model::{Clock, directory::Vendor, write::Class};
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
@@ -34,6 +34,11 @@ struct DeliveryLabels {
     result: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct JumpLabels {
+    direction: &'static str,
+}
+
 /// Every metric.
 pub struct Metrics {
     registry: Registry,
@@ -50,6 +55,8 @@ pub struct Metrics {
     oldest_seconds: Gauge,
     deliveries_pending: Gauge,
     deliveries_oldest_seconds: Gauge,
+    clock_unconfirmed_seconds: Gauge,
+    clock_jumps: Family<JumpLabels, Counter>,
     deliveries: Family<DeliveryLabels, Counter>,
     delivery_seconds: Histogram,
     announce_seconds: Histogram,
@@ -75,6 +82,7 @@ impl Default for Metrics {
             Histogram::new([0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0, 300.0, 3600.0, 86400.0]);
         let (open, oldest_seconds) = (Gauge::default(), Gauge::default());
         let (deliveries_pending, deliveries_oldest_seconds) = (Gauge::default(), Gauge::default());
+        let (clock_unconfirmed_seconds, clock_jumps) = (Gauge::default(), Family::default());
         let deliveries = Family::default();
         let delivery_seconds = Histogram::new([
             0.001, 0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0,
@@ -148,6 +156,17 @@ impl Default for Metrics {
             Unit::Seconds,
             deliveries_oldest_seconds.clone(),
         );
+        registry.register_with_unit(
+            "clock_unconfirmed",
+            "How far the clock was set ahead without a confirmation: nothing is given up or expires for it. Run `portico clock accept` if the time is right",
+            Unit::Seconds,
+            clock_unconfirmed_seconds.clone(),
+        );
+        registry.register(
+            "clock_jumps",
+            "How often the clock was set by more than five seconds",
+            clock_jumps.clone(),
+        );
         registry.register(
             "delivery_attempts",
             "Attempts to deliver events to receivers, by how they ended",
@@ -186,6 +205,8 @@ impl Default for Metrics {
             oldest_seconds,
             deliveries_pending,
             deliveries_oldest_seconds,
+            clock_unconfirmed_seconds,
+            clock_jumps,
             deliveries,
             delivery_seconds,
             announce_seconds,
@@ -205,6 +226,14 @@ impl Metrics {
         }
     }
 
+    /// The clock was set, ahead or back.
+    pub fn clock_jumped(&self, is_ahead: bool) {
+        let direction = if is_ahead { "ahead" } else { "back" };
+        self.clock_jumps
+            .get_or_create(&JumpLabels { direction })
+            .inc();
+    }
+
     /// A write was at the door.
     pub fn accepted(&self, acceptance: &Acceptance) {
         let result = match acceptance {
@@ -216,7 +245,11 @@ impl Metrics {
     }
 
     /// The text, with the depths of writes and of deliveries, or those of the last time when the store does not tell; `None` when it cannot be written.
-    pub fn render(&self, depths: Option<(Depth, Depth)>, now: Timestamp) -> Option<String> {
+    pub fn render(&self, depths: Option<(Depth, Depth)>, clock: &dyn Clock) -> Option<String> {
+        let steady = clock.steady();
+        let unconfirmed_ms = clock.now().millis_since(clock.settled());
+        self.clock_unconfirmed_seconds
+            .set(i64::try_from(unconfirmed_ms / 1_000).unwrap_or(i64::MAX));
         self.store_answers.set(i64::from(depths.is_some()));
         let depths = depths.map(|(writes, deliveries)| {
             [
@@ -231,8 +264,8 @@ impl Metrics {
         for (depth, open, oldest_seconds) in depths.into_iter().flatten() {
             open.set(i64::try_from(depth.open).unwrap_or(i64::MAX));
             let age_ms = depth
-                .oldest_accepted_at
-                .map_or(0, |oldest| now.millis_since(oldest));
+                .oldest_queued_at
+                .map_or(0, |oldest| steady.millis_since(oldest));
             oldest_seconds.set(i64::try_from(age_ms / 1_000).unwrap_or(i64::MAX));
         }
         let lost = self.log_lines_lost_now.load(Ordering::Relaxed);

@@ -2,7 +2,7 @@
 
 use axum::http::{HeaderMap, Uri};
 use model::{
-    JobId, Scope, Timestamp,
+    Clock, JobId, Scope,
     write::{Write, WriteStatus},
 };
 use serde_json::Value;
@@ -75,7 +75,7 @@ pub fn once(
     scope: &Scope,
     operation: &str,
     body: &Value,
-    now: Timestamp,
+    clock: &dyn Clock,
 ) -> Result<Option<Once>, Error> {
     let Some(value) = headers.get("idempotency-key") else {
         return Ok(None);
@@ -105,8 +105,9 @@ pub fn once(
     Ok(Some(Once {
         key_hash,
         fingerprint,
-        used_at: now,
-        expires_at: now.plus_millis(IDEMPOTENCY_KEPT_MS),
+        // A jump of the clock that nobody confirmed makes no key old.
+        used_at: clock.settled(),
+        expires_at: clock.now().plus_millis(IDEMPOTENCY_KEPT_MS),
     }))
 }
 

@@ -404,8 +404,15 @@ pub async fn webhook_test(
     let now = app.clock.now();
     let event_id = EventId::new(now, &*app.entropy);
     let body = test_body(webhook.id, event_id, now).to_string();
-    let sent =
-        ::webhooks::sender::send(&app.receivers, &webhook, event_id, body.into(), 1, now).await;
+    let sent = ::webhooks::sender::send(
+        &app.receivers,
+        &webhook,
+        event_id,
+        body.into(),
+        1,
+        (now, app.clock.settled()),
+    )
+    .await;
     let attempt = sent.attempt;
     let result = TestResult {
         delivered: attempt.is_taken,

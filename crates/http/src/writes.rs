@@ -110,7 +110,7 @@ pub async fn write_retry(
         &caller.scope,
         &format!("write_retry {failed}"),
         &Value::Null,
-        app.clock.now(),
+        &*app.clock,
     )?;
     if let Some(once) = &once
         && let Some(earlier) = app.store.replay_find(&caller.scope, once).await?

@@ -84,9 +84,25 @@ impl<'de> Deserialize<'de> for Timestamp {
 }
 
 /// Where time comes from.
+///
+/// One clock tells three times, which are the same until somebody sets the machine's clock. An
+/// implementation that nobody sets needs only [`Clock::now`].
 pub trait Clock: Send + Sync + 'static {
-    /// The present instant.
+    /// Wall time: for stamps and for what people read. It jumps when the clock is set.
     fn now(&self) -> Timestamp;
+
+    /// Steady time: it goes on at the same pace whatever happens to the wall time, also over a
+    /// restart. Due times, leases, paces and pauses are instants of it, so that no wait is longer
+    /// or shorter than the delay that was drawn.
+    fn steady(&self) -> Timestamp {
+        self.now()
+    }
+
+    /// Wall time without the jumps ahead that nobody has confirmed. Whatever cannot be undone
+    /// because something is old enough (give up, purge, disable, expire) is decided by it.
+    fn settled(&self) -> Timestamp {
+        self.now()
+    }
 }
 
 /// Where randomness comes from: ids, tokens and jitter.

@@ -160,8 +160,9 @@ pub struct Change {
 }
 
 impl Change {
-    /// Applies it. Switching a subscription on, or giving it another address, begins anew: that it failed before counts no more.
-    pub fn apply(self, to: &mut Webhook, now: Timestamp) {
+    /// Applies it. Switching a subscription on, or giving it another address, begins anew: that it
+    /// failed before counts no more. Secrets whose overlap is over by `settled` are forgotten.
+    pub fn apply(self, to: &mut Webhook, now: Timestamp, settled: Timestamp) {
         if let Some(url) = self.url
             && url != to.url
         {
@@ -181,7 +182,7 @@ impl Change {
             && secret.expose() != to.secret.expose()
         {
             let before = std::mem::replace(&mut to.secret, secret);
-            to.previous.retain(|one| one.until > now);
+            to.previous.retain(|one| one.until > settled);
             if until > now {
                 let before = Previous {
                     secret: before,

@@ -2,6 +2,7 @@
 //!
 //! Data goes to stdout, everything else to stderr.
 
+mod clock;
 mod commands;
 mod connection;
 mod logging;
@@ -41,6 +42,8 @@ enum Command {
     /// Checks the audit log.
     Audit(commands::audit::Arguments),
     Backup(commands::backup::Arguments),
+    /// Confirms that the machine's clock is right.
+    Clock(commands::clock::Arguments),
     /// Looks for what is wrong, and says how to mend it.
     Doctor(commands::doctor::Arguments),
     /// Forwards a server's events to a receiver on this machine.
@@ -74,6 +77,7 @@ fn main() -> std::process::ExitCode {
             Command::Store(arguments) => commands::store::run(arguments).await,
             Command::Audit(arguments) => commands::audit::run(arguments).await,
             Command::Backup(arguments) => commands::backup::run(arguments).await,
+            Command::Clock(arguments) => commands::clock::run(arguments).await,
             Command::Doctor(arguments) => commands::doctor::run(arguments).await,
             Command::Listen(arguments) => commands::listen::run(arguments).await,
             Command::Bench(arguments) => commands::bench::run(arguments).await,

@@ -25,8 +25,9 @@ use webhooks::{
 };
 
 use crate::{
+    clock::keeper::Keeper,
     store_at::Owned,
-    system::{SystemClock, SystemEntropy, descriptors_raise},
+    system::{SystemEntropy, descriptors_raise},
 };
 
 /// How long requests and calls under way may go on once the server is told to stop.
@@ -164,15 +165,17 @@ pub(crate) async fn run(
         vendor_forgets,
     } = setup;
     transport.connections_max = connections_max(descriptors_raise(), calls_max);
-    let clock = Arc::new(SystemClock);
+    let keeper = Keeper::start(store.clone(), metrics.clone()).await?;
+    let clock = keeper.clock();
+    let keeping = tokio::spawn(keeper.keep());
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
     // The lock proves that whoever held these leases is gone.
-    store::take_over(&*store, clock.now()).await?;
+    store::take_over(&*store, clock.steady()).await?;
     let live = Live::load(&*store).await?;
     let follower = tokio::spawn(live.clone().follow(store.clone()));
     let sweeper = role
         .has_worker()
-        .then(|| tokio::spawn(sweep(store.clone(), retention)));
+        .then(|| tokio::spawn(sweep(store.clone(), clock.clone(), retention)));
     let worker = role.has_worker().then(|| {
         Worker::start(delivery::Parts {
             store: store.clone(),
@@ -235,6 +238,7 @@ pub(crate) async fn run(
         announcer.stop().await;
     }
     uses.abort();
+    keeping.abort();
     if let Some(sweeper) = sweeper {
         sweeper.abort();
     }
@@ -259,17 +263,17 @@ async fn keep_uses(app: App) {
     }
 }
 
-async fn sweep(store: Arc<dyn Store>, retention: Retention) {
+async fn sweep(store: Arc<dyn Store>, clock: Arc<dyn Clock>, retention: Retention) {
     loop {
         tokio::time::sleep(SWEEP_EVERY).await;
-        let now = SystemClock.now();
+        let settled = clock.settled();
         let swept = async {
-            store.idempotency_sweep(now, SWEEP_ROWS).await?;
-            let before = now.plus_millis(-HISTORY_KEPT_MS);
+            store.idempotency_sweep(settled, SWEEP_ROWS).await?;
+            let before = settled.plus_millis(-HISTORY_KEPT_MS);
             // As often as it takes: at full speed there is more in a minute than is removed at once.
             while store.history_sweep(before, SWEEP_ROWS).await? > 0 {}
             while store.events_sweep(before, SWEEP_ROWS).await? > 0 {}
-            retention.sweep(&*store, now).await
+            retention.sweep(&*store, &*clock).await
         };
         match swept.await {
             Ok(_) => {}

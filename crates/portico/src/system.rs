@@ -1,29 +1,15 @@
 //! The real clock and the real randomness, the only readers of either; and what the system lets the process have.
 
-use async_trait::async_trait;
 use model::{Clock, Entropy, Timestamp};
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// The system's clock.
+/// The system's clock, for commands: a server has a [`ServerClock`](crate::clock::ServerClock).
 pub(crate) struct SystemClock;
 
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
-        #[expect(clippy::disallowed_methods, reason = "this is the one reader")]
-        let since = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
-    }
-}
-
-#[async_trait]
-impl delivery::Timer for SystemClock {
-    async fn sleep_until(&self, at: Timestamp) {
-        let micros = at.as_micros().saturating_sub(self.now().as_micros());
-        tokio::time::sleep(Duration::from_micros(u64::try_from(micros).unwrap_or(0))).await;
+        crate::clock::machine::wall()
     }
 }
 

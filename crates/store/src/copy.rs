@@ -27,8 +27,9 @@ use crate::{
 };
 
 /// Every table with data, each behind those that it refers to. `queue_order` is made from `queue` on SQLite. `migrations` and `turn` are each database's own.
-pub const TABLES: [&str; 25] = [
+pub const TABLES: [&str; 26] = [
     "revisions",
+    "clock",
     "master_key",
     "integrations",
     "keys",
@@ -55,8 +56,8 @@ pub const TABLES: [&str; 25] = [
     "delivery_attempts",
 ];
 
-/// The table of which a new database has rows already.
-const HAS_ROWS_WHEN_NEW: &str = "revisions";
+/// The tables of which a new database has rows already.
+const HAVE_ROWS_WHEN_NEW: [&str; 2] = ["revisions", "clock"];
 
 /// Rows that are read from PostgreSQL at once.
 const PAGE_ROWS: usize = 500;
@@ -225,7 +226,9 @@ fn fill(
     // No node changes anything before this is over.
     db.one("SELECT last FROM turn FOR UPDATE", &[], |_| Ok(()))?;
     must_be_empty(session, to)?;
-    db.execute(&format!("DELETE FROM {HAS_ROWS_WHEN_NEW}"), &[])?;
+    for table in HAVE_ROWS_WHEN_NEW {
+        db.execute(&format!("DELETE FROM {table}"), &[])?;
+    }
     for table in TABLES {
         let layout = Layout::of(source, session, table)?;
         layout.copy(source, session, progress)?;
@@ -242,7 +245,7 @@ fn must_be_empty(session: &Session, to: &Place) -> Result<(), Error> {
     for table in TABLES {
         let sql = format!("SELECT EXISTS (SELECT 1 FROM \"{table}\")");
         let has_rows = db.one(&sql, &[], |row| row.get::<bool>(0))?;
-        if has_rows && table != HAS_ROWS_WHEN_NEW {
+        if has_rows && !HAVE_ROWS_WHEN_NEW.contains(&table) {
             filled.push(table);
         }
     }

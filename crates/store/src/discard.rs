@@ -19,6 +19,7 @@ use model::{
 use crate::{
     Acceptance, Claim, Depth, Error, Finish, Lane, Lapse, Once, Page, Query, Registered,
     Registration, Signals, Store, Ticket,
+    clock::{Dial, Look},
     history::{AuditQuery, Candidate, Diff, DiffQuery, Job, LogQuery, Seen, Tally},
     privacy::{ConsentEvent, ConsentQuery, Erasure},
     sealing::MasterKeyId,
@@ -429,6 +430,18 @@ impl Store for Discard {
 
     async fn queue_depth(&self) -> Result<Depth, Error> {
         self.0.queue_depth().await
+    }
+
+    async fn clock_look(&self) -> Result<Look, Error> {
+        self.0.clock_look().await
+    }
+
+    async fn clock_set(&self, to: Dial) -> Result<bool, Error> {
+        self.0.clock_set(to).await
+    }
+
+    async fn clock_accept(&self, by: &Actor, now: Timestamp) -> Result<i64, Error> {
+        self.0.clock_accept(by, now).await
     }
 
     async fn check(&self) -> Result<(), Error> {

@@ -5,6 +5,7 @@
 //! Guarantee: when a method that changes something returns `Ok`, the change is on stable storage; when it returns an error, nothing changed
 //! that a repeat could double, but for [`Error::InDoubt`].
 
+pub mod clock;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod copy;
@@ -21,6 +22,7 @@ pub mod sealing;
 pub mod signals;
 mod sql;
 pub mod sqlite;
+pub mod time;
 pub mod webhooks;
 
 use std::time::Duration;
@@ -131,9 +133,9 @@ pub enum Acceptance {
 pub struct Claim {
     /// What is asked for each integration.
     pub lanes: Vec<Ask>,
-    /// What counts as due.
+    /// What counts as due, in steady time.
     pub now: Timestamp,
-    /// Until when the claimer holds them without renewing.
+    /// Until when the claimer holds them without renewing, in steady time.
     pub lease_until: Timestamp,
 }
 
@@ -187,6 +189,8 @@ pub struct Claimed {
     pub operation: Operation,
     /// When it was accepted.
     pub accepted_at: Timestamp,
+    /// The same in steady time.
+    pub queued_at: Timestamp,
     /// Whether an earlier attempt ended without a known outcome: the vendor may hold it.
     pub may_be_held: bool,
     /// What the vendor is sent.
@@ -212,7 +216,7 @@ pub enum Verdict {
     },
     /// It will be tried again.
     Again {
-        /// Not before.
+        /// Not before, in steady time.
         at: Timestamp,
         /// Why it has not ended, in words.
         errors: Vec<String>,
@@ -228,7 +232,7 @@ pub struct Finish {
     pub attempt: Attempt,
     /// What follows.
     pub verdict: Verdict,
-    /// Until when the vendor asked to be left alone: nothing more of its integration is claimed before.
+    /// Until when the vendor asked to be left alone, in steady time: nothing more of its integration is claimed before.
     pub pause_until: Option<Timestamp>,
     /// When.
     pub now: Timestamp,
@@ -279,8 +283,8 @@ pub struct Registered {
 pub struct Depth {
     /// Writes that have not ended.
     pub open: u64,
-    /// When the oldest of them was accepted.
-    pub oldest_accepted_at: Option<Timestamp>,
+    /// When the oldest of them was queued, in steady time.
+    pub oldest_queued_at: Option<Timestamp>,
 }
 
 /// Who wants to know about commits: metrics.
@@ -302,6 +306,10 @@ impl Observer for Unobserved {
 }
 
 /// The use cases. One method is one transaction.
+///
+/// Due times, leases, paces and pauses are instants of steady time, whoever names them: those of
+/// claims, renewals and lapses, of [`Store::call_begin`] and of runs of synchronisation (`next_at`
+/// and what [`Store::sync_begin`] takes). All other times are wall time.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
     /// Takes a write into custody. On `Ok` it is on stable storage.
@@ -665,6 +673,17 @@ pub trait Store: Send + Sync + 'static {
 
     /// How much is waiting.
     async fn queue_depth(&self) -> Result<Depth, Error>;
+
+    /// How steady time stands to wall time, and the database's own time where it has one.
+    async fn clock_look(&self) -> Result<clock::Look, Error>;
+
+    /// Sets how steady time stands to wall time. `false` when another revision than `to` has is
+    /// stored: another process was first.
+    async fn clock_set(&self, to: clock::Dial) -> Result<bool, Error>;
+
+    /// Confirms that the clock was rightly set ahead. Returns how far, in microseconds; zero when
+    /// there is nothing to confirm.
+    async fn clock_accept(&self, by: &Actor, now: Timestamp) -> Result<i64, Error>;
 
     /// Whether new writes are taken, a change goes through, and a read too.
     async fn check(&self) -> Result<(), Error>;

@@ -3,7 +3,7 @@
 //! Guarantee: only what belongs to writes that have ended is removed, a bounded number of rows in each transaction; a write's row stays, with ids, status,
 //! outcome, number of attempts and times.
 
-use model::Timestamp;
+use model::Clock;
 
 use crate::{Error, Store};
 
@@ -25,12 +25,14 @@ pub struct Retention {
 }
 
 impl Retention {
-    /// Removes what was kept for long enough, up to a round's bound. Returns of how many writes something was removed.
+    /// Removes what was kept for long enough by the settled time, up to a round's bound. Returns of how
+    /// many writes something was removed.
     ///
     /// # Errors
     /// As the store's.
-    pub async fn sweep(&self, store: &dyn Store, now: Timestamp) -> Result<u64, Error> {
-        let before = |days: u32| now.plus_millis(-i64::from(days) * DAY_MS);
+    pub async fn sweep(&self, store: &dyn Store, clock: &dyn Clock) -> Result<u64, Error> {
+        let (now, settled) = (clock.now(), clock.settled());
+        let before = |days: u32| settled.plus_millis(-i64::from(days) * DAY_MS);
         let mut swept = 0;
         if let Some(days) = self.attempts_days {
             for _ in 0..ROUND_MAX_SWEEPS {

@@ -13,7 +13,7 @@ use std::{
 use model::{Entropy, IntegrationId, JobId, Timestamp, WebhookId};
 use tokio::sync::{Notify, futures::Notified};
 
-use crate::sql::memo::Memo;
+use crate::{sql::memo::Memo, time::Time};
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -22,6 +22,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// What commits signal.
 #[derive(Default)]
 pub struct Signals {
+    time: Time,
     due: Mutex<HashSet<IntegrationId>>,
     due_notify: Notify,
     ended: Mutex<HashMap<JobId, Watched>>,
@@ -46,6 +47,8 @@ struct Watched {
 pub(crate) struct Effects {
     /// Ids of what is stored along the way.
     pub(crate) entropy: Arc<dyn Entropy>,
+    /// What time it is.
+    pub(crate) time: Time,
     pub(crate) due: HashSet<IntegrationId>,
     pub(crate) ended: Vec<JobId>,
     pub(crate) directory: bool,
@@ -56,7 +59,7 @@ pub(crate) struct Effects {
     pub(crate) webhooks: bool,
     /// Whether something happened.
     pub(crate) events: bool,
-    /// Order keys of writes that have ended, and when: who waited for these may be ready.
+    /// Order keys of writes that have ended, and when, in steady time: who waited for these may be ready.
     pub(crate) left: Vec<(i64, Timestamp)>,
     /// What this transaction has read already.
     pub(crate) memo: Memo,
@@ -64,9 +67,10 @@ pub(crate) struct Effects {
 
 impl Effects {
     /// None so far.
-    pub(crate) fn new(entropy: Arc<dyn Entropy>) -> Self {
+    pub(crate) fn new(entropy: Arc<dyn Entropy>, time: Time) -> Self {
         Self {
             entropy,
+            time,
             due: HashSet::new(),
             ended: Vec::new(),
             directory: false,
@@ -83,7 +87,7 @@ impl Effects {
     pub(crate) fn of_part(&self) -> Self {
         Self {
             memo: self.memo.clone(),
-            ..Self::new(self.entropy.clone())
+            ..Self::new(self.entropy.clone(), self.time.clone())
         }
     }
 
@@ -107,6 +111,11 @@ impl Effects {
 }
 
 impl Signals {
+    /// What time it is, to the store.
+    pub fn time(&self) -> &Time {
+        &self.time
+    }
+
     pub(crate) fn publish(&self, effects: Effects) {
         if !effects.due.is_empty() {
             lock(&self.due).extend(effects.due);

@@ -60,3 +60,33 @@ async fn a_version_goes_on_beside_a_newer_one_that_says_so() {
         "{refused:?}"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_of_the_first_step_keeps_a_hundred_thousand_open_writes() {
+    let Some(database) = Database::create().unwrap() else {
+        return;
+    };
+    let first = &store::migrations::POSTGRES[0];
+    let id = model::IntegrationId::new(Timestamp::ZERO, &Fixed);
+    for sql in [
+        "CREATE TABLE migrations (number BIGINT PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL, applied_at BIGINT NOT NULL, needs BIGINT NOT NULL)",
+        first.sql,
+        &format!("INSERT INTO migrations VALUES (1, '{}', '{}', 0, 1)", first.name, first.checksum()),
+        &format!(
+            "INSERT INTO integrations (n, id, vendor, active, credential, body, created_at, updated_at)
+             VALUES (1, '{id}', 'KNOCK', true, '', '{{}}', 0, 0)"
+        ),
+        "INSERT INTO writes (seq, job_id, lane, community_id, operation, accepted_at, result, request, status)
+         SELECT n, 'job_' || n, 1, 'com', 'prospect_create', 70 + n, '', '', 'PENDING' FROM generate_series(1, 100000) AS n",
+        "INSERT INTO queue (seq, lane, state, due_at, order_keys) SELECT seq, 1, 1, accepted_at, '' FROM writes",
+    ] {
+        database.query(sql).unwrap();
+    }
+    let store = open(&database).unwrap();
+    let depth = store.queue_depth().await.unwrap();
+    assert_eq!(depth.open, 100_000);
+    assert_eq!(depth.oldest_queued_at, Some(Timestamp::from_micros(71)));
+    let due = store.lanes_due().await.unwrap();
+    assert_eq!(due, [(id, Timestamp::from_micros(71))]);
+    store.close().await;
+}

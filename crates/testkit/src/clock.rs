@@ -8,44 +8,86 @@ use std::sync::{
 use async_trait::async_trait;
 use delivery::Timer;
 use model::{Clock, Entropy, Timestamp};
+use store::clock::Dial;
 use tokio::sync::Notify;
 
 /// Where every test's time begins: 2026-01-15, noon UTC.
 const BEGIN_MICROS: i64 = 1_768_478_400_000_000;
 
-/// A clock that stands still until it is moved.
+/// A clock that stands still until it is moved, and that can be set as a machine's clock is.
 pub struct MockClock {
-    now: Mutex<Timestamp>,
+    hands: Mutex<Hands>,
     moved: Notify,
+}
+
+struct Hands {
+    steady: Timestamp,
+    /// Wall time less steady time, in milliseconds.
+    apart_ms: i64,
+    dial: Dial,
+}
+
+impl Hands {
+    fn wall(&self) -> Timestamp {
+        self.steady.plus_millis(self.apart_ms)
+    }
 }
 
 impl Default for MockClock {
     fn default() -> Self {
         Self {
-            now: Mutex::new(Timestamp::from_micros(BEGIN_MICROS)),
+            hands: Mutex::new(Hands {
+                steady: Timestamp::from_micros(BEGIN_MICROS),
+                apart_ms: 0,
+                dial: Dial::default(),
+            }),
             moved: Notify::new(),
         }
     }
 }
 
 impl MockClock {
-    fn lock(&self) -> MutexGuard<'_, Timestamp> {
-        self.now.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Hands> {
+        self.hands.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Moves it forward and wakes who waited for that.
     pub fn advance_ms(&self, millis: i64) {
         {
-            let mut now = self.lock();
-            *now = now.plus_millis(millis);
+            let mut hands = self.lock();
+            hands.steady = hands.steady.plus_millis(millis);
         }
         self.moved.notify_waiters();
+    }
+
+    /// Sets it by so much, ahead or back, and notices that as a server does.
+    pub fn set_by_ms(&self, millis: i64) {
+        let mut hands = self.lock();
+        hands.apart_ms += millis;
+        if let Some(jumped) = hands.dial.judged(hands.wall(), hands.steady) {
+            hands.dial = jumped;
+        }
+    }
+
+    /// Confirms that it was rightly set ahead.
+    pub fn accept(&self) {
+        let mut hands = self.lock();
+        (hands.dial.ahead_micros, hands.dial.ahead_until) = (0, Timestamp::ZERO);
     }
 }
 
 impl Clock for MockClock {
     fn now(&self) -> Timestamp {
-        *self.lock()
+        self.lock().wall()
+    }
+
+    fn steady(&self) -> Timestamp {
+        self.lock().steady
+    }
+
+    fn settled(&self) -> Timestamp {
+        let hands = self.lock();
+        hands.dial.settled(hands.wall(), hands.steady)
     }
 }
 
@@ -55,7 +97,7 @@ impl Timer for MockClock {
         loop {
             // Subscribed before looking, so that a move between the two is not missed.
             let moved = self.moved.notified();
-            if self.now() >= at {
+            if self.steady() >= at {
                 return;
             }
             moved.await;

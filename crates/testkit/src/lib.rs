@@ -190,7 +190,9 @@ impl TestApp {
     async fn open(&self) -> Outcome<Arc<dyn Store>> {
         let sealer = Sealer::new(&Secret::new("5e".repeat(32)), self.entropy.clone())?;
         let observer = Arc::new(Metrics::default());
-        self.place.open(sealer, observer, self.clock.now()).await
+        let store = self.place.open(sealer, observer, self.clock.now()).await?;
+        store.signals().time().keep(self.clock.clone());
+        Ok(store)
     }
 
     async fn vendor(&self, store: &dyn Store) -> Outcome<TestVendor> {
@@ -268,7 +270,7 @@ impl TestApp {
     /// When any part cannot be started.
     pub async fn resume(&mut self) -> Outcome {
         let store = self.open().await?;
-        store::take_over(&*store, self.clock.now()).await?;
+        store::take_over(&*store, self.clock.steady()).await?;
         let live = Live::load(&*store).await?;
         let follower = tokio::spawn(live.clone().follow(store.clone()));
         let registry = Registry::new(None, &["http://127.0.0.1:*".to_owned()])?;
@@ -424,16 +426,58 @@ impl TestApp {
         path: &str,
         body: Option<Value>,
     ) -> Outcome<(u16, Value)> {
-        let request = Request::builder()
+        self.send_with(method, path, &[], body).await
+    }
+
+    /// The same with these headers besides.
+    ///
+    /// # Errors
+    /// When the answer is not JSON.
+    pub async fn send_with(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<Value>,
+    ) -> Outcome<(u16, Value)> {
+        let mut request = Request::builder()
             .method(method)
             .uri(path)
             .header("authorization", format!("Bearer {}", self.token.expose()))
-            .header("content-type", "application/json")
-            .body(body.map_or_else(Body::empty, |body| Body::from(body.to_string())))?;
+            .header("content-type", "application/json");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request =
+            request.body(body.map_or_else(Body::empty, |body| Body::from(body.to_string())))?;
         let answer = self.running()?.router.clone().oneshot(request).await?;
         let status = answer.status().as_u16();
         let bytes = answer.into_body().collect().await?.to_bytes();
         Ok((status, serde_json::from_slice(&bytes)?))
+    }
+
+    /// Whether the app takes `token`.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn takes(&self, token: &str) -> Outcome<bool> {
+        let request = Request::builder()
+            .uri("/crm/v1/prospects")
+            .header("authorization", format!("Bearer {token}"))
+            .body(Body::empty())?;
+        let answer = self.running()?.router.clone().oneshot(request).await?;
+        Ok(answer.status() != axum::http::StatusCode::UNAUTHORIZED)
+    }
+
+    /// The text of the metrics.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn metrics(&self) -> Outcome<String> {
+        let request = Request::builder().uri("/metrics").body(Body::empty())?;
+        let answer = self.running()?.router.clone().oneshot(request).await?;
+        let bytes = answer.into_body().collect().await?.to_bytes();
+        Ok(String::from_utf8(bytes.to_vec())?)
     }
 
     /// Subscribes `receiver` to `triggers`, to begin at once. Returns the subscription's id.

@@ -521,7 +521,7 @@ async fn what_is_old_goes_and_its_rows_stay() -> Outcome {
     };
     let sweep = async || {
         retention
-            .sweep(app.store()?, model_now(&app))
+            .sweep(app.store()?, &*app.clock)
             .await
             .map_err(wrong)
     };

@@ -153,7 +153,7 @@ async fn run(parts: Arc<Parts>, mut stopping: watch::Receiver<bool>) {
     while !*stopping.borrow() {
         let signals = parts.store.signals();
         let due = signals.deliveries_due();
-        let now = parts.timer.now();
+        let now = parts.timer.steady();
         let signalled = signals.webhooks_revision();
         let is_sweep = now >= next_sweep;
         if is_sweep {
@@ -332,7 +332,7 @@ async fn claim(
 
 fn take(parts: &Parts, known: &mut Known, one: &Done) {
     known.in_flight = known.in_flight.saturating_sub(1);
-    let now = parts.timer.now();
+    let now = parts.timer.steady();
     let lane = known.lanes.entry(one.webhook_id).or_default();
     let pause_ms = one.retry_after_ms.map(|asked| asked.min(PAUSE_MAX_MS));
     lane.ended(now, one.is_taken, pause_ms, parts.entropy.number());
@@ -415,17 +415,17 @@ async fn attempt(
         id,
         body,
         ticket.attempt,
-        started_at,
+        (started_at, parts.timer.settled()),
     )
     .await;
     let now = parts.timer.now();
     let retry_after_ms = sent.retry_after_ms;
     let is_taken = sent.attempt.is_taken;
     told(&webhook, id, &sent);
-    let verdict = decide(&parts, ticket, &sent, now);
+    let verdict = decide(&parts, ticket, &sent);
     let finish = DeliveryFinish {
         ticket,
-        standing: standing(&parts, &sent, now),
+        standing: standing(&parts, &sent),
         attempt: sent.attempt,
         verdict,
         now,
@@ -471,7 +471,8 @@ fn told(webhook: &Webhook, event_id: EventId, sent: &Sent) {
 }
 
 /// What follows from an attempt for its delivery.
-fn decide(parts: &Parts, ticket: DeliveryTicket, sent: &Sent, now: Timestamp) -> DeliveryVerdict {
+fn decide(parts: &Parts, ticket: DeliveryTicket, sent: &Sent) -> DeliveryVerdict {
+    let now = parts.timer.steady();
     if sent.attempt.is_taken {
         return DeliveryVerdict::Delivered;
     }
@@ -488,7 +489,7 @@ fn decide(parts: &Parts, ticket: DeliveryTicket, sent: &Sent, now: Timestamp) ->
 }
 
 /// What an attempt says about its receiver.
-fn standing(parts: &Parts, sent: &Sent, now: Timestamp) -> Standing {
+fn standing(parts: &Parts, sent: &Sent) -> Standing {
     let why = sent.attempt.error.as_deref().unwrap_or_default();
     if sent.attempt.is_taken {
         Standing::Well
@@ -499,7 +500,10 @@ fn standing(parts: &Parts, sent: &Sent, now: Timestamp) -> Standing {
     } else {
         let days = parts.settings.disable_after_ms / 86_400_000;
         Standing::Failed {
-            since_before: now.plus_millis(-parts.settings.disable_after_ms),
+            since_before: parts
+                .timer
+                .settled()
+                .plus_millis(-parts.settings.disable_after_ms),
             reason: format!("Every attempt failed for {days} days. The last time, {why}"),
         }
     }

@@ -30,17 +30,21 @@ pub struct Sent {
     pub is_gone: bool,
 }
 
-/// Makes attempt `number` to deliver `body`, which says what event `id` is, at `now`.
+/// Makes attempt `number` to deliver `body`, which says what event `id` is, at `now`. A secret that
+/// was replaced signs too until the settled time says that its overlap is over.
 pub async fn send(
     client: &Client,
     webhook: &Webhook,
     id: EventId,
     body: Bytes,
     number: u32,
-    now: Timestamp,
+    (now, settled): (Timestamp, Timestamp),
 ) -> Sent {
     let started = Instant::now();
-    let answer = match (Url::parse(&webhook.url), headers(webhook, id, &body, now)) {
+    let answer = match (
+        Url::parse(&webhook.url),
+        headers(webhook, id, &body, (now, settled)),
+    ) {
         (Ok(url), Ok(headers)) => client
             .post(&url, headers, body, now)
             .await
@@ -57,7 +61,7 @@ fn headers(
     webhook: &Webhook,
     id: EventId,
     body: &[u8],
-    now: Timestamp,
+    (now, settled): (Timestamp, Timestamp),
 ) -> Result<HeaderMap, String> {
     let mut headers = HeaderMap::new();
     for (name, value) in &webhook.headers {
@@ -67,7 +71,7 @@ fn headers(
         value.set_sensitive(true);
         headers.insert(name, value);
     }
-    let keys: Vec<Key> = webhook.secrets(now).into_iter().map(Key::new).collect();
+    let keys: Vec<Key> = webhook.secrets(settled).into_iter().map(Key::new).collect();
     let (id, timestamp_s) = (id.to_string(), now.as_micros().div_euclid(1_000_000));
     let mut put = |name: &'static str, value: String| {
         let value = HeaderValue::try_from(value).map_err(|_| format!("{name} cannot be sent"))?;

@@ -315,7 +315,8 @@ fn receiver(forward_to: Url, secret: Secret) -> Webhook {
 /// Forwards an event once, and says what became of it: who sits in front of it sees it fail, and can have it again.
 async fn forward(client: &Client, receiver: &Webhook, entry: Entry, is_json: bool) {
     let body = Bytes::from(entry.body.to_string());
-    let sent = send(client, receiver, entry.id, body, 1, SystemClock.now()).await;
+    let now = SystemClock.now();
+    let sent = send(client, receiver, entry.id, body, 1, (now, now)).await;
     let attempt = sent.attempt;
     if is_json {
         let line = json!({

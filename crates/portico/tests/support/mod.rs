@@ -27,8 +27,16 @@ pub(crate) struct Process {
 
 impl Process {
     pub(crate) fn start(arguments: &[&str]) -> Self {
+        Self::start_with(arguments, &[])
+    }
+
+    /// The same with these settings.
+    pub(crate) fn start_with(arguments: &[&str], settings: &[(&str, &str)]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_portico"));
-        command.args(arguments).env("PORTICO_LOG", "error");
+        command
+            .args(arguments)
+            .envs(settings.iter().copied())
+            .env("PORTICO_LOG", "error");
         Self::run(command)
     }
 

@@ -341,7 +341,7 @@ impl<B: Backend> History<B> {
         }
         let depth = Depth {
             open,
-            oldest_accepted_at: oldest,
+            oldest_queued_at: oldest,
         };
         assert_eq!(self.world.store.deliveries_depth().await?, depth);
         Ok(())

@@ -332,7 +332,7 @@ pub async fn the_queue_depth_counts_what_has_not_ended<B: Backend>(backend: B) -
     assert_eq!(world.store.queue_depth().await?, Depth::default());
     let depth = |open: u64, oldest: i64| Depth {
         open,
-        oldest_accepted_at: Some(at(oldest)),
+        oldest_queued_at: Some(at(oldest)),
     };
     world.accept(world.write(world.here, at(1), &[1])).await?;
     world.accept(world.write(world.here, at(2), &[1])).await?;

@@ -380,7 +380,7 @@ impl Model {
         let oldest = open.next();
         Depth {
             open: oldest.iter().count() as u64 + open.count() as u64,
-            oldest_accepted_at: oldest.map(|place| self.writes[place].accepted_at),
+            oldest_queued_at: oldest.map(|place| self.writes[place].accepted_at),
         }
     }
 

@@ -1841,7 +1841,7 @@ pub async fn the_depth_counts_what_waits_for_active_subscriptions<B: Backend>(
     let two = world.subscribe(world.webhook(&[Trigger::DataNew])).await?;
     let depth = |open, since: Option<i64>| Depth {
         open,
-        oldest_accepted_at: since.map(at),
+        oldest_queued_at: since.map(at),
     };
     assert_eq!(world.store.deliveries_depth().await?, depth(0, None));
     world.happen_here(1, at(1)).await?;

@@ -86,6 +86,12 @@ pub const SQLITE: &[Migration] = &[
         sql: include_str!("sqlite/0008_contacts.sql"),
         needs: 8,
     },
+    Migration {
+        number: 9,
+        name: "clock",
+        sql: include_str!("sqlite/0009_clock.sql"),
+        needs: 9,
+    },
 ];
 
 /// The steps of the PostgreSQL back end.
@@ -100,6 +106,12 @@ pub const POSTGRES: &[Migration] = &[
         number: 2,
         name: "contacts",
         sql: include_str!("postgres/0002_contacts.sql"),
+        needs: 2,
+    },
+    Migration {
+        number: 3,
+        name: "clock",
+        sql: include_str!("postgres/0003_clock.sql"),
         needs: 2,
     },
 ];

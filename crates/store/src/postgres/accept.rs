@@ -35,8 +35,8 @@ const LANES: &str = "SELECT id, n FROM integrations WHERE id = ANY ($1)";
 
 const WRITES: &str = "INSERT INTO writes (seq, job_id, lane, community_id, operation, accepted_at, result, request, status)
     SELECT *, $9::TEXT FROM UNNEST ($1::BIGINT[], $2::TEXT[], $3::BIGINT[], $4::TEXT[], $5::TEXT[], $6::BIGINT[], $7::TEXT[], $8::TEXT[])";
-const QUEUE: &str = "INSERT INTO queue (seq, lane, state, due_at, order_keys)
-    SELECT * FROM UNNEST ($1::BIGINT[], $2::BIGINT[], $3::BIGINT[], $4::BIGINT[], $5::BYTEA[])";
+const QUEUE: &str = "INSERT INTO queue (seq, lane, state, due_at, order_keys, queued_at)
+    SELECT one.*, one.due_at FROM UNNEST ($1::BIGINT[], $2::BIGINT[], $3::BIGINT[], $4::BIGINT[], $5::BYTEA[]) AS one (seq, lane, state, due_at, order_keys)";
 const ORDER: &str = "INSERT INTO queue_order (order_key, seq) SELECT * FROM UNNEST ($1::BIGINT[], $2::BIGINT[]) ON CONFLICT DO NOTHING";
 const KEYS: &str = "INSERT INTO idempotency (key_hash, fingerprint, job_id, expires_at)
     SELECT * FROM UNNEST ($1::BYTEA[], $2::BYTEA[], $3::TEXT[], $4::BIGINT[])
@@ -214,7 +214,7 @@ pub(super) fn all(
         });
     }
     if !taken.is_empty() {
-        store(session, &taken)?;
+        store(session, effects, &taken)?;
     }
     for one in taken.iter().filter(|one| !one.waits) {
         effects.due.insert(one.write.row.integration_id);
@@ -222,13 +222,15 @@ pub(super) fn all(
     Ok(answers)
 }
 
-fn store(session: &Session, taken: &[Taken<'_>]) -> Result<(), Error> {
+fn store(session: &Session, effects: &Effects, taken: &[Taken<'_>]) -> Result<(), Error> {
     fn list<'a, T>(taken: &'a [Taken<'a>], of: impl Fn(&'a Taken<'a>, &'a Row) -> T) -> Vec<T> {
         taken.iter().map(|one| of(one, &one.write.row)).collect()
     }
     let seqs = list(taken, |one, _| one.seq);
     let lanes = list(taken, |one, _| one.lane);
     let times = list(taken, |_, row| row.accepted_at.as_micros());
+    let at_once = |at| effects.time.at_once(at).as_micros();
+    let due = list(taken, |_, row| at_once(row.accepted_at));
     let job_ids = list(taken, |_, row| row.job_id.as_str());
     let communities = list(taken, |_, row| row.community_id.as_str());
     let operations = list(taken, |_, row| row.operation.word());
@@ -293,7 +295,7 @@ fn store(session: &Session, taken: &[Taken<'_>]) -> Result<(), Error> {
         &requests,
         &pending,
     ];
-    let queue: Lists<'_> = &[&seqs, &lanes, &states, &times, &kept];
+    let queue: Lists<'_> = &[&seqs, &lanes, &states, &due, &kept];
     let order: Lists<'_> = &[&keys, &key_seqs];
     let idempotency: Lists<'_> = &[&hashes, &prints, &users, &ends];
     let consents: Lists<'_> = &[

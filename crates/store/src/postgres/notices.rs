@@ -14,7 +14,7 @@ use super::{
     hosts::{Reached, Unreached},
     wish::{self, Use, Wish},
 };
-use crate::{Signals, signals::Effects};
+use crate::{Signals, signals::Effects, time::Time};
 
 /// Bytes of one notice at most: PostgreSQL takes less than 8,000.
 const NOTICE_MAX_BYTES: usize = 7_000;
@@ -118,7 +118,7 @@ impl Notice {
             sync: self.sync,
             webhooks: self.webhooks,
             events: self.events,
-            ..Effects::new(entropy)
+            ..Effects::new(entropy, Time::default())
         }
     }
 }
@@ -290,7 +290,7 @@ mod tests {
 
     #[test]
     fn a_notice_brings_what_was_told_however_much_it_is() {
-        let mut effects = Effects::new(Arc::new(Nothing));
+        let mut effects = Effects::new(Arc::new(Nothing), Time::default());
         for number in 0..1_000 {
             effects.due.insert(IntegrationId::new(
                 Timestamp::from_micros(number * 1_000),
@@ -307,6 +307,6 @@ mod tests {
             heard.extend(notice.effects(Arc::new(Nothing)).due);
         }
         assert_eq!(heard, effects.due);
-        assert!(of(&Effects::new(Arc::new(Nothing)), "a-node").is_empty());
+        assert!(of(&Effects::new(Arc::new(Nothing), Time::default()), "a-node").is_empty());
     }
 }

@@ -16,6 +16,7 @@ use crate::{
     Acceptance, Error,
     signals::Effects,
     sql::{
+        clock::Noting,
         db::{Db, Ordered, values},
         writer::{self, Accept, Connection},
     },
@@ -38,6 +39,7 @@ pub(super) struct Writing {
     takes_turns: bool,
     /// The last time given when the transaction began.
     stamped: Timestamp,
+    noting: Noting,
 }
 
 impl Writing {
@@ -58,6 +60,7 @@ impl Writing {
             takes_turns,
             node,
             stamped: Timestamp::ZERO,
+            noting: Noting::default(),
         }
     }
 
@@ -157,13 +160,19 @@ impl Connection for Writing {
     }
 
     fn commit(&mut self, effects: &Effects) -> Result<(), Error> {
-        let session = self.session()?;
+        let session = self.session.as_ref().ok_or(Error::Busy)?;
         let db = Db::Postgres(session);
         if self.takes_turns && session.stamp_last() > self.stamped {
             db.send(
                 "UPDATE turn SET last = ?1",
                 values![session.stamp_last().as_micros()],
             )?;
+        }
+        if self.takes_turns
+            && let Some(clock) = effects.time.clock()
+            && self.noting.is_due(clock)
+        {
+            self.noting.note(&db, clock)?;
         }
         for notice in notices::of(effects, &self.node) {
             db.send("SELECT pg_notify('portico', ?1)", values![notice])?;

@@ -58,12 +58,19 @@ const NEXT_OF_EACH: &str = "SELECT w.id, (SELECT min(due_at) FROM deliveries d W
 
 /// How many are open.
 const DEPTH: &str =
-    "SELECT open, (SELECT at FROM events WHERE seq = first) FROM (
+    "SELECT open, (SELECT at FROM events WHERE seq = first),
+         (SELECT max(o.queued_at) FROM webhooks v CROSS JOIN deliveries o ON o.webhook = v.n WHERE o.event = first) FROM (
          SELECT count(*) AS open, min(d.event) AS first FROM webhooks w CROSS JOIN deliveries d INDEXED BY deliveries_open ON d.webhook = w.n
          WHERE w.active AND d.state IN (1, 2)) AS all_open";
 
 /// Claims what is due, for all subscriptions together, as that of writes does.
-pub(super) fn claim(db: &Db<'_>, claim: &DeliveryClaim) -> Result<Vec<DeliveryLane>, Error> {
+pub(super) fn claim(
+    db: &Db<'_>,
+    effects: &Effects,
+    claim: &DeliveryClaim,
+) -> Result<Vec<DeliveryLane>, Error> {
+    // The start of an attempt, should it be cut off.
+    let claimed_at = effects.time.wall(claim.now);
     let ids: Vec<String> = claim.lanes.iter().map(|(id, _)| id.to_string()).collect();
     let sets: Vec<_> = ids.iter().map(|id| owned(values![id])).collect();
     let known: Vec<Vec<i64>> = db.all_for(
@@ -84,7 +91,7 @@ pub(super) fn claim(db: &Db<'_>, claim: &DeliveryClaim) -> Result<Vec<DeliveryLa
     for ClaimedDelivery { ticket, .. } in due.iter().flatten() {
         db.send(
             "UPDATE deliveries SET state = 2, due_at = ?3, claimed_at = ?4, attempts = ?5, tries = ?6 WHERE webhook = ?1 AND event = ?2",
-            values![ticket.webhook, ticket.event, claim.lease_until.as_micros(), claim.now.as_micros(), ticket.attempt, ticket.tries],
+            values![ticket.webhook, ticket.event, claim.lease_until.as_micros(), claimed_at.as_micros(), ticket.attempt, ticket.tries],
         )?;
     }
     let sets: Vec<_> = known.iter().map(|(_, n, _)| owned(values![n])).collect();
@@ -244,11 +251,15 @@ pub(super) fn due(db: &Db<'_>) -> Result<Vec<(WebhookId, Timestamp)>, Error> {
 }
 
 pub(super) fn depth(db: &Db<'_>) -> Result<Depth, Error> {
-    let (open, oldest): (i64, Option<i64>) =
-        db.one(DEPTH, &[], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let (open, oldest): (i64, Option<i64>) = db.one(DEPTH, &[], |row| {
+        let queued: Option<i64> = row.get(2)?;
+        // One that was stored before this was noted, or is replayed, has the time of its event.
+        let queued = queued.filter(|at| *at > 0);
+        Ok((row.get(0)?, queued.or(row.get(1)?)))
+    })?;
     Ok(Depth {
         open: open.unsigned_abs(),
-        oldest_accepted_at: oldest.map(Timestamp::from_micros),
+        oldest_queued_at: oldest.map(Timestamp::from_micros),
     })
 }
 
@@ -497,13 +508,14 @@ pub(super) fn replay(
         };
         audit::record(db, by, deed, now)?;
     }
+    let due_at = effects.time.at_once(now);
     let mut count = 0;
     for event in piece.events {
         // What is under a lease is being tried just now.
         count += db.execute(
             "INSERT INTO deliveries (webhook, event, state, due_at) VALUES (?1, ?2, 1, ?3)
                  ON CONFLICT (webhook, event) DO UPDATE SET state = 1, due_at = ?3, tries = 0 WHERE deliveries.state <> 2",
-            values![webhook, event, now.as_micros()],
+            values![webhook, event, due_at.as_micros()],
         )?;
     }
     if count > 0 {
@@ -577,7 +589,7 @@ pub(super) mod tests {
         let each = "SEARCH d USING COVERING INDEX deliveries_ready (webhook=?)";
         assert_plan(NEXT_OF_EACH, &[each], &["SCAN w"]);
         let open = "SEARCH d USING COVERING INDEX deliveries_open (webhook=?)";
-        assert_plan(DEPTH, &[open], &["SCAN w", "SCAN all_open"]);
+        assert_plan(DEPTH, &[open], &["SCAN w", "SCAN v", "SCAN all_open"]);
         for (status, along) in [
             (None, "SEARCH d USING PRIMARY KEY (webhook=? AND event<?)"),
             (

@@ -28,8 +28,10 @@ const LAPSE_MAX_ROWS: u32 = 1_000;
 const FULL_AGAIN_MICROS: i64 = 250_000;
 
 /// Claims what is due, for all lanes together: with so many questions to the database, however many lanes there are.
-pub(super) fn claim(db: &Db<'_>, claim: &Claim) -> Result<Vec<Lane>, Error> {
+pub(super) fn claim(db: &Db<'_>, effects: &Effects, claim: &Claim) -> Result<Vec<Lane>, Error> {
     let now = claim.now;
+    // The start of an attempt, should it be cut off.
+    let claimed_at = effects.time.wall(now);
     let ids: Vec<_> = claim.lanes.iter().map(|ask| ask.integration_id).collect();
     let mut pacings = pace::Pacing::of(db, &ids)?;
     let places = |ask: &Ask, pacing: &pace::Pacing| ask.concurrency.saturating_sub(pacing.leased);
@@ -49,7 +51,7 @@ pub(super) fn claim(db: &Db<'_>, claim: &Claim) -> Result<Vec<Lane>, Error> {
         for one in due {
             db.send(
                 "UPDATE queue SET state = 2, due_at = ?2, claimed_at = ?3, attempt = ?4 WHERE seq = ?1",
-                values![one.ticket.seq, claim.lease_until.as_micros(), now.as_micros(), one.ticket.attempt],
+                values![one.ticket.seq, claim.lease_until.as_micros(), claimed_at.as_micros(), one.ticket.attempt],
             )?;
         }
     }
@@ -103,7 +105,8 @@ const NEXT: &str = "SELECT min(due_at) FROM queue WHERE lane = ?1 AND state = 1"
 
 /// What is due of a lane, the attempt that each would be, and whether the outcome of an earlier one is unknown. The queue leads: what waits there is little.
 const DUE: &str = "SELECT q.seq, q.attempt, w.job_id, w.operation, w.accepted_at, w.request,
-            CASE WHEN q.attempt = 0 THEN FALSE ELSE EXISTS (SELECT 1 FROM attempts a WHERE a.seq = q.seq AND json_extract(a.body, '$.class') = 'unknown') END
+            CASE WHEN q.attempt = 0 THEN FALSE ELSE EXISTS (SELECT 1 FROM attempts a WHERE a.seq = q.seq AND json_extract(a.body, '$.class') = 'unknown') END,
+            CASE WHEN q.queued_at > 0 THEN q.queued_at ELSE w.accepted_at END
      FROM queue q CROSS JOIN writes w ON w.seq = q.seq
      WHERE q.lane = ?1 AND q.state = 1 AND q.due_at <= ?2 ORDER BY q.due_at, q.seq LIMIT ?3";
 
@@ -115,6 +118,7 @@ struct Due {
     accepted_at: Timestamp,
     request: String,
     was_unknown: bool,
+    queued_at: Timestamp,
 }
 
 impl Due {
@@ -129,6 +133,7 @@ impl Due {
             accepted_at: row.get(4).map(Timestamp::from_micros)?,
             request: row.get(5)?,
             was_unknown: row.get(6)?,
+            queued_at: row.get(7).map(Timestamp::from_micros)?,
         })
     }
 
@@ -142,6 +147,7 @@ impl Due {
             job_id: self.job_id.parse().map_err(|_| bad("the job id"))?,
             operation: Operation::of(&self.operation).ok_or_else(|| bad("the operation"))?,
             accepted_at: self.accepted_at,
+            queued_at: self.queued_at,
             may_be_held: self.was_unknown,
             call: request.call,
             confirmed: request.confirmed,
@@ -461,11 +467,12 @@ pub(super) fn attempts(db: &Db<'_>, scope: &Scope, job_id: JobId) -> Result<Vec<
 
 pub(super) fn depth(db: &Db<'_>) -> Result<Depth, Error> {
     db.one(
-        "SELECT count(*), (SELECT accepted_at FROM writes WHERE seq = (SELECT min(seq) FROM queue)) FROM queue",
+        "SELECT count(*), (SELECT CASE WHEN q.queued_at > 0 THEN q.queued_at ELSE w.accepted_at END
+             FROM queue q JOIN writes w ON w.seq = q.seq WHERE q.seq = (SELECT min(seq) FROM queue)) FROM queue",
         &[],
         |row| {
                 let oldest: Option<i64> = row.get(1)?;
-                Ok(Depth { open: row.get::<i64>(0)?.unsigned_abs(), oldest_accepted_at: oldest.map(Timestamp::from_micros) })
+                Ok(Depth { open: row.get::<i64>(0)?.unsigned_abs(), oldest_queued_at: oldest.map(Timestamp::from_micros) })
             },
     )
 }

@@ -17,7 +17,7 @@ use model::{
 };
 
 use super::{
-    audit, consents,
+    audit, clock, consents,
     db::Db,
     deliveries, delivery, directory,
     erasure::{self, Step, Walked},
@@ -26,6 +26,7 @@ use super::{
 use crate::{
     Acceptance, Claim, Depth, Error, Finish, Lane, Lapse, Once, Page, Query, Registered,
     Registration, Sealer, Signals, Store, Ticket,
+    clock::{Dial, Look},
     history::{AuditQuery, Candidate, Diff, DiffQuery, Job, LogQuery, Seen, Tally},
     privacy::{ConsentEvent, ConsentQuery, Erasure},
     sealing::{MasterKeyId, Purpose},
@@ -104,6 +105,20 @@ impl<E: Engine> Relational<E> {
 }
 
 impl<E: Engine> Relational<E> {
+    /// A write as its caller is told of it: times are wall time.
+    fn told(&self, mut write: Write) -> Write {
+        let time = self.engine.signals().time();
+        write.next_attempt_at = write.next_attempt_at.map(|at| time.wall(at));
+        write
+    }
+
+    /// A delivery as its caller is told of it: times are wall time.
+    fn told_delivery(&self, mut delivery: Delivery) -> Delivery {
+        let time = self.engine.signals().time();
+        delivery.next_attempt_at = delivery.next_attempt_at.map(|at| time.wall(at));
+        delivery
+    }
+
     /// Removes what is a person's from the tables; `None` when there is no such prospect that the caller may know of.
     async fn erase(&self, by: &Actor, id: &str, now: Timestamp) -> Result<Option<Erasure>, Error> {
         for _ in 0..ERASURE_WALKS_MAX {
@@ -179,6 +194,7 @@ impl<E: Engine> Store for Relational<E> {
         self.engine
             .read(move |db| intake::find(db, &scope, job_id))
             .await
+            .map(|found| found.map(|write| self.told(write)))
     }
 
     async fn attempts_list(&self, scope: &Scope, job_id: JobId) -> Result<Vec<Attempt>, Error> {
@@ -212,6 +228,7 @@ impl<E: Engine> Store for Relational<E> {
         self.engine
             .read(move |db| logs::writes(db, &scope, &query))
             .await
+            .map(|all| all.into_iter().map(|write| self.told(write)).collect())
     }
 
     async fn jobs_list(&self, scope: &Scope, query: &LogQuery) -> Result<Vec<Job>, Error> {
@@ -263,7 +280,9 @@ impl<E: Engine> Store for Relational<E> {
         next_at: Timestamp,
     ) -> Result<bool, Error> {
         self.engine
-            .write(move |db, _| sync::begin(db, id, job_id, (now, lease_until), next_at))
+            .write(move |db, effects| {
+                sync::begin(db, effects, id, job_id, (now, lease_until), next_at)
+            })
             .await
     }
 
@@ -382,7 +401,7 @@ impl<E: Engine> Store for Relational<E> {
 
     async fn writes_claim(&self, claim: Claim) -> Result<Vec<Lane>, Error> {
         self.engine
-            .write(move |db, _| delivery::claim(db, &claim))
+            .write(move |db, effects| delivery::claim(db, effects, &claim))
             .await
     }
 
@@ -621,7 +640,7 @@ impl<E: Engine> Store for Relational<E> {
 
     async fn deliveries_claim(&self, claim: DeliveryClaim) -> Result<Vec<DeliveryLane>, Error> {
         self.engine
-            .write(move |db, _| deliveries::claim(db, &claim))
+            .write(move |db, effects| deliveries::claim(db, effects, &claim))
             .await
     }
 
@@ -651,6 +670,17 @@ impl<E: Engine> Store for Relational<E> {
         self.engine
             .read(move |db| deliveries::list(db, &scope, &query))
             .await
+            .map(|found| {
+                found.map(|page| Page {
+                    rows: page
+                        .rows
+                        .into_iter()
+                        .map(|one| self.told_delivery(one))
+                        .collect(),
+                    total: page.total,
+                    has_more: page.has_more,
+                })
+            })
     }
 
     async fn delivery_find(
@@ -663,6 +693,7 @@ impl<E: Engine> Store for Relational<E> {
         self.engine
             .read(move |db| deliveries::find(db, &scope, webhook_id, event_id))
             .await
+            .map(|found| found.map(|one| self.told_delivery(one)))
     }
 
     async fn delivery_attempts_list(
@@ -707,6 +738,21 @@ impl<E: Engine> Store for Relational<E> {
 
     async fn queue_depth(&self) -> Result<Depth, Error> {
         self.engine.read(delivery::depth).await
+    }
+
+    async fn clock_look(&self) -> Result<Look, Error> {
+        self.engine.read(clock::look).await
+    }
+
+    async fn clock_set(&self, to: Dial) -> Result<bool, Error> {
+        self.engine.write(move |db, _| clock::set(db, &to)).await
+    }
+
+    async fn clock_accept(&self, by: &Actor, now: Timestamp) -> Result<i64, Error> {
+        let by = by.clone();
+        self.engine
+            .write(move |db, _| clock::accept(db, &by, now))
+            .await
     }
 
     async fn check(&self) -> Result<(), Error> {

@@ -61,11 +61,12 @@ pub(super) fn record(
         return Ok(());
     }
     // Times of events go ahead of a clock that was set back; what is due is due by the clock.
-    let due_at = stamp::given(db)?.min(at);
+    let due_at = effects.time.at_once(stamp::given(db)?.min(at));
+    let queued_at = effects.time.at_once(at);
     for (webhook, id) in subscribers {
         db.send(
-            "INSERT INTO deliveries (webhook, event, state, due_at) VALUES (?1, ?2, 1, ?3)",
-            values![webhook, event, due_at.as_micros()],
+            "INSERT INTO deliveries (webhook, event, state, due_at, queued_at) VALUES (?1, ?2, 1, ?3, ?4)",
+            values![webhook, event, due_at.as_micros(), queued_at.as_micros()],
         )?;
         effects.deliveries.extend(id.parse::<WebhookId>());
     }

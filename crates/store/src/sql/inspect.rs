@@ -6,10 +6,11 @@ use model::Timestamp;
 
 pub use super::misread::Misread;
 use super::{
+    clock,
     db::{Db, values},
     misread, sealed, stamp,
 };
-use crate::{Error, sealing::MasterKeyId};
+use crate::{Error, clock::Dial, sealing::MasterKeyId};
 
 /// What is in a store.
 pub struct Data {
@@ -19,6 +20,8 @@ pub struct Data {
     pub sealed_under: Vec<MasterKeyId>,
     /// The newest time that was stored.
     pub newest_at: Timestamp,
+    /// How steady time stands to wall time.
+    pub clock: Dial,
     /// API keys that are in force.
     pub keys: u64,
     /// Active integrations.
@@ -42,6 +45,7 @@ pub(crate) fn look(db: &Db<'_>, base_urls_max: u32, now: Timestamp) -> Result<Da
         master_key: sealed::recorded(db)?,
         sealed_under: sealed::in_use(db)?,
         newest_at: newest_at(db)?,
+        clock: clock::dial(db)?,
         keys: keys(db, now)?,
         active: count(db, "SELECT count(*) FROM integrations WHERE active")?,
         base_urls: db.all(

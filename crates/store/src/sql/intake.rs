@@ -131,12 +131,12 @@ pub(crate) fn accept(
 
     let waits = order::enter(db, seq, &write.order_keys)?;
     db.send(
-        "INSERT INTO queue (seq, lane, state, due_at, order_keys) VALUES (?1, ?2, ?3, ?4, ?5)",
+        "INSERT INTO queue (seq, lane, state, due_at, order_keys, queued_at) VALUES (?1, ?2, ?3, ?4, ?5, ?4)",
         values![
             seq,
             lane,
             if waits { WAITS } else { READY },
-            write.accepted_at.as_micros(),
+            effects.time.at_once(write.accepted_at).as_micros(),
             order::kept(&write.order_keys)
         ],
     )?;

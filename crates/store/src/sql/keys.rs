@@ -137,6 +137,7 @@ pub(super) fn rotate(
     old_until: Timestamp,
     now: Timestamp,
 ) -> Result<Option<Key>, Error> {
+    let settled = effects.time.settled(now);
     let Some(before) = find(db, id)? else {
         return Ok(None);
     };
@@ -145,13 +146,13 @@ pub(super) fn rotate(
             "this key is revoked; make another one".to_owned(),
         ));
     }
-    if before.expires_at.is_some_and(|at| at <= now) {
+    if before.expires_at.is_some_and(|at| at <= settled) {
         return Err(Error::Conflict(
             "this key has expired; make another one".to_owned(),
         ));
     }
     let mut after = before.clone();
-    after.rotate(token.clone(), old_until, now);
+    after.rotate(token.clone(), old_until, settled);
     if after.tokens.len() > TOKENS_MAX {
         return Err(Error::Conflict(format!(
             "this key has {TOKENS_MAX} tokens that are still taken; wait until some are over, or revoke it"

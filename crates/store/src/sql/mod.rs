@@ -6,6 +6,7 @@
 //! Guarantee: changes come one after the other, also where several processes make them: an engine lets in one batch at a time.
 
 pub(crate) mod audit;
+pub(crate) mod clock;
 pub(crate) mod consents;
 pub(crate) mod db;
 pub(crate) mod deliveries;

@@ -84,7 +84,10 @@ pub(super) fn leave(
         values.extend(some.iter().map(|key| Sql::Integer(*key)));
         db.send(&sql, &values)?;
     }
-    effects.left.extend(keys.into_iter().map(|key| (key, now)));
+    let due_at = effects.time.at_once(now);
+    effects
+        .left
+        .extend(keys.into_iter().map(|key| (key, due_at)));
     Ok(())
 }
 

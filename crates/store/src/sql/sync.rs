@@ -60,7 +60,7 @@ pub(super) fn request(
     let Some(lane) = plan::lane(db, id)? else {
         return Ok(false);
     };
-    set_due(db, lane, now)?;
+    set_due(db, lane, effects.time.at_once(now))?;
     effects.sync = true;
     Ok(true)
 }
@@ -68,6 +68,7 @@ pub(super) fn request(
 /// Begins a run, and says when the next is due should nobody ask for one before. `false` when one is under way, or none is due any more.
 pub(super) fn begin(
     db: &Db<'_>,
+    effects: &Effects,
     id: IntegrationId,
     job_id: JobId,
     (now, lease_until): (Timestamp, Timestamp),
@@ -86,7 +87,7 @@ pub(super) fn begin(
             job_id.to_string(),
             lane,
             WriteStatus::Pending.word(),
-            now.as_micros(),
+            effects.time.wall(now).as_micros(),
             tally(&Tally::default())?,
             lease_until.as_micros(),
         ],
@@ -318,6 +319,7 @@ pub(super) fn lapse(
         values![until],
         |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
     )?;
+    let ended_at = effects.time.wall(now);
     for (lane, body, job_id) in &open {
         effects.sync = true;
         let mut done: Tally = serde_json::from_str(body).map_err(corrupt("a job"))?;
@@ -328,14 +330,14 @@ pub(super) fn lapse(
             values![
                 job_id,
                 WriteStatus::Failure.word(),
-                now.as_micros(),
+                ended_at.as_micros(),
                 tally(&done)?
             ],
         )?;
         set_due(db, *lane, now)?;
         if let Ok(job_id) = job_id.parse() {
             let run = (*lane, job_id);
-            announce(db, effects, run, WriteStatus::Failure, &done, now)?;
+            announce(db, effects, run, WriteStatus::Failure, &done, ended_at)?;
         }
     }
     Ok(open.len() as u64)

@@ -346,7 +346,10 @@ fn replace(
         // What failed before is no reason to wait any more. These are few: a receiver that fails is not sent much.
         db.execute(
             "UPDATE deliveries SET due_at = ?2, tries = 0 WHERE webhook = ?1 AND state = 1 AND due_at > ?2",
-            values![before.n, after.updated_at.as_micros()],
+            values![
+                before.n,
+                effects.time.at_once(after.updated_at).as_micros()
+            ],
         )?;
     }
     changed(db, effects)?;
@@ -459,7 +462,8 @@ impl<E: Engine> Relational<E> {
                 return Ok(None);
             };
             let mut after = before.webhook.clone();
-            change.clone().apply(&mut after, now);
+            let settled = self.engine.signals().time().settled(now);
+            change.clone().apply(&mut after, now, settled);
             let (by, secrets, made) = (by.clone(), sealed(&after)?, after.clone());
             let put = move |db: &Db<'_>, effects: &mut Effects, sealed: &[u8]| {
                 replace(db, effects, (&by, action), (&before, &after), sealed)

@@ -374,7 +374,7 @@ fn commit<C: Connection>(
             Request::Fold(reply) => folds.push(reply),
         }
     }
-    let mut effects = Effects::new(entropy.clone());
+    let mut effects = Effects::new(entropy.clone(), signals.time().clone());
     let mut outcome = connection.begin();
     let mut answers = Vec::new();
     if outcome.is_ok() && !accepts.is_empty() {
@@ -412,7 +412,7 @@ fn commit<C: Connection>(
         observer.commit_failed();
         tell(why, requests, outage);
         connection.rollback();
-        effects = Effects::new(entropy.clone());
+        effects = Effects::new(entropy.clone(), signals.time().clone());
     }
     if outcome.is_ok() {
         if let Some(lasted) = outage.ended() {

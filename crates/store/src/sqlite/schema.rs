@@ -166,7 +166,7 @@ mod tests {
         let sealer = || Sealer::new(&Secret::new("a".repeat(64)), Arc::new(Fixed)).unwrap();
         let old = Connection::open(&path).unwrap();
         old.execute_batch("CREATE TABLE migrations (number INTEGER PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL, applied_at INTEGER NOT NULL)").unwrap();
-        for step in &migrations::SQLITE[..7] {
+        for step in &migrations::SQLITE[..8] {
             old.execute_batch(step.sql).unwrap();
             old.execute(
                 "INSERT INTO migrations VALUES (?1, ?2, ?3, 0)",
@@ -371,5 +371,55 @@ mod tests {
             store.events_list(&scope, &filter).await.unwrap().rows.len(),
             1
         );
+    }
+
+    /// Open writes of before have no time in the queue: theirs is that of the accept.
+    #[tokio::test]
+    async fn a_store_of_the_eighth_step_keeps_a_hundred_thousand_open_writes() {
+        const WRITES: i64 = 100_000;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("portico.db");
+        let old = Connection::open(&path).unwrap();
+        old.execute_batch("CREATE TABLE migrations (number INTEGER PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL, applied_at INTEGER NOT NULL)").unwrap();
+        for step in &migrations::SQLITE[..8] {
+            old.execute_batch(step.sql).unwrap();
+            old.execute(
+                "INSERT INTO migrations VALUES (?1, ?2, ?3, 0)",
+                params![step.number, step.name, step.checksum()],
+            )
+            .unwrap();
+        }
+        let key = MasterKey::parse(&Secret::new("a".repeat(64))).unwrap();
+        let id = model::IntegrationId::new(Timestamp::ZERO, &Fixed);
+        let sealed = seal_direct(&key, &Fixed, &id.to_string(), "key");
+        old.execute(
+            "INSERT INTO integrations (n, id, vendor, active, credential, body, created_at, updated_at) VALUES (1, ?1, 'KNOCK', 1, ?2, '{}', 0, 0)",
+            params![id.to_string(), sealed],
+        )
+        .unwrap();
+        old.execute(
+            "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < ?1)
+             INSERT INTO writes (seq, job_id, lane, community_id, operation, accepted_at, result, request, status)
+             SELECT n, 'job_' || n, 1, 'com', 'prospect_create', 70 + n, '', '', 'PENDING' FROM n",
+            [WRITES],
+        )
+        .unwrap();
+        old.execute(
+            "INSERT INTO queue (seq, lane, state, due_at, order_keys) SELECT seq, 1, 1, accepted_at, x'' FROM writes",
+            [],
+        )
+        .unwrap();
+        drop(old);
+
+        let sealer = Sealer::new(&Secret::new("a".repeat(64)), Arc::new(Fixed)).unwrap();
+        let store = sqlite::open(&path, sealer, Arc::new(Unobserved), Timestamp::ZERO).unwrap();
+        let depth = store.queue_depth().await.unwrap();
+        assert_eq!(depth.open, WRITES.unsigned_abs());
+        assert_eq!(depth.oldest_queued_at, Some(Timestamp::from_micros(71)));
+        let due = store.lanes_due().await.unwrap();
+        assert_eq!(due, [(id, Timestamp::from_micros(71))]);
+        let look = store.clock_look().await.unwrap();
+        assert_eq!(look.dial, crate::clock::Dial::default());
+        store.close().await;
     }
 }

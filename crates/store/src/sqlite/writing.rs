@@ -10,6 +10,7 @@ use crate::{
     Acceptance, Error,
     signals::Effects,
     sql::{
+        clock::Noting,
         db::Db,
         writer::{self, Accept, Connection},
     },
@@ -19,12 +20,21 @@ use crate::{
 pub(super) struct Writing {
     connection: rusqlite::Connection,
     log: Log,
+    noting: Noting,
+    /// How much the connection had changed when the transaction began: times are noted only where
+    /// something else is written.
+    changes: u64,
 }
 
 impl Writing {
     /// On `connection`, which writes to `log`.
     pub(super) fn new(connection: rusqlite::Connection, log: Log) -> Self {
-        Self { connection, log }
+        Self {
+            connection,
+            log,
+            noting: Noting::default(),
+            changes: 0,
+        }
     }
 
     fn step(&self, sql: &str) -> Result<(), Error> {
@@ -35,6 +45,7 @@ impl Writing {
 impl Connection for Writing {
     fn begin(&mut self) -> Result<(), Error> {
         self.log.before();
+        self.changes = self.connection.total_changes();
         self.step("BEGIN IMMEDIATE")
     }
 
@@ -66,7 +77,13 @@ impl Connection for Writing {
         Ok(writes.iter().map(|_| Err(room::refused())).collect())
     }
 
-    fn commit(&mut self, _effects: &Effects) -> Result<(), Error> {
+    fn commit(&mut self, effects: &Effects) -> Result<(), Error> {
+        if let Some(clock) = effects.time.clock()
+            && self.noting.is_due(clock)
+            && self.connection.total_changes() > self.changes
+        {
+            self.noting.note(&Db::Sqlite(&self.connection), clock)?;
+        }
         self.step("COMMIT")
     }
 

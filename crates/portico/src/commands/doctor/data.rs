@@ -221,6 +221,18 @@ fn clock(data: Option<&Data>) -> Check {
             SET,
         );
     }
+    // The server clears it when as much time has passed.
+    if let Some(ahead_s) = data.map(|data| data.clock.ahead_micros / 1_000_000)
+        && ahead_s > 0
+    {
+        return Check::warn(
+            NAME,
+            format!(
+                "it says {now}; it was set ahead by {ahead_s} s, which nobody has confirmed: until then nothing is given up, removed, switched off or expires for it"
+            ),
+            "if the time is right, run `portico clock accept`; else set the clock back",
+        );
+    }
     Check::ok(NAME, format!("it says {now}"))
 }
 

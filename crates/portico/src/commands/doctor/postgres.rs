@@ -19,7 +19,7 @@ const VERSION_MIN: i64 = 130_000;
 /// Milliseconds that the database's clock and ours may differ before it is told. Nodes take over what another does by the time, after 20 s.
 const APART_FEW_MS: u64 = 1_000;
 
-/// Milliseconds from which on a node may take another for dead that is not.
+/// Milliseconds from which on one of the two clocks is wrong. Nodes go by the database's.
 const APART_MAX_MS: u64 = 10_000;
 
 /// All about the database but its content, which comes with it.
