@@ -302,7 +302,7 @@ fn a_role_is_for_who_shares_a_database() {
     let (_, err, code) = portico(directory.path(), &named, &["serve"]);
     assert_eq!(code, Some(1));
     assert!(
-        err.contains("named by --data-dir and --store at once"),
+        err.contains("named by PORTICO_DATA_DIR and PORTICO_STORE at once"),
         "{err}"
     );
     let named = [("PORTICO_STORE", "postgres://me@db/leads")];

@@ -465,6 +465,7 @@ impl TestApp {
     pub async fn takes(&self, token: &str) -> Outcome<bool> {
         let request = Request::builder()
             .uri("/crm/v1/prospects")
+            .header("host", "portico")
             .header("authorization", format!("Bearer {token}"))
             .body(Body::empty())?;
         let answer = self.running()?.router.clone().oneshot(request).await?;
@@ -476,7 +477,10 @@ impl TestApp {
     /// # Errors
     /// When it does not answer.
     pub async fn metrics(&self) -> Outcome<String> {
-        let request = Request::builder().uri("/metrics").body(Body::empty())?;
+        let request = Request::builder()
+            .uri("/metrics")
+            .header("host", "portico")
+            .body(Body::empty())?;
         let answer = self.running()?.router.clone().oneshot(request).await?;
         let bytes = answer.into_body().collect().await?.to_bytes();
         Ok(String::from_utf8(bytes.to_vec())?)

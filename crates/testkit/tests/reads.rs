@@ -200,7 +200,7 @@ async fn what_is_wrong_with_a_query_is_told_at_once() -> Outcome {
         ),
         (
             "times",
-            "/crm/v1/prospects?updated_at_gte=yesterday&last_seen_lte=2027-03-01",
+            "/crm/v1/prospects?updated_at_gte=yesterday&last_seen_lte=2027-02-30",
         ),
         (
             "empty and twice",
