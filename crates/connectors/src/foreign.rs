@@ -26,7 +26,7 @@ pub enum Form {
 }
 
 impl Form {
-    /// Whether an answer has it. `body` is the answer's JSON, if it is whole and is JSON.
+    /// True if an answer has it. `body` is the answer's JSON, if it is whole and is JSON.
     pub fn is_of(self, got: &Got, body: Option<&Value>) -> bool {
         match self {
             Self::Member(name) => body
@@ -47,7 +47,7 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// Whether an answer is one of these.
+    /// True if an answer is one of these.
     pub fn is(&self, got: &Got, body: Option<&Value>) -> bool {
         self.statuses.contains(&got.status) && self.form.is_of(got, body)
     }

@@ -63,7 +63,7 @@ const GONE_PART: usize = 5;
 /// that are merged are soon more than a fifth.
 const GONE_FEW: usize = 2;
 
-/// Whether so many gone of `all` are to be believed.
+/// True if so many gone of `all` are to be believed.
 const fn is_credible(gone: usize, all: usize) -> bool {
     gone <= GONE_FEW || gone.saturating_mul(GONE_PART) <= all
 }

@@ -21,7 +21,7 @@ pub struct Shape {
 }
 
 impl Shape {
-    /// That of `schema`, which may refer to the document's `components`.
+    /// The shape of `schema`, which may refer to the document's `components`.
     pub fn of(schema: &Value, components: &Value) -> Self {
         let mut shape = Self::default();
         shape.add(schema, components, DEPTH_MAX);
@@ -93,7 +93,7 @@ impl Shape {
     }
 }
 
-/// Whether a text has nothing in it that anybody could see.
+/// True if a text has nothing in it that anybody could see.
 fn is_blank(text: &str) -> bool {
     text.chars()
         .all(|one| one.is_whitespace() || is_invisible(one))

@@ -1,4 +1,4 @@
-//! What is watched of a connection while it is open: whether it waits for its caller, whether the
+//! Watches a connection while it is open: whether it waits for its caller, whether the
 //! caller sends a head in time, and whether it takes what it is sent.
 //!
 //! Guarantee: a caller that does not read its answer holds neither the connection nor the answer's
@@ -136,7 +136,7 @@ impl HttpBody for Upload {
     }
 }
 
-/// Whether so little of a body is left, as far as that is known, that it is read to keep the
+/// True if so little of a body is left, as far as that is known, that it is read to keep the
 /// connection.
 pub(crate) fn is_worth_reading(rest: &Incoming) -> bool {
     rest.size_hint()
@@ -183,7 +183,7 @@ pub(crate) async fn linger(mut stream: TcpStream) {
 pub(crate) struct Download {
     body: Body,
     place: Arc<Place>,
-    /// What was not read of the request's body, and word that the server stops.
+    /// The part of the request's body that was not read, and word that the server stops.
     rest: Option<(Incoming, watch::Receiver<bool>)>,
 }
 

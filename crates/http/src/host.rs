@@ -5,7 +5,7 @@
 
 use axum::http::{HeaderMap, Version, header, uri::Authority};
 
-/// What is wrong with the `Host` of a request's head, in words; `None` when nothing is.
+/// The fault of a request's `Host`, in words; `None` when there is none.
 pub(crate) fn problem(version: Version, headers: &HeaderMap) -> Option<&'static str> {
     let mut all = headers.get_all(header::HOST).iter();
     match (all.next(), all.next()) {

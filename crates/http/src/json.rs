@@ -88,7 +88,7 @@ fn encoding(bytes: &[u8], why: &serde_json::Error) -> Option<&'static str> {
     is_mark.then_some("it has a byte order mark (U+FEFF) in it. Send UTF-8 without one")
 }
 
-/// What is said of an escape such as `\ud83d` that stands alone. Programs make it that cut a text
+/// The refusal of an escape such as `\ud83d` that stands alone. Programs make it that cut a text
 /// between the two.
 const HALF: &str =
     "it has half a character in it: an escape from \\ud800 to \\udfff without its other half";

@@ -97,7 +97,7 @@ pub struct Parts {
     pub trials: webhooks::Trials,
     /// How the vendor is made to forget a card too, where this process plays the vendor; real ones have to be asked by a person.
     pub vendor_forgets: Option<VendorForgets>,
-    /// Whether the server is told to stop.
+    /// True if the server is told to stop.
     pub stopping: Stopping,
     /// The document as served.
     pub openapi: Value,

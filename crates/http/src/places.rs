@@ -247,7 +247,7 @@ impl Place {
         }
     }
 
-    /// Whether there is a request that is not answered yet.
+    /// True if there is a request that is not answered yet.
     pub(crate) fn has_request(&self) -> bool {
         self.steps() % 2 == 1
     }
@@ -257,7 +257,7 @@ impl Place {
         self.caller.steps.load(Ordering::Relaxed)
     }
 
-    /// Whether the caller still has to take a part of what it was sent.
+    /// True if the caller still has to take a part of what it was sent.
     pub(crate) fn set_taking(&self, is_taking: bool) {
         self.caller.is_taking.store(is_taking, Ordering::Relaxed);
     }
@@ -267,7 +267,7 @@ impl Place {
         self.caller.is_cut.store(true, Ordering::Relaxed);
     }
 
-    /// Whether a part of what the caller sends was not read.
+    /// True if a part of what the caller sends was not read.
     pub(crate) fn is_cut(&self) -> bool {
         self.caller.is_cut.load(Ordering::Relaxed)
     }

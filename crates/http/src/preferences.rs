@@ -155,7 +155,7 @@ pub async fn once(
     Ok((Some(once), earlier))
 }
 
-/// What stands between quotes, with its escapes undone. `None` when it is not a string of
+/// The text between quotes, with its escapes undone. `None` when it is not a string of
 /// structured fields.
 fn unquoted(header: &str) -> Option<String> {
     let inside = header.strip_prefix('"')?.strip_suffix('"')?;

@@ -108,7 +108,7 @@ struct Shared {
     trusted_proxies: TrustedProxies,
     tls: Option<TlsAcceptor>,
     idle_timeout: Duration,
-    /// What callers are told of it.
+    /// The `Keep-Alive` header that tells callers the idle timeout.
     keep_alive: HeaderValue,
 }
 
@@ -209,7 +209,7 @@ pub async fn serve(
     Ok(())
 }
 
-/// What callers are told of how long an unused connection is kept.
+/// The `Keep-Alive` header for how long an unused connection is kept.
 fn keep_alive(idle_timeout: Duration) -> HeaderValue {
     let told = format!("timeout={}", idle_timeout.as_secs());
     HeaderValue::try_from(told).unwrap_or(HeaderValue::from_static("timeout=1"))
@@ -329,7 +329,7 @@ async fn answer(
     Ok(response.map(|body| Download::new(body, place, rest)))
 }
 
-/// Whether the connection stays open behind a request, as far as its caller says.
+/// True if the connection stays open behind a request, as far as its caller says.
 fn stays<B>(request: &Request<B>) -> bool {
     let headers = request.headers();
     let says = |word: &str| {

@@ -189,7 +189,7 @@ fn read(certificate_file: &Path, key_file: &Path) -> Result<Contents, String> {
         File::open(path)
             .and_then(|file| file.take(FILE_MAX_BYTES).read_to_end(&mut bytes))
             .map_err(|why| format!("the {what} file {} cannot be read: {why}", path.display()))?;
-        // Its first line is then none of PEM's.
+        // The first line is then none of PEM's.
         if [&[0xEF, 0xBB, 0xBF][..], &[0xFF, 0xFE], &[0xFE, 0xFF]]
             .iter()
             .any(|mark| bytes.starts_with(mark))

@@ -55,7 +55,7 @@ pub(crate) fn beyond(text: &str) -> Option<Timestamp> {
     Some(written.instant(written.offset?))
 }
 
-/// Whether `text` is a real date-time, with an offset or without one.
+/// True if `text` is a real date-time, with an offset or without one.
 pub(crate) fn is_real(text: &str) -> bool {
     Written::read(text).is_some()
 }

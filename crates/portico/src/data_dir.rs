@@ -43,7 +43,7 @@ pub(crate) fn lock_file(data_dir: &Path) -> PathBuf {
     data_dir.join(LOCK)
 }
 
-/// Whether a server or a command has kept anything in `data_dir`.
+/// True if a server or a command has kept anything in `data_dir`.
 ///
 /// # Errors
 /// When this user may not see that.
@@ -66,7 +66,7 @@ pub(crate) fn make(data_dir: &Path) -> anyhow::Result<()> {
         .with_context(|| format!("the data directory {} cannot be made", data_dir.display()))
 }
 
-/// What the operator allows at a start.
+/// The risks that the operator allows at a start.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Allowed {
     /// A new database beside other files.
@@ -186,7 +186,7 @@ fn lock(file: &File, data_dir: &Path) -> anyhow::Result<()> {
     )
 }
 
-/// Whether a server, of this version or an older one, uses `data_dir`.
+/// True if a server, of this version or an older one, uses `data_dir`.
 ///
 /// # Errors
 /// When that cannot be told.

@@ -69,7 +69,7 @@ impl FromStr for ListenAt {
     }
 }
 
-/// Whether it may be a host's name, and is no slip of an address.
+/// True if it may be a host's name, and is no slip of an address.
 fn is_name(host: &str) -> bool {
     let is_label = |label: &str| {
         !label.is_empty()

@@ -30,7 +30,7 @@ pub(crate) fn announce(text: String) -> std::io::Result<()> {
         .map(drop)
 }
 
-/// Whether the reader of stdout went away, so that nothing more needs to be printed.
+/// True if the reader of stdout went away, so that nothing more needs to be printed.
 pub(crate) fn is_reader_gone() -> bool {
     TROUBLE
         .get()

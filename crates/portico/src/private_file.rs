@@ -22,7 +22,7 @@ pub(crate) const SECRET_MAX_BYTES: u64 = 4 * 1_024;
 /// The bits of a file's mode that let others at it than its owner and its group.
 const OTHERS: u32 = 0o007;
 
-/// Those that let its group change or run it.
+/// The bits that let a file's group change or run it.
 const GROUP_MORE: u32 = 0o030;
 
 /// The one that lets its group read it.

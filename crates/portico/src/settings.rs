@@ -18,7 +18,7 @@ use clap::{
 
 use crate::{commands::dev, logging};
 
-/// What names of Portico's variables begin with.
+/// The beginning of the names of Portico's variables.
 const PREFIX: &str = "PORTICO_";
 
 /// Variables that are read beside the command line.
@@ -69,7 +69,7 @@ pub(crate) fn parse<P: Parser>() -> P {
     }
 }
 
-/// What the environment alone says, for a command that looks at the settings of another.
+/// The settings of the environment alone, for a command that looks at the settings of another.
 ///
 /// # Errors
 /// When a variable is not right, which the error names.
@@ -77,7 +77,7 @@ pub(crate) fn from_environment<P: Parser>() -> Result<P, Error> {
     read(&P::command(), &[OsString::from("portico")]).map(|(parsed, _)| parsed)
 }
 
-/// What `line` and the environment say, and which of it comes from the environment.
+/// The settings of `line` and the environment, and which of them comes from the environment.
 fn read<P: Parser>(whole: &Command, line: &[OsString]) -> Result<(P, Vec<Origin>), Error> {
     let mut command = without_blank(whole.clone());
     command.build();
@@ -246,7 +246,7 @@ fn is_known(name: &str, value: &OsStr, known: &BTreeSet<String>) -> bool {
         || is_service_link(name, value)
 }
 
-/// Whether Kubernetes has set it, for a service that is called `portico` or begins with that.
+/// True if Kubernetes has set it, for a service that is called `portico` or begins with that.
 fn is_service_link(name: &str, value: &OsStr) -> bool {
     let is_url = value.to_str().is_some_and(|text| text.contains("://"));
     let has_port = |mark: &str| {

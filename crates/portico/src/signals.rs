@@ -1,4 +1,4 @@
-//! What the system tells a server while it runs: to stop, to stop at once, to read its files again.
+//! The signals that a running server follows: to stop, to stop at once, to read its files again.
 //!
 //! Guarantee: from when a server asks for them, no signal but SIGKILL ends it before its store is
 //! closed.
@@ -58,12 +58,12 @@ pub(crate) async fn told_to_stop() {
     }
 }
 
-/// What SIGHUP has a server read again.
+/// The files that a server reads again on SIGHUP.
 #[derive(Default)]
 pub(crate) struct Reloads {
-    /// What it shows to callers over TLS.
+    /// The certificate that callers see over TLS.
     pub(crate) certificate: Option<Arc<Certificate>>,
-    /// Its configuration file.
+    /// The configuration file.
     pub(crate) config: Option<PathBuf>,
 }
 

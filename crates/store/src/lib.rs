@@ -134,7 +134,7 @@ pub enum Acceptance {
 pub struct Claim {
     /// What is asked for each integration.
     pub lanes: Vec<Ask>,
-    /// What counts as due, in steady time.
+    /// The time at which a write counts as due, in steady time.
     pub now: Timestamp,
     /// Until when the claimer holds them without renewing, in steady time.
     pub lease_until: Timestamp,
@@ -691,7 +691,7 @@ pub trait Store: Send + Sync + 'static {
     /// there is nothing to confirm.
     async fn clock_accept(&self, by: &Actor, now: Timestamp) -> Result<i64, Error>;
 
-    /// Whether new writes are taken, a change goes through, and a read too.
+    /// True if new writes are taken, a change goes through, and a read too.
     async fn check(&self) -> Result<(), Error>;
 
     /// What waiters are woken by.

@@ -47,7 +47,7 @@ struct Watched {
 pub(crate) struct Effects {
     /// Ids of what is stored along the way.
     pub(crate) entropy: Arc<dyn Entropy>,
-    /// What time it is.
+    /// The clock that changes go by.
     pub(crate) time: Time,
     pub(crate) due: HashSet<IntegrationId>,
     pub(crate) ended: Vec<JobId>,
@@ -111,7 +111,7 @@ impl Effects {
 }
 
 impl Signals {
-    /// What time it is, to the store.
+    /// The clock that the store goes by.
     pub fn time(&self) -> &Time {
         &self.time
     }

@@ -458,7 +458,7 @@ impl TestApp {
         Ok((status, serde_json::from_slice(&bytes)?))
     }
 
-    /// Whether the app takes `token`.
+    /// True if the app takes `token`.
     ///
     /// # Errors
     /// When it does not answer.

@@ -26,11 +26,11 @@ pub struct Sent {
     pub attempt: DeliveryAttempt,
     /// How long the receiver asks to be left alone, if it is busy.
     pub retry_after_ms: Option<u64>,
-    /// What the receiver says of itself, if it is gone.
+    /// The receiver's word on whether it is gone.
     pub gone: Gone,
 }
 
-/// Whether a receiver says that it is gone for good.
+/// True if a receiver says that it is gone for good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gone {
     /// It does not.

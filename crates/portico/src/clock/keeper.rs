@@ -31,7 +31,7 @@ pub(crate) struct Keeper {
     known: Dial,
     /// The boot of this machine, and steady time at it.
     boot: (String, i64),
-    /// Whether the last change of the row is this process's.
+    /// True if the last change of the row is this process's.
     is_own: bool,
 }
 

@@ -1,4 +1,4 @@
-//! What the machine says of time.
+//! The machine's clocks.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

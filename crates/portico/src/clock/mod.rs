@@ -22,7 +22,7 @@ const SLEEP_MAX: Duration = Duration::from_secs(5);
 /// A server's clock.
 pub(crate) struct ServerClock {
     face: Mutex<Face>,
-    /// Whether wall time is the database's, too, so that nodes whose clocks differ agree.
+    /// True if wall time is the database's, too, so that nodes whose clocks differ agree.
     is_shared: bool,
 }
 

@@ -413,7 +413,7 @@ pub(super) fn look(config: Option<&Path>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What a configuration file says of the log, unless the environment says it: that goes before the
+/// The log level of a configuration file, unless the environment says it: that goes before the
 /// file, and stays as it was when the process began.
 ///
 /// # Errors

@@ -8,7 +8,7 @@ use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 /// The level for everything unless it is named.
 const DEFAULT: LevelFilter = LevelFilter::INFO;
 
-/// What a level may be called.
+/// The names of levels.
 const LEVELS: [(&str, LevelFilter); 6] = [
     ("off", LevelFilter::OFF),
     ("error", LevelFilter::ERROR),

@@ -59,7 +59,7 @@ impl Lines {
         self.lost.clone()
     }
 
-    /// Whether there is a thread that writes them.
+    /// True if there is a thread that writes them.
     pub(super) fn has_writer(&self) -> bool {
         self.has_writer.load(Ordering::Relaxed)
     }

@@ -184,7 +184,7 @@ impl Hosts {
     }
 }
 
-/// Whether a server says that it has no more connections to give.
+/// True if a server says that it has no more connections to give.
 fn has_no_more(why: &tokio_postgres::Error) -> bool {
     why.as_db_error().is_some_and(|why| {
         // A pooler has no code of its own for it.

@@ -28,7 +28,7 @@ const FREE_MAX: Duration = Duration::from_secs(2);
 /// A read, given a connection, or why there is none.
 type Look = Box<dyn FnOnce(Result<&Session, Away>) + Send>;
 
-/// What became of a read.
+/// The fate of a read.
 enum Answer<T, F> {
     Read(Result<T, Error>),
     /// It was not run: the server gives this node no connection that reads.
@@ -43,7 +43,7 @@ pub(super) struct Readers {
     wait_max: Duration,
 }
 
-/// What is asked.
+/// The reads that wait for a thread.
 #[derive(Default)]
 struct Queue {
     state: Mutex<State>,
@@ -61,7 +61,7 @@ struct State {
     refused_at: Option<Instant>,
 }
 
-/// What a thread does next.
+/// The next step of a thread.
 enum Next {
     /// Runs a read.
     Run(Look),

@@ -20,7 +20,7 @@ pub(super) const REST: Duration = Duration::from_secs(10);
 /// How often a connection's user looks whether the writer needs its place.
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(250);
 
-/// What a connection is for.
+/// The use of a connection.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Use {
     Writing,
@@ -28,7 +28,7 @@ pub(super) enum Use {
     Listening,
 }
 
-/// What is known of them, for all connections of a node.
+/// The wishes of all connections of a node.
 #[derive(Default)]
 pub(super) struct Wishes {
     /// Connections that are wanted and were refused.
@@ -40,12 +40,12 @@ pub(super) struct Wishes {
 }
 
 impl Wishes {
-    /// Whether some connection reads.
+    /// True if some connection reads.
     pub(super) fn has_readers(&self) -> bool {
         self.readers.load(Ordering::Relaxed) > 0
     }
 
-    /// Whether a connection for this use is to end, since one that comes before it was refused. Only one of those that ask is told so.
+    /// True if a connection for this use is to end, since one that comes before it was refused. Only one of those that ask is told so.
     pub(super) fn must_give_way(&self, own: Use) -> bool {
         let take = |waits: &AtomicBool| waits.swap(false, Ordering::Relaxed);
         match own {

@@ -105,7 +105,7 @@ pub(crate) struct Noting {
 }
 
 impl Noting {
-    /// Whether they are old enough to be renewed.
+    /// True if they are old enough to be renewed.
     pub(crate) fn is_due(&self, clock: &dyn Clock) -> bool {
         clock.steady().as_micros() - self.noted.as_micros() >= NOTE_EVERY_MICROS
     }

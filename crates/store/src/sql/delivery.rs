@@ -117,7 +117,7 @@ fn excused(seq: &str) -> String {
         .replace("CUT_OFFS", &CUT_OFFS_EXCUSED.to_string())
 }
 
-/// What is due of a lane, the attempt that each would be, whether the outcome of an earlier one is
+/// The due writes of a lane, the attempt that each would be, whether the outcome of an earlier one is
 /// unknown, and how many are excused. The queue leads: what waits there is little.
 fn due_sql() -> String {
     let excused = excused("q.seq");

@@ -65,7 +65,7 @@ pub(crate) trait Engine: Send + Sync + 'static {
         look: impl FnOnce(&Db<'_>) -> Result<T, Error> + Send + 'static,
     ) -> impl Future<Output = Result<T, Error>> + Send;
 
-    /// Whether new writes are taken.
+    /// True if new writes are taken.
     ///
     /// # Errors
     /// Why not.

@@ -157,7 +157,7 @@ impl Files {
         self.is_suspect.store(!is_stored, Ordering::Relaxed);
     }
 
-    /// Whether a commit may fail now, so that only one that stores something shows that changes are
+    /// True if a commit may fail now, so that only one that stores something shows that changes are
     /// taken.
     pub(super) fn is_suspect(&self) -> bool {
         self.is_suspect.load(Ordering::Relaxed)

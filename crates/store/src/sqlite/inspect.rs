@@ -91,7 +91,7 @@ enum Opening {
     Alone,
 }
 
-/// Whether SQLite found what is no sound database, rather than nothing to read.
+/// True if SQLite found what is no sound database, rather than nothing to read.
 fn is_damage(why: &rusqlite::Error) -> bool {
     matches!(
         why.sqlite_error_code(),

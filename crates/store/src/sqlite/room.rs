@@ -69,7 +69,7 @@ impl Space {
         })
     }
 
-    /// Whether nothing more may be taken that can wait.
+    /// True if nothing more may be taken that can wait.
     pub(super) const fn is_used_up(self) -> bool {
         self.free < self.kept
     }
@@ -120,7 +120,7 @@ impl Room {
         })
     }
 
-    /// Whether new writes are taken.
+    /// True if new writes are taken.
     pub(super) fn is_left(&self) -> bool {
         !self.is_used_up.load(Ordering::Relaxed)
     }
@@ -229,7 +229,7 @@ pub(super) fn truncate(connection: &Connection) -> rusqlite::Result<bool> {
     emptied
 }
 
-/// What a checkpoint did.
+/// The result of a checkpoint.
 struct Checkpoint {
     is_empty: bool,
 }
@@ -280,7 +280,7 @@ impl Log {
         })
     }
 
-    /// Whether new writes are taken.
+    /// True if new writes are taken.
     pub(super) fn has_room(&self) -> bool {
         self.room.is_left()
     }

@@ -5,7 +5,7 @@
 //! the file next then finds it. Until then nobody sees it, and the next commit takes its place in
 //! the write-ahead log.
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use rusqlite::config::DbConfig;
 
@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     Acceptance, Error,
+    outage::Outage,
     signals::Effects,
     sql::{
         clock::Noting,
@@ -31,8 +32,8 @@ pub(super) struct Writing {
     log: Log,
     note: Note,
     files: Arc<Files>,
-    /// The last commit failed: the log has been told.
-    is_failing: bool,
+    /// Commits fail since.
+    outage: Outage,
     noting: Noting,
     /// Rows that the connection had changed when the transaction began: the commit is counted, and
     /// times are noted, only where something else is written.
@@ -52,7 +53,7 @@ impl Writing {
             connection,
             log,
             files,
-            is_failing: false,
+            outage: Outage::new(Duration::ZERO),
             noting: Noting::default(),
             changed_before: 0,
         })
@@ -117,18 +118,18 @@ impl Connection for Writing {
             // It could not begin to write.
             Err(Error::Busy) => return Err(Error::Busy),
             Err(why) => {
-                // Once for all that fail in an outage.
-                if !std::mem::replace(&mut self.is_failing, true) {
+                if let Some(lasts) = self.outage.goes_on() {
                     tracing::error!(
-                        %why,
-                        "commits fail, and may be stored all the same: their callers get 503 and are told so; see to the disk under the data directory"
+                        %why, for_s = lasts.as_secs(),
+                        "commits fail, and may be stored all the same: their callers get 503 and \
+                         are told so; see to the disk under the data directory"
                     );
                 }
                 return Err(Error::InDoubt);
             }
         }
-        if std::mem::replace(&mut self.is_failing, false) {
-            tracing::info!("commits are stored again");
+        if let Some(lasted) = self.outage.ended() {
+            tracing::info!(for_s = lasted.as_secs(), "commits are stored again");
         }
         if self.files.look().is_err() {
             // It is stored where nobody may find it.

@@ -1,4 +1,4 @@
-//! What a running `portico dev` says of itself to a shell: `eval "$(portico dev --env)"`.
+//! The `export` lines of a running `portico dev`: `eval "$(portico dev --env)"`.
 //!
 //! Guarantee: what is told is of a server that is ready; what one that ended has left is not told.
 
@@ -97,7 +97,7 @@ impl Drop for Kept {
     }
 }
 
-/// What the server says that runs on `data_dir`, once it is ready.
+/// The ready line of the server that runs on `data_dir`, once it is ready.
 ///
 /// # Errors
 /// When none is ready in time.

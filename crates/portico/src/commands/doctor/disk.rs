@@ -16,10 +16,10 @@ use crate::data_dir;
 /// The bits of a file's mode that let its group or others at it.
 const OTHERS: u32 = 0o077;
 
-/// Those that let its owner read and change it.
+/// The bits that let a file's owner read and change it.
 const OWN: u32 = 0o600;
 
-/// Those that let others change it.
+/// The bits that let others change a file.
 const OTHERS_WRITE: u32 = 0o022;
 
 /// MiB that must be free: the write-ahead log alone takes 64 before it is folded in, and some times that under load.

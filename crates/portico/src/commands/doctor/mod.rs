@@ -157,7 +157,7 @@ fn look(at: &StoreAt, source: anyhow::Result<Source>) -> Looked {
     }
 }
 
-/// What `look` sees while the master keys stay the same: else it could be sealed under keys that are no more, or not yet, there.
+/// The result of `look` while the master keys stay the same: else it could be sealed under keys that are no more, or not yet, there.
 fn while_keys_stay<T>(held: &mut Held, mut look: impl FnMut() -> T) -> T {
     for _ in 1..KEYS_LOOKS_MAX {
         let seen = look();
