@@ -13,7 +13,7 @@ use axum::{
 use model::{
     KeyId, Scope,
     key::{Key, token_make},
-    resources::key::{KeyCreate, KeyRecord, check_create},
+    resources::key::{KeyCreate, KeyRecord, check_change, check_create},
 };
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -58,14 +58,12 @@ fn may_know(scope: &Scope, key: &Key) -> bool {
     scope.sees_as_much_as(key.integrations.as_deref())
 }
 
-/// Refuses to let a key be changed by one that may do less: it would be given a token of it.
-fn may_change(scope: &Scope, key: &Key) -> Result<(), Error> {
-    match key.permissions.iter().find(|one| !scope.may(**one)) {
-        None => Ok(()),
-        Some(missing) => Err(Error::limited_key(&format!(
-            "That API key has the permission `{missing}`, which yours lacks"
-        ))),
-    }
+/// Finds the key that the caller wants to change; refuses when it is stronger than the caller's own.
+fn find_to_change(app: &App, scope: &Scope, id: &str) -> Result<Key, Error> {
+    let key = find(app, scope, id)?;
+    check_change(scope, &key, app.limits.default_limit())
+        .map_err(|why| Error::limited_key(&why))?;
+    Ok(key)
 }
 
 fn find(app: &App, scope: &Scope, id: &str) -> Result<Key, Error> {
@@ -129,7 +127,13 @@ pub async fn key_create(
     let input: KeyCreate = screened.read()?;
     let broken = |field: &str| screened.is_broken(field);
     let (directory, now) = (app.live.get(), app.clock.now());
-    let checked = check_create(&input, &directory, &caller.scope, &broken, now);
+    let checked = check_create(
+        &input,
+        &directory,
+        &caller.scope,
+        &broken,
+        (app.limits.default_limit(), now),
+    );
     let checked = screened.settle(checked)?;
     let (token, kept) =
         token_make(checked.system, &*app.entropy, now).map_err(|_| Error::internal())?;
@@ -191,8 +195,7 @@ pub async fn key_rotate(
     let mut given = Parameters::of(&uri);
     let overlap_ms = given.overlap_ms();
     given.finish()?;
-    let key = find(&app, &caller.scope, &id)?;
-    may_change(&caller.scope, &key)?;
+    let key = find_to_change(&app, &caller.scope, &id)?;
     let now = app.clock.now();
     let (token, kept) =
         token_make(key.system, &*app.entropy, now).map_err(|_| Error::internal())?;
@@ -227,8 +230,7 @@ pub async fn key_revoke(
     caller: Caller<KeysAdmin>,
     Path(id): Path<String>,
 ) -> Result<Response, Error> {
-    let key = find(&app, &caller.scope, &id)?;
-    may_change(&caller.scope, &key)?;
+    let key = find_to_change(&app, &caller.scope, &id)?;
     let revoked = app
         .store
         .key_revoke(&caller.actor(), key.id, app.clock.now())

@@ -110,6 +110,11 @@ impl<C: Clock + Clone> Limits<C> {
         }
     }
 
+    /// The limit of keys that have none of their own.
+    pub const fn default_limit(&self) -> RateLimit {
+        self.default
+    }
+
     /// Counts a request of a key, and says where that stands.
     pub fn take(&self, key: KeyId, own: Option<RateLimit>) -> Standing {
         let limit = own.unwrap_or(self.default);

@@ -50,6 +50,11 @@ impl Scope {
         self.key
     }
 
+    /// Whether this is the operator at the machine, whom no key limits.
+    pub const fn is_operator(&self) -> bool {
+        self.key.is_none()
+    }
+
     /// Whether the caller may do what needs `permission`.
     pub fn may(&self, permission: Permission) -> bool {
         self.permissions.iter().any(|one| one.covers(permission))

@@ -554,6 +554,122 @@ fn check_list(world: &World, limited: &Caller, operation: &Operation) {
     }
 }
 
+/// The ways in which one key can be stronger than another, a bit each.
+const STRENGTHS: [&str; 4] = [
+    "has a permission more",
+    "never expires",
+    "sends more",
+    "sees all",
+];
+
+/// The members of a key that is strong in each of [`STRENGTHS`] whose bit is set, and weak in the others.
+fn strength(bits: usize, world: &World, end: &str) -> Value {
+    let is_strong = |at: usize| bits & (1 << at) != 0;
+    let mut key = json!({ "permissions": ["keys:admin"] });
+    if is_strong(0) {
+        key["permissions"] = json!(["keys:admin", "prospects:read"]);
+    }
+    if !is_strong(1) {
+        key["expires_at"] = json!(end);
+    }
+    if !is_strong(2) {
+        key["rate_limit"] = json!({ "requests_per_minute": 6_000 });
+    }
+    if !is_strong(3) {
+        key["integration_ids"] = json!([world.here["integration"]]);
+    }
+    key
+}
+
+#[test]
+fn no_key_rotates_revokes_or_makes_a_stronger_one() {
+    let world = World::set();
+    let end = world.now().plus_millis(3_600_000).to_string();
+    let all = 0..1 << STRENGTHS.len();
+    let keys: Vec<_> = all
+        .clone()
+        .map(|bits| world.key(&strength(bits, &world, &end)))
+        .collect();
+    for actor in all.clone() {
+        for target in all.clone() {
+            let (caller, id) = (&keys[actor].0, &keys[target].1);
+            let missing: Vec<_> = (0..STRENGTHS.len())
+                .filter(|at| target & !actor & (1 << at) != 0)
+                .map(|at| STRENGTHS[at])
+                .collect();
+            let rotate = format!("/v1/admin/keys/{id}/rotate?overlap_s=3600");
+            let made = strength(target, &world, &end);
+            let made = support::with(&json!({ "name": "made", "system": "SANDBOX" }), made);
+            let create = caller.send("POST", "/v1/admin/keys", &made);
+            if missing.is_empty() {
+                let first = caller.send("POST", &rotate, &Value::Null);
+                // More than ten tokens at once are refused for another reason.
+                assert!([200, 409].contains(&first.status), "{}", first.body);
+                assert_eq!(create.status, 200, "{}", create.body);
+                continue;
+            }
+            // What a key may not see does not exist for it.
+            let hidden = missing.contains(&STRENGTHS[3]);
+            let status = if hidden { 404 } else { 403 };
+            let revoke = caller.send("DELETE", &format!("/v1/admin/keys/{id}"), &Value::Null);
+            assert_eq!(
+                revoke.status, status,
+                "revoke, it {missing:?}: {}",
+                revoke.body
+            );
+            let rotated = caller.send("POST", &rotate, &Value::Null);
+            assert_eq!(
+                rotated.status, status,
+                "rotate, it {missing:?}: {}",
+                rotated.body
+            );
+            check_no_stronger(&world, caller, actor, &create);
+        }
+    }
+}
+
+/// A key that was asked for with more than its maker has is refused, or is no stronger than its maker.
+fn check_no_stronger(world: &World, maker: &Caller, actor: usize, made: &Answer) {
+    if made.status == 400 {
+        return;
+    }
+    let told = made.json();
+    assert_eq!(made.status, 200, "{told}");
+    let made = &told["result"];
+    if actor & 2 == 0 {
+        assert!(!made["expires_at"].is_null(), "{made}");
+    }
+    if actor & 4 == 0 {
+        assert_eq!(made["rate_limit"]["requests_per_minute"], 6_000, "{made}");
+    }
+    if actor & 8 == 0 {
+        assert_eq!(made["integration_ids"], json!([world.here["integration"]]));
+    }
+    let path = format!("/v1/admin/keys/{}", text(&made["id"]));
+    assert_eq!(maker.send("DELETE", &path, &Value::Null).status, 200);
+}
+
+#[test]
+fn the_default_limit_is_all_that_a_key_without_a_limit_may_give() {
+    let world = World::set();
+    let (keys_admin, _) = world.key(&json!({ "permissions": ["keys:admin"] }));
+    let ask = |more: Value| {
+        let body = json!({ "name": "made", "permissions": ["keys:admin"] });
+        keys_admin.send("POST", "/v1/admin/keys", &support::with(&body, more))
+    };
+    for limit in [
+        json!({ "requests_per_minute": 60_000_000 }),
+        json!({ "requests_per_minute": 15_001 }),
+        json!({ "requests_per_minute": 60, "burst": 15_001 }),
+    ] {
+        let refused = ask(json!({ "rate_limit": limit }));
+        assert_eq!(refused.status, 400, "{limit}: {}", refused.body);
+        assert!(refused.body.contains("15000"), "{}", refused.body);
+    }
+    let limit = json!({ "requests_per_minute": 15_000 });
+    assert_eq!(ask(json!({ "rate_limit": limit })).status, 200);
+}
+
 #[test]
 fn every_body_is_read_as_one() {
     let world = World::set();

@@ -6,4 +6,4 @@ mod rules;
 
 pub use input::{KeyCreate, RateLimitInput};
 pub use record::{KeyRecord, TokenRecord};
-pub use rules::{Checked, OVERLAP_DEFAULT_S, OVERLAP_MAX_S, check_create};
+pub use rules::{Checked, OVERLAP_DEFAULT_S, OVERLAP_MAX_S, check_change, check_create};

@@ -1,6 +1,6 @@
 //! What a key must keep that its schema cannot say.
 //!
-//! Guarantee: nobody makes a key that may do or see more than they may themselves, more often, or for longer.
+//! Guarantee: nobody makes, rotates or revokes a key that may do or see more than their own, more often, or for longer.
 
 use serde_json::Value;
 
@@ -61,7 +61,47 @@ fn at(field: &str, place: usize, why: impl Into<String>) -> Issue {
     Issue::new("custom", path, why, Value::Null)
 }
 
-/// Checks a key that `scope` wants made.
+impl RateLimit {
+    /// The first of both numbers in which `other` allows more than this limit.
+    fn exceeded_by(self, other: Self) -> Option<&'static str> {
+        if other.requests_per_minute > self.requests_per_minute {
+            Some("requests a minute")
+        } else if other.burst > self.burst {
+            Some("requests at once")
+        } else {
+            None
+        }
+    }
+}
+
+/// Refuses the caller's change of `key` when that key is stronger than the caller's own: a rotation hands out
+/// a token of it, and a revocation takes away what the caller cannot make again. `default` is the limit of keys
+/// that have none of their own. The caller already sees all integrations of `key`.
+///
+/// # Errors
+/// In words, which say in what `key` is stronger.
+pub fn check_change(scope: &Scope, key: &Key, default: RateLimit) -> Result<(), String> {
+    if let Some(missing) = key.permissions.iter().find(|one| !scope.may(**one)) {
+        return Err(format!(
+            "That API key has the permission `{missing}`, which yours lacks"
+        ));
+    }
+    if let Some(own_end) = scope.expires_at()
+        && key.expires_at.is_none_or(|end| end > own_end)
+    {
+        return Err("That API key is valid for longer than yours".to_owned());
+    }
+    if !scope.is_operator() {
+        let own = scope.rate_limit().unwrap_or(default);
+        let theirs = key.rate_limit.unwrap_or(default);
+        if let Some(what) = own.exceeded_by(theirs) {
+            return Err(format!("That API key may send more {what} than yours"));
+        }
+    }
+    Ok(())
+}
+
+/// Checks a key that `scope` wants made. `default` is the limit of keys that have none of their own.
 ///
 /// # Errors
 /// Every broken rule.
@@ -70,7 +110,7 @@ pub fn check_create(
     directory: &Directory,
     scope: &Scope,
     broken: &dyn Fn(&str) -> bool,
-    now: Timestamp,
+    (default, now): (RateLimit, Timestamp),
 ) -> Result<Checked, Vec<Issue>> {
     let mut issues = Vec::new();
     let mut name = String::new();
@@ -128,15 +168,18 @@ pub fn check_create(
         requests_per_minute: limit.requests_per_minute,
         burst: limit.burst.unwrap_or(limit.requests_per_minute),
     });
-    let is_more = |own: RateLimit| {
-        given.is_some_and(|given| {
-            given.requests_per_minute > own.requests_per_minute || given.burst > own.burst
-        })
-    };
-    if !broken("rate_limit") && scope.rate_limit().is_some_and(is_more) {
+    let own = scope.rate_limit().unwrap_or(default);
+    if !broken("rate_limit")
+        && !scope.is_operator()
+        && let Some(what) = given.and_then(|given| own.exceeded_by(given))
+    {
+        let (per_minute, burst) = (own.requests_per_minute, own.burst);
         issues.push(Issue::custom(
             "rate_limit",
-            "Your own key may send fewer requests than that, so it cannot give more",
+            format!(
+                "Your own key may send fewer {what} than that. It can give {per_minute} a minute \
+                 and {burst} at once at most"
+            ),
         ));
     }
     if issues.is_empty() {
@@ -146,8 +189,10 @@ pub fn check_create(
             permissions,
             integrations,
             expires_at,
-            // What the development key may is for itself.
-            rate_limit: given.or(scope.rate_limit().filter(|own| *own != RateLimit::NONE)),
+            // Without a limit of its own the new key gets the default, unless that is more than the caller has.
+            rate_limit: given.or(scope
+                .rate_limit()
+                .filter(|own| own.exceeded_by(default).is_some())),
         })
     } else {
         Err(issues)
