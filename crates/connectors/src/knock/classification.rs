@@ -25,8 +25,8 @@ const ID_MAX_CHARS: usize = 64;
 const ERROR: &str = "errorMessage";
 
 /// The answers by which Knock refuses a call. No source lists the statuses: they are assumed. 401
-/// and 403 refuse the credential, and 408, 425 and 429 ask for a later attempt: those are told apart
-/// by status alone.
+/// and 403 refuse the credential, and 408, 425 and 429 ask for a later attempt: those are told
+/// apart by status alone.
 const REFUSAL: Refusal = Refusal {
     statuses: &[400, 404, 409, 410, 422],
     form: Form::Words(ERROR),
