@@ -4,8 +4,6 @@
 //! its own 400, 404, 405 or 410. Such an answer says nothing of the write. So a connector names the
 //! answers by which its vendor refuses, and all others are tried again.
 
-use std::ops::RangeInclusive;
-
 use serde_json::Value;
 
 use crate::vendor_client::Got;
@@ -19,8 +17,9 @@ const CONTENT_TYPE_MAX_CHARS: usize = 100;
 /// The form of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// A JSON object in which this member is not null.
-    Member(&'static str),
+    /// A JSON object, by its content type too, in which this member holds words: text that is
+    /// neither blank nor markup.
+    Words(&'static str),
     /// No body.
     Empty,
 }
@@ -29,19 +28,32 @@ impl Form {
     /// True if an answer has it. `body` is the answer's JSON, if it is whole and is JSON.
     pub fn is_of(self, got: &Got, body: Option<&Value>) -> bool {
         match self {
-            Self::Member(name) => body
-                .and_then(|body| body.get(name))
-                .is_some_and(|member| !member.is_null()),
+            Self::Words(name) => {
+                let words = body.and_then(|body| body.get(name)?.as_str());
+                let is_json = got.content_type.as_deref().is_some_and(is_json);
+                is_json
+                    && words.is_some_and(|words| {
+                        let words = words.trim();
+                        !words.is_empty() && !words.starts_with('<')
+                    })
+            }
             Self::Empty => got.is_whole && got.body.is_empty(),
         }
     }
+}
+
+/// True for `application/json` and what ends with `+json`, whatever parameters follow.
+fn is_json(content_type: &str) -> bool {
+    let kind = content_type.split(';').next().unwrap_or_default();
+    let kind = kind.trim().to_ascii_lowercase();
+    kind == "application/json" || (kind.contains('/') && kind.ends_with("+json"))
 }
 
 /// Answers by which a vendor refuses a call for good.
 #[derive(Clone, Debug)]
 pub struct Refusal {
     /// Their statuses.
-    pub statuses: RangeInclusive<u16>,
+    pub statuses: &'static [u16],
     /// The form of their bodies.
     pub form: Form,
 }
@@ -93,7 +105,7 @@ mod tests {
     fn check(refusal: &Refusal, status: u16, body: &str, is_whole: bool, expected: bool) {
         let got = Got {
             is_whole,
-            ..got(status, None, body)
+            ..got(status, Some("application/json"), body)
         };
         let json = is_whole.then(|| serde_json::from_str(body).ok()).flatten();
         assert_eq!(
@@ -106,11 +118,25 @@ mod tests {
     #[test]
     fn a_refusal_has_the_vendors_status_and_form() {
         let named = Refusal {
-            statuses: 400..=499,
-            form: Form::Member("errorMessage"),
+            statuses: &[400, 499],
+            form: Form::Words("errorMessage"),
         };
         check(&named, 400, r#"{"errorMessage":"no"}"#, true, true);
-        check(&named, 499, r#"{"errorMessage":["no"]}"#, true, true);
+        check(&named, 499, r#"{"errorMessage":"no"}"#, true, true);
+        check(&named, 450, r#"{"errorMessage":"no"}"#, true, false);
+        for words in [
+            "[\"no\"]",
+            "[]",
+            "{}",
+            "7",
+            "true",
+            "\"\"",
+            "\"  \"",
+            "\" <html>\"",
+        ] {
+            let body = format!("{{\"errorMessage\":{words}}}");
+            check(&named, 400, &body, true, false);
+        }
         check(&named, 400, r#"{"errorMessage":"no"}"#, false, false);
         check(&named, 400, r#"{"errorMessage":null}"#, true, false);
         check(&named, 400, r#"{"message":"no"}"#, true, false);
@@ -118,13 +144,34 @@ mod tests {
         check(&named, 400, "errorMessage", true, false);
         check(&named, 500, r#"{"errorMessage":"no"}"#, true, false);
         let empty = Refusal {
-            statuses: 404..=404,
+            statuses: &[404],
             form: Form::Empty,
         };
         check(&empty, 404, "", true, true);
         check(&empty, 404, "", false, false);
         check(&empty, 404, "<html>", true, false);
         check(&empty, 410, "", true, false);
+    }
+
+    #[test]
+    fn a_form_with_words_is_json_by_its_content_type() {
+        let form = Form::Words("errorMessage");
+        let body = r#"{"errorMessage":"no"}"#;
+        let json = serde_json::from_str(body).ok();
+        for (content_type, expected) in [
+            (Some("application/json"), true),
+            (Some("Application/JSON ; charset=utf-8"), true),
+            (Some("application/problem+json"), true),
+            (Some("application/jsonp"), false),
+            (Some("+json"), false),
+            (Some("text/html"), false),
+            (Some("text/html; a=application/json"), false),
+            (Some(""), false),
+            (None, false),
+        ] {
+            let is_of = form.is_of(&got(400, content_type, body), json.as_ref());
+            assert_eq!(is_of, expected, "{content_type:?}");
+        }
     }
 
     #[test]

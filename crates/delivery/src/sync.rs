@@ -59,9 +59,9 @@ const RUN_AGAIN_MS: i64 = 15 * 60_000;
 /// or another account.
 const GONE_PART: usize = 5;
 
-/// Prospects that may be gone whatever part of the run they are: of a handful of prospects, one or two
-/// that are merged are soon more than a fifth.
-const GONE_FEW: usize = 2;
+/// Prospects that may be gone whatever part of the run they are: of a handful, one that is merged
+/// is soon more than a fifth.
+const GONE_FEW: usize = 1;
 
 /// True if so many gone of `all` are to be believed.
 const fn is_credible(gone: usize, all: usize) -> bool {
@@ -635,11 +635,14 @@ mod tests {
     }
 
     #[test]
-    fn more_than_a_fifth_is_not_believed_but_for_one_or_two() {
+    fn more_than_a_fifth_is_not_believed_but_for_one() {
         for (gone, all, expected) in [
             (0, 0, true),
             (1, 1, true),
-            (2, 2, true),
+            (1, 4, true),
+            (2, 2, false),
+            (2, 9, false),
+            (2, 10, true),
             (3, 3, false),
             (3, 14, false),
             (3, 15, true),

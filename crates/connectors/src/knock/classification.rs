@@ -21,15 +21,15 @@ const WORDS_MAX_CHARS: usize = 500;
 /// Characters of an id that Knock gives.
 const ID_MAX_CHARS: usize = 64;
 
-/// The form in which Knock says that something is wrong (its help articles say so). It always has a
-/// body.
-const ERROR: Form = Form::Member("errorMessage");
+/// The member in which Knock says that something is wrong (its help articles say so).
+const ERROR: &str = "errorMessage";
 
-/// The answers by which Knock refuses a call. 401 and 403 say that of the credential, and 408, 425 and
-/// 429 that it is for later: those are told apart by status alone.
+/// The answers by which Knock refuses a call. No source lists the statuses: they are assumed. 401
+/// and 403 refuse the credential, and 408, 425 and 429 ask for a later attempt: those are told
+/// apart by status alone.
 const REFUSAL: Refusal = Refusal {
-    statuses: 400..=499,
-    form: ERROR,
+    statuses: &[400, 404, 409, 410, 422],
+    form: Form::Words(ERROR),
 };
 
 /// The statuses of a [`REFUSAL`] that say that there is no such thing (any more).
@@ -108,7 +108,7 @@ pub fn classify(call: &Call, outcome: Result<Got, Failure>) -> Answer {
             said("a redirect, which is not followed; check the integration's base url"),
         ),
         401 | 403 => (Class::Unauthorized, said("the credential was not accepted")),
-        408 | 425 | 429 | 503 => (Class::Retry, said("not now")),
+        408 | 425 | 429 | 503 => (Class::Retry, said("try again later")),
         _ if REFUSAL.is(&got, body.as_ref()) => (Class::Rejected, said("no reason given")),
         400..=499 => (Class::Retry, Some(not_knocks(&got))),
         _ => (Class::Unknown, said("no reason given")),
@@ -125,7 +125,7 @@ fn said(got: &Got, body: Option<&Value>, default: &str) -> String {
             format!("Knock answered {status}: {default}")
         }
         None => format!(
-            "Knock answered {status}: {default}. The answer is not Knock's: {}",
+            "The answer {status} is not Knock's: {default}. It was {}",
             excerpt(got)
         ),
     }
@@ -168,7 +168,11 @@ enum Confirmation {
 }
 
 fn confirmation(shape: Shape, got: &Got, body: Option<&Value>) -> Confirmation {
-    if ERROR.is_of(got, body) {
+    // In whatever form: it is no confirmation.
+    if body
+        .and_then(|body| body.get(ERROR))
+        .is_some_and(|error| !error.is_null())
+    {
         return Confirmation::Lacking("the answer is an error");
     }
     match shape {
@@ -291,7 +295,11 @@ mod tests {
             body: body.as_bytes().to_vec(),
             is_whole: true,
             retry_after_s: None,
-            content_type: is_page.then(|| "text/html; charset=utf-8".to_owned()),
+            content_type: if is_page {
+                Some("text/html; charset=utf-8".to_owned())
+            } else {
+                body.starts_with('{').then(|| "application/json".to_owned())
+            },
         })
     }
 
@@ -329,7 +337,8 @@ mod tests {
         check(
             got(200, "{\"id\":"),
             Class::Unknown,
-            "Knock answered 200: the answer names no prospect id. The answer is not Knock's: no content type: {\"id\":",
+            "The answer 200 is not Knock's: the answer names no prospect id. \
+             It was application/json: {\"id\":",
         );
         check(
             got(200, r#"{"errorMessage":"oops"}"#),
@@ -356,8 +365,23 @@ mod tests {
             Class::Retry,
             "Knock answered 302: a redirect, which is not followed; check the integration's base url",
         );
-        check(got(429, ""), Class::Retry, "Knock answered 429: not now");
-        check(got(503, ""), Class::Retry, "Knock answered 503: not now");
+        check(
+            got(429, ""),
+            Class::Retry,
+            "Knock answered 429: try again later",
+        );
+        check(
+            got(503, ""),
+            Class::Retry,
+            "Knock answered 503: try again later",
+        );
+        for status in [408, 425, 429] {
+            let words = format!(
+                "The answer {status} is not Knock's: try again later. \
+                 It was text/html; charset=utf-8: {PAGE}"
+            );
+            check(got(status, PAGE), Class::Retry, &words);
+        }
         check(
             got(500, ""),
             Class::Unknown,
@@ -422,7 +446,7 @@ mod tests {
             (400, own, Class::Rejected),
             (404, own, Class::Rejected),
             (410, own, Class::Rejected),
-            (422, r#"{"errorMessage":["a","b"]}"#, Class::Rejected),
+            (422, r#"{"errorMessage":["a","b"]}"#, Class::Retry),
         ];
         for path in ["/prospect", "/appointment/request", "/prospect/1/sms"] {
             for (status, body, class) in cases {
@@ -443,6 +467,66 @@ mod tests {
                     assert!(error.contains(&status.to_string()), "{error}");
                 }
                 assert_eq!(answer.reply.body.as_deref(), Some(body), "it is kept");
+            }
+        }
+    }
+
+    /// The statuses and the forms of a refusal, and those that only look like one.
+    #[test]
+    fn a_refusal_is_told_by_status_and_form() {
+        const JSON: Option<&str> = Some("application/json");
+        let own = r#"{"errorMessage":"No such source"}"#;
+        let mut cases = Vec::new();
+        for status in 400..500 {
+            let class = match status {
+                400 | 404 | 409 | 410 | 422 => Class::Rejected,
+                401 | 403 => Class::Unauthorized,
+                _ => Class::Retry,
+            };
+            cases.push((status, JSON, own.to_owned(), class));
+        }
+        for status in [400, 404, 409, 410, 422] {
+            let problem = Some("application/problem+json; charset=utf-8");
+            cases.push((status, problem, own.to_owned(), Class::Rejected));
+            for other in [None, Some("text/html"), Some("text/plain")] {
+                cases.push((status, other, own.to_owned(), Class::Retry));
+            }
+            for words in [
+                "\"\"",
+                "\"  \"",
+                "7",
+                "true",
+                "[]",
+                "{}",
+                "null",
+                "\"<html>\"",
+            ] {
+                let body = format!("{{\"errorMessage\":{words}}}");
+                cases.push((status, JSON, body, Class::Retry));
+            }
+        }
+        for (status, content_type, body, class) in cases {
+            let outcome = || {
+                Ok(Got {
+                    status,
+                    body: body.as_bytes().to_vec(),
+                    is_whole: true,
+                    retry_after_s: None,
+                    content_type: content_type.map(str::to_owned),
+                })
+            };
+            let what = format!("{status} {content_type:?} {body}");
+            let answer = classify(&call("/prospect"), outcome());
+            assert_eq!(answer.class, class, "{what}");
+            let why = told(outcome()).unwrap_err();
+            assert_eq!(why.class, class, "{what}");
+            let is_gone = class == Class::Rejected && GONE.contains(&status);
+            assert_eq!(why.is_gone, is_gone, "{what}");
+            if class == Class::Retry && ![408, 425, 429].contains(&status) {
+                let shown = format!("{}: {body}", content_type.unwrap_or("no content type"));
+                for error in [answer.error.unwrap_or_default(), why.error] {
+                    assert!(error.ends_with(&shown), "{what}: {error}");
+                }
             }
         }
     }

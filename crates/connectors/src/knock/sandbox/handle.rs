@@ -64,7 +64,7 @@ pub(super) fn handle(
             .and_then(|request| request_tour(state, directory, *request, now)),
         Call::CancelTour(id) => cancel_tour(state, id, now),
         Call::TooLarge => Err(Reply::error_message(
-            StatusCode::PAYLOAD_TOO_LARGE,
+            BAD_BODY_STATUS,
             &format!("the body is larger than {MOST_BODY_BYTES} bytes"),
         )),
         Call::Unknown => Err(Reply::unknown("path")),

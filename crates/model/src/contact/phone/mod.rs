@@ -47,7 +47,7 @@ impl Phone {
         let number = if written.is_international {
             international(digits, written.zero_at)
         } else {
-            national(digits, region, DEFAULT_REGION)
+            national(digits, written.zero_at, region, DEFAULT_REGION)
         };
         let number = number.map_err(|why| invalid(&why))?;
         if number.national.bytes().all(|digit| digit == b'0') {

@@ -24,6 +24,18 @@ const CODE_MAX_DIGITS: usize = 3;
 /// The country code of the North American Numbering Plan.
 pub(super) const NANP: &str = "1";
 
+/// The prefix that most countries dial for abroad.
+const ABROAD: &str = "00";
+
+/// The prefix that the North American plan dials for abroad.
+const NANP_ABROAD: &str = "011";
+
+/// The country code of Italy, whose landlines keep their 0 abroad and whose mobiles have none.
+const ITALY: &str = "39";
+
+/// Digits of an Italian mobile that begins with 3. Landlines behind 03 are shorter.
+const ITALY_MOBILE_DIGITS: usize = 10;
+
 static PLANS: LazyLock<Plans> = LazyLock::new(|| Plans::read(TABLE));
 
 /// A number that a country's plan has room for.
@@ -47,41 +59,64 @@ pub(super) fn is_nanp_region(region: &str, otherwise: &str) -> bool {
 }
 
 /// The number that `digits` are behind a plus. `zero_at` is the place of a zero that stood alone in
-/// brackets.
+/// brackets. No country code begins with 0, so a prefix that is dialled for abroad is left out.
 ///
 /// # Errors
 /// In words, when there is no such number.
 pub(super) fn international(digits: &str, zero_at: Option<usize>) -> Result<Number, String> {
+    let (digits, zero_at) = [ABROAD, NANP_ABROAD]
+        .iter()
+        .find_map(|prefix| behind(prefix, digits, zero_at))
+        .unwrap_or((digits, zero_at));
     let plan = PLANS.of_international(digits).ok_or_else(|| {
         let start = digits.get(..CODE_MAX_DIGITS).unwrap_or(digits);
         format!("no country has the code that +{start} begins with")
     })?;
     let national = digits.get(plan.code.len()..).unwrap_or_default();
-    // `+44 (0)20 ...`: the zero is dialled at home only, unless the country keeps it as Italy does.
-    if zero_at == Some(plan.code.len()) && !plan.form.is_whole(national) {
+    if zero_at == Some(plan.code.len()) && !plan.keeps_zero(national) {
         return plan.number(national.get(1..).unwrap_or_default());
     }
     plan.number(national)
 }
 
+/// The digits behind `prefix`, and the place among them of the zero in brackets.
+fn behind<'a>(
+    prefix: &str,
+    digits: &'a str,
+    zero_at: Option<usize>,
+) -> Option<(&'a str, Option<usize>)> {
+    let rest = digits.strip_prefix(prefix)?;
+    let zero_at = zero_at.and_then(|at| at.checked_sub(prefix.len()));
+    Some((rest, zero_at))
+}
+
 /// The number that `digits` are when they are dialled in `region`. A region without a plan reads as
-/// `otherwise`.
+/// `otherwise`. `zero_at` is as in [`international`].
 ///
 /// # Errors
 /// In words, when there is no such number.
-pub(super) fn national(digits: &str, region: &str, otherwise: &str) -> Result<Number, String> {
+pub(super) fn national(
+    digits: &str,
+    zero_at: Option<usize>,
+    region: &str,
+    otherwise: &str,
+) -> Result<Number, String> {
     let plan = PLANS
         .of_region(region)
         .or_else(|| PLANS.of_region(otherwise))
         .ok_or_else(|| "no region reads it".to_owned())?;
-    if let Some(abroad) = plan.abroad(digits) {
-        return international(abroad, None);
-    }
-    let found = plan.at_home(digits);
-    match digits.strip_prefix("00") {
-        // The prefix that most countries dial for abroad, in a region that has another.
-        Some(abroad) if found.is_err() => international(abroad, None).or(found),
-        _ => found,
+    let from_plan = plan
+        .abroad(digits)
+        .and_then(|prefix| behind(prefix, digits, zero_at));
+    let from_zeros = behind(ABROAD, digits, zero_at);
+    match (from_zeros, from_plan) {
+        // 00 comes first: a region's own prefix can end within the country code, as Colombia's 005
+        // does in 00 57.
+        (Some((abroad, at)), Some((other, other_at))) if !abroad.starts_with(plan.code) => {
+            international(abroad, at).or_else(|why| international(other, other_at).or(Err(why)))
+        }
+        (Some((abroad, at)), _) | (None, Some((abroad, at))) => international(abroad, at),
+        (None, None) => plan.at_home(digits),
     }
 }
 
@@ -290,11 +325,21 @@ impl Plan {
         })
     }
 
-    /// The digits behind the prefix that is dialled for abroad. A country code begins with no zero.
+    /// The prefix that `digits` begin with and that is dialled for abroad. A country code begins
+    /// with no zero.
     fn abroad<'a>(&self, digits: &'a str) -> Option<&'a str> {
         let prefix = self.abroad.at_start()?.find(digits)?;
         let rest = digits.get(prefix.end()..)?;
-        (!rest.is_empty() && !rest.starts_with('0')).then_some(rest)
+        (!rest.is_empty() && !rest.starts_with('0')).then_some(prefix.as_str())
+    }
+
+    /// True when the zero that begins these digits, alone in brackets, is part of the number. As a
+    /// rule it is dialled at home only: `+44 (0)20 ...`.
+    fn keeps_zero(&self, national: &str) -> bool {
+        let is_italian_mobile = self.code == ITALY
+            && national.starts_with("03")
+            && national.len() == 1 + ITALY_MOBILE_DIGITS;
+        self.form.is_whole(national) && !is_italian_mobile
     }
 
     /// The number of the same country that `digits` are.

@@ -157,12 +157,45 @@ fn numbers_as_people_write_them() {
     check("+49 (0) 172 1547608", "+491721547608");
     // Italy keeps its zero.
     check("+39 (0)6 6982 1234", "+390669821234");
+    check("+39 (0)35 123456", "+39035123456");
+    // Its mobiles have none.
+    check("+39 (0)333 1234567", "+393331234567");
+    check("0039 (0)333 1234567", "+393331234567");
     check("206-555-0155 x123", "+12065550155 x123");
     check("(206) 555-0155 ext. 136", "+12065550155 x136");
     check("tel:+1-206-555-0155;ext=136", "+12065550155 x136");
     check("206 555 0155 #6", "+12065550155 x6");
     check("+44 (0)20 7946 0958 x0123", "+442079460958 x0123");
     check_in("GB", "020 7946 0958 ext 4", "+442079460958 x4");
+}
+
+#[test]
+fn a_prefix_for_abroad_is_a_plus() {
+    for region in ["US", "GB", "JP", "ID", "CO", "IT", "RU", "AU", "KR", "ZZ"] {
+        for text in [
+            "0044 (0)20 7946 0958",
+            "0044 (0) 20 7946 0958",
+            "0044 20 7946 0958",
+            "+011 44 20 7946 0958",
+            "+011 44 (0)20 7946 0958",
+            "+0044 20 7946 0958",
+        ] {
+            check_in(region, text, "+442079460958");
+        }
+        check_in(region, "00 81 3-1234-5678", "+81312345678");
+        check_in(region, "00 62 812-345-678", "+62812345678");
+        check_in(region, "00 57 321 1234567", "+573211234567");
+        check_in(region, "00 57 321 12345", "+5732112345");
+        check_in(region, "00 57 321", "invalid");
+        check_in(region, "00 81 3", "invalid");
+        check_in(region, "000 123 4567", "invalid");
+        check_in(region, "+00", "invalid");
+    }
+    check("011 44 (0)20 7946 0958", "+442079460958");
+    check_in("JP", "010 44 (0)20 7946 0958", "+442079460958");
+    // Where the prefix is another that begins with 00.
+    check_in("AU", "0011 44 (0)20 7946 0958", "+442079460958");
+    check_in("HK", "001 44 20 7946 0958", "+442079460958");
 }
 
 #[test]
@@ -216,6 +249,8 @@ fn a_refusal_says_what_is_wrong() {
         ),
         ("206-555-0155 ext. desk", "an extension is made of digits"),
         ("206*555*0155", "'*' does not belong"),
+        ("206:555:0155", "':' does not belong"),
+        ("206-555-0155;ext=5;ext=6", "it has two extensions"),
     ] {
         assert!(why(text).contains(said), "{text}: {}", why(text));
     }
@@ -228,7 +263,7 @@ fn long_way(text: &str) -> Option<String> {
     let number = if written.is_international {
         international(digits, written.zero_at)
     } else {
-        national(digits, DEFAULT_REGION, DEFAULT_REGION)
+        national(digits, written.zero_at, DEFAULT_REGION, DEFAULT_REGION)
     };
     let number = number.ok()?;
     Some(format!("+{}{}", number.code, number.national))
@@ -255,7 +290,7 @@ proptest! {
     }
 
     #[test]
-    fn digits_behind_a_plus_are_kept_or_refused(digits in "[0-9]{1,18}") {
+    fn digits_behind_a_plus_are_kept_or_refused(digits in "[1-9][0-9]{0,17}") {
         if let Ok(phone) = Phone::parse(&format!("+{digits}"), "GB") {
             prop_assert_eq!(phone.as_str(), format!("+{digits}"));
         }

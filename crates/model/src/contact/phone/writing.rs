@@ -99,8 +99,7 @@ impl Written {
             head = before;
             written.extension = Some(last.to_owned());
         } else if !tail.is_empty() {
-            let extension = extension_of(tail)?;
-            written.extension = extension.or(written.extension);
+            written.extension = one_of(extension_of(tail)?, written.extension)?;
         }
         let whole = format!("{}{head}", context.as_deref().unwrap_or_default());
         written.take_digits(&whole)?;
@@ -135,6 +134,17 @@ pub(super) fn extension(text: &str) -> Result<Option<String>, String> {
     }
     let plain: String = text.chars().filter_map(plain).collect();
     extension_of(&format!(",{plain}"))
+}
+
+/// The extension that is given in one of two places, or in both alike.
+///
+/// # Errors
+/// In words, when they differ.
+fn one_of(first: Option<String>, second: Option<String>) -> Result<Option<String>, String> {
+    match (&first, &second) {
+        (Some(one), Some(other)) if one != other => Err("it has two extensions".to_owned()),
+        _ => Ok(first.or(second)),
+    }
 }
 
 fn is_of_number(c: char) -> bool {
@@ -204,19 +214,29 @@ fn plain(c: char) -> Option<char> {
     }
 }
 
-/// A number without the word for one in front of it: `tel:`, `Phone: `.
+/// A number without the word for one in front of it: `tel:`, `Phone: `, `(cell)`.
 fn without_label(text: &str) -> &str {
-    let after = |label: &str| {
-        let rest = text
-            .strip_prefix(label)?
-            .trim_start_matches([' ', ':', '.', '-']);
-        rest.starts_with(|c: char| c.is_ascii_digit() || "+(".contains(c))
-            .then_some(rest)
+    const BETWEEN: [char; 4] = [' ', ':', '.', '-'];
+    let number = |rest: &str| {
+        rest.trim_start_matches(BETWEEN)
+            .starts_with(|c: char| c.is_ascii_digit() || "+(".contains(c))
     };
-    NUMBER_LABELS
+    let plain = NUMBER_LABELS
         .iter()
-        .find_map(|label| after(label))
-        .unwrap_or(text)
+        .filter_map(|label| text.strip_prefix(label))
+        .find(|rest| number(rest));
+    let in_brackets = || {
+        let inside = text.strip_prefix('(')?.trim_start();
+        NUMBER_LABELS
+            .iter()
+            .chain(&KINDS)
+            .filter_map(|label| inside.strip_prefix(label))
+            .filter_map(|rest| rest.trim_start_matches(BETWEEN).strip_prefix(')'))
+            .find(|rest| number(rest))
+    };
+    plain
+        .or_else(in_brackets)
+        .map_or(text, |rest| rest.trim_start_matches(BETWEEN))
 }
 
 /// A number without the parameters that a `tel:` address may have (RFC 3966).
@@ -236,7 +256,10 @@ impl Uri {
         let mut context = None;
         for part in parts {
             match part.split_once('=') {
-                Some(("ext", digits)) => uri.extension = extension_of(&format!(",{digits}"))?,
+                Some(("ext", digits)) => {
+                    let given = extension_of(&format!(",{digits}"))?;
+                    uri.extension = one_of(given, uri.extension)?;
+                }
                 // A domain says which network's numbers these are, and nothing about the digits.
                 Some(("phone-context", of)) => {
                     context = of.starts_with('+').then(|| of.to_owned());
@@ -270,7 +293,9 @@ fn extension_of(tail: &str) -> Result<Option<String>, String> {
         return Ok(None);
     }
     if !is_label {
-        return Err(not_understood(begin.chars().next().unwrap_or(first)));
+        // Without a label, the character between the digits is the wrong one.
+        let wrong = label.chars().next().unwrap_or(first);
+        return Err(not_understood(wrong));
     }
     if digits.is_empty() {
         return Ok(None);
@@ -384,6 +409,10 @@ mod tests {
         check("206-555-0155 ext. 1a", "refused");
         check("206-555-0155 y136", "refused");
         check("206-555-0155 x136 x137", "refused");
+        check("206-555-0155;ext=5;ext=6", "refused");
+        check("206-555-0155 x5;ext=6", "refused");
+        check("206-555-0155;ext=5;6", "refused");
+        check("206-555-0155;ext=5;ext=5", "2065550155 ext 5");
         check(
             &format!("206-555-0155 x{}", "1".repeat(20)),
             &format!("2065550155 ext {}", "1".repeat(20)),
@@ -416,5 +445,10 @@ mod tests {
         check("tel:+12065550155;isub=12;ext=136", "+12065550155 ext 136");
         check("Phone: 206-555-0155", "2065550155");
         check("tel: call me", "refused");
+        check("(cell) 206-555-0155", "2065550155");
+        check("( Mobile: ) (206) 555-0155", "2065550155");
+        check("[home] +1 206 555 0155", "+12065550155");
+        check("(cell 206-555-0155", "refused");
+        check("(desk) 206-555-0155", "refused");
     }
 }
