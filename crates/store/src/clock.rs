@@ -15,7 +15,8 @@ pub struct Dial {
     pub revision: i64,
     /// Wall time less steady time, in microseconds.
     pub apart_micros: i64,
-    /// How far the clock was set ahead without a confirmation, in microseconds.
+    /// How far the clock was set ahead without a confirmation, in microseconds. Below zero: how far
+    /// it was set back, and may be set ahead again without a confirmation.
     pub ahead_micros: i64,
     /// The steady time at which that counts as confirmed.
     pub ahead_until: Timestamp,
@@ -37,11 +38,17 @@ pub struct Look {
     /// The database's own wall time and when it was read, where the database has a clock that its
     /// nodes share.
     pub database: Option<(Timestamp, Instant)>,
+    /// The last time on a record or event, where the row has no noted times yet; else zero.
+    pub last_stamp: Timestamp,
 }
 
 /// How far wall time and steady time may part before that counts as a jump, in microseconds: more
 /// than corrections over the network make at once, less than any wait that matters.
 pub const JUMP_MIN_MICROS: i64 = 5_000_000;
+
+/// No time before 2025-01-01 is right: it is older than this program. A machine without a battery
+/// for its clock begins in 1970.
+const OLDEST_AT: Timestamp = Timestamp::from_micros(1_735_689_600_000_000);
 
 impl Dial {
     /// The steady time at the start of a process: `wall` is its wall time, and its machine has run
@@ -63,25 +70,51 @@ impl Dial {
         plus(self.noted_steady.as_micros(), away.max(0))
     }
 
+    /// The row before the first start on it: a clock behind all that is stored was set back.
+    #[must_use]
+    pub fn begun(self, wall: Timestamp, last_stamp: Timestamp) -> Self {
+        let back = wall.as_micros().saturating_sub(last_stamp.as_micros());
+        if self.noted_at != Timestamp::ZERO || back >= -JUMP_MIN_MICROS {
+            return self;
+        }
+        Self {
+            ahead_micros: back,
+            ..self
+        }
+    }
+
     /// The row after a jump; none where wall time and steady time stand to each other as before.
     #[must_use]
     pub fn judged(&self, wall: Timestamp, steady: Timestamp) -> Option<Self> {
         let jump = self.jump_micros(wall, steady);
-        if jump.saturating_abs() <= JUMP_MIN_MICROS {
+        if is_small(jump) {
             return None;
         }
-        let before = self.unconfirmed_micros(steady);
-        // A jump back takes away from a jump ahead, which it may have mended.
-        let ahead = before.saturating_add(jump).max(0);
+        let before = match self.ahead_micros {
+            back @ ..0 => back,
+            _ => self.unconfirmed_micros(steady),
+        };
+        // The latest that the clock would say now, had it not been set back.
+        let latest = plus(
+            self.wall(steady).as_micros(),
+            before.saturating_neg().max(0),
+        );
+        // A jump back takes away from a jump ahead, which it may have mended; and the other way
+        // round: a return to where the clock was makes nothing older than it was.
+        let ahead = match before.saturating_add(jump) {
+            1.. if latest < OLDEST_AT => 0,
+            rest if before != 0 && (before < 0) != (jump < 0) && is_small(rest) => 0,
+            rest => rest,
+        };
         let until = plus(steady.as_micros(), ahead);
         let ahead_until = match ahead {
-            0 => Timestamp::ZERO,
+            ..=0 => Timestamp::ZERO,
             _ if jump < 0 => until.min(self.ahead_until),
             _ => until,
         };
         Some(Self {
             apart_micros: self.apart_micros.saturating_add(jump),
-            ahead_micros: if jump > 0 || before > 0 { ahead } else { 0 },
+            ahead_micros: ahead,
             ahead_until,
             ..self.clone()
         })
@@ -96,7 +129,7 @@ impl Dial {
     /// How far the clock is ahead without a confirmation, in microseconds.
     pub fn unconfirmed_micros(&self, steady: Timestamp) -> i64 {
         if steady < self.ahead_until {
-            self.ahead_micros
+            self.ahead_micros.max(0)
         } else {
             0
         }
@@ -116,6 +149,10 @@ impl Dial {
     pub fn wall(&self, steady: Timestamp) -> Timestamp {
         plus(steady.as_micros(), self.apart_micros)
     }
+}
+
+fn is_small(micros: i64) -> bool {
+    micros.saturating_abs() <= JUMP_MIN_MICROS
 }
 
 fn plus(micros: i64, more: i64) -> Timestamp {
@@ -142,12 +179,15 @@ mod tests {
     /// ahead unconfirmed, and for how much longer.
     fn check(jumps: &[i64]) -> (i64, i64) {
         let (mut dial, mut steady, mut apart) = (Dial::default(), START, 0);
+        // The latest settled time yet, less steady time.
+        let mut latest = i64::MIN;
         for jump in jumps {
             let before = dial.settled(plus(steady.as_micros(), apart), steady);
+            latest = latest.max(before.as_micros() - steady.as_micros());
             apart += jump;
             let wall = plus(steady.as_micros(), apart);
             // Before the jump is noticed as well as after it, nothing has become older.
-            let most = plus(before.as_micros(), JUMP_MIN_MICROS);
+            let most = plus(steady.as_micros(), latest + JUMP_MIN_MICROS);
             assert!(dial.settled(wall, steady) <= most);
             dial = dial.judged(wall, steady).unwrap_or(dial);
             assert!(dial.settled(wall, steady) <= most);
@@ -172,7 +212,11 @@ mod tests {
             (&[-YEARS], 0, 0),
             (&[YEARS, -YEARS], 0, 0),
             (&[DAY, -HOUR], 23 * HOUR, 23 * HOUR - MINUTE),
-            (&[-HOUR, HOUR], HOUR, HOUR - MINUTE),
+            (&[-HOUR, HOUR], 0, 0),
+            (&[-HOUR, HOUR + 2 * SECOND], 0, 0),
+            (&[-HOUR, DAY], 23 * HOUR, 23 * HOUR - MINUTE),
+            (&[-YEARS, HOUR, YEARS - HOUR], 0, 0),
+            (&[DAY, -2 * DAY, DAY], 0, 0),
             (&[DAY, DAY], 2 * DAY, 2 * DAY - MINUTE),
             (&[HOUR, -DAY], 0, 0),
         ] {
@@ -180,6 +224,24 @@ mod tests {
             let unconfirmed = if left == 0 { 0 } else { unconfirmed };
             assert_eq!(check(jumps), (unconfirmed, left), "{jumps:?}");
         }
+    }
+
+    #[test]
+    fn a_clock_that_was_behind_all_that_is_stored_or_never_right_is_corrected() {
+        let correct = |last_stamp, to| {
+            let wall = at(-YEARS);
+            let dial = Dial::default().begun(wall, last_stamp);
+            let dial = dial.judged(to, wall).expect("a jump");
+            dial.unconfirmed_micros(wall)
+        };
+        assert_eq!(correct(at(0), at(0)), 0, "back to where it was");
+        assert_eq!(correct(at(0), at(DAY)), DAY, "further than it was");
+        assert_eq!(correct(Timestamp::ZERO, at(0)), 0, "it never was right");
+        let noted = Dial {
+            noted_at: at(0),
+            ..Dial::default()
+        };
+        assert_eq!(noted.clone().begun(at(-YEARS), at(0)), noted);
     }
 
     #[test]

@@ -43,33 +43,21 @@ impl Keeper {
     pub(crate) async fn start(store: Arc<dyn Store>, metrics: Arc<Metrics>) -> Result<Self, Error> {
         for _ in 0..START_TRIES {
             let look = store.clock_look().await?;
-            let (boot, uptime_micros) = (machine::boot(), machine::uptime_micros());
             let is_shared = look.database.is_some();
-            let (wall, steady) = match there(&look) {
-                // Behind what was noted by one that ran before, it was set back since.
-                Some(wall) => (wall, steady_there(&look.dial, wall)),
-                None => {
-                    let wall = machine::wall();
-                    let steady = look.dial.steady_at_start(wall, &boot, uptime_micros);
-                    (wall, steady)
-                }
-            };
-            let jumped = look.dial.judged(wall, steady);
-            let is_to_set = !is_shared || jumped.is_some();
-            let boot_micros = steady.as_micros().saturating_sub(uptime_micros);
-            let dial = Dial {
-                noted_at: wall,
-                noted_steady: steady,
-                boot: boot.clone(),
-                boot_micros,
-                ..jumped.clone().unwrap_or_else(|| look.dial.clone())
-            };
+            let Begun {
+                before,
+                dial,
+                steady,
+                has_jumped,
+            } = begin(&look);
+            let (boot, boot_micros) = (dial.boot.clone(), dial.boot_micros);
+            let is_to_set = !is_shared || has_jumped || before != look.dial;
             let known = if is_to_set {
                 match store.clock_set(dial.clone()).await {
                     Ok(false) => continue,
                     Ok(true) => {
-                        if jumped.is_some() {
-                            tell(&look.dial, &dial, steady, &metrics);
+                        if has_jumped {
+                            tell(&before, &dial, steady, &metrics);
                         }
                         Dial {
                             revision: dial.revision + 1,
@@ -132,7 +120,7 @@ impl Keeper {
             // of which one stood still would overrule each other for ever.
             is_overruled = is_shared && std::mem::take(&mut self.is_own);
             let steady = self.clock.steady();
-            if self.known.unconfirmed_micros(steady) > 0 && look.dial.ahead_micros == 0 {
+            if self.known.unconfirmed_micros(steady) > 0 && look.dial.ahead_micros <= 0 {
                 tracing::info!("a jump of the clock was confirmed, or mended");
             }
             self.adopt(look.dial.clone());
@@ -162,7 +150,8 @@ impl Keeper {
                 ahead_until: Timestamp::ZERO,
                 ..look.dial
             };
-            if self.set(over, wall, steady).await? {
+            let is_set = self.set(over, wall, steady).await?;
+            if is_set && ahead_micros >= JUMP_MIN_MICROS {
                 tracing::info!(
                     ahead_s = ahead_micros / 1_000_000,
                     "as much time has passed as the clock was set ahead: that is confirmed"
@@ -196,6 +185,59 @@ impl Keeper {
         self.known = dial.clone();
         self.clock.go_by(dial);
     }
+}
+
+/// How a start finds the clocks.
+struct Begun {
+    /// The row before a jump.
+    before: Dial,
+    /// The row to store, with the times and the boot of now.
+    dial: Dial,
+    steady: Timestamp,
+    has_jumped: bool,
+}
+
+fn begin(look: &Look) -> Begun {
+    let (boot, uptime_micros) = (machine::boot(), machine::uptime_micros());
+    let (wall, steady) = match there(look) {
+        // Behind the noted time of an earlier process, the clock was set back since.
+        Some(wall) => (wall, steady_there(&look.dial, wall)),
+        None => {
+            let wall = machine::wall();
+            let steady = look.dial.steady_at_start(wall, &boot, uptime_micros);
+            (wall, steady)
+        }
+    };
+    let before = look.dial.clone().begun(wall, look.last_stamp);
+    let jumped = before.judged(wall, steady);
+    let has_jumped = jumped.is_some();
+    let dial = Dial {
+        noted_at: wall,
+        noted_steady: steady,
+        boot_micros: steady.as_micros().saturating_sub(uptime_micros),
+        boot,
+        ..jumped.unwrap_or_else(|| before.clone())
+    };
+    Begun {
+        before,
+        dial,
+        steady,
+        has_jumped,
+    }
+}
+
+/// Stores a jump that no server has noticed yet, as a start does.
+///
+/// # Errors
+/// As the store's.
+pub(crate) async fn note_jump(store: &dyn Store) -> Result<(), Error> {
+    for _ in 0..START_TRIES {
+        let begun = begin(&store.clock_look().await?);
+        if !begun.has_jumped || store.clock_set(begun.dial).await? {
+            return Ok(());
+        }
+    }
+    Err(Error::Busy)
 }
 
 /// The database's time now, where it has one.

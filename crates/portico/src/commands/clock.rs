@@ -7,7 +7,9 @@ use model::Clock as _;
 use serde_json::json;
 use store::Unobserved;
 
-use crate::{commands::MasterKey, output, server, store_at::StoreArgs, system::SystemClock};
+use crate::{
+    clock::keeper, commands::MasterKey, output, server, store_at::StoreArgs, system::SystemClock,
+};
 
 /// Confirms that the machine's clock is right. Works while a server runs.
 #[derive(clap::Args)]
@@ -36,7 +38,11 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let store = at.open(source, Arc::new(Unobserved)).await?;
     let Command::Accept = arguments.command;
     let now = SystemClock.now();
-    let confirmed = store.clock_accept(&server::operator(), now).await;
+    // While no server runs, nobody else has noticed a jump.
+    let confirmed = match keeper::note_jump(&*store).await {
+        Ok(()) => store.clock_accept(&server::operator(), now).await,
+        Err(why) => Err(why),
+    };
     store.close().await;
     let confirmed_s = confirmed? / 1_000_000;
     if arguments.json {

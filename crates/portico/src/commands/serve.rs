@@ -156,6 +156,7 @@ struct File {
     tls_key: Option<PathBuf>,
     connections_per_address: Option<NonZeroUsize>,
     idle_timeout_s: Option<u16>,
+    #[serde(default, deserialize_with = "read_level")]
     log: Option<String>,
     calls_max: Option<u16>,
     retain_writes_days: Option<u32>,
@@ -201,6 +202,13 @@ impl File {
             master_key_command: self.master_key_command.clone(),
         }
     }
+}
+
+/// A log level that is understood: the refusal then names the file and the line.
+fn read_level<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    let level = String::deserialize(from)?;
+    logging::check(&level).map_err(serde::de::Error::custom)?;
+    Ok(Some(level))
 }
 
 /// What is wrong with a configuration file, and where. The line itself is not shown: somebody may have put a password there.
@@ -476,6 +484,7 @@ mod tests {
             Ok(("", "/var/lib/portico")),
         );
         check("listne = '0.0.0.0:80'", Err("unknown field `listne`"));
+        check("\nlog = 'warning'", Err("line 2: The log level"));
         check("listen = 80", Ok(("127.0.0.1:80", "")));
         check("data_dir = ''\nlisten = ':0'", Ok(("127.0.0.1:0", "")));
         check("listen = 80000", Err("line 1"));

@@ -96,13 +96,22 @@ fn parsed(wanted: &str) -> anyhow::Result<EnvFilter> {
     filter::parse(wanted).map_err(|why| anyhow!("{LEVEL_VARIABLE} is not understood: {why}"))
 }
 
+fn understood(wanted: &str) -> anyhow::Result<EnvFilter> {
+    filter::parse(wanted).map_err(|why| anyhow!("The log level is not understood: {why}"))
+}
+
+/// # Errors
+/// When the log level is not understood.
+pub(crate) fn check(wanted: &str) -> anyhow::Result<()> {
+    understood(wanted).map(drop)
+}
+
 /// Replaces the filter by what `wanted` says, in the form that `PORTICO_LOG` has.
 ///
 /// # Errors
 /// When that is not understood; the filter is as before then.
 pub(crate) fn set_level(wanted: &str) -> anyhow::Result<()> {
-    let filter =
-        filter::parse(wanted).map_err(|why| anyhow!("The log level is not understood: {why}"))?;
+    let filter = understood(wanted)?;
     let handle = FILTER.get().context("logging has not begun")?;
     handle
         .reload(filter)

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::{
     audit::{self, Deed},
     db::{Db, Row, values},
+    stamp,
 };
 use crate::{
     Error,
@@ -55,7 +56,16 @@ pub(super) fn look(db: &Db<'_>) -> Result<Look, Error> {
             Some((Timestamp::from_micros(micros), begun + half))
         }
     };
-    Ok(Look { dial, database })
+    let last_stamp = if dial.noted_at == Timestamp::ZERO {
+        stamp::last(db)?
+    } else {
+        Timestamp::ZERO
+    };
+    Ok(Look {
+        dial,
+        database,
+        last_stamp,
+    })
 }
 
 /// Replaces the row that was read as `to.revision`. `false` when it has changed since.
@@ -80,7 +90,7 @@ pub(super) fn set(db: &Db<'_>, to: &Dial) -> Result<bool, Error> {
 /// Confirms a jump ahead. Returns how far it was, in microseconds; zero when there is none.
 pub(super) fn accept(db: &Db<'_>, by: &Actor, now: Timestamp) -> Result<i64, Error> {
     let before = dial(db)?;
-    if before.ahead_micros == 0 {
+    if before.ahead_micros <= 0 {
         return Ok(0);
     }
     db.send(

@@ -21,6 +21,7 @@ use std::{
 use model::{Timestamp, write::WriteStatus};
 use rusqlite::{Connection, config::DbConfig};
 
+pub use self::room::is_used_up;
 use self::{
     files::{Files, Watch},
     readers::Readers,

@@ -83,6 +83,11 @@ impl Space {
     }
 }
 
+/// True if so little is free on the disk under `directory` that a server there refuses new writes.
+pub fn is_used_up(directory: &Path) -> bool {
+    Space::of(directory).is_some_and(Space::is_used_up)
+}
+
 /// The directory of the database at `path`.
 pub(super) fn directory(path: &Path) -> &Path {
     match path.parent() {

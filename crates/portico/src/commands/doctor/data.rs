@@ -4,6 +4,7 @@ use std::{path::Path, time::Duration};
 
 use model::{Clock, Secret, Timestamp};
 use store::{
+    clock::{Dial, JUMP_MIN_MICROS},
     migrations::SQLITE,
     sealing::{KeySource, MasterKey},
     sqlite::inspect::{Data, Misread, Soundness, inspect},
@@ -213,6 +214,20 @@ fn master_key(held: &Held, data: Option<&Data>, data_dir: Option<&Path>) -> Chec
     )
 }
 
+/// True if the clock is behind where it was when it was right, as far as the row of the database
+/// knows. A jump ahead that the clock came back from is over.
+fn is_behind(dial: &Dial, now: Timestamp, newest_at: Timestamp) -> bool {
+    let now = now.as_micros();
+    let behind = if dial.noted_at == Timestamp::ZERO {
+        newest_at.as_micros().saturating_sub(now)
+    } else {
+        // No server may have noticed yet that the clock was set back.
+        let back = dial.noted_at.as_micros().saturating_sub(now).max(0);
+        back.saturating_sub(dial.ahead_micros)
+    };
+    behind > JUMP_MIN_MICROS
+}
+
 fn clock(data: Option<&Data>) -> Check {
     const NAME: &str = "clock";
     const SET: &str = "set it, and keep it set: install chrony or enable systemd-timesyncd";
@@ -220,13 +235,20 @@ fn clock(data: Option<&Data>) -> Check {
     if now < BUILT_AT || now > FAR_AT {
         return Check::fail(NAME, format!("it says {now}, which cannot be"), SET);
     }
-    if let Some(newest_at) = data.map(|data| data.newest_at)
-        && newest_at.millis_since(now) > BEHIND_MAX_MS
-    {
-        return Check::fail(
+    let newest = data.map(|data| (data, data.newest_at));
+    let newest = newest.filter(|(_, at)| at.millis_since(now) > BEHIND_MAX_MS);
+    if let Some((data, newest_at)) = newest {
+        if is_behind(&data.clock, now, newest_at) {
+            let found = format!("it says {now}, and {newest_at} is stored already: it is behind");
+            return Check::fail(NAME, found, SET);
+        }
+        let found = format!(
+            "it says {now}; it was ahead until it was set right, and {newest_at} is stored"
+        );
+        return Check::warn(
             NAME,
-            format!("it says {now}, and {newest_at} is stored already: it is behind, or was ahead"),
-            SET,
+            found,
+            "nothing needs doing: new records and events get times just after that one",
         );
     }
     // The server clears it when as much time has passed.

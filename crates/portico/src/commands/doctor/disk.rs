@@ -9,6 +9,7 @@ use std::{
 };
 
 use rustix::process::{Resource, geteuid, getrlimit};
+use store::sqlite::is_used_up;
 
 use super::Check;
 use crate::data_dir;
@@ -149,6 +150,15 @@ pub(super) fn files(database: &Path) -> Check {
         }
         // As a start opens it. Nothing of it is read, and SQLite has none of these files open in this process.
         let opened = OpenOptions::new().read(true).write(true).open(&path);
+        if let Err(why) = &opened
+            && why.kind() == ErrorKind::ReadOnlyFilesystem
+        {
+            return Check::fail(
+                NAME,
+                format!("the file system of {shown} is read-only, and the server could not start"),
+                "mount it for writing; if the system made it read-only, look at the disk first",
+            );
+        }
         if mode(&found) & OWN != OWN || opened.is_err() {
             let why = opened.err().map_or_else(
                 || format!("its mode is {:o}", mode(&found)),
@@ -189,8 +199,12 @@ pub(super) fn room(data_dir: &Path) -> Check {
         "make room, or move the data directory to a larger disk while the server is stopped",
     );
     match free_mib {
-        ..FREE_MIN_MIB => Check::fail(NAME, found, mend),
-        FREE_MIN_MIB..FREE_FEW_MIB => Check::warn(NAME, found, mend),
+        _ if is_used_up(data_dir) => Check::fail(
+            NAME,
+            format!("{found}, and the server refuses new writes"),
+            mend,
+        ),
+        ..FREE_FEW_MIB => Check::warn(NAME, found, mend),
         _ => Check::ok(NAME, found),
     }
 }
@@ -214,6 +228,13 @@ pub(super) fn speed(data_dir: &Path) -> Check {
     let _ = std::fs::remove_file(&path);
     let took = match took {
         Ok(took) => took,
+        Err(why) if why.kind() == ErrorKind::ReadOnlyFilesystem => {
+            return Check::fail(
+                NAME,
+                format!("the file system of {} is read-only", data_dir.display()),
+                "mount it for writing; if the system made it read-only, look at the disk first",
+            );
+        }
         Err(why) => {
             return Check::fail(
                 NAME,
