@@ -136,12 +136,12 @@ impl HttpBody for Upload {
     }
 }
 
-/// True if so little of a body is left, as far as that is known, that it is read to keep the
-/// connection.
+/// True if it is known that so little of a body is left that it is read to keep the connection.
+/// The length of a chunked body is not known.
 pub(crate) fn is_worth_reading(rest: &Incoming) -> bool {
     rest.size_hint()
         .upper()
-        .is_none_or(|bytes| bytes <= REST_MAX_BYTES)
+        .is_some_and(|bytes| bytes <= REST_MAX_BYTES)
 }
 
 /// Reads the rest of a body that nobody wants, so that the next request can come.

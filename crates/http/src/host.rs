@@ -19,9 +19,23 @@ pub(crate) fn problem(version: Version, headers: &HeaderMap) -> Option<&'static 
             let host = host.as_bytes();
             let is_one =
                 host.is_empty() || (!host.contains(&b'@') && Authority::try_from(host).is_ok());
+            let is_one = is_one && has_port_or_none(host);
             (!is_one).then_some("The Host header is not a host, with or without a port")
         }
     }
+}
+
+/// True if digits, 65535 at most, or nothing at all follows the colon behind the host.
+fn has_port_or_none(host: &[u8]) -> bool {
+    // The colons of an IPv6 address are within brackets.
+    let behind = host.iter().rposition(|&byte| byte == b']').unwrap_or(0);
+    let Some(colon) = host[behind..].iter().position(|&byte| byte == b':') else {
+        return true;
+    };
+    let port = &host[behind + colon + 1..];
+    port.iter().all(u8::is_ascii_digit)
+        && (port.is_empty()
+            || std::str::from_utf8(port).is_ok_and(|port| port.parse::<u16>().is_ok()))
 }
 
 #[cfg(test)]
@@ -45,13 +59,29 @@ mod tests {
                 "",
                 "a",
                 "a.example:8080",
+                "a:",
+                "a:0",
+                "a:65535",
+                "[::1]",
+                "[::1]:",
                 "127.0.0.1",
                 "[::1]:8080",
                 "xn--e1afmkfd.example",
             ] {
                 check(version, &[host], "");
             }
-            for host in ["a b", "http://a", "ada@a.example", "a/b", "[::1"] {
+            for host in [
+                "a b",
+                "http://a",
+                "ada@a.example",
+                "a/b",
+                "[::1",
+                "a:x",
+                "a:+1",
+                "a:65536",
+                "a:99999x",
+                "[::1]:65536",
+            ] {
                 check(version, &[host], "is not a host");
             }
             check(version, &["a", "a"], "more than one");

@@ -22,9 +22,9 @@ const DATABASE: &str = "portico.db";
 /// directory.
 const LOCK: &str = "serve.lock";
 
-/// Entries that are no sign of data that is missing: our lock, and what ext4 puts into every new
-/// file system.
-const OF_NO_ACCOUNT: [&str; 2] = [LOCK, "lost+found"];
+/// Entries that are no sign of data that is missing: our lock, a database without a byte, and what
+/// ext4 puts into every new file system.
+const OF_NO_ACCOUNT: [&str; 3] = [LOCK, DATABASE, "lost+found"];
 
 /// Names that a message lists.
 const LISTED_MAX: usize = 5;
@@ -92,7 +92,7 @@ pub(crate) fn begin(data_dir: &Path, allowed: Allowed) -> anyhow::Result<bool> {
             );
         }
     }
-    if holds_data(data_dir)? {
+    if holds_data(data_dir)? && !is_empty(&path)? {
         return Ok(false);
     }
     let shown = data_dir.display();
@@ -109,6 +109,13 @@ pub(crate) fn begin(data_dir: &Path, allowed: Allowed) -> anyhow::Result<bool> {
         );
     }
     Ok(true)
+}
+
+/// True if the file has no bytes: SQLite would make a new database of it.
+fn is_empty(path: &Path) -> anyhow::Result<bool> {
+    std::fs::metadata(path)
+        .map(|found| found.len() == 0)
+        .with_context(|| format!("{} cannot be looked at", path.display()))
 }
 
 /// Logs that a new database was made: the operator may expect another there.
@@ -273,6 +280,9 @@ mod tests {
             }
             assert!(begin(dir.path(), new).expect("it may be made"), "{names:?}");
             fs::write(database(dir.path()), "").expect("written");
+            assert!(begin(dir.path(), new).expect("it may be made"), "{names:?}");
+            assert_eq!(begin(dir.path(), Allowed::default()).is_ok(), is_begun);
+            fs::write(database(dir.path()), "x").expect("written");
             assert!(!begin(dir.path(), new).expect("it is there"), "{names:?}");
         }
     }

@@ -39,6 +39,8 @@ impl Seldom {
 /// An outage, or none.
 pub(crate) struct Outage {
     since: Mutex<Option<Instant>>,
+    /// The first success behind the last failure.
+    good_since: Mutex<Option<Instant>>,
     told: Seldom,
     /// An outage that is shorter is not logged.
     blink: Duration,
@@ -48,6 +50,7 @@ impl Outage {
     pub(crate) const fn new(blink: Duration) -> Self {
         Self {
             since: Mutex::new(None),
+            good_since: Mutex::new(None),
             told: Seldom::new(),
             blink,
         }
@@ -55,9 +58,24 @@ impl Outage {
 
     /// It begins, or goes on. Returns how long it has lasted when it is time to log it.
     pub(crate) fn goes_on(&self) -> Option<Duration> {
+        *lock(&self.good_since) = None;
         let begun = *lock(&self.since).get_or_insert_with(Instant::now);
         let lasts = begun.elapsed();
         (lasts >= self.blink && self.told.is_time()).then_some(lasts)
+    }
+
+    /// Something succeeds at `now`. The outage is over when nothing has failed since a success that
+    /// is `quiet` ago. Returns how long it lasted when it was logged.
+    pub(crate) fn succeeds(&self, now: Instant, quiet: Duration) -> Option<Duration> {
+        if lock(&self.since).is_none() {
+            return None;
+        }
+        let good_since = *lock(&self.good_since).get_or_insert(now);
+        if now.saturating_duration_since(good_since) < quiet {
+            return None;
+        }
+        *lock(&self.good_since) = None;
+        self.ended()
     }
 
     /// It is over, if there was one. Returns how long it lasted when it was logged.
@@ -85,6 +103,24 @@ mod tests {
             assert!(outage.ended().is_some());
             assert!(outage.ended().is_none());
         }
+    }
+
+    #[test]
+    fn an_outage_lasts_while_failures_and_successes_take_turns() {
+        let (outage, quiet) = (Outage::new(Duration::ZERO), Duration::from_secs(10));
+        let begun = Instant::now();
+        let at = |seconds| begun + Duration::from_secs(seconds);
+        assert!(outage.succeeds(at(0), quiet).is_none(), "there was none");
+        assert!(outage.goes_on().is_some());
+        for second in 0..100 {
+            assert!(outage.succeeds(at(second), quiet).is_none(), "{second}");
+            assert!(outage.goes_on().is_none(), "it was logged");
+        }
+        assert!(outage.succeeds(at(100), quiet).is_none());
+        assert!(outage.succeeds(at(109), quiet).is_none());
+        assert!(outage.succeeds(at(110), quiet).is_some());
+        assert!(outage.succeeds(at(120), quiet).is_none(), "it is over");
+        assert!(outage.goes_on().is_some(), "another begins");
     }
 
     #[test]

@@ -10,7 +10,7 @@
 use std::{
     fs::{File, OpenOptions},
     io,
-    os::unix::fs::{FileExt, OpenOptionsExt},
+    os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
@@ -98,7 +98,21 @@ fn beside(path: &Path) -> PathBuf {
 /// The number that is noted beside the database at `path`; none where there is no note, or none
 /// that can be read.
 pub(super) fn noted(path: &Path) -> Option<Number> {
-    let file = File::open(beside(path)).ok()?;
+    let (number, is_damaged) = read(path);
+    if is_damaged {
+        tracing::warn!(
+            note = %beside(path).display(),
+            "the note of the last commit is damaged: whether commits are missing is not checked"
+        );
+    }
+    number
+}
+
+/// The number that is noted, and true if there is a note that cannot be read.
+fn read(path: &Path) -> (Option<Number>, bool) {
+    let Ok(file) = File::open(beside(path)) else {
+        return (None, false);
+    };
     let mut record = [0; RECORD_BYTES];
     for _ in 0..READS_MAX {
         let number = file
@@ -106,14 +120,10 @@ pub(super) fn noted(path: &Path) -> Option<Number> {
             .ok()
             .and_then(|()| Number::read(&record));
         if number.is_some() {
-            return number;
+            return (number, false);
         }
     }
-    tracing::warn!(
-        note = %beside(path).display(),
-        "the note of the last commit is damaged: whether commits are missing is not checked"
-    );
-    None
+    (None, true)
 }
 
 fn is_there(path: &Path) -> bool {
@@ -195,13 +205,28 @@ pub fn accept_loss(path: &Path) -> Result<u32, Error> {
 }
 
 fn open(path: &Path) -> io::Result<File> {
+    open_at(&beside(path))
+}
+
+fn open_at(note: &Path) -> io::Result<File> {
     OpenOptions::new()
         .read(true)
         .write(true)
         .create(true)
         .truncate(false)
         .mode(0o600)
-        .open(beside(path))
+        .open(note)
+}
+
+/// A new file with the number, synced and then renamed to `note`, so that a reader finds all of it.
+fn renamed(note: &Path, number: Number) -> io::Result<File> {
+    let mut made = note.as_os_str().to_owned();
+    made.push("-new");
+    let file = open_at(Path::new(&made))?;
+    file.write_all_at(&number.record(), 0)?;
+    file.sync_all()?;
+    std::fs::rename(&made, note)?;
+    Ok(file)
 }
 
 /// The note, kept open by whoever changes the database.
@@ -211,18 +236,22 @@ pub(super) struct Note {
     /// Commits since the last sync.
     unsynced: u32,
     is_failing: bool,
+    /// It was logged that the file was not the one at the path.
+    is_lost: bool,
 }
 
 impl Note {
     /// Opens the note of the database at `path`, made when absent with the number that `connection`
     /// sees.
     pub(super) fn open(path: &Path, connection: &Connection) -> Result<Self, Error> {
-        let is_new = noted(path).is_none();
+        // The check before this logged a damaged one.
+        let is_new = read(path).0.is_none();
         let mut note = Self {
             path: path.to_owned(),
             file: None,
             unsynced: 0,
             is_failing: false,
+            is_lost: false,
         };
         match open(path) {
             Ok(file) => note.file = Some(file),
@@ -237,6 +266,10 @@ impl Note {
 
     /// Notes a commit that is synced.
     pub(super) fn write(&mut self, number: Number) {
+        if !self.is_in_place() {
+            self.replace(number);
+            return;
+        }
         let Some(file) = &self.file else { return };
         if let Err(why) = file.write_all_at(&number.record(), 0) {
             self.failed(&why);
@@ -247,6 +280,34 @@ impl Note {
         if self.unsynced >= SYNC_EVERY_COMMITS {
             self.sync();
         }
+    }
+
+    /// True if the open file is the one at the path, or if neither can be looked at.
+    fn is_in_place(&self) -> bool {
+        let Some(own) = self.file.as_ref().and_then(|file| file.metadata().ok()) else {
+            return true;
+        };
+        match std::fs::metadata(beside(&self.path)) {
+            Ok(found) => (found.dev(), found.ino()) == (own.dev(), own.ino()),
+            Err(why) => why.kind() != io::ErrorKind::NotFound,
+        }
+    }
+
+    /// Puts a new note in the place of one that was removed or replaced.
+    fn replace(&mut self, number: Number) {
+        let note = beside(&self.path);
+        if !std::mem::replace(&mut self.is_lost, true) {
+            tracing::warn!(
+                note = %note.display(),
+                "the note of the last commit was removed or replaced under the server; it is \
+                 written anew"
+            );
+        }
+        match renamed(&note, number) {
+            Ok(file) => (self.file, self.is_failing) = (Some(file), false),
+            Err(why) => self.failed(&why),
+        }
+        self.unsynced = 0;
     }
 
     /// Syncs the note, so that it is not far behind after a power cut.
@@ -340,6 +401,32 @@ mod tests {
         connection.pragma_update(None, "user_version", -1).unwrap();
         connection.execute_batch("BEGIN IMMEDIATE").unwrap();
         assert_eq!(Number::count(&connection).unwrap(), Number(0));
+    }
+
+    #[test]
+    fn a_note_that_was_removed_or_replaced_is_written_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("portico.db");
+        let name = beside(&path);
+        let mut note = Note::open(&path, &migrated(&path)).unwrap();
+        let mut number = 0;
+        let mut is_noted = |note: &mut Note| {
+            for _ in 0..2 {
+                number += 1;
+                note.write(Number(number));
+                assert_eq!(noted(&path), Some(Number(number)));
+            }
+        };
+        is_noted(&mut note);
+        assert!(!note.is_lost);
+        std::fs::remove_file(&name).unwrap();
+        is_noted(&mut note);
+        assert!(note.is_lost);
+        std::fs::rename(&name, dir.path().join("aside")).unwrap();
+        is_noted(&mut note);
+        std::fs::write(dir.path().join("other"), "other").unwrap();
+        std::fs::rename(dir.path().join("other"), &name).unwrap();
+        is_noted(&mut note);
     }
 
     #[test]

@@ -5,7 +5,11 @@
 //! the file next then finds it. Until then nobody sees it, and the next commit takes its place in
 //! the write-ahead log.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use rusqlite::config::DbConfig;
 
@@ -25,6 +29,10 @@ use crate::{
         writer::{self, Accept, Connection},
     },
 };
+
+/// How long commits succeed before an outage of the disk is over. On a disk that is nearly full they
+/// fail and succeed in turn.
+const QUIET: Duration = Duration::from_secs(10);
 
 /// See [`Connection`].
 pub(super) struct Writing {
@@ -128,7 +136,7 @@ impl Connection for Writing {
                 return Err(Error::InDoubt);
             }
         }
-        if let Some(lasted) = self.outage.ended() {
+        if let Some(lasted) = self.outage.succeeds(Instant::now(), QUIET) {
             tracing::info!(for_s = lasted.as_secs(), "commits are stored again");
         }
         if self.files.look().is_err() {
