@@ -4,9 +4,9 @@
 //! is read than a secret has, and what is in it is never told.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::File,
     io::{Read, Write},
-    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    os::unix::fs::MetadataExt,
     path::Path,
 };
 
@@ -99,20 +99,22 @@ pub(crate) fn read(path: &Path, what: &str) -> Result<Secret, String> {
         .map_err(|why| format!("the file {shown} {why}"))
 }
 
-/// Keeps a secret in `path`, readable by its owner only, in place of what was there.
+/// Keeps a secret in `path`, readable by its owner only, in place of what was there: all of it, or
+/// nothing is changed.
 ///
 /// # Errors
 /// When it cannot be written.
 pub(crate) fn write(path: &Path, secret: &Secret) -> anyhow::Result<()> {
+    let directory = match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    };
     let written = || {
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(path)?;
+        // Open to its owner only, and removed where it does not become the one at `path`.
+        let mut file = tempfile::NamedTempFile::new_in(directory)?;
         file.write_all(secret.expose().as_bytes())?;
-        file.sync_all()
+        file.as_file().sync_all()?;
+        file.persist(path).map(drop).map_err(|failed| failed.error)
     };
     written().with_context(|| format!("{} cannot be written", path.display()))
 }

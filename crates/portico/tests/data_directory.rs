@@ -185,7 +185,7 @@ fn log_of(data_dir: &Path) -> PathBuf {
 
 #[test]
 fn nothing_is_answered_from_files_that_are_not_those_of_the_directory() {
-    let deeds: [Deed; 7] = [
+    let deeds: [Deed; 9] = [
         ("database removed", |dir| {
             fs::remove_file(database(dir)).expect("removed");
         }),
@@ -198,6 +198,12 @@ fn nothing_is_answered_from_files_that_are_not_those_of_the_directory() {
         }),
         ("log removed", |dir| {
             fs::remove_file(log_of(dir)).expect("removed");
+        }),
+        ("database emptied", |dir| {
+            fs::write(database(dir), "").expect("emptied");
+        }),
+        ("log emptied", |dir| {
+            fs::write(log_of(dir), "").expect("emptied");
         }),
         ("all removed", |dir| {
             fs::remove_dir_all(dir).expect("removed");

@@ -90,6 +90,26 @@ struct Trial {
 
 impl Trial {
     fn start(&self) -> Process {
+        Process::run(self.command())
+    }
+
+    /// Tries to start it on a disk without space. Returns what it says.
+    fn refused(&self) -> String {
+        let before = self.log().len();
+        let mut child = self
+            .command()
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("it is run");
+        let Some(status) = support::ended(&mut child) else {
+            let _ = child.kill();
+            panic!("it serves");
+        };
+        assert!(!status.success(), "it serves");
+        self.log().split_off(before)
+    }
+
+    fn command(&self) -> Command {
         let log = File::options()
             .append(true)
             .open(self.log.path())
@@ -103,7 +123,7 @@ impl Trial {
             .arg(data_dir)
             .env("PORTICO_LOG", "error")
             .stderr(log);
-        Process::run(command)
+        command
     }
 
     fn log(&self) -> String {
@@ -246,4 +266,34 @@ fn a_disk_that_fills_up_loses_nothing_and_the_server_goes_on() {
     );
     assert_all_there(&caller, &accepted);
     server.stop();
+}
+
+#[test]
+fn a_start_on_a_full_disk_says_so_and_leaves_nothing_in_the_way() {
+    let Some(disk) = SmallDisk::mount() else {
+        return;
+    };
+    let trial = Trial {
+        disk,
+        sandbox: Process::sandbox(),
+        log: tempfile::NamedTempFile::new().expect("a file"),
+    };
+    let data_dir = trial.disk.path().join("data");
+    let others = trial.disk.fill(0);
+    let told = trial.refused();
+    assert!(told.contains("No space left"), "{told}");
+    std::fs::remove_file(&others).expect("removed");
+    let mut server = trial.start();
+    let caller = Caller::of(&server);
+    caller.delivered("POST", WRITES, &leads(&server, 1)[0]);
+    server.stop();
+
+    // Not even the reserve is left. SQLite has other words for it: "disk I/O error".
+    std::fs::remove_file(data_dir.join("portico.db-reserve")).expect("removed");
+    trial.disk.fill(0);
+    let told = trial.refused();
+    let is_told = ["is full", "0 KiB are free", "free 7 MiB"];
+    assert!(is_told.iter().all(|words| told.contains(words)), "{told}");
+    std::fs::remove_file(&others).expect("removed");
+    trial.start().stop();
 }

@@ -11,6 +11,10 @@ use std::{
 /// How often the same outage is logged again.
 const EVERY: Duration = Duration::from_secs(60);
 
+/// How long all succeeds before an outage of the disk is over. On a disk that is nearly full, commits
+/// fail and succeed in turn.
+pub(crate) const DISK_QUIET: Duration = Duration::from_secs(10);
+
 /// Limits a log line to one a minute.
 #[derive(Default)]
 pub(crate) struct Seldom(Mutex<Option<Instant>>);
@@ -44,15 +48,20 @@ pub(crate) struct Outage {
     told: Seldom,
     /// An outage that is shorter is not logged.
     blink: Duration,
+    /// It is over when nothing has failed for so long.
+    quiet: Duration,
 }
 
 impl Outage {
-    pub(crate) const fn new(blink: Duration) -> Self {
+    /// None as yet. One that is shorter than `blink` is not logged; one is over when nothing has
+    /// failed for `quiet`.
+    pub(crate) const fn new(blink: Duration, quiet: Duration) -> Self {
         Self {
             since: Mutex::new(None),
             good_since: Mutex::new(None),
             told: Seldom::new(),
             blink,
+            quiet,
         }
     }
 
@@ -64,22 +73,20 @@ impl Outage {
         (lasts >= self.blink && self.told.is_time()).then_some(lasts)
     }
 
-    /// Something succeeds at `now`. The outage is over when nothing has failed since a success that
-    /// is `quiet` ago. Returns how long it lasted when it was logged.
-    pub(crate) fn succeeds(&self, now: Instant, quiet: Duration) -> Option<Duration> {
+    /// Something succeeds. Returns how long the outage lasted when it is over now and was logged.
+    pub(crate) fn succeeds(&self) -> Option<Duration> {
+        self.succeeds_at(Instant::now())
+    }
+
+    fn succeeds_at(&self, now: Instant) -> Option<Duration> {
         if lock(&self.since).is_none() {
             return None;
         }
         let good_since = *lock(&self.good_since).get_or_insert(now);
-        if now.saturating_duration_since(good_since) < quiet {
+        if now.saturating_duration_since(good_since) < self.quiet {
             return None;
         }
         *lock(&self.good_since) = None;
-        self.ended()
-    }
-
-    /// It is over, if there was one. Returns how long it lasted when it was logged.
-    pub(crate) fn ended(&self) -> Option<Duration> {
         let begun = lock(&self.since).take()?;
         self.told.forget().then(|| begun.elapsed())
     }
@@ -95,38 +102,37 @@ mod tests {
 
     #[test]
     fn an_outage_is_logged_once_and_its_end_once() {
-        let outage = Outage::new(Duration::ZERO);
-        assert!(outage.ended().is_none(), "there was none");
+        let outage = Outage::new(Duration::ZERO, Duration::ZERO);
+        assert!(outage.succeeds().is_none(), "there was none");
         for _ in 0..2 {
             let told = (0..1_000).filter(|_| outage.goes_on().is_some()).count();
             assert_eq!(told, 1);
-            assert!(outage.ended().is_some());
-            assert!(outage.ended().is_none());
+            assert!(outage.succeeds().is_some());
+            assert!(outage.succeeds().is_none());
         }
     }
 
     #[test]
     fn an_outage_lasts_while_failures_and_successes_take_turns() {
-        let (outage, quiet) = (Outage::new(Duration::ZERO), Duration::from_secs(10));
-        let begun = Instant::now();
+        let (outage, begun) = (Outage::new(Duration::ZERO, DISK_QUIET), Instant::now());
         let at = |seconds| begun + Duration::from_secs(seconds);
-        assert!(outage.succeeds(at(0), quiet).is_none(), "there was none");
+        assert!(outage.succeeds_at(at(0)).is_none(), "there was none");
         assert!(outage.goes_on().is_some());
         for second in 0..100 {
-            assert!(outage.succeeds(at(second), quiet).is_none(), "{second}");
+            assert!(outage.succeeds_at(at(second)).is_none(), "{second}");
             assert!(outage.goes_on().is_none(), "it was logged");
         }
-        assert!(outage.succeeds(at(100), quiet).is_none());
-        assert!(outage.succeeds(at(109), quiet).is_none());
-        assert!(outage.succeeds(at(110), quiet).is_some());
-        assert!(outage.succeeds(at(120), quiet).is_none(), "it is over");
+        assert!(outage.succeeds_at(at(100)).is_none());
+        assert!(outage.succeeds_at(at(109)).is_none());
+        assert!(outage.succeeds_at(at(110)).is_some());
+        assert!(outage.succeeds_at(at(120)).is_none(), "it is over");
         assert!(outage.goes_on().is_some(), "another begins");
     }
 
     #[test]
     fn a_blink_is_not_logged() {
-        let outage = Outage::new(Duration::from_secs(3_600));
+        let outage = Outage::new(Duration::from_secs(3_600), Duration::ZERO);
         assert!(outage.goes_on().is_none());
-        assert!(outage.ended().is_none());
+        assert!(outage.succeeds().is_none());
     }
 }

@@ -81,7 +81,7 @@ impl Hosts {
             tls,
             first: AtomicUsize::new(0),
             not_before: Mutex::new(None),
-            outage: Outage::new(BLINK),
+            outage: Outage::new(BLINK, Duration::ZERO),
             wishes: Wishes::default(),
         }
     }
@@ -126,7 +126,7 @@ impl Hosts {
 
     /// Logs that a host was reached again, where it was logged that none could be.
     pub(super) fn reached(&self) {
-        if let Some(lasted) = self.outage.ended() {
+        if let Some(lasted) = self.outage.succeeds() {
             let after_ms = u64::try_from(lasted.as_millis()).unwrap_or(u64::MAX);
             tracing::info!(after_ms, "the database can be reached again");
         }

@@ -21,7 +21,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use super::{db::Db, delivery, intake, order};
 use crate::{
     Acceptance, Error, Finish, Observer, Once,
-    outage::Outage,
+    outage::{DISK_QUIET, Outage},
     signals::{Effects, Signals},
 };
 
@@ -297,7 +297,7 @@ fn run<C: Connection>(
 ) {
     let mut batch = VecDeque::new();
     let mut crowd = 0;
-    let outage = Outage::new(Duration::ZERO);
+    let outage = Outage::new(Duration::ZERO, DISK_QUIET);
     loop {
         if batch.is_empty() {
             let Some(first) = receiver.blocking_recv() else {
@@ -421,7 +421,7 @@ fn commit<C: Connection>(
         effects = Effects::new(entropy.clone(), signals.time().clone());
     }
     if outcome.is_ok() {
-        if let Some(lasted) = outage.ended() {
+        if let Some(lasted) = outage.succeeds() {
             let after_ms = u64::try_from(lasted.as_millis()).unwrap_or(u64::MAX);
             tracing::info!(after_ms, "changes are stored again");
         }

@@ -1,11 +1,11 @@
-//! Checks that the files which the store has open are those in the data directory.
+//! Checks that the files which the store has open are those in the data directory, and whole.
 //!
 //! A file that was removed or replaced stays usable for the process that has it open, and what is
-//! written to it is found by nobody. Guarantee: once that was noticed, nothing is read or stored
-//! until the files are back.
+//! written to it is found by nobody. Guarantee: once that was noticed, or damage to what is in them
+//! ([`contents`]), nothing is read or stored until the files are back.
 
 use std::{
-    fs::{File, Metadata, OpenOptions},
+    fs::{self, File, Metadata},
     io,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
@@ -17,14 +17,11 @@ use std::{
     time::Duration,
 };
 
+use super::contents;
 use crate::Error;
 
 /// How often the files are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-
-/// The endings of the names of the files that SQLite keeps open: the database, its write-ahead log
-/// and the log's index.
-const ENDINGS: [&str; 3] = ["", "-wal", "-shm"];
 
 /// Bytes that are free at least where a small commit surely fits: less, and the readiness check
 /// stores something to see.
@@ -33,10 +30,7 @@ const FREE_MIN_BYTES: u64 = 1_024 * 1_024;
 /// A file as it was opened.
 struct Opened {
     path: PathBuf,
-    #[cfg(target_os = "linux")]
     file: File,
-    #[cfg(not(target_os = "linux"))]
-    identity: (u64, u64),
 }
 
 fn identity(of: &Metadata) -> (u64, u64) {
@@ -44,40 +38,12 @@ fn identity(of: &Metadata) -> (u64, u64) {
 }
 
 impl Opened {
-    /// Linux names a file without opening it for use: to close such a descriptor does not end
-    /// SQLite's locks, as it does with any other descriptor of the file.
-    #[cfg(target_os = "linux")]
-    fn new(path: PathBuf) -> io::Result<Self> {
-        let mut options = OpenOptions::new();
-        options.read(true);
-        let flags = rustix::fs::OFlags::PATH.bits().cast_signed();
-        std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, flags);
-        let file = options.open(&path)?;
-        Ok(Self { path, file })
-    }
-
-    #[cfg(not(target_os = "linux"))]
-    fn new(path: PathBuf) -> io::Result<Self> {
-        let identity = identity(&std::fs::metadata(&path)?);
-        Ok(Self { path, identity })
-    }
-
-    #[cfg(target_os = "linux")]
-    fn identity(&self) -> io::Result<(u64, u64)> {
-        // Asked each time: some file systems give a file that is open another number.
-        self.file.metadata().map(|found| identity(&found))
-    }
-
-    #[cfg(not(target_os = "linux"))]
-    fn identity(&self) -> io::Result<(u64, u64)> {
-        Ok(self.identity)
-    }
-
     /// In words, when it is not the file of its name.
     fn look(&self) -> Result<(), String> {
-        let found = std::fs::metadata(&self.path).and_then(|found| Ok((found, self.identity()?)));
+        // The own number is asked each time: some file systems give a file that is open another.
+        let found = fs::metadata(&self.path).and_then(|found| Ok((found, self.file.metadata()?)));
         match found {
-            Ok((found, own)) if identity(&found) == own => Ok(()),
+            Ok((found, own)) if identity(&found) == identity(&own) => Ok(()),
             Ok(_) => Err("another file is in its place".to_owned()),
             Err(why)
                 if matches!(
@@ -92,11 +58,17 @@ impl Opened {
     }
 }
 
-/// The files of a store.
+/// The files of a store, opened once more.
+///
+/// To close one of them ends the locks that SQLite has on it in this process, so whoever has a
+/// connection keeps this for longer than the connection.
 pub(super) struct Files {
-    opened: Vec<Opened>,
+    database: Opened,
+    log: Opened,
+    index: Opened,
+    seen: contents::Seen,
     directory: PathBuf,
-    are_gone: AtomicBool,
+    are_unfit: AtomicBool,
     /// The last commit failed, or the next may.
     is_suspect: AtomicBool,
 }
@@ -104,48 +76,77 @@ pub(super) struct Files {
 impl Files {
     /// The files of the database at `path`, which a connection has just opened in WAL mode.
     pub(super) fn of(path: &Path) -> Result<Arc<Self>, Error> {
-        let opened = ENDINGS.into_iter().map(|ending| {
+        let open = |ending: &str| {
             let mut name = path.as_os_str().to_owned();
             name.push(ending);
-            let name = PathBuf::from(name);
-            Opened::new(name.clone()).map_err(|why| {
-                Error::Database(format!("{} cannot be looked at: {why}", name.display()))
-            })
-        });
+            let path = PathBuf::from(name);
+            match File::open(&path) {
+                Ok(file) => Ok(Opened { path, file }),
+                Err(why) => Err(Error::Database(format!(
+                    "{} cannot be looked at: {why}",
+                    path.display()
+                ))),
+            }
+        };
         Ok(Arc::new(Self {
-            opened: opened.collect::<Result<_, _>>()?,
+            database: open("")?,
+            log: open("-wal")?,
+            index: open("-shm")?,
+            seen: contents::Seen::default(),
             directory: path.parent().unwrap_or(Path::new("")).to_owned(),
-            are_gone: AtomicBool::new(false),
+            are_unfit: AtomicBool::new(false),
             is_suspect: AtomicBool::new(false),
         }))
     }
 
-    /// Looks at every file. A change is logged once.
+    /// Looks at every file and at what is in it. A change is logged once.
     pub(super) fn look(&self) -> Result<(), Error> {
-        let looked = self.opened.iter().try_for_each(|one| {
-            one.look()
-                .map_err(|found| (one.path.display().to_string(), found))
-        });
-        let were_gone = self.are_gone.swap(looked.is_err(), Ordering::Relaxed);
+        let (database, log, index) = (&self.database, &self.log, &self.index);
+        let told = |of: &Opened| {
+            let file = of.path.display().to_string();
+            |found| (file, found)
+        };
+        let looked = [database, log, index]
+            .into_iter()
+            .try_for_each(|one| one.look().map_err(told(one)))
+            .and_then(|()| self.seen.look(&database.file).map_err(told(database)))
+            .and_then(|()| contents::look_at_log(&log.file, &index.file).map_err(told(log)));
+        self.found(looked)
+    }
+
+    /// Looks at what the next commit is added to.
+    pub(super) fn look_at_log(&self) -> Result<(), Error> {
+        self.must_be_fit()?;
+        match contents::look_at_log(&self.log.file, &self.index.file) {
+            Ok(()) => Ok(()),
+            Err(found) => self.found(Err((self.log.path.display().to_string(), found))),
+        }
+    }
+
+    fn found(&self, looked: Result<(), (String, String)>) -> Result<(), Error> {
+        let were_unfit = self.are_unfit.swap(looked.is_err(), Ordering::Relaxed);
         match &looked {
-            Err((file, found)) if !were_gone => tracing::error!(
+            Err((file, found)) if !were_unfit => tracing::error!(
                 file,
                 found,
-                "the database's files were removed or replaced under the server, and every request gets 503: put back what was moved away, or stop the server, restore the data directory, and start it again"
+                "the database's files were removed, replaced or damaged under the server, and \
+                 every request gets 503: put back what was moved away, or stop the server, restore \
+                 the data directory, and start it again"
             ),
-            Ok(()) if were_gone => {
+            Ok(()) if were_unfit => {
                 tracing::info!("the database's files are back; requests are served again");
             }
             _ => {}
         }
-        self.must_be_there()
+        self.must_be_fit()
     }
 
-    /// Refuses to go on once a file was found to be gone.
-    pub(super) fn must_be_there(&self) -> Result<(), Error> {
-        if self.are_gone.load(Ordering::Relaxed) {
+    /// Refuses to go on once a file was found to be gone or damaged.
+    pub(super) fn must_be_fit(&self) -> Result<(), Error> {
+        if self.are_unfit.load(Ordering::Relaxed) {
             return Err(Error::Refused(
-                "the files of the database were removed or replaced under the server; its operator has to put them back"
+                "the files of the database were removed, replaced or damaged under the server; \
+                 its operator has to put them back"
                     .to_owned(),
             ));
         }
@@ -205,42 +206,38 @@ impl Watch {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use rusqlite::Connection;
 
     use super::*;
 
-    fn made(directory: &Path) -> (PathBuf, Arc<Files>, Vec<File>) {
+    const ENDINGS: [&str; 3] = ["", "-wal", "-shm"];
+
+    fn made(directory: &Path) -> (Connection, Arc<Files>) {
         let path = directory.join("portico.db");
-        let held = ENDINGS.map(|ending| {
-            let name = directory.join(format!("portico.db{ending}"));
-            fs::write(&name, ending).unwrap();
-            File::open(name).unwrap()
-        });
+        let connection = super::super::connect(&path).unwrap();
+        connection.execute_batch("CREATE TABLE a (b)").unwrap();
         let files = Files::of(&path).unwrap();
-        (path, files, held.into())
+        (connection, files)
     }
 
     #[test]
     fn a_file_that_is_gone_or_another_is_noticed_and_one_that_is_back_too() {
         for ending in ENDINGS {
             let dir = tempfile::tempdir().unwrap();
-            let (_, files, _held) = made(dir.path());
+            let (_connection, files) = made(dir.path());
             let (name, aside) = (
                 dir.path().join(format!("portico.db{ending}")),
                 dir.path().join("aside"),
             );
             assert!(files.look().is_ok());
-            // Written to and renamed over itself, as it were: nothing has changed.
-            fs::write(&name, "longer than before").unwrap();
-            assert!(files.look().is_ok());
             fs::rename(&name, &aside).unwrap();
             assert!(files.look().is_err(), "{ending}: moved away");
-            assert!(files.must_be_there().is_err());
-            fs::write(&name, ending).unwrap();
+            assert!(files.must_be_fit().is_err());
+            fs::copy(&aside, &name).unwrap();
             assert!(files.look().is_err(), "{ending}: another is there");
             fs::rename(&aside, &name).unwrap();
             assert!(files.look().is_ok(), "{ending}: it is back");
-            assert!(files.must_be_there().is_ok());
+            assert!(files.must_be_fit().is_ok());
             fs::remove_file(&name).unwrap();
             // Often with the number of the one that was removed, did nobody hold it.
             fs::write(&name, ending).unwrap();
@@ -253,13 +250,30 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (own, aside) = (dir.path().join("own"), dir.path().join("aside"));
         fs::create_dir(&own).unwrap();
-        let (_, files, _held) = made(&own);
+        let (_connection, files) = made(&own);
         fs::rename(&own, &aside).unwrap();
         assert!(files.look().is_err());
         fs::create_dir(&own).unwrap();
-        let (_, others, _held) = made(&own);
+        let (_other_connection, others) = made(&own);
         assert!(files.look().is_err());
         assert!(others.look().is_ok());
-        fs::write(&aside, "").unwrap_err();
+    }
+
+    #[test]
+    fn damage_is_noticed_before_the_next_commit_and_stays_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (connection, files) = made(dir.path());
+        assert!(files.look_at_log().is_ok());
+        let log = fs::OpenOptions::new()
+            .write(true)
+            .open(dir.path().join("portico.db-wal"))
+            .unwrap();
+        log.set_len(0).unwrap();
+        assert!(files.look_at_log().is_err());
+        connection
+            .execute_batch("INSERT INTO a VALUES (1)")
+            .unwrap();
+        assert!(files.look_at_log().is_err(), "as long as nobody looks");
+        assert!(files.look().is_err());
     }
 }

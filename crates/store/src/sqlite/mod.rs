@@ -3,6 +3,7 @@
 //! Guarantee: `synchronous=FULL`, so a commit that returned survives the loss of power.
 
 pub mod backup;
+mod contents;
 mod files;
 pub mod inspect;
 pub mod note;
@@ -130,11 +131,12 @@ pub fn open(
     let mut connection = match made() {
         Err(_) if room.give_up_reserve() => made(),
         made => made,
-    }?;
+    }
+    .map_err(|why| room.told_if_full(why))?;
     let log = Log::of(&mut connection, room.clone())?;
     let signals = Arc::new(Signals::default());
-    let readers = Readers::open(path)?;
     let files = Files::of(path)?;
+    let readers = Readers::open(path, &files)?;
     let writer = Writer::start(
         Writing::new(path, connection, log, files.clone())?,
         Batch::default(),
@@ -299,7 +301,7 @@ impl Engine for Disk {
         &self,
         look: impl FnOnce(&Db<'_>) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        self.files.must_be_there()?;
+        self.files.must_be_fit()?;
         self.readers
             .read(move |connection| look(&Db::Sqlite(connection)))
             .await

@@ -51,6 +51,13 @@ impl Number {
             .map_err(database)
     }
 
+    /// The number in the header of a database: that of the last commit which is in the file itself.
+    pub(super) fn in_header(header: &[u8; 100]) -> Self {
+        Self(u32::from_be_bytes([
+            header[60], header[61], header[62], header[63],
+        ]))
+    }
+
     /// Counts one more commit, in the transaction under way.
     pub(super) fn count(connection: &Connection) -> Result<Self, Error> {
         let next = Self(Self::of(connection)?.0.wrapping_add(1));

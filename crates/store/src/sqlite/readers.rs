@@ -16,7 +16,7 @@ use std::{
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::Semaphore;
 
-use super::database;
+use super::{database, files::Files};
 use crate::Error;
 
 /// Reads under way at once: a few, since each holds a page cache and all share the disk.
@@ -36,10 +36,12 @@ struct Reader {
     since: Instant,
     /// Set when the read was broken off.
     is_late: Arc<AtomicBool>,
+    /// Kept for longer than the connection.
+    _files: Arc<Files>,
 }
 
 impl Reader {
-    fn open(path: &Path) -> Result<Self, Error> {
+    fn open(path: &Path, files: Arc<Files>) -> Result<Self, Error> {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut connection = Connection::open_with_flags(path, flags).map_err(database)?;
         super::prepare_connection(&connection)?;
@@ -59,6 +61,7 @@ impl Reader {
             until_ms,
             since,
             is_late,
+            _files: files,
         })
     }
 
@@ -95,10 +98,10 @@ pub(super) struct Readers {
 }
 
 impl Readers {
-    pub(super) fn open(path: &Path) -> Result<Self, Error> {
+    pub(super) fn open(path: &Path, files: &Arc<Files>) -> Result<Self, Error> {
         let mut idle = Vec::with_capacity(READERS);
         for _ in 0..READERS {
-            idle.push(Reader::open(path)?);
+            idle.push(Reader::open(path, files.clone())?);
         }
         Ok(Self {
             idle: Arc::new(Mutex::new(idle)),
@@ -149,17 +152,23 @@ impl Readers {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
+
+    fn made(directory: &Path) -> (Connection, PathBuf, Arc<Files>) {
+        let path = directory.join("a.db");
+        let connection = super::super::connect(&path).unwrap();
+        connection.execute_batch("CREATE TABLE a (b)").unwrap();
+        let files = Files::of(&path).unwrap();
+        (connection, path, files)
+    }
 
     #[tokio::test]
     async fn a_read_that_panics_takes_no_connection_with_it() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("a.db");
-        Connection::open(&path)
-            .unwrap()
-            .execute_batch("CREATE TABLE a (b)")
-            .unwrap();
-        let readers = Readers::open(&path).unwrap();
+        let (_connection, path, files) = made(dir.path());
+        let readers = Readers::open(&path, &files).unwrap();
         for _ in 0..=READERS {
             let read = readers.read(|_| -> Result<(), Error> { panic!("it is told to") });
             assert!(matches!(read.await, Err(Error::Database(_))));
@@ -175,12 +184,8 @@ mod tests {
     #[test]
     fn a_read_that_takes_too_long_is_broken_off_and_the_next_is_not() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("a.db");
-        Connection::open(&path)
-            .unwrap()
-            .execute_batch("CREATE TABLE a (b)")
-            .unwrap();
-        let reader = Reader::open(&path).unwrap();
+        let (_connection, path, files) = made(dir.path());
+        let reader = Reader::open(&path, files).unwrap();
         let count_to = |end: i64| {
             let sql = "WITH RECURSIVE c(x) AS (VALUES (1) UNION ALL SELECT x + 1 FROM c WHERE x < ?1) SELECT count(*) FROM c";
             move |connection: &Connection| -> Result<i64, Error> {

@@ -20,7 +20,7 @@ use rusqlite::{Connection, hooks::Wal};
 use super::{BUSY_TIMEOUT, CHECKPOINT_PAGES, PAGE_BYTES};
 use crate::{
     Error,
-    outage::{Outage, Seldom},
+    outage::{DISK_QUIET, Outage, Seldom},
 };
 
 /// Bytes that stay free when new writes are refused: for outcomes of some thousand accepted ones. The reserve has as many.
@@ -121,7 +121,7 @@ impl Room {
             directory: directory(path).to_owned(),
             reserve: reserve.into(),
             is_used_up: AtomicBool::new(false),
-            outage: Outage::new(Duration::ZERO),
+            outage: Outage::new(Duration::ZERO, DISK_QUIET),
         })
     }
 
@@ -147,7 +147,7 @@ impl Room {
                 );
             }
         } else {
-            if let Some(lasted) = self.outage.ended() {
+            if let Some(lasted) = self.outage.succeeds() {
                 let after_s = lasted.as_secs();
                 tracing::info!(
                     free_mib,
@@ -187,6 +187,21 @@ impl Room {
             );
         }
         given
+    }
+
+    /// Says that the disk is full, where that is why the database could not be opened: SQLite has
+    /// other words for it as well, such as "disk I/O error".
+    pub(super) fn told_if_full(&self, why: Error) -> Error {
+        let is_of_disk = matches!(why, Error::Database(_) | Error::Refused(_));
+        match Space::of(&self.directory) {
+            Some(space) if is_of_disk && space.is_used_up() => Error::Refused(format!(
+                "the disk under {} is full ({} KiB are free): free {} MiB on it, or move the data directory to a larger disk, and start again ({why})",
+                self.directory.display(),
+                space.free / 1_024,
+                (2 * space.kept).div_ceil(1_024 * 1_024)
+            )),
+            _ => why,
+        }
     }
 
     /// Folds a log that an earlier process left into the database, if space is short: what is done next takes some.

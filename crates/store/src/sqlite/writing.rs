@@ -5,11 +5,7 @@
 //! the file next then finds it. Until then nobody sees it, and the next commit takes its place in
 //! the write-ahead log.
 
-use std::{
-    path::Path,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use rusqlite::config::DbConfig;
 
@@ -21,7 +17,7 @@ use super::{
 };
 use crate::{
     Acceptance, Error,
-    outage::Outage,
+    outage::{DISK_QUIET, Outage},
     signals::Effects,
     sql::{
         clock::Noting,
@@ -30,15 +26,12 @@ use crate::{
     },
 };
 
-/// How long commits succeed before an outage of the disk is over. On a disk that is nearly full they
-/// fail and succeed in turn.
-const QUIET: Duration = Duration::from_secs(10);
-
 /// See [`Connection`].
 pub(super) struct Writing {
     connection: rusqlite::Connection,
     log: Log,
     note: Note,
+    /// Kept for longer than the connection.
     files: Arc<Files>,
     /// Commits fail since.
     outage: Outage,
@@ -61,7 +54,7 @@ impl Writing {
             connection,
             log,
             files,
-            outage: Outage::new(Duration::ZERO),
+            outage: Outage::new(Duration::ZERO, DISK_QUIET),
             noting: Noting::default(),
             changed_before: 0,
         })
@@ -74,7 +67,7 @@ impl Writing {
 
 impl Connection for Writing {
     fn begin(&mut self) -> Result<(), Error> {
-        self.files.must_be_there()?;
+        self.files.look_at_log()?;
         self.log.before();
         self.step("BEGIN IMMEDIATE")?;
         self.changed_before = self.connection.total_changes();
@@ -136,7 +129,7 @@ impl Connection for Writing {
                 return Err(Error::InDoubt);
             }
         }
-        if let Some(lasted) = self.outage.succeeds(Instant::now(), QUIET) {
+        if let Some(lasted) = self.outage.succeeds() {
             tracing::info!(for_s = lasted.as_secs(), "commits are stored again");
         }
         if self.files.look().is_err() {
@@ -170,7 +163,7 @@ impl Connection for Writing {
     }
 
     fn rest(&mut self) {
-        if self.files.must_be_there().is_ok() && self.log.after(&self.connection) {
+        if self.files.must_be_fit().is_ok() && self.log.after(&self.connection) {
             self.note.sync();
         }
     }
