@@ -4,8 +4,8 @@
 //! the store nor the worker, so it never harms a write.
 
 use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    collections::{HashMap, hash_map::Entry},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -17,7 +17,7 @@ use axum::{
 };
 use connectors::{NotTold, Target};
 use model::{
-    CommunityId, JobId, Scope, Timestamp,
+    CommunityId, IntegrationId, JobId, Scope, Timestamp,
     directory::Vendor,
     resources::appointment::{
         AppointmentType, Availability, AvailabilityQuery,
@@ -25,10 +25,7 @@ use model::{
     },
 };
 use serde_json::{Value, json};
-use tokio::{
-    sync::{Semaphore, SemaphorePermit},
-    time::timeout,
-};
+use tokio::time::timeout;
 
 use crate::{
     App,
@@ -51,8 +48,12 @@ pub const KEPT_MS: i64 = 10_000;
 /// How long the vendor is left alone after it failed, in milliseconds.
 pub const TROUBLE_KEPT_MS: i64 = 1_000;
 
-/// Questions under way at once, over all vendors: each holds a connection.
+/// Questions under way at once, over all integrations: each holds a connection.
 pub const ASKS_MAX: usize = 64;
+
+/// Questions of one integration under way at once, so that a vendor that hangs leaves places to the
+/// others.
+pub const ASKS_OF_ONE_MAX: usize = ASKS_MAX / 4;
 
 /// The longest `Retry-After` that is passed on from the vendor, in seconds.
 const RETRY_AFTER_MAX_S: u32 = 60;
@@ -64,30 +65,59 @@ type Question = (CommunityId, AppointmentType);
 type Kept = Option<(Timestamp, Result<Availability, NotTold>)>;
 
 /// The questions and what was answered last. Bounded by the communities there are: only what exists can be asked about.
+#[derive(Default)]
 pub struct Desk {
     kept: Mutex<HashMap<Question, Arc<tokio::sync::Mutex<Kept>>>>,
-    room: Semaphore,
+    /// Questions under way of each integration that has any.
+    under_way: Mutex<HashMap<IntegrationId, usize>>,
 }
 
-impl Default for Desk {
-    fn default() -> Self {
-        Self {
-            kept: Mutex::default(),
-            room: Semaphore::new(ASKS_MAX),
+impl Desk {
+    /// A place for one question to the vendor of an integration.
+    ///
+    /// # Errors
+    /// 503 when too many are under way.
+    pub fn place(&self, integration: IntegrationId) -> Result<Place<'_>, Error> {
+        let mut under_way = lock(&self.under_way);
+        let own = under_way.get(&integration).copied().unwrap_or(0);
+        if own >= ASKS_OF_ONE_MAX {
+            return Err(Error::unavailable(
+                "Too many questions to the vendor of this integration are under way",
+            ));
+        }
+        if under_way.values().sum::<usize>() >= ASKS_MAX {
+            return Err(Error::unavailable(
+                "Too many questions to vendors are under way",
+            ));
+        }
+        under_way.insert(integration, own + 1);
+        Ok(Place {
+            desk: self,
+            integration,
+        })
+    }
+}
+
+/// The place of a question, given back when dropped.
+pub struct Place<'a> {
+    desk: &'a Desk,
+    integration: IntegrationId,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let mut under_way = lock(&self.desk.under_way);
+        if let Entry::Occupied(mut own) = under_way.entry(self.integration) {
+            *own.get_mut() -= 1;
+            if *own.get() == 0 {
+                own.remove();
+            }
         }
     }
 }
 
-impl Desk {
-    /// A place for one question.
-    ///
-    /// # Errors
-    /// 503 when too many are under way.
-    pub fn place(&self) -> Result<SemaphorePermit<'_>, Error> {
-        self.room
-            .try_acquire()
-            .map_err(|_| Error::unavailable("Too many questions to vendors are under way"))
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Query Realtime Appointment Availability: Knock
@@ -164,21 +194,14 @@ async fn answer(
 /// What is kept, or else what the vendor says now. Who asks the same meanwhile waits for that answer.
 async fn told(app: &App, vendor: Vendor, question: &Checked) -> Result<Availability, Error> {
     let key = (question.community.id, question.appointment_type);
-    let slot = app
-        .desk
-        .kept
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .entry(key)
-        .or_default()
-        .clone();
+    let slot = lock(&app.desk.kept).entry(key).or_default().clone();
     let mut kept = slot.lock().await;
     if let Some((until, answer)) = &*kept
         && *until > app.clock.steady()
     {
         return answer.clone().map_err(|why| trouble(&why));
     }
-    let _place = app.desk.place()?;
+    let _place = app.desk.place(question.integration.id)?;
     let (asked_at, begun) = (app.clock.now(), app.clock.steady());
     // Should the caller lose patience in the middle, who asks next is not to wait as long for the same.
     let late = NotTold {
@@ -215,5 +238,41 @@ fn trouble(why: &NotTold) -> Error {
     Error {
         retry_after_s: Some(retry_after_s(why)),
         ..Error::unavailable(format!("{}. Ask again in a moment", why.error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Fixed(u8);
+
+    impl model::Entropy for Fixed {
+        fn bytes(&self) -> [u8; 16] {
+            [self.0; 16]
+        }
+    }
+
+    fn integration(number: u8) -> IntegrationId {
+        IntegrationId::new(Timestamp::ZERO, &Fixed(number))
+    }
+
+    #[test]
+    fn an_integration_that_hangs_leaves_places_to_the_others() {
+        let desk = Desk::default();
+        let mut held = Vec::new();
+        for one in 0..4 {
+            for _ in 0..ASKS_OF_ONE_MAX {
+                held.push(desk.place(integration(one)).ok());
+            }
+            assert!(desk.place(integration(one)).is_err(), "{one}");
+        }
+        assert!(held.iter().all(Option::is_some));
+        assert!(desk.place(integration(4)).is_err(), "all are taken");
+        held.pop();
+        assert!(desk.place(integration(4)).is_ok());
+        assert!(desk.place(integration(3)).is_ok());
+        held.clear();
+        assert!(lock(&desk.under_way).is_empty());
     }
 }

@@ -440,7 +440,7 @@ fn accepted(integration: &Integration, found: &DataAccess) -> Result<Value, Erro
 
 /// Tries what the credentials of `integration` allow.
 async fn probe(app: &App, integration: &Integration) -> Result<DataAccess, Error> {
-    let _place = app.desk.place()?;
+    let _place = app.desk.place(integration.id)?;
     let connector = intake::connector(app, integration.vendor)?;
     let mut communities: Vec<String> = app
         .live

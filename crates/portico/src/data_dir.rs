@@ -92,12 +92,20 @@ pub(crate) fn begin(data_dir: &Path, allowed: Allowed) -> anyhow::Result<bool> {
             );
         }
     }
-    if holds_data(data_dir)? && !is_empty(&path)? {
+    is_new(data_dir, allowed.new)
+}
+
+/// Whether a new database is to be made in `data_dir`, which is there.
+///
+/// # Errors
+/// As [`begin`], unless it is allowed.
+pub(crate) fn is_new(data_dir: &Path, is_allowed: bool) -> anyhow::Result<bool> {
+    if holds_data(data_dir)? && !is_empty(&database(data_dir))? {
         return Ok(false);
     }
     let shown = data_dir.display();
     let others = others(data_dir).with_context(|| format!("{shown} cannot be looked into"))?;
-    if !others.is_empty() && !allowed.new {
+    if !others.is_empty() && !is_allowed {
         let listed = others[..others.len().min(LISTED_MAX)].join(", ");
         let more = if others.len() > LISTED_MAX {
             ", ..."
@@ -105,7 +113,7 @@ pub(crate) fn begin(data_dir: &Path, allowed: Allowed) -> anyhow::Result<bool> {
             ""
         };
         bail!(
-            "there is no database in {shown}, and there are other files ({listed}{more}): name the right directory with --data-dir or PORTICO_DATA_DIR, put {DATABASE} back, or start once with --init to make a new database here"
+            "there is no database in {shown}, and there are other files ({listed}{more}): name the right directory with --data-dir or PORTICO_DATA_DIR, put {DATABASE} back, or start `portico serve` once with --init to make a new database here"
         );
     }
     Ok(true)

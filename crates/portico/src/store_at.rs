@@ -233,6 +233,20 @@ impl StoreAt {
         Ok(steps)
     }
 
+    /// Whether a command is about to make this store.
+    ///
+    /// # Errors
+    /// When it would, in a directory with other files, which is for `portico serve --init` to do.
+    pub(crate) async fn is_new(&self) -> anyhow::Result<bool> {
+        match self {
+            Self::Directory(path) => {
+                data_dir::make(path)?;
+                data_dir::is_new(path, false)
+            }
+            Self::Database(_) => Ok(!self.holds_data().await?),
+        }
+    }
+
     /// Whether a server or a command has kept anything there.
     ///
     /// # Errors

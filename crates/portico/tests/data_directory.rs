@@ -488,6 +488,16 @@ fn a_new_database_is_made_in_an_empty_directory_or_when_that_is_asked_for() {
         fs::write(at(data_dir).join(file), "").expect("written");
         let log = Served::refused(dir.path(), data_dir, &[]);
         assert!(log.contains(file) && log.contains("--init"), "{log}");
+        for command in [
+            &["keys", "create", "--name", "a", "--permissions", "read"][..],
+            &["store", "migrate"],
+        ] {
+            let named = [command, &["--data-dir", data_dir]].concat();
+            let key = "a".repeat(64);
+            let (_, err, code) = portico(dir.path(), &[("PORTICO_MASTER_KEY", &key)], &named);
+            assert_eq!(code, Some(1), "{command:?}: {err}");
+            assert!(err.contains(file) && err.contains("--init"), "{err}");
+        }
         assert!(!database(&at(data_dir)).exists(), "{data_dir}");
     }
     let served = Served::start(dir.path(), "key", &["--init"]).expect("it serves");
@@ -520,7 +530,7 @@ fn a_new_database_is_made_in_an_empty_directory_or_when_that_is_asked_for() {
     assert!(log.contains("lacks the last"), "{log}");
     let (_, err, code) = create();
     assert_eq!(code, Some(1));
-    assert!(err.contains("lacks the last"), "{err}");
+    assert!(err.contains("there is no database"), "{err}");
     let allowed = ["--init", "--accept-loss"];
     drop(Served::start(dir.path(), "key", &allowed).expect("it serves"));
 }

@@ -88,7 +88,7 @@ fn moment(text: &str) -> Result<Timestamp, String> {
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let at = arguments.store.at()?;
     if matches!(arguments.command, Command::Create { .. }) {
-        if !at.holds_data().await? {
+        if at.is_new().await? {
             let shown = at.told();
             output::note(&format!(
                 "There was no Portico data in {shown}; it is made now."

@@ -22,7 +22,7 @@ pub(crate) struct Arguments {
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let at = arguments.store.at()?;
     let _owned = at.own()?;
-    let is_new = !at.holds_data().await?;
+    let is_new = at.is_new().await?;
     let steps = at.migrate().await?;
     if is_new {
         output::note(&format!(
