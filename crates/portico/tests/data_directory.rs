@@ -14,15 +14,13 @@ mod support;
 
 use std::{
     fs,
-    io::{BufRead, BufReader},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    sync::{Arc, Mutex},
+    process::Command,
     time::{Duration, Instant},
 };
 
 use serde_json::{Value, json};
-use support::{Answer, Caller, PATIENCE, Process, Stage, portico, request, text, with};
+use support::{Answer, Caller, Node, PATIENCE, Process, Stage, portico, request, text, with};
 
 /// Leads that are open when the server is killed.
 const OPEN: usize = 6;
@@ -86,81 +84,17 @@ fn dev(data_dir: &Path, listen: &str, sandbox: &Process, log: &Path, more: &[&st
     Process::run(command)
 }
 
-/// A `portico serve` on a data directory, killed when dropped.
-struct Served {
-    child: Child,
-    address: String,
-    log: Arc<Mutex<String>>,
-}
+/// A master key.
+const KEY: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 
-impl Served {
-    /// Starts it with these arguments; the log when it ends instead.
-    fn start(directory: &Path, data_dir: &str, arguments: &[&str]) -> Result<Self, String> {
-        Self::with_key(directory, data_dir, arguments, &"a".repeat(64))
-    }
-
-    fn with_key(
-        directory: &Path,
-        data_dir: &str,
-        arguments: &[&str],
-        key: &str,
-    ) -> Result<Self, String> {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_portico"))
-            .current_dir(directory)
-            .args(["serve", "--listen", "127.0.0.1:0", "--data-dir", data_dir])
-            .args(arguments)
-            .env("PORTICO_MASTER_KEY", key)
-            .env("PORTICO_LOG", "info")
-            .env("PORTICO_LOG_FORMAT", "json")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("portico starts");
-        let mut lines = BufReader::new(child.stderr.take().expect("its stderr")).lines();
-        let mut seen = String::new();
-        loop {
-            let Some(Ok(line)) = lines.next() else {
-                let _ = child.wait();
-                return Err(seen);
-            };
-            seen += &line;
-            seen.push('\n');
-            let parsed = serde_json::from_str::<Value>(&line).unwrap_or_default();
-            if parsed["fields"]["message"] == "serving" {
-                let log = Arc::new(Mutex::new(seen));
-                let kept = log.clone();
-                std::thread::spawn(move || {
-                    for line in lines.map_while(Result::ok) {
-                        *kept.lock().expect("nobody panicked") += &line;
-                    }
-                });
-                return Ok(Self {
-                    child,
-                    address: text(&parsed["fields"]["address"]),
-                    log,
-                });
-            }
-        }
-    }
-
-    fn refused(directory: &Path, data_dir: &str, arguments: &[&str]) -> String {
-        match Self::start(directory, data_dir, arguments) {
-            Ok(_) => panic!("it serves"),
-            Err(log) => log,
-        }
-    }
-
-    fn log(&self) -> String {
-        self.log.lock().expect("nobody panicked").clone()
-    }
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// Starts `portico serve` on a data directory. Returns its log if it ends instead.
+fn serve(directory: &Path, data_dir: &str, arguments: &[&str], key: &str) -> Result<Node, String> {
+    let mut command = Node::command(directory);
+    command
+        .args(["--data-dir", data_dir])
+        .args(arguments)
+        .env("PORTICO_MASTER_KEY", key);
+    Node::serve(command)
 }
 
 /// What is done to the files of a data directory.
@@ -411,12 +345,13 @@ fn a_log_that_was_cut_is_noticed_at_the_start() {
             "--vendor-url",
             &stage.sandbox.text("sandbox_url"),
         ];
-        let served = Served::with_key(dir, ".", &arguments, key.trim());
-        let log = served.expect("it serves").log();
+        let served = serve(dir, ".", &arguments, key.trim()).expect("it serves");
+        let log = &served.start_log;
         assert!(log.contains("missing_commits"), "{name}: {log}");
+        drop(served);
         // It is accepted once.
-        let served = Served::with_key(dir, ".", &[], key.trim()).expect("it serves");
-        assert!(!served.log().contains("missing_commits"), "{name}");
+        let served = serve(dir, ".", &[], key.trim()).expect("it serves");
+        assert!(!served.start_log.contains("missing_commits"), "{name}");
     }
     // What is whole is served, and delivered.
     stage.server = Process::dev(stage.dir.path(), &address, &stage.sandbox);
@@ -449,14 +384,14 @@ fn an_older_copy_in_the_place_of_the_database_is_noticed_and_a_restored_backup_i
     // As README has it: into an empty directory.
     let restored = tempfile::tempdir().expect("a directory");
     fs::copy(&backup, database(restored.path())).expect("a copy");
-    drop(Served::with_key(restored.path(), ".", &[], key.trim()).expect("it serves"));
+    drop(serve(restored.path(), ".", &[], key.trim()).expect("it serves"));
     // Over the newer one.
     fs::copy(&backup, database(stage.dir.path())).expect("a copy");
-    let refused = Served::with_key(stage.dir.path(), ".", &[], key.trim());
+    let refused = serve(stage.dir.path(), ".", &[], key.trim());
     let log = refused.err().expect("it is refused");
     assert!(log.contains("an older copy is in its place"), "{log}");
     let allowed = ["--accept-loss"];
-    drop(Served::with_key(stage.dir.path(), ".", &allowed, key.trim()).expect("it serves"));
+    drop(serve(stage.dir.path(), ".", &allowed, key.trim()).expect("it serves"));
 }
 
 #[test]
@@ -469,29 +404,30 @@ fn a_new_database_is_made_in_an_empty_directory_or_when_that_is_asked_for() {
     fs::create_dir(at("tried")).expect("made");
     fs::write(at("tried/serve.lock"), "").expect("written");
     for data_dir in ["none", "volume", "tried"] {
-        let served = Served::start(dir.path(), data_dir, &[]).expect("it serves");
-        assert!(served.log().contains(MADE), "{data_dir}");
+        let served = serve(dir.path(), data_dir, &[], KEY).expect("it serves");
+        assert!(served.start_log.contains(MADE), "{data_dir}");
         let ready = request(&served.address, "GET", "/readyz", &[], "");
         assert_eq!(ready.expect("an answer").status, 200);
         drop(served);
-        let again = Served::start(dir.path(), data_dir, &[]).expect("it serves");
-        assert!(!again.log().contains(MADE), "{data_dir}");
+        let again = serve(dir.path(), data_dir, &[], KEY).expect("it serves");
+        assert!(!again.start_log.contains(MADE), "{data_dir}");
     }
     for (data_dir, file) in [("key", "master.key"), ("lost", "portico.db-wal")] {
         fs::create_dir(at(data_dir)).expect("made");
         fs::write(at(data_dir).join(file), "").expect("written");
-        let log = Served::refused(dir.path(), data_dir, &[]);
+        let log = serve(dir.path(), data_dir, &[], KEY)
+            .err()
+            .expect("it is refused");
         assert!(log.contains(file) && log.contains("--init"), "{log}");
         assert!(!database(&at(data_dir)).exists(), "{data_dir}");
     }
-    let served = Served::start(dir.path(), "key", &["--init"]).expect("it serves");
-    assert!(served.log().contains(MADE));
+    let served = serve(dir.path(), "key", &["--init"], KEY).expect("it serves");
+    assert!(served.start_log.contains(MADE));
     drop(served);
-    let key = "a".repeat(64);
     let create = || {
         portico(
             dir.path(),
-            &[("PORTICO_MASTER_KEY", &key)],
+            &[("PORTICO_MASTER_KEY", KEY)],
             &[
                 "keys",
                 "create",
@@ -508,13 +444,17 @@ fn a_new_database_is_made_in_an_empty_directory_or_when_that_is_asked_for() {
     assert_eq!(code, Some(0), "{err}");
     // A database that was there and is not: neither a start nor another command makes a new one.
     fs::remove_file(database(&at("key"))).expect("removed");
-    let log = Served::refused(dir.path(), "key", &[]);
+    let log = serve(dir.path(), "key", &[], KEY)
+        .err()
+        .expect("it is refused");
     assert!(log.contains("there is no database"), "{log}");
-    let log = Served::refused(dir.path(), "key", &["--init"]);
+    let log = serve(dir.path(), "key", &["--init"], KEY)
+        .err()
+        .expect("it is refused");
     assert!(log.contains("lacks the last"), "{log}");
     let (_, err, code) = create();
     assert_eq!(code, Some(1));
     assert!(err.contains("lacks the last"), "{err}");
     let allowed = ["--init", "--accept-loss"];
-    drop(Served::start(dir.path(), "key", &allowed).expect("it serves"));
+    drop(serve(dir.path(), "key", &allowed, KEY).expect("it serves"));
 }
