@@ -53,7 +53,7 @@ use crate::{
 };
 
 /// Real time that a wait may take before it counts as lost.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What deliveries to every receiver are signed with.
 pub const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
@@ -577,7 +577,7 @@ impl TestApp {
     /// Waits, in real time, until `look` finds something; the app's time stands still meanwhile.
     ///
     /// # Errors
-    /// When it does not within twenty seconds.
+    /// When it does not within a minute.
     pub async fn until<T>(
         &self,
         what: &str,
