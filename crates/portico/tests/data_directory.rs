@@ -20,7 +20,9 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use support::{Answer, Caller, Node, PATIENCE, Process, Stage, portico, request, text, with};
+use support::{
+    Answer, Caller, Node, PATIENCE, Process, Stage, in_parallel, portico, request, text, with,
+};
 
 /// Leads that are open when the server is killed.
 const OPEN: usize = 6;
@@ -101,7 +103,7 @@ fn serve(directory: &Path, data_dir: &str, arguments: &[&str], key: &str) -> Res
 type Deed = (&'static str, fn(&Path));
 
 /// What happens to a log while the server is down.
-type Damage<'a> = (&'static str, &'a dyn Fn(&Path));
+type Damage<'a> = (&'static str, &'a (dyn Fn(&Path) + Sync));
 
 fn copy_of(path: &Path) -> PathBuf {
     let copy = path.with_extension("copy");
@@ -145,40 +147,43 @@ fn nothing_is_answered_from_files_that_are_not_those_of_the_directory() {
             fs::copy(database(&dir.with_extension("aside")), database(dir)).expect("a copy");
         }),
     ];
-    for (name, deed) in deeds {
-        for is_read_first in [false, true] {
-            let logs = tempfile::tempdir().expect("a directory");
-            let log = logs.path().join("log");
-            let stage = logged(&log);
-            let (caller, references) = (stage.caller(), stage.references("Saguaro Flats"));
-            assert_eq!(post(&caller, &references, "before").status, 200, "{name}");
-            assert_eq!(status(&caller, "/readyz"), 200);
-            deed(&stage.dir.path().join("data"));
-            if is_read_first {
-                // Within a second, without anything that is stored.
-                wait_for(&caller, "/crm/v1/prospects", 503);
-            }
-            for lead in 0..3 {
-                let answer = post(&caller, &references, &format!("after-{lead}"));
-                assert_eq!(answer.status, 503, "{name}: {}", answer.body);
-            }
-            for path in ["/crm/v1/prospects", "/readyz"] {
-                assert_eq!(status(&caller, path), 503, "{name}: {path}");
-            }
-            assert_eq!(status(&caller, "/healthz"), 200);
-            // Once, however many asked; lines are written a little later than what they tell of.
-            let started = Instant::now();
-            let lines = || {
-                let told = fs::read_to_string(&log).expect("a log");
-                told.matches("every request gets 503").count()
-            };
-            while lines() == 0 {
-                assert!(started.elapsed() < PATIENCE, "{name}: nothing is told");
-                std::thread::sleep(Duration::from_millis(20));
-            }
-            assert_eq!(lines(), 1, "{name}");
+    let cases: Vec<(Deed, bool)> = deeds
+        .into_iter()
+        .flat_map(|deed| [(deed, false), (deed, true)])
+        .collect();
+    // Mostly they wait.
+    in_parallel(&cases, 4, |_, ((name, deed), is_read_first)| {
+        let logs = tempfile::tempdir().expect("a directory");
+        let log = logs.path().join("log");
+        let stage = logged(&log);
+        let (caller, references) = (stage.caller(), stage.references("Saguaro Flats"));
+        assert_eq!(post(&caller, &references, "before").status, 200, "{name}");
+        assert_eq!(status(&caller, "/readyz"), 200);
+        deed(&stage.dir.path().join("data"));
+        if *is_read_first {
+            // Within a second, without anything that is stored.
+            wait_for(&caller, "/crm/v1/prospects", 503);
         }
-    }
+        for lead in 0..3 {
+            let answer = post(&caller, &references, &format!("after-{lead}"));
+            assert_eq!(answer.status, 503, "{name}: {}", answer.body);
+        }
+        for path in ["/crm/v1/prospects", "/readyz"] {
+            assert_eq!(status(&caller, path), 503, "{name}: {path}");
+        }
+        assert_eq!(status(&caller, "/healthz"), 200);
+        // Once, however many asked; lines are written a little later than what they tell of.
+        let started = Instant::now();
+        let lines = || {
+            let told = fs::read_to_string(&log).expect("a log");
+            told.matches("every request gets 503").count()
+        };
+        while lines() == 0 {
+            assert!(started.elapsed() < PATIENCE, "{name}: nothing is told");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        assert_eq!(lines(), 1, "{name}");
+    });
 }
 
 #[test]
@@ -311,7 +316,7 @@ fn a_log_that_was_cut_is_noticed_at_the_start() {
         }
         copy
     };
-    for (name, damage) in damages {
+    in_parallel(&damages, 5, |_, (name, damage)| {
         let copy = copied();
         let dir = copy.path();
         damage(dir);
@@ -352,7 +357,7 @@ fn a_log_that_was_cut_is_noticed_at_the_start() {
         // It is accepted once.
         let served = serve(dir, ".", &[], key.trim()).expect("it serves");
         assert!(!served.start_log.contains("missing_commits"), "{name}");
-    }
+    });
     // What is whole is served, and delivered.
     stage.server = Process::dev(stage.dir.path(), &address, &stage.sandbox);
     for job_id in jobs {

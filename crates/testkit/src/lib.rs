@@ -61,8 +61,10 @@ pub const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 /// Longer than any lease, and a sweep.
 const LEASES_MS: i64 = 60_000;
 
-/// How often a wait looks.
-const LOOK_EVERY: Duration = Duration::from_millis(5);
+/// How long a wait pauses before it looks again: twice as long each time, since looking takes
+/// processor time that the app needs.
+const LOOK_FIRST: Duration = Duration::from_millis(5);
+const LOOK_MAX: Duration = Duration::from_millis(40);
 
 /// How long, in real time, a due write may wait to be claimed before the app's time goes on. A pace
 /// or a breaker may hold it, so that nothing claims it until then.
@@ -584,11 +586,13 @@ impl TestApp {
         mut look: impl AsyncFnMut() -> Outcome<Option<T>>,
     ) -> Outcome<T> {
         let found = tokio::time::timeout(PATIENCE, async {
+            let mut pause = LOOK_FIRST;
             loop {
                 if let Some(found) = look().await? {
                     return Ok(found);
                 }
-                tokio::time::sleep(LOOK_EVERY).await;
+                tokio::time::sleep(pause).await;
+                pause = (2 * pause).min(LOOK_MAX);
             }
         });
         found
@@ -616,7 +620,7 @@ impl TestApp {
     /// When it has not ended by then.
     pub async fn ended_within(&self, job_id: &str, step_ms: i64, steps: u32) -> Outcome<Value> {
         for _ in 0..steps {
-            let begun = Instant::now();
+            let (begun, mut pause) = (Instant::now(), LOOK_FIRST);
             loop {
                 let write = self.write_status(job_id).await?;
                 if write["write_status"] != "PENDING" {
@@ -631,7 +635,8 @@ impl TestApp {
                 if begun.elapsed() >= patience {
                     break;
                 }
-                tokio::time::sleep(LOOK_EVERY).await;
+                tokio::time::sleep(pause).await;
+                pause = (2 * pause).min(LOOK_MAX);
             }
             self.clock.advance_ms(step_ms);
         }
