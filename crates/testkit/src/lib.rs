@@ -81,6 +81,28 @@ pub fn wrong(why: impl Display) -> Box<dyn std::error::Error + Send + Sync> {
     why.to_string().into()
 }
 
+/// The texts that are somewhere in `bytes`. One pass over the bytes: a search for each text takes an
+/// unoptimised build most of a minute on a data directory.
+pub fn found_in<'a, T: AsRef<[u8]>>(bytes: &[u8], texts: &'a [T]) -> Vec<&'a T> {
+    let mut begins = [false; 256];
+    for text in texts {
+        if let Some(first) = text.as_ref().first() {
+            begins[usize::from(*first)] = true;
+        }
+    }
+    let mut is_found = vec![false; texts.len()];
+    for (place, byte) in bytes.iter().enumerate() {
+        if begins[usize::from(*byte)] {
+            for (text, is_found) in texts.iter().zip(&mut is_found) {
+                *is_found |= bytes[place..].starts_with(text.as_ref());
+            }
+        }
+    }
+    let all = texts.iter().zip(is_found);
+    all.filter_map(|(text, is_found)| is_found.then_some(text))
+        .collect()
+}
+
 /// Whoever works at the machine itself.
 pub fn operator() -> Actor {
     #[expect(clippy::disallowed_methods, reason = "a test may act as the operator")]
