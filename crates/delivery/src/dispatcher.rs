@@ -39,6 +39,8 @@ struct Done {
     ticket: Ticket,
     class: Class,
     retry_after_ms: Option<u64>,
+    /// When the vendor's answer came. What is known of the vendor is as old as that.
+    ended_at: Timestamp,
     /// When its write is due again, if it is.
     again_at: Option<Timestamp>,
 }
@@ -236,7 +238,7 @@ fn take(parts: &Parts, lanes: &Lanes, held: &mut HashMap<Ticket, Timestamp>, one
     let seed = parts.entropy.number();
     let mut lanes = lanes.lock();
     let lane = lanes.entry(one.integration_id).or_default();
-    let now = parts.timer.steady();
+    let now = one.ended_at;
     let was_held_up = lane.way.is_held_up(now);
     lane.ended(now, one.class, pause_ms(one.retry_after_ms), seed);
     if lane.way.is_held_up(now) && !was_held_up {
@@ -358,6 +360,7 @@ async fn deliver(
             ticket: write.ticket,
             class,
             retry_after_ms,
+            ended_at: steady,
             again_at,
         })
         .await;

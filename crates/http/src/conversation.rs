@@ -18,7 +18,6 @@ use http_body_util::BodyExt as _;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf},
-    net::TcpStream,
     sync::watch,
     time::{Instant, Sleep, sleep_until, timeout, timeout_at},
 };
@@ -165,7 +164,7 @@ async fn read_on(mut rest: Incoming, place: Arc<Place>, mut stopped: watch::Rece
 
 /// Reads and drops what a caller still sends after its last answer, until it makes an end or has
 /// had its time.
-pub(crate) async fn linger(mut stream: TcpStream) {
+pub(crate) async fn linger(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
     // The caller sees the end of the answer.
     let _ = stream.shutdown().await;
     let until = Instant::now() + LINGER_TIMEOUT;
@@ -432,5 +431,37 @@ mod tests {
         check(200, 50, Ok(20)).await;
         // It takes something each time, and would go on so for hours.
         check(100_000, 50, Err(120)).await;
+    }
+
+    /// What a caller could send after its last answer, and the seconds until it is let go of. It sends
+    /// `part` bytes each `pause_ms`, for ever.
+    async fn check_linger(part: usize, pause_ms: u64) -> (usize, u64) {
+        let (near, mut far) = tokio::io::duplex(LINGER_PART_BYTES);
+        let begun = Instant::now();
+        let sending = tokio::spawn(async move {
+            let (part, mut sent) = (vec![b' '; part], 0);
+            while let Ok(bytes) = far.write(&part).await {
+                sent += bytes;
+                tokio::time::sleep(Duration::from_millis(pause_ms)).await;
+            }
+            sent
+        });
+        linger(near).await;
+        let seconds = begun.elapsed().as_secs();
+        (sending.await.expect("no panic"), seconds)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_caller_that_sends_without_end_is_let_go_of() {
+        let (sent, seconds) = check_linger(1_024, 50).await;
+        assert_eq!(seconds, LINGER_TIMEOUT.as_secs());
+        assert!(sent >= 29 * 20 * 1_024, "{sent} bytes");
+        // Too few to keep it waiting.
+        assert_eq!(check_linger(1_024, 60_000).await.1, LINGER_PAUSE.as_secs());
+        // As fast as it can.
+        let (sent, seconds) = check_linger(LINGER_PART_BYTES, 0).await;
+        assert!(seconds < LINGER_TIMEOUT.as_secs(), "{seconds}");
+        let most = LINGER_MAX_BYTES + LINGER_PART_BYTES;
+        assert!((LINGER_MAX_BYTES..=most).contains(&sent), "{sent} bytes");
     }
 }

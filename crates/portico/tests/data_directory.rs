@@ -14,15 +14,15 @@ mod support;
 
 use std::{
     fs,
-    io::{BufRead, BufReader},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    sync::{Arc, Mutex},
+    process::Command,
     time::{Duration, Instant},
 };
 
 use serde_json::{Value, json};
-use support::{Answer, Caller, PATIENCE, Process, Stage, portico, request, text, with};
+use support::{
+    Answer, Caller, Node, PATIENCE, Process, Stage, in_parallel, portico, request, text, with,
+};
 
 /// Leads that are open when the server is killed.
 const OPEN: usize = 6;
@@ -86,88 +86,24 @@ fn dev(data_dir: &Path, listen: &str, sandbox: &Process, log: &Path, more: &[&st
     Process::run(command)
 }
 
-/// A `portico serve` on a data directory, killed when dropped.
-struct Served {
-    child: Child,
-    address: String,
-    log: Arc<Mutex<String>>,
-}
+/// A master key.
+const KEY: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 
-impl Served {
-    /// Starts it with these arguments; the log when it ends instead.
-    fn start(directory: &Path, data_dir: &str, arguments: &[&str]) -> Result<Self, String> {
-        Self::with_key(directory, data_dir, arguments, &"a".repeat(64))
-    }
-
-    fn with_key(
-        directory: &Path,
-        data_dir: &str,
-        arguments: &[&str],
-        key: &str,
-    ) -> Result<Self, String> {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_portico"))
-            .current_dir(directory)
-            .args(["serve", "--listen", "127.0.0.1:0", "--data-dir", data_dir])
-            .args(arguments)
-            .env("PORTICO_MASTER_KEY", key)
-            .env("PORTICO_LOG", "info")
-            .env("PORTICO_LOG_FORMAT", "json")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("portico starts");
-        let mut lines = BufReader::new(child.stderr.take().expect("its stderr")).lines();
-        let mut seen = String::new();
-        loop {
-            let Some(Ok(line)) = lines.next() else {
-                let _ = child.wait();
-                return Err(seen);
-            };
-            seen += &line;
-            seen.push('\n');
-            let parsed = serde_json::from_str::<Value>(&line).unwrap_or_default();
-            if parsed["fields"]["message"] == "serving" {
-                let log = Arc::new(Mutex::new(seen));
-                let kept = log.clone();
-                std::thread::spawn(move || {
-                    for line in lines.map_while(Result::ok) {
-                        *kept.lock().expect("nobody panicked") += &line;
-                    }
-                });
-                return Ok(Self {
-                    child,
-                    address: text(&parsed["fields"]["address"]),
-                    log,
-                });
-            }
-        }
-    }
-
-    fn refused(directory: &Path, data_dir: &str, arguments: &[&str]) -> String {
-        match Self::start(directory, data_dir, arguments) {
-            Ok(_) => panic!("it serves"),
-            Err(log) => log,
-        }
-    }
-
-    fn log(&self) -> String {
-        self.log.lock().expect("nobody panicked").clone()
-    }
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// Starts `portico serve` on a data directory. Returns its log if it ends instead.
+fn serve(directory: &Path, data_dir: &str, arguments: &[&str], key: &str) -> Result<Node, String> {
+    let mut command = Node::command(directory);
+    command
+        .args(["--data-dir", data_dir])
+        .args(arguments)
+        .env("PORTICO_MASTER_KEY", key);
+    Node::serve(command)
 }
 
 /// What is done to the files of a data directory.
 type Deed = (&'static str, fn(&Path));
 
 /// What happens to a log while the server is down.
-type Damage<'a> = (&'static str, &'a dyn Fn(&Path));
+type Damage<'a> = (&'static str, &'a (dyn Fn(&Path) + Sync));
 
 fn copy_of(path: &Path) -> PathBuf {
     let copy = path.with_extension("copy");
@@ -217,40 +153,43 @@ fn nothing_is_answered_from_files_that_are_not_those_of_the_directory() {
             fs::copy(database(&dir.with_extension("aside")), database(dir)).expect("a copy");
         }),
     ];
-    for (name, deed) in deeds {
-        for is_read_first in [false, true] {
-            let logs = tempfile::tempdir().expect("a directory");
-            let log = logs.path().join("log");
-            let stage = logged(&log);
-            let (caller, references) = (stage.caller(), stage.references("Saguaro Flats"));
-            assert_eq!(post(&caller, &references, "before").status, 200, "{name}");
-            assert_eq!(status(&caller, "/readyz"), 200);
-            deed(&stage.dir.path().join("data"));
-            if is_read_first {
-                // Within a second, without anything that is stored.
-                wait_for(&caller, "/crm/v1/prospects", 503);
-            }
-            for lead in 0..3 {
-                let answer = post(&caller, &references, &format!("after-{lead}"));
-                assert_eq!(answer.status, 503, "{name}: {}", answer.body);
-            }
-            for path in ["/crm/v1/prospects", "/readyz"] {
-                assert_eq!(status(&caller, path), 503, "{name}: {path}");
-            }
-            assert_eq!(status(&caller, "/healthz"), 200);
-            // Once, however many asked; lines are written a little later than what they tell of.
-            let started = Instant::now();
-            let lines = || {
-                let told = fs::read_to_string(&log).expect("a log");
-                told.matches("every request gets 503").count()
-            };
-            while lines() == 0 {
-                assert!(started.elapsed() < PATIENCE, "{name}: nothing is told");
-                std::thread::sleep(Duration::from_millis(20));
-            }
-            assert_eq!(lines(), 1, "{name}");
+    let cases: Vec<(Deed, bool)> = deeds
+        .into_iter()
+        .flat_map(|deed| [(deed, false), (deed, true)])
+        .collect();
+    // Mostly they wait.
+    in_parallel(&cases, 4, |_, ((name, deed), is_read_first)| {
+        let logs = tempfile::tempdir().expect("a directory");
+        let log = logs.path().join("log");
+        let stage = logged(&log);
+        let (caller, references) = (stage.caller(), stage.references("Saguaro Flats"));
+        assert_eq!(post(&caller, &references, "before").status, 200, "{name}");
+        assert_eq!(status(&caller, "/readyz"), 200);
+        deed(&stage.dir.path().join("data"));
+        if *is_read_first {
+            // Within a second, without anything that is stored.
+            wait_for(&caller, "/crm/v1/prospects", 503);
         }
-    }
+        for lead in 0..3 {
+            let answer = post(&caller, &references, &format!("after-{lead}"));
+            assert_eq!(answer.status, 503, "{name}: {}", answer.body);
+        }
+        for path in ["/crm/v1/prospects", "/readyz"] {
+            assert_eq!(status(&caller, path), 503, "{name}: {path}");
+        }
+        assert_eq!(status(&caller, "/healthz"), 200);
+        // Once, however many asked; lines are written a little later than what they tell of.
+        let started = Instant::now();
+        let lines = || {
+            let told = fs::read_to_string(&log).expect("a log");
+            told.matches("every request gets 503").count()
+        };
+        while lines() == 0 {
+            assert!(started.elapsed() < PATIENCE, "{name}: nothing is told");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        assert_eq!(lines(), 1, "{name}");
+    });
 }
 
 #[test]
@@ -383,7 +322,7 @@ fn a_log_that_was_cut_is_noticed_at_the_start() {
         }
         copy
     };
-    for (name, damage) in damages {
+    in_parallel(&damages, 5, |_, (name, damage)| {
         let copy = copied();
         let dir = copy.path();
         damage(dir);
@@ -417,13 +356,14 @@ fn a_log_that_was_cut_is_noticed_at_the_start() {
             "--vendor-url",
             &stage.sandbox.text("sandbox_url"),
         ];
-        let served = Served::with_key(dir, ".", &arguments, key.trim());
-        let log = served.expect("it serves").log();
+        let served = serve(dir, ".", &arguments, key.trim()).expect("it serves");
+        let log = &served.start_log;
         assert!(log.contains("missing_commits"), "{name}: {log}");
+        drop(served);
         // It is accepted once.
-        let served = Served::with_key(dir, ".", &[], key.trim()).expect("it serves");
-        assert!(!served.log().contains("missing_commits"), "{name}");
-    }
+        let served = serve(dir, ".", &[], key.trim()).expect("it serves");
+        assert!(!served.start_log.contains("missing_commits"), "{name}");
+    });
     // What is whole is served, and delivered.
     stage.server = Process::dev(stage.dir.path(), &address, &stage.sandbox);
     for job_id in jobs {
@@ -455,14 +395,14 @@ fn an_older_copy_in_the_place_of_the_database_is_noticed_and_a_restored_backup_i
     // As README has it: into an empty directory.
     let restored = tempfile::tempdir().expect("a directory");
     fs::copy(&backup, database(restored.path())).expect("a copy");
-    drop(Served::with_key(restored.path(), ".", &[], key.trim()).expect("it serves"));
+    drop(serve(restored.path(), ".", &[], key.trim()).expect("it serves"));
     // Over the newer one.
     fs::copy(&backup, database(stage.dir.path())).expect("a copy");
-    let refused = Served::with_key(stage.dir.path(), ".", &[], key.trim());
+    let refused = serve(stage.dir.path(), ".", &[], key.trim());
     let log = refused.err().expect("it is refused");
     assert!(log.contains("an older copy is in its place"), "{log}");
     let allowed = ["--accept-loss"];
-    drop(Served::with_key(stage.dir.path(), ".", &allowed, key.trim()).expect("it serves"));
+    drop(serve(stage.dir.path(), ".", &allowed, key.trim()).expect("it serves"));
 }
 
 #[test]
@@ -475,18 +415,20 @@ fn a_new_database_is_made_in_an_empty_directory_or_when_that_is_asked_for() {
     fs::create_dir(at("tried")).expect("made");
     fs::write(at("tried/serve.lock"), "").expect("written");
     for data_dir in ["none", "volume", "tried"] {
-        let served = Served::start(dir.path(), data_dir, &[]).expect("it serves");
-        assert!(served.log().contains(MADE), "{data_dir}");
+        let served = serve(dir.path(), data_dir, &[], KEY).expect("it serves");
+        assert!(served.start_log.contains(MADE), "{data_dir}");
         let ready = request(&served.address, "GET", "/readyz", &[], "");
         assert_eq!(ready.expect("an answer").status, 200);
         drop(served);
-        let again = Served::start(dir.path(), data_dir, &[]).expect("it serves");
-        assert!(!again.log().contains(MADE), "{data_dir}");
+        let again = serve(dir.path(), data_dir, &[], KEY).expect("it serves");
+        assert!(!again.start_log.contains(MADE), "{data_dir}");
     }
     for (data_dir, file) in [("key", "master.key"), ("lost", "portico.db-wal")] {
         fs::create_dir(at(data_dir)).expect("made");
         fs::write(at(data_dir).join(file), "").expect("written");
-        let log = Served::refused(dir.path(), data_dir, &[]);
+        let log = serve(dir.path(), data_dir, &[], KEY)
+            .err()
+            .expect("it is refused");
         assert!(log.contains(file) && log.contains("--init"), "{log}");
         for command in [
             &["keys", "create", "--name", "a", "--permissions", "read"][..],
@@ -500,14 +442,13 @@ fn a_new_database_is_made_in_an_empty_directory_or_when_that_is_asked_for() {
         }
         assert!(!database(&at(data_dir)).exists(), "{data_dir}");
     }
-    let served = Served::start(dir.path(), "key", &["--init"]).expect("it serves");
-    assert!(served.log().contains(MADE));
+    let served = serve(dir.path(), "key", &["--init"], KEY).expect("it serves");
+    assert!(served.start_log.contains(MADE));
     drop(served);
-    let key = "a".repeat(64);
     let create = || {
         portico(
             dir.path(),
-            &[("PORTICO_MASTER_KEY", &key)],
+            &[("PORTICO_MASTER_KEY", KEY)],
             &[
                 "keys",
                 "create",
@@ -524,13 +465,17 @@ fn a_new_database_is_made_in_an_empty_directory_or_when_that_is_asked_for() {
     assert_eq!(code, Some(0), "{err}");
     // A database that was there and is not: neither a start nor another command makes a new one.
     fs::remove_file(database(&at("key"))).expect("removed");
-    let log = Served::refused(dir.path(), "key", &[]);
+    let log = serve(dir.path(), "key", &[], KEY)
+        .err()
+        .expect("it is refused");
     assert!(log.contains("there is no database"), "{log}");
-    let log = Served::refused(dir.path(), "key", &["--init"]);
+    let log = serve(dir.path(), "key", &["--init"], KEY)
+        .err()
+        .expect("it is refused");
     assert!(log.contains("lacks the last"), "{log}");
     let (_, err, code) = create();
     assert_eq!(code, Some(1));
     assert!(err.contains("there is no database"), "{err}");
     let allowed = ["--init", "--accept-loss"];
-    drop(Served::start(dir.path(), "key", &allowed).expect("it serves"));
+    drop(serve(dir.path(), "key", &allowed, KEY).expect("it serves"));
 }

@@ -23,7 +23,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use support::{Answer, Caller, PATIENCE, Process, Stage, request, text, with};
+use support::{Answer, Caller, PATIENCE, Process, Stage, in_parallel, request, text, with};
 
 /// Leads that are answered before the trouble, and in each round of it.
 const LEADS: usize = 4;
@@ -214,7 +214,8 @@ fn a_commit_whose_sync_failed_is_in_doubt_and_is_told_so() {
 
 #[test]
 fn a_server_whose_disk_fails_is_not_ready_and_goes_on_when_it_is_mended() {
-    for how in ["sync", "write", "read-only"] {
+    // Mostly they wait.
+    in_parallel(&["sync", "write", "read-only"], 3, |_, how| {
         let trouble = Trouble::new();
         let mut stage = set(&trouble);
         let references = stage.references("Saguaro Flats");
@@ -260,7 +261,7 @@ fn a_server_whose_disk_fails_is_not_ready_and_goes_on_when_it_is_mended() {
             ],
         );
         assert_eq!(code, Some(0), "{out}{err}");
-    }
+    });
 }
 
 /// A file system in memory, of some MiB; unmounted when dropped.

@@ -27,22 +27,13 @@ fn found(dir: &Path) -> Vec<String> {
     for entry in std::fs::read_dir(dir).expect("a directory") {
         let path = entry.expect("a file").path();
         let bytes = std::fs::read(&path).expect("it can be read");
-        let is_in = |trace: &&str| {
-            bytes
-                .windows(trace.len())
-                .any(|part| part == trace.as_bytes())
-        };
         let name = path
             .file_name()
             .expect("a name")
             .to_string_lossy()
             .into_owned();
-        all.extend(
-            TRACES
-                .iter()
-                .filter(|one| is_in(one))
-                .map(|one| format!("{one} in {name}")),
-        );
+        let traces = testkit::found_in(&bytes, &TRACES).into_iter();
+        all.extend(traces.map(|one| format!("{one} in {name}")));
     }
     all
 }

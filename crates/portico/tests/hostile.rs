@@ -56,6 +56,9 @@ const SERVER_FILES_BESIDES: usize = 1_024;
 /// Prospects that the honest caller gets through during each attack at least.
 const HONEST: usize = 20;
 
+/// Between two of its requests: the attacks need the processor too.
+const HONEST_PAUSE: Duration = Duration::from_millis(25);
+
 /// The longest that an honest request may take, on a machine that is as busy as in these tests.
 const HONEST_WITHIN: Duration = Duration::from_secs(10);
 
@@ -141,7 +144,7 @@ impl Honest {
             *slowest = took.max(*slowest);
             drop(slowest);
             self.answered.fetch_add(1, Relaxed);
-            sleep(Duration::from_millis(5));
+            sleep(HONEST_PAUSE);
         }
     }
 
@@ -238,8 +241,9 @@ impl Siege<'_> {
         String::from_utf8(heard).expect("text")
     }
 
-    /// Heads, bodies and readers that make no end: each is let go of, in the end.
-    fn slow(&self) {
+    /// Heads, bodies and readers that make no end: each is let go of, in the end. They have half a
+    /// minute, so other attacks are made meanwhile.
+    fn slow(&self, others: impl FnOnce()) {
         let begun = Instant::now();
         let mut streams = self.connect_many(SLOW, b"GET /healthz HTTP/1.1\r\nx: ");
         let announced = format!("content-length: {}\r\n", BODY_MAX_BYTES - 1);
@@ -253,6 +257,7 @@ impl Siege<'_> {
         }
         let is_over = AtomicBool::new(false);
         std::thread::scope(|scope| {
+            let over = Over(&is_over);
             scope.spawn(|| {
                 while !is_over.load(Relaxed) {
                     for mut stream in &streams {
@@ -262,8 +267,9 @@ impl Siege<'_> {
                 }
             });
             self.honest.await_answers(HONEST);
+            others();
             self.await_rest();
-            is_over.store(true, Relaxed);
+            drop(over);
         });
         drop(deaf);
         self.honest.check("slow heads, bodies and readers", begun);
@@ -504,7 +510,7 @@ fn an_honest_caller_is_served_whatever_others_do() {
     std::thread::scope(|scope| {
         scope.spawn(|| honest.send_all(&caller, &leads));
         // Whatever comes of it, the honest caller is told to stop.
-        let over = Over(&honest);
+        let over = Over(&honest.is_over);
         honest.await_answers(HONEST);
         // Files that the worker and the store keep open come and go; some are allowed for.
         let files_at_rest = files(pid) + 64;
@@ -515,11 +521,12 @@ fn an_honest_caller_is_served_whatever_others_do() {
             honest: &honest,
             files_at_rest,
         };
-        siege.rubbish_bodies();
-        siege.rubbish_requests();
-        siege.huge();
+        siege.slow(|| {
+            siege.rubbish_bodies();
+            siege.rubbish_requests();
+            siege.huge();
+        });
         siege.idle(files_max);
-        siege.slow();
         drop(over);
     });
 
@@ -538,11 +545,11 @@ fn an_honest_caller_is_served_whatever_others_do() {
     assert_eq!(caller.get("/readyz"), json!({ "status": "ok" }));
 }
 
-/// Tells the honest caller to stop, also when the test fails.
-struct Over<'a>(&'a Honest);
+/// Tells a thread to stop, also when the test fails.
+struct Over<'a>(&'a AtomicBool);
 
 impl Drop for Over<'_> {
     fn drop(&mut self) {
-        self.0.is_over.store(true, Relaxed);
+        self.0.store(true, Relaxed);
     }
 }

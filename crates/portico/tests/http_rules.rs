@@ -11,14 +11,13 @@
 mod support;
 
 use std::{
-    io::{BufRead, BufReader, Read, Write},
+    io::{Read, Write},
     net::{Shutdown, TcpStream},
-    process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
-use serde_json::{Value, json};
-use support::{Answer, Caller, PATIENCE, Stage, private, text, with};
+use serde_json::json;
+use support::{Answer, Caller, Node, PATIENCE, Stage, private, text, with};
 
 /// What comes back until the server makes an end.
 fn hear(address: &str, request: &str, is_half_closed: bool) -> String {
@@ -108,27 +107,12 @@ fn a_caller_that_closes_its_sending_half_is_answered() {
 fn the_idle_time_is_a_setting_and_told() {
     let directory = tempfile::tempdir().expect("a directory");
     private(&directory.path().join("master.key"), &"ab".repeat(32));
-    let mut child = Command::new(env!("CARGO_BIN_EXE_portico"))
-        .current_dir(directory.path())
-        .args(["serve", "--listen", "127.0.0.1:0", "--data-dir", "kept"])
-        .args(["--master-key-file", "master.key", "--idle-timeout-s", "2"])
-        .env("PORTICO_LOG", "info")
-        .env("PORTICO_LOG_FORMAT", "json")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("portico starts");
-    let mut lines = BufReader::new(child.stderr.take().expect("its stderr")).lines();
-    let killed = Killed(child);
-    let address = lines.by_ref().map_while(Result::ok).find_map(|line| {
-        let line: Value = serde_json::from_str(&line).ok()?;
-        Some(line["fields"]["address"].as_str()?.to_owned())
-    });
-    let address = address.expect("it serves");
-    // What it says later is read, so that it never waits for a reader.
-    let reader = std::thread::spawn(move || lines.map_while(Result::ok).count());
-    let mut stream = TcpStream::connect(&address).expect("a connection");
+    let mut command = Node::command(directory.path());
+    command.args(["--data-dir", "kept", "--master-key-file", "master.key"]);
+    command.args(["--idle-timeout-s", "2"]);
+    let node = Node::serve(command).unwrap_or_else(|log| panic!("it does not serve: {log}"));
+    let address = &node.address;
+    let mut stream = TcpStream::connect(address).expect("a connection");
     stream.set_read_timeout(Some(PATIENCE)).expect("set");
     stream
         .write_all(b"GET /healthz HTTP/1.1\r\nhost: portico\r\n\r\n")
@@ -149,7 +133,7 @@ fn the_idle_time_is_a_setting_and_told() {
         ("GET /healthz HTTP/1.0", "connection: keep-alive", true),
     ] {
         let heard = hear(
-            &address,
+            address,
             &format!("{line}\r\nhost: portico\r\n{header}\r\n\r\n"),
             false,
         );
@@ -159,18 +143,6 @@ fn the_idle_time_is_a_setting_and_told() {
             stays,
             "{line} {header}: {heard}"
         );
-    }
-    drop(killed);
-    reader.join().expect("no panic");
-}
-
-/// A process that is killed when this is dropped.
-struct Killed(Child);
-
-impl Drop for Killed {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
     }
 }
 

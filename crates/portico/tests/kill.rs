@@ -22,7 +22,7 @@ use support::{
     with, without,
 };
 
-const KILLS: u64 = 10;
+const KILLS: u64 = 4;
 
 const THREADS: usize = 16;
 const PEOPLE: usize = 20;

@@ -163,7 +163,7 @@ fn check_server(kind: Broken, sandbox_url: &str) {
         thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {
-                    for _ in 0..100 {
+                    for _ in 0..25 {
                         let answer = request(&caller.address, "GET", "/healthz", &[], "");
                         assert_eq!(answer.expect("an answer").status, 200, "{kind:?}");
                     }

@@ -21,6 +21,13 @@ use support::{Caller, Process, REST, Stage, in_parallel, leads};
 
 const THREADS: usize = 16;
 
+/// Leads that are sent while the vendor fails, and while the server is killed besides.
+const LEADS_FAILED: usize = 200;
+const LEADS_KILLED: usize = 200;
+
+/// How often the server is killed.
+const KILLS: u64 = 4;
+
 /// The card that Knock should hold for `body`, member by member. Written from the mapping table, not from the mapping's code.
 fn expected_card(server: &Process, body: &Value) -> BTreeMap<&'static str, Value> {
     let named = |list: &str, id: &Value, member: &str| -> Value {
@@ -215,14 +222,14 @@ fn four_hundred_leads_stand_at_knock_field_by_field() {
 fn a_vendor_that_fails_three_calls_in_ten_gets_every_lead_once() {
     let stage = Stage::set();
     stage.break_the_vendor();
-    let accepted = post_all(&stage.caller(), &leads(&stage.server, 400));
+    let accepted = post_all(&stage.caller(), &leads(&stage.server, LEADS_FAILED));
     compare(&stage, &accepted);
 }
 
 #[test]
-fn kill_nine_ten_times_over_loses_and_doubles_nothing() {
+fn kill_nine_again_and_again_loses_and_doubles_nothing() {
     let mut stage = Stage::set();
-    let (caller, bodies) = (stage.caller(), leads(&stage.server, 400));
+    let (caller, bodies) = (stage.caller(), leads(&stage.server, LEADS_KILLED));
     stage.break_the_vendor();
     let accepted = std::thread::scope(|scope| {
         let posting = scope.spawn(|| {
@@ -232,7 +239,7 @@ fn kill_nine_ten_times_over_loses_and_doubles_nothing() {
                 post_one(&caller, place, body).map(|(job_id, _)| (place, job_id))
             })
         });
-        stage.kill_amid_calls(10, || posting.is_finished());
+        stage.kill_amid_calls(KILLS, || posting.is_finished());
         posting.join().expect("the posting thread")
     });
     let accepted: Vec<(String, Value)> = accepted

@@ -5,7 +5,7 @@
 //! Every two seconds a node is killed and started again; half-way the primary is killed and its standby promoted. Then all sides are compared: what was answered, where
 //! the writes stand, the log of events, and what the vendor received.
 //!
-//! How much is set by the environment: `PORTICO_CHAOS_SECONDS` for how long is sent (12), `PORTICO_CHAOS_SENDERS` at once (12), `PORTICO_CHAOS_SEED` for what chance decides (each run its own),
+//! How much is set by the environment: `PORTICO_CHAOS_SECONDS` for how long is sent (8), `PORTICO_CHAOS_SENDERS` at once (6), `PORTICO_CHAOS_SEED` for what chance decides (each run its own),
 //! `PORTICO_CHAOS_LOGS` for a folder where what the nodes said is kept. More than 60 seconds is for plain `cargo test -p portico --test nodes_chaos -- --nocapture`: cargo-nextest ends
 //! a test after three minutes.
 #![expect(
@@ -37,9 +37,9 @@ use testbed::{Options, Server};
 
 const NODES: usize = 3;
 
-const SECONDS: u64 = 12;
+const SECONDS: u64 = 8;
 
-const SENDERS: usize = 12;
+const SENDERS: usize = 6;
 
 /// Between a kill and the next.
 const KILL_EVERY: Duration = Duration::from_secs(2);

@@ -25,14 +25,10 @@ const CREDENTIAL: &str = "vendor-credential-4f9a1c";
 
 /// Texts that are found in `bytes`.
 fn found<'a>(bytes: &[u8], texts: &'a [String]) -> Vec<&'a String> {
-    let lower: Vec<u8> = bytes.to_ascii_lowercase();
-    let holds = |text: &str| {
-        let text = text.to_ascii_lowercase();
-        lower
-            .windows(text.len())
-            .any(|window| window == text.as_bytes())
-    };
-    texts.iter().filter(|text| holds(text)).collect()
+    let lower: Vec<String> = texts.iter().map(|text| text.to_ascii_lowercase()).collect();
+    let found = testkit::found_in(&bytes.to_ascii_lowercase(), &lower);
+    let is_found = |text: &&String| found.contains(&&text.to_ascii_lowercase());
+    texts.iter().filter(is_found).collect()
 }
 
 /// Starts a server that logs all there is into a file.

@@ -53,7 +53,7 @@ use crate::{
 };
 
 /// Real time that a wait may take before it counts as lost.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What deliveries to every receiver are signed with.
 pub const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
@@ -61,8 +61,10 @@ pub const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 /// Longer than any lease, and a sweep.
 const LEASES_MS: i64 = 60_000;
 
-/// How often a wait looks.
-const LOOK_EVERY: Duration = Duration::from_millis(5);
+/// How long a wait pauses before it looks again: twice as long each time, since looking takes
+/// processor time that the app needs.
+const LOOK_FIRST: Duration = Duration::from_millis(5);
+const LOOK_MAX: Duration = Duration::from_millis(40);
 
 /// How long, in real time, a due write may wait to be claimed before the app's time goes on. A pace
 /// or a breaker may hold it, so that nothing claims it until then.
@@ -77,6 +79,28 @@ pub type Outcome<T = ()> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 /// An error in words.
 pub fn wrong(why: impl Display) -> Box<dyn std::error::Error + Send + Sync> {
     why.to_string().into()
+}
+
+/// The texts that are somewhere in `bytes`. One pass over the bytes: a search for each text takes an
+/// unoptimised build most of a minute on a data directory.
+pub fn found_in<'a, T: AsRef<[u8]>>(bytes: &[u8], texts: &'a [T]) -> Vec<&'a T> {
+    let mut begins = [false; 256];
+    for text in texts {
+        if let Some(first) = text.as_ref().first() {
+            begins[usize::from(*first)] = true;
+        }
+    }
+    let mut is_found = vec![false; texts.len()];
+    for (place, byte) in bytes.iter().enumerate() {
+        if begins[usize::from(*byte)] {
+            for (text, is_found) in texts.iter().zip(&mut is_found) {
+                *is_found |= bytes[place..].starts_with(text.as_ref());
+            }
+        }
+    }
+    let all = texts.iter().zip(is_found);
+    all.filter_map(|(text, is_found)| is_found.then_some(text))
+        .collect()
 }
 
 /// Whoever works at the machine itself.
@@ -577,18 +601,20 @@ impl TestApp {
     /// Waits, in real time, until `look` finds something; the app's time stands still meanwhile.
     ///
     /// # Errors
-    /// When it does not within twenty seconds.
+    /// When it does not within a minute.
     pub async fn until<T>(
         &self,
         what: &str,
         mut look: impl AsyncFnMut() -> Outcome<Option<T>>,
     ) -> Outcome<T> {
         let found = tokio::time::timeout(PATIENCE, async {
+            let mut pause = LOOK_FIRST;
             loop {
                 if let Some(found) = look().await? {
                     return Ok(found);
                 }
-                tokio::time::sleep(LOOK_EVERY).await;
+                tokio::time::sleep(pause).await;
+                pause = (2 * pause).min(LOOK_MAX);
             }
         });
         found
@@ -616,7 +642,7 @@ impl TestApp {
     /// When it has not ended by then.
     pub async fn ended_within(&self, job_id: &str, step_ms: i64, steps: u32) -> Outcome<Value> {
         for _ in 0..steps {
-            let begun = Instant::now();
+            let (begun, mut pause) = (Instant::now(), LOOK_FIRST);
             loop {
                 let write = self.write_status(job_id).await?;
                 if write["write_status"] != "PENDING" {
@@ -631,7 +657,8 @@ impl TestApp {
                 if begun.elapsed() >= patience {
                     break;
                 }
-                tokio::time::sleep(LOOK_EVERY).await;
+                tokio::time::sleep(pause).await;
+                pause = (2 * pause).min(LOOK_MAX);
             }
             self.clock.advance_ms(step_ms);
         }

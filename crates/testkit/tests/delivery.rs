@@ -9,6 +9,9 @@ use testkit::{Outcome, TestApp};
 const MINUTE_MS: i64 = 60_000;
 const HOUR_MS: i64 = 60 * MINUTE_MS;
 
+/// Failures in a row that open a breaker.
+const FAILURES_TO_OPEN: u64 = 15;
+
 fn unavailable() -> Fault {
     Fault {
         status: Some(503),
@@ -58,17 +61,24 @@ async fn a_dead_vendor_is_probed_not_flooded_and_loses_nothing() -> Outcome {
     for n in 0..60 {
         jobs.push(app.prospect_create(0, &format!("p{n}@example.com")).await?);
     }
+    // Attempts that are recorded, while none is under way.
+    let attempts = async || -> Outcome<Option<u64>> {
+        let sql = "SELECT CAST(count(*) AS TEXT) FROM attempts \
+                   WHERE NOT EXISTS (SELECT 1 FROM queue WHERE state = 2)";
+        let count: u64 = app.place().query(sql)?.concat().parse()?;
+        Ok((count >= FAILURES_TO_OPEN).then_some(count))
+    };
+    let mut made = app
+        .until("the breaker to open", async || attempts().await)
+        .await?;
     for _ in 0..60 {
-        let before = sandbox.counts().requests;
+        // The breaker stays open for a minute at most.
         app.clock.advance_ms(MINUTE_MS);
-        // A probe is due within the minute; a machine that is busy takes its time to send it.
-        // In some minutes none is.
-        for _ in 0..500 {
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-            if sandbox.counts().requests > before {
-                break;
-            }
-        }
+        made = app
+            .until("a probe", async || {
+                Ok(attempts().await?.filter(|count| *count > made))
+            })
+            .await?;
     }
     // Fifteen failures open the breaker; then one probe a minute.
     let asked = sandbox.counts().requests;
@@ -161,6 +171,8 @@ async fn a_lease_whose_holder_is_gone_lapses_while_the_worker_runs() -> Outcome 
         .await?;
     assert_eq!(lanes.iter().map(|lane| lane.writes.len()).sum::<usize>(), 1);
     sandbox.clear_faults();
+    // It lapses after that minute, and is noticed by a sweep.
+    app.clock.advance_ms(2 * MINUTE_MS);
     let write = app.ended_within(&job_id, MINUTE_MS / 4, 200).await?;
     check(&write, "SUCCESS", "");
     let (_, attempts) = app

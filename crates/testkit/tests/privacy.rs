@@ -15,7 +15,7 @@ use store::{
         ClaimedDelivery, DeliveryClaim, DeliveryFinish, DeliveryVerdict, EventQuery, Standing,
     },
 };
-use testkit::{Outcome, TestApp, clock::Seeded, operator, wrong};
+use testkit::{Outcome, TestApp, clock::Seeded, found_in, operator, wrong};
 
 const DAY_MS: i64 = 24 * 3_600_000;
 const MINUTE_MS: i64 = 60_000;
@@ -85,12 +85,8 @@ fn traces(app: &TestApp) -> Outcome<Vec<String>> {
     );
     let mut found = Vec::new();
     for (name, bytes) in contents {
-        for trace in TRACES {
-            let mut parts = bytes.windows(trace.len());
-            if parts.any(|part| part == trace.as_bytes()) {
-                found.push(format!("{trace} in {name}"));
-            }
-        }
+        let traces = found_in(&bytes, &TRACES).into_iter();
+        found.extend(traces.map(|trace| format!("{trace} in {name}")));
     }
     Ok(found)
 }

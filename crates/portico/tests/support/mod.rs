@@ -141,11 +141,13 @@ impl Drop for Process {
     }
 }
 
-/// A `portico serve` on a database that others may share, killed when dropped.
+/// A `portico serve` whose log is read, killed when dropped.
 pub(crate) struct Node {
     child: Child,
     pub(crate) address: String,
-    /// What it has put into its log since it serves.
+    /// Its log until it served, a line of JSON each.
+    pub(crate) start_log: String,
+    /// Its log since it serves.
     log: Arc<Mutex<Vec<Value>>>,
 }
 
@@ -157,24 +159,36 @@ impl Node {
 
     /// The same with these arguments besides.
     pub(crate) fn start_with(directory: &Path, store: &str, role: &str, more: &[&str]) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_portico"));
+        let mut command = Self::command(directory);
         command.env("PORTICO_STORE", store);
-        Self::run(command, directory, role, more)
+        Self::run(command, role, more)
     }
 
     /// The same on a data directory, which the arguments name.
     pub(crate) fn start_alone(directory: &Path, role: &str, more: &[&str]) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_portico"));
-        command.env_remove("PORTICO_STORE");
-        Self::run(command, directory, role, more)
+        Self::run(Self::command(directory), role, more)
     }
 
-    fn run(mut command: Command, directory: &Path, role: &str, more: &[&str]) -> Self {
-        let mut child = command
+    fn run(mut command: Command, role: &str, more: &[&str]) -> Self {
+        command
+            .args(["--role", role, "--vendor-url", "http://127.0.0.1:*"])
+            .args(more);
+        Self::serve(command).unwrap_or_else(|log| panic!("it does not serve: {log}"))
+    }
+
+    /// `portico serve` on a free port, in `directory`. The caller adds arguments and settings.
+    pub(crate) fn command(directory: &Path) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_portico"));
+        command
             .current_dir(directory)
-            .args(["serve", "--listen", "127.0.0.1:0", "--role", role])
-            .args(["--vendor-url", "http://127.0.0.1:*"])
-            .args(more)
+            .args(["serve", "--listen", "127.0.0.1:0"])
+            .env_remove("PORTICO_STORE");
+        command
+    }
+
+    /// Runs a [`Self::command`] until it serves. Returns its log if it ends instead.
+    pub(crate) fn serve(mut command: Command) -> Result<Self, String> {
+        let mut child = command
             .env("PORTICO_LOG", "info")
             .env("PORTICO_LOG_FORMAT", "json")
             .stdin(Stdio::null())
@@ -183,20 +197,20 @@ impl Node {
             .spawn()
             .expect("portico starts");
         let mut lines = BufReader::new(child.stderr.take().expect("its stderr")).lines();
-        let mut seen = Vec::new();
+        let mut start_log = String::new();
         let address = loop {
             let Some(Ok(line)) = lines.next() else {
                 let _ = child.wait();
-                panic!("it does not serve: {}", seen.join("\n"));
+                return Err(start_log);
             };
-            match serde_json::from_str::<Value>(&line) {
-                Ok(line) if line["fields"]["message"] == "serving" => {
-                    break text(&line["fields"]["address"]);
-                }
-                _ => seen.push(line),
+            start_log += &line;
+            start_log.push('\n');
+            let line = serde_json::from_str::<Value>(&line).unwrap_or_default();
+            if line["fields"]["message"] == "serving" {
+                break text(&line["fields"]["address"]);
             }
         };
-        // What it says later is read, so that it never waits for a reader.
+        // The rest is read too, so that the server never waits for a reader.
         let log = Arc::<Mutex<Vec<Value>>>::default();
         let kept = log.clone();
         std::thread::spawn(move || {
@@ -205,11 +219,12 @@ impl Node {
                 kept.lock().expect("nobody panicked").push(line);
             }
         });
-        Self {
+        Ok(Self {
             child,
             address,
+            start_log,
             log,
-        }
+        })
     }
 
     /// Takes what it has put into its log by now, since it serves or since this was asked last.

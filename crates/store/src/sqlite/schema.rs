@@ -92,6 +92,21 @@ mod tests {
         }
     }
 
+    /// A database as a Portico left it that knew only the first `steps` steps.
+    fn of_step(path: &std::path::Path, steps: usize) -> Connection {
+        let old = Connection::open(path).unwrap();
+        old.execute_batch("CREATE TABLE migrations (number INTEGER PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL, applied_at INTEGER NOT NULL)").unwrap();
+        for step in &migrations::SQLITE[..steps] {
+            old.execute_batch(step.sql).unwrap();
+            old.execute(
+                "INSERT INTO migrations VALUES (?1, ?2, ?3, 0)",
+                params![step.number, step.name, step.checksum()],
+            )
+            .unwrap();
+        }
+        old
+    }
+
     #[tokio::test]
     async fn a_store_of_the_first_step_keeps_its_records_and_finds_them_by_their_fields() {
         let dir = tempfile::tempdir().unwrap();
@@ -100,15 +115,7 @@ mod tests {
         let integration = model::IntegrationId::new(Timestamp::ZERO, &Fixed).to_string();
         let key = MasterKey::parse(&Secret::new("a".repeat(64))).unwrap();
         let sealed = seal_direct(&key, &Fixed, &integration, "key");
-        let first = &migrations::SQLITE[0];
-        let old = Connection::open(&path).unwrap();
-        old.execute_batch(first.sql).unwrap();
-        old.execute_batch("CREATE TABLE migrations (number INTEGER PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL, applied_at INTEGER NOT NULL)").unwrap();
-        old.execute(
-            "INSERT INTO migrations VALUES (1, ?1, ?2, 0)",
-            [first.name, &first.checksum()],
-        )
-        .unwrap();
+        let old = of_step(&path, 1);
         let body = r#"{"name":"n","system":"SANDBOX","settings":{"base_url":"http://127.0.0.1:1","key_header_name":"x-api-key","max_job_concurrency":1}}"#;
         old.execute(
             "INSERT INTO integrations VALUES (1, ?1, 'KNOCK', 1, ?2, ?3, 0, 0)",
@@ -164,16 +171,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("portico.db");
         let sealer = || Sealer::new(&Secret::new("a".repeat(64)), Arc::new(Fixed)).unwrap();
-        let old = Connection::open(&path).unwrap();
-        old.execute_batch("CREATE TABLE migrations (number INTEGER PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL, applied_at INTEGER NOT NULL)").unwrap();
-        for step in &migrations::SQLITE[..8] {
-            old.execute_batch(step.sql).unwrap();
-            old.execute(
-                "INSERT INTO migrations VALUES (?1, ?2, ?3, 0)",
-                params![step.number, step.name, step.checksum()],
-            )
-            .unwrap();
-        }
+        let old = of_step(&path, 8);
         let integration = model::IntegrationId::new(Timestamp::ZERO, &Fixed).to_string();
         let key = MasterKey::parse(&Secret::new("a".repeat(64))).unwrap();
         let sealed = seal_direct(&key, &Fixed, &integration, "key");
@@ -225,16 +223,7 @@ mod tests {
     async fn a_store_of_the_fifth_step_keeps_its_events() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("portico.db");
-        let mut old = Connection::open(&path).unwrap();
-        old.execute_batch("CREATE TABLE migrations (number INTEGER PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL, applied_at INTEGER NOT NULL)").unwrap();
-        for step in &migrations::SQLITE[..5] {
-            old.execute_batch(step.sql).unwrap();
-            old.execute(
-                "INSERT INTO migrations VALUES (?1, ?2, ?3, 0)",
-                params![step.number, step.name, step.checksum()],
-            )
-            .unwrap();
-        }
+        let mut old = of_step(&path, 5);
         let key = MasterKey::parse(&Secret::new("a".repeat(64))).unwrap();
         let ids = [1, 2, 3].map(|second| {
             model::IntegrationId::new(Timestamp::from_micros(second * 1_000_000), &Fixed)
@@ -379,16 +368,7 @@ mod tests {
         const WRITES: i64 = 100_000;
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("portico.db");
-        let old = Connection::open(&path).unwrap();
-        old.execute_batch("CREATE TABLE migrations (number INTEGER PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL, applied_at INTEGER NOT NULL)").unwrap();
-        for step in &migrations::SQLITE[..8] {
-            old.execute_batch(step.sql).unwrap();
-            old.execute(
-                "INSERT INTO migrations VALUES (?1, ?2, ?3, 0)",
-                params![step.number, step.name, step.checksum()],
-            )
-            .unwrap();
-        }
+        let old = of_step(&path, 8);
         let key = MasterKey::parse(&Secret::new("a".repeat(64))).unwrap();
         let id = model::IntegrationId::new(Timestamp::ZERO, &Fixed);
         let sealed = seal_direct(&key, &Fixed, &id.to_string(), "key");
