@@ -115,6 +115,7 @@ macro_rules! conformance_tests {
             lists::any_filter_in_any_order_agrees_with_a_model
             lists::a_walk_by_cursor_misses_and_repeats_nothing_while_rows_are_written
             lists::a_row_that_is_gone_is_a_conflict
+            lists::a_cursor_leads_behind_no_record_that_its_reader_may_not_see
             lists::a_filter_by_an_id_of_ours_is_answered_to_those_who_may_see_it
             confirmation::what_the_vendor_gives_no_id_is_known_by_what_identifies_it
             confirmation::a_write_about_something_else_reaches_the_prospect_that_it_touches
