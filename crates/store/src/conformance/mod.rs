@@ -193,6 +193,10 @@ macro_rules! conformance_tests {
             webhooks::what_is_kept_of_an_old_write_says_nothing_in_its_event
             webhooks::changes_of_subscriptions_are_in_the_audit_log_without_secrets
             webhooks::there_is_an_end_to_the_number_of_subscriptions
+            webhooks::a_subscription_ends_with_the_key_that_made_it
+            webhooks::a_subscription_is_kept_or_adopted_when_its_key_ends
+            webhooks::the_health_of_a_receiver_changes_once_however_often_it_is_tried
+            administration::there_is_an_end_to_the_number_of_keys
         }
     };
     (@each $backend:expr; $($theme:ident::$case:ident)+) => {$(
