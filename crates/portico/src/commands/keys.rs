@@ -69,7 +69,7 @@ enum Command {
         #[arg(long, value_name = "SECONDS", default_value_t = OVERLAP_DEFAULT_S, value_parser = clap::value_parser!(u32).range(0..=i64::from(OVERLAP_MAX_S)))]
         overlap_s: u32,
     },
-    /// Revokes a key for good, and switches off the webhooks that it made.
+    /// Revokes a key for good, and switches off its webhooks.
     Revoke {
         /// The key's id.
         id: String,
