@@ -188,6 +188,8 @@ async fn answer(
                 ASK_TIMEOUT.as_secs()
             ))
         })??;
+    // The vendor may have taken a while.
+    app.admit(scope)?;
     Ok(Json(json!({ "meta": { "job_id": job_id }, "result": [availability] })).into_response())
 }
 

@@ -26,7 +26,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use crate::{App, error::Error, json, openapi::Schema};
+use crate::{App, caller::Admitted, error::Error, json, openapi::Schema};
 
 /// Bytes that a body may have.
 pub const BODY_MAX_BYTES: usize = 256 * 1_024;
@@ -90,9 +90,14 @@ impl<const MAX_BYTES: usize> FromRequest<App> for JsonBody<MAX_BYTES> {
         if announced.is_some_and(|bytes| bytes > MAX_BYTES) {
             return Err(Error::payload_too_large(MAX_BYTES));
         }
+        let admitted = request.extensions().get::<Admitted>().cloned();
         let until = Instant::now() + BODY_TIMEOUT;
         let (bytes, _room) =
             collect::<MAX_BYTES>(request.into_body(), &app.body_room.0, until).await?;
+        if let Some(admitted) = admitted {
+            // The body may have taken a while.
+            admitted.check(app)?;
+        }
         if bytes.is_empty() {
             return Err(Error::invalid(&[problem(
                 "The body is empty. Send a JSON object",

@@ -1,9 +1,15 @@
 //! Who is asking.
 //!
 //! Guarantee: a handler can see a caller's scope only through [`Caller`], which names the permission it takes; so no handler can be written without choosing one.
+//! A key that is revoked while its request is under way is noticed: before a body is acted on,
+//! while something is waited for, and before what was read goes out.
 //! A request is counted against its key's limit before anything else is looked at, and one without a valid key against its address.
 
-use std::{marker::PhantomData, net::IpAddr};
+use std::{
+    marker::PhantomData,
+    net::IpAddr,
+    sync::{Arc, OnceLock},
+};
 
 use axum::{
     extract::FromRequestParts,
@@ -54,6 +60,21 @@ needs! {
     AuditAdmin = Audit Admin;
 }
 
+/// Whose key a request came with: an extension of every request, filled in when that is known. The
+/// key may be revoked while the request is under way.
+#[derive(Clone, Default)]
+pub struct Admitted(Arc<OnceLock<Scope>>);
+
+impl Admitted {
+    /// Refuses when the key is in force no more. A request without a key passes.
+    ///
+    /// # Errors
+    /// 401.
+    pub fn check(&self, app: &App) -> Result<(), Error> {
+        self.0.get().map_or(Ok(()), |scope| app.admit(scope))
+    }
+}
+
 /// An authenticated caller that may do `P`.
 pub struct Caller<P> {
     /// What it may see.
@@ -93,6 +114,9 @@ impl<P: Needs> FromRequestParts<App> for Caller<P> {
                 Err(wait) => Error::too_many_failures(wait),
             });
         };
+        if let Some(admitted) = parts.extensions.get::<Admitted>() {
+            let _ = admitted.0.set(scope.clone());
+        }
         if let Some(key) = scope.key() {
             app.uses.note(key, now);
             let standing = app.limits.take(key, scope.rate_limit());

@@ -15,6 +15,7 @@ use tracing::Instrument;
 
 use crate::{
     App,
+    caller::Admitted,
     error::Error,
     host,
     limits::{Noted, Standing},
@@ -59,10 +60,17 @@ pub async fn wrap(State(app): State<App>, mut request: Request, next: Next) -> R
     let begun = Instant::now();
     let noted = Noted::default();
     request.extensions_mut().insert(noted.clone());
+    let admitted = Admitted::default();
+    request.extensions_mut().insert(admitted.clone());
     let mut response = match host::problem(request.version(), request.headers()) {
         Some(why) => Error::invalid_parameter("Host", why).into_response(),
         None => next.run(request).instrument(span.clone()).await,
     };
+    // What was read is for who may still read it. What was changed is told: else it would be sent
+    // again.
+    if is_reading && let Err(why) = admitted.check(&app) {
+        response = why.into_response();
+    }
     let status = response.status().as_u16();
     span.in_scope(|| {
         tracing::debug!(

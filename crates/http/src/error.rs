@@ -273,6 +273,17 @@ impl Error {
         )
     }
 
+    /// 410: the key stands for a write whose contents are gone.
+    pub fn erased(at: model::Timestamp) -> Self {
+        Self::new(
+            StatusCode::GONE,
+            "erased",
+            format!(
+                "This Idempotency-Key was used for a write whose contents were removed at {at}: the person was forgotten, or the time for which writes are kept is over. Nothing was stored. If the person gets in touch again, send a new request with a new key"
+            ),
+        )
+    }
+
     /// 500. The reason goes to the log.
     pub fn internal() -> Self {
         Self::new(
@@ -317,6 +328,7 @@ impl From<store::Error> for Error {
             ),
             store::Error::Refused(why) => Self::unavailable(sentence(&why)).to_repeat(),
             store::Error::Closed => Self::unavailable("Portico is stopping").to_repeat(),
+            store::Error::Revoked => Self::unauthorized(),
             store::Error::Conflict(why) => Self::conflict(sentence(&why)),
             store::Error::Unfinished(why) => Self::unavailable(sentence(&why)),
             why @ (store::Error::Database(_)

@@ -195,6 +195,9 @@ pub async fn event_log_list(
 
 /// A page of the log once there is something on it, or as it is when the time is over or the server
 /// is told to stop.
+///
+/// # Errors
+/// 401 as soon as the caller's key is in force no more, and as the store's.
 async fn await_events(
     app: &App,
     scope: &Scope,
@@ -202,6 +205,7 @@ async fn await_events(
     wait_s: u64,
 ) -> Result<Page<Event>, Error> {
     let deadline = Instant::now() + Duration::from_secs(wait_s);
+    let mut ousted = std::pin::pin!(app.ousted(scope));
     loop {
         let mut recorded = std::pin::pin!(app.store.signals().event_recorded());
         // Subscribed before looking: what happens in between is not missed.
@@ -215,6 +219,7 @@ async fn await_events(
         tokio::select! {
             _ = timeout_at(deadline.min(looked_at + WAIT_POLL), recorded) => {}
             () = app.stopping.told() => {}
+            () = &mut ousted => return Err(Error::unauthorized()),
         }
         sleep_until(deadline.min(looked_at + PAUSE)).await;
     }

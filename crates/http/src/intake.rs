@@ -5,13 +5,14 @@
 
 use axum::{
     body::Body,
-    http::{HeaderMap, HeaderValue, Uri, header},
+    http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
     response::Response,
 };
 use connectors::{Connector, Prepared};
 use model::{
-    CommunityId, IntegrationId, Issue, JobId, Scope,
+    CommunityId, IntegrationId, Issue, JobId, Permission, Scope,
     directory::Vendor,
+    permission::{Group, Level},
     write::{NewWrite, Operation},
 };
 use serde::Serialize;
@@ -319,6 +320,21 @@ async fn accept(
     answer(app, asked, acceptance, Some(fresh)).await
 }
 
+/// Whether the caller may learn how a write ended: an outcome and the id of a record may be
+/// somebody else's, whom the vendor has found by a contact. So it takes the permission to read what
+/// the operation makes, or what became of writes.
+fn may_learn_end(scope: &Scope, operation: Operation) -> bool {
+    let group = match operation {
+        Operation::ProspectCreate | Operation::ProspectUpdate => Group::Prospects,
+        Operation::EventCreate => Group::Events,
+        Operation::AppointmentCreate => Group::Appointments,
+        Operation::ListingCreate => Group::Listings,
+    };
+    [group, Group::Writes]
+        .into_iter()
+        .any(|group| scope.may(Permission::of(group, Level::Read)))
+}
+
 async fn answer(
     app: &App,
     asked: &Asked<'_>,
@@ -329,9 +345,12 @@ async fn answer(
         (Acceptance::Accepted, Some((job_id, result))) => (job_id, result, false),
         (Acceptance::Replayed { job_id, result }, _) => (job_id, result, true),
         (Acceptance::Mismatch, _) => return Err(Error::idempotency_mismatch()),
+        (Acceptance::Erased { at }, _) => return Err(Error::erased(at)),
         (Acceptance::Accepted, None) => return Err(Error::internal()),
     };
-    let wait_s = preferences::wait_s(asked.headers);
+    // Who may not learn the end does not learn either how long it took.
+    let wait_s =
+        preferences::wait_s(asked.headers).filter(|_| may_learn_end(asked.scope, asked.operation));
     let mut meta = json!({ "job_id": job_id });
     let mut waited = false;
     let ended = match wait_s {
@@ -340,7 +359,9 @@ async fn answer(
     };
     // The write is stored, whatever becomes of the wait: an error would have it sent again.
     let ended = ended.unwrap_or_else(|why| {
-        tracing::warn!(why = why.message, %job_id, "how a write stands could not be read for who waits; it is answered without");
+        if why.status != StatusCode::UNAUTHORIZED {
+            tracing::warn!(why = why.message, %job_id, "how a write stands could not be read for who waits; it is answered without");
+        }
         None
     });
     if let Some(write) = ended {

@@ -205,7 +205,7 @@ pub async fn integration_create(
     let id = IntegrationId::new(now, &*app.entropy);
     let mut integration = checked.integration(id);
     if integration.active {
-        let found = probe(&app, &integration).await?;
+        let found = probe(&app, &caller.scope, &integration).await?;
         integration.access = Some(accepted(&integration, &found)?);
     }
     let registration = Registration {
@@ -272,7 +272,7 @@ pub async fn integration_update(
     if asked.update.active == Some(true) && is_tried && stored.archived_at.is_none() {
         let mut tried = (*stored).clone();
         asked.apply(&mut tried);
-        let found = probe(&app, &tried).await?;
+        let found = probe(&app, &caller.scope, &tried).await?;
         asked.access = Some(accepted(&tried, &found)?);
     }
     let changed = change(
@@ -408,7 +408,7 @@ pub async fn data_access_check(
             "This integration is archived; its credentials are gone",
         ));
     }
-    let found = probe(&app, &stored).await?;
+    let found = probe(&app, &caller.scope, &stored).await?;
     let asked = Change {
         access: Some(written(&found)?),
         ..Change::default()
@@ -438,8 +438,9 @@ fn accepted(integration: &Integration, found: &DataAccess) -> Result<Value, Erro
     written(found)
 }
 
-/// Tries what the credentials of `integration` allow.
-async fn probe(app: &App, integration: &Integration) -> Result<DataAccess, Error> {
+/// Tries what the credentials of `integration` allow. The caller's key must still be in force
+/// afterwards.
+async fn probe(app: &App, scope: &Scope, integration: &Integration) -> Result<DataAccess, Error> {
     let _place = app.desk.place(integration.id)?;
     let connector = intake::connector(app, integration.vendor)?;
     let mut communities: Vec<String> = app
@@ -463,6 +464,7 @@ async fn probe(app: &App, integration: &Integration) -> Result<DataAccess, Error
             PROBE_TIMEOUT.as_secs()
         ))
     })?;
+    app.admit(scope)?;
     let credentials = access::credentials(&accesses);
     let summary = match credentials {
         AccessState::Allowed => format!("{vendor} takes the credentials"),

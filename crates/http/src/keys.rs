@@ -11,7 +11,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use model::{
-    KeyId, Scope,
+    KeyId, Scope, WebhookId,
     key::{Key, token_make},
     resources::key::{KeyCreate, KeyRecord, check_change, check_create},
 };
@@ -37,6 +37,35 @@ use crate::{
 pub struct KeyAnswer {
     /// It.
     pub result: KeyRecord,
+}
+
+/// A key that is revoked, and what became of the webhooks that it made.
+#[derive(Serialize, ToSchema)]
+pub struct RevokedKeyAnswer {
+    /// The key.
+    pub result: KeyRecord,
+    /// The active webhooks that it had made or adopted.
+    pub webhooks: RevokedKeyWebhooks,
+}
+
+/// What became of the webhooks of a key that was revoked.
+#[derive(Serialize, ToSchema)]
+pub struct RevokedKeyWebhooks {
+    /// The ids of those that were switched off. What happens is kept for them, and sent when a key
+    /// with `webhooks:admin` switches them on.
+    pub disabled: Vec<String>,
+    /// The ids of those that go on, since the request said `keep_webhooks=true`.
+    pub kept: Vec<String>,
+}
+
+/// What the query of a revocation may say.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "the type stands for its documentation")]
+pub struct RevokeParameters {
+    /// `true` leaves the webhooks that the key made active; otherwise they are switched off
+    #[param(required = false, value_type = String, pattern = "^(true|false)$")]
+    keep_webhooks: Option<String>,
 }
 
 /// A key and its new token.
@@ -215,28 +244,41 @@ pub async fn key_rotate(
 
 /// Revoke an API key
 ///
-/// For good, at once, with all its tokens.
+/// For good, at once, with all its tokens. Requests that wait for something end with 401. The
+/// webhooks that it made are switched off, unless `keep_webhooks=true`, and named in the answer.
 #[utoipa::path(
     delete,
     path = "/v1/admin/keys/{id}",
     operation_id = "key_revoke",
     tag = "Keys",
-    params(("id" = String, Path, description = "Its id")),
-    responses((status = 200, description = "It is revoked", body = KeyAnswer), ChangeProblems),
+    params(("id" = String, Path, description = "Its id"), RevokeParameters),
+    responses((status = 200, description = "It is revoked", body = RevokedKeyAnswer), ChangeProblems),
     security(("bearer" = ["keys:admin"]))
 )]
 pub async fn key_revoke(
     State(app): State<App>,
     caller: Caller<KeysAdmin>,
     Path(id): Path<String>,
+    uri: Uri,
 ) -> Result<Response, Error> {
+    let mut given = Parameters::of(&uri);
+    let keeps = given.word("keep_webhooks", &[("true", true), ("false", false)]);
+    given.finish()?;
     let key = find_to_change(&app, &caller.scope, &id)?;
+    let (keeps, now) = (keeps.unwrap_or(false), app.clock.now());
     let revoked = app
         .store
-        .key_revoke(&caller.actor(), key.id, app.clock.now())
+        .key_revoke(&caller.actor(), key.id, keeps, now)
         .await?
         .ok_or_else(none)?;
     app.follow().await?;
-    let result = KeyRecord::from(&revoked);
-    Ok(Json(KeyAnswer { result }).into_response())
+    let ids = |all: Vec<WebhookId>| all.iter().map(ToString::to_string).collect();
+    Ok(Json(RevokedKeyAnswer {
+        result: KeyRecord::from(&revoked.key),
+        webhooks: RevokedKeyWebhooks {
+            disabled: ids(revoked.disabled),
+            kept: ids(revoked.kept),
+        },
+    })
+    .into_response())
 }

@@ -57,10 +57,10 @@ use axum::{
     routing::get,
 };
 use connectors::Registry;
-use model::{Clock, Entropy};
+use model::{Clock, Entropy, Scope};
 use serde_json::Value;
 use store::{Live, Store};
-use tokio::sync::watch;
+use tokio::{sync::watch, time::timeout};
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -117,6 +117,29 @@ impl Parts {
                 "It is stored, and not yet in force here, since the database does not answer. Look at what is stored before you send it again",
             )
         })
+    }
+}
+
+impl Parts {
+    /// Refuses a caller whose key, or token, is in force no more: it was when the request came.
+    ///
+    /// # Errors
+    /// 401.
+    fn admit(&self, scope: &Scope) -> Result<(), Error> {
+        if self.live.get().admits(scope, self.clock.settled()) {
+            Ok(())
+        } else {
+            Err(Error::unauthorized())
+        }
+    }
+
+    /// Ends when the caller's key, or token, is in force no more.
+    async fn ousted(&self, scope: &Scope) {
+        let mut changes = self.live.changes();
+        while self.admit(scope).is_ok() {
+            // Nothing tells when a key expires.
+            let _ = timeout(preferences::WAIT_POLL, changes.changed()).await;
+        }
     }
 }
 

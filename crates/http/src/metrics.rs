@@ -240,6 +240,7 @@ impl Metrics {
             Acceptance::Accepted => "accepted",
             Acceptance::Replayed { .. } => "replayed",
             Acceptance::Mismatch => "mismatch",
+            Acceptance::Erased { .. } => "erased",
         };
         self.accepts.get_or_create(&AcceptLabels { result }).inc();
     }

@@ -314,7 +314,9 @@ pub struct WriteHeaders {
         pattern = r#"^(?:[!#-~][!-~]*|"(?:[ !#-\[\]-~]|\\["\\])+")$"#
     )]
     idempotency_key: Option<String>,
-    /// `wait=<seconds>` holds the answer until the outcome is final or the time is over (55 s at most)
+    /// `wait=<seconds>` holds the answer until the outcome is final or the time is over (55 s at
+    /// most). A key that may read neither such records nor writes is answered at once, without the
+    /// outcome
     #[param(rename = "Prefer", example = "wait=10")]
     prefer: Option<String>,
 }
@@ -451,6 +453,10 @@ pub enum WriteProblems {
     /// An earlier write about the same person has to end first
     #[response(status = 409)]
     Conflict(ErrorBody),
+    /// `erased`: the Idempotency-Key was used for a write whose contents were removed since,
+    /// because the person was forgotten; nothing was stored
+    #[response(status = 410)]
+    Erased(ErrorBody),
     /// The body is larger than 256 KiB
     #[response(status = 413)]
     TooLarge(ErrorBody),

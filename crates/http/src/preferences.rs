@@ -43,7 +43,7 @@ pub fn wait_s(headers: &HeaderMap) -> Option<u64> {
 /// stop; `None` when there is none that the caller may see.
 ///
 /// # Errors
-/// As the store's.
+/// 401 as soon as the caller's key is in force no more, and as the store's.
 pub async fn await_end(
     app: &App,
     scope: &Scope,
@@ -52,11 +52,13 @@ pub async fn await_end(
 ) -> Result<Option<Write>, Error> {
     let deadline = Instant::now() + Duration::from_secs(wait_s);
     let watch = app.store.signals().watch_end(job_id);
+    let mut ousted = std::pin::pin!(app.ousted(scope));
     loop {
         let mut ended = std::pin::pin!(watch.ended());
         // Subscribed before looking: an end in between is not missed.
         ended.as_mut().enable();
         let write = app.store.write_find(scope, job_id).await?;
+        app.admit(scope)?;
         let is_over = write
             .as_ref()
             .is_none_or(|write| write.status != WriteStatus::Pending);
@@ -67,6 +69,7 @@ pub async fn await_end(
         tokio::select! {
             _ = timeout_at(again_at, ended) => {}
             () = app.stopping.told() => {}
+            () = &mut ousted => return Err(Error::unauthorized()),
         }
     }
 }

@@ -1,8 +1,9 @@
 //! Prospects: create, update, get, list.
 
 use model::{
-    JobId, Scope,
+    JobId, Permission, Scope,
     directory::{Community, Vendor},
+    permission::{Group, Level},
     record::{Kind, Record},
     resources::prospect::{
         CheckedUpdate, Known, Prospect, ProspectCreate, ProspectUpdate, is_there, rules,
@@ -162,6 +163,12 @@ pub(crate) async fn known(app: &App, scope: &Scope, id: &str) -> Result<Option<K
     Ok(Known::of(&found))
 }
 
+/// Whether the caller may read prospects: only then is it told about others than the one that it
+/// names.
+fn may_read(scope: &Scope) -> bool {
+    scope.may(Permission::of(Group::Prospects, Level::Read))
+}
+
 /// Why there is no prospect under `id`: most often since somebody sent the id of the write that is to make it.
 async fn none(app: &App, scope: &Scope, id: &str) -> Result<Error, Error> {
     let Ok(job_id) = id.parse::<JobId>() else {
@@ -170,6 +177,11 @@ async fn none(app: &App, scope: &Scope, id: &str) -> Result<Error, Error> {
     let Some(write) = app.store.write_find(scope, job_id).await? else {
         return Ok(Error::not_found("prospect"));
     };
+    if !may_read(scope) {
+        return Ok(Error::conflict(format!(
+            "{job_id} is the id of a write. Send this again with the created_record_id that write-status shows when the write has ended"
+        )));
+    }
     Ok(match (write.status, write.record_id) {
         (WriteStatus::Pending, _) => Error::conflict(format!(
             "{job_id} is a write that has not ended: its prospect does not exist yet. Send this again with the created_record_id that write-status shows then"
@@ -208,6 +220,12 @@ pub(crate) async fn having(
     Ok(app.store.records_list(scope, &query).await?.rows)
 }
 
+/// Why a change is refused that concerns another prospect, to who may not know of that one: neither
+/// which it is, nor which contact it has.
+fn in_doubt() -> String {
+    "The vendor finds a guest card by its contacts, and could not tell for certain which one this change is for. Ask someone whose API key has `prospects:read`, who is told why".to_owned()
+}
+
 /// Leaves out the contacts by which the vendor might find the card of another prospect.
 ///
 /// # Errors
@@ -229,10 +247,14 @@ async fn leave_no_doubt(app: &App, scope: &Scope, change: &mut CheckedUpdate) ->
             continue;
         };
         if changes {
-            return Err(Error::conflict(format!(
-                "Another prospect of this community has this {name}: {}. The vendor would find that one's guest card and change it. Change that prospect, or give another {name}",
-                other.id
-            )));
+            return Err(Error::conflict(if may_read(scope) {
+                format!(
+                    "Another prospect of this community has this {name}: {}. The vendor would find that one's guest card and change it. Change that prospect, or give another {name}",
+                    other.id
+                )
+            } else {
+                in_doubt()
+            }));
         }
         shared.push((name, other.id));
     }
@@ -245,6 +267,7 @@ async fn leave_no_doubt(app: &App, scope: &Scope, change: &mut CheckedUpdate) ->
     let stays = (change.email.is_some() && !change.email_changes)
         || (change.phone.is_some() && !change.phone_changes);
     match shared.first() {
+        Some(_) if !stays && !may_read(scope) => Err(Error::conflict(in_doubt())),
         Some((name, other)) if !stays => Err(Error::conflict(format!(
             "The vendor finds a guest card by its contacts, and another prospect of this community has the same {name}: {other}. It could not tell the two apart. Change it at the vendor"
         ))),

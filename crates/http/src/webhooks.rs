@@ -132,6 +132,7 @@ async fn find(app: &App, scope: &Scope, id: &str) -> Result<Webhook, Error> {
 /// What the guard says of the address in a body: it as it is to be stored, or why it is not allowed. `None` when there is none to speak of.
 async fn allowed(
     app: &App,
+    scope: &Scope,
     screened: &Screened,
     url: Option<&str>,
 ) -> Result<Option<Result<String, String>>, Error> {
@@ -140,6 +141,8 @@ async fn allowed(
     };
     let _place = app.trials.place()?;
     let checked = app.receivers.check(url).await;
+    // To look it up may have taken a while.
+    app.admit(scope)?;
     Ok(Some(checked.map(|url| url.to_string())))
 }
 
@@ -179,7 +182,8 @@ pub async fn webhooks_list(
 /// Create a webhook
 ///
 /// From now on, each event that it subscribes to is sent to its receiver until it is taken, if it is `active`. It gets the events of the integrations that the key
-/// which makes it may see. Every delivery is signed with its secret.
+/// which makes it may see. It is switched off when that key is revoked or expires, unless another
+/// one adopts it. Every delivery is signed with its secret.
 #[utoipa::path(
     post,
     path = "/v1/webhooks",
@@ -200,7 +204,7 @@ pub async fn webhook_create(
     let schema = app.schemas.named("WebhookCreate");
     let screened = screen(schema.ok_or_else(Error::internal)?, body, ignore_unknown)?;
     let input: WebhookCreate = screened.read()?;
-    let allowed = allowed(&app, &screened, Some(&input.url)).await?;
+    let allowed = allowed(&app, &caller.scope, &screened, Some(&input.url)).await?;
     let broken = |field: &str| screened.is_broken(field);
     let checked = check_create(input, &broken, allowed, &secret_fits);
     let checked = screened.settle(checked)?;
@@ -244,7 +248,9 @@ pub async fn webhook_get(
 
 /// Change a webhook
 ///
-/// What is absent stays as it is. To switch one on that was switched off because its receiver failed sends what happened since. A new secret is given here, or made by
+/// What is absent stays as it is. To switch one on that was switched off because its receiver
+/// failed, or its key is no longer in force, sends what happened since. A new secret is given here,
+/// or made by
 /// `rotate-secret`; either way, deliveries are signed with the one before as well for a while.
 #[utoipa::path(
     put,
@@ -268,7 +274,7 @@ pub async fn webhook_update(
     let screened = screen(schema.ok_or_else(Error::internal)?, body, ignore_unknown)?;
     let stored = find(&app, &caller.scope, &id).await?;
     let input: WebhookUpdate = screened.read()?;
-    let allowed = allowed(&app, &screened, input.url.as_deref()).await?;
+    let allowed = allowed(&app, &caller.scope, &screened, input.url.as_deref()).await?;
     let now = app.clock.now();
     let broken = |field: &str| screened.is_broken(field);
     let rules = (allowed, &secret_fits as &dyn Fn(&str) -> _);
@@ -413,6 +419,7 @@ pub async fn webhook_test(
         (now, app.clock.settled()),
     )
     .await;
+    app.admit(&caller.scope)?;
     let attempt = sent.attempt;
     let result = TestResult {
         delivered: attempt.is_taken,

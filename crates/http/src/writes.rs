@@ -92,6 +92,7 @@ pub async fn write_status_get(
         (status = 403, description = "The key may not administer", body = ErrorBody),
         (status = 404, description = "There is none", body = ErrorBody),
         (status = 409, description = "The write has not failed, was retried already, or what it sent is no longer kept", body = ErrorBody),
+        (status = 410, description = "The Idempotency-Key was used for a write whose contents were removed since; nothing was stored", body = ErrorBody),
         (status = 422, description = "The Idempotency-Key was used with another request", body = ErrorBody),
         (status = 503, description = "Too busy, or stopping; nothing was stored", body = ErrorBody),
     ),
@@ -173,6 +174,7 @@ fn retried(acceptance: &Acceptance, fresh: JobId) -> Result<Response, Error> {
         Acceptance::Accepted => (fresh, false),
         Acceptance::Replayed { job_id, .. } => (*job_id, true),
         Acceptance::Mismatch => return Err(Error::idempotency_mismatch()),
+        Acceptance::Erased { at } => return Err(Error::erased(*at)),
     };
     let mut response = Json(json!({ "success": true, "job_id": job_id })).into_response();
     if is_replay {

@@ -365,9 +365,24 @@ impl Directory {
     ///
     /// The look-up goes by the token's hash, so its timing tells nothing about other tokens.
     pub fn authenticate(&self, token: &str, now: Timestamp) -> Option<Scope> {
-        let hash = key::hex(&key::token_hash(token)?);
+        let token = key::token_hash(token)?;
+        let hash = key::hex(&token);
         let held = self.keys.get(self.tokens.get(&hash)?)?;
-        held.key.is_in_force(&hash, now).then(|| held.scope.clone())
+        held.key
+            .is_in_force(&hash, now)
+            .then(|| held.scope.shown(token))
+    }
+
+    /// Whether the token that a caller showed is still in force at `now`. The operator at the
+    /// machine showed none.
+    pub fn admits(&self, scope: &Scope, now: Timestamp) -> bool {
+        let Some(id) = scope.key() else {
+            return true;
+        };
+        let Some((held, token)) = self.keys.get(&id).zip(scope.token()) else {
+            return false;
+        };
+        held.key.is_in_force(&key::hex(&token), now)
     }
 
     /// Every key, in no order.

@@ -21,12 +21,15 @@ pub struct Scope {
     integrations: Option<Arc<[IntegrationId]>>,
     rate_limit: Option<RateLimit>,
     expires_at: Option<Timestamp>,
+    /// The hash of the token that was shown.
+    token: Option<[u8; 32]>,
 }
 
 impl Scope {
     pub(crate) fn of(key: &Key) -> Self {
         Self {
             key: Some(key.id),
+            token: None,
             permissions: key.permissions.clone().into(),
             integrations: key.integrations.clone().map(Into::into),
             rate_limit: key.rate_limit,
@@ -42,7 +45,21 @@ impl Scope {
             integrations: None,
             rate_limit: None,
             expires_at: None,
+            token: None,
         }
+    }
+
+    /// The same, of who showed the token with this hash.
+    pub(crate) fn shown(&self, token: [u8; 32]) -> Self {
+        Self {
+            token: Some(token),
+            ..self.clone()
+        }
+    }
+
+    /// The hash of the token that was shown.
+    pub(crate) const fn token(&self) -> Option<[u8; 32]> {
+        self.token
     }
 
     /// The key that was shown; `None` for the operator.

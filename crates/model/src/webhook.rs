@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     clock::Timestamp,
-    id::{EventId, IntegrationId, TriggerId, WebhookId},
+    id::{EventId, IntegrationId, KeyId, TriggerId, WebhookId},
     key::System,
     record::{Kind, Record},
     resources,
@@ -90,7 +90,8 @@ pub struct Previous {
     pub until: Timestamp,
 }
 
-/// That a subscription was switched off because its receiver failed.
+/// That a subscription was switched off because its receiver failed, or its key is no longer in
+/// force.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Disabled {
     /// When.
@@ -126,8 +127,12 @@ pub struct Webhook {
     pub previous: Vec<Previous>,
     /// Since when every attempt failed.
     pub failing_since: Option<Timestamp>,
-    /// That it was switched off because its receiver failed. What happens since then is kept for it.
+    /// That it was switched off because its receiver failed, or its key is no longer in force. What
+    /// happens since then is kept for it.
     pub disabled: Option<Disabled>,
+    /// The API key that made it, or that has adopted it since; none when that was the operator.
+    /// When the key is revoked or expires, the subscription is switched off.
+    pub created_by: Option<KeyId>,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it was last changed.
@@ -157,6 +162,9 @@ pub struct Change {
     pub active: Option<bool>,
     /// Another secret, and until when deliveries are signed with the one before as well.
     pub secret: Option<(Secret, Timestamp)>,
+    /// Whether the key that asks adopts the subscription, which then ends with that key. It does in
+    /// any case if it gives another address, or switches on a subscription whose key is over.
+    pub adopts: bool,
 }
 
 impl Change {

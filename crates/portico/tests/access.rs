@@ -554,6 +554,143 @@ fn check_list(world: &World, limited: &Caller, operation: &Operation) {
     }
 }
 
+#[test]
+fn nothing_outlives_the_key_that_made_it_or_waits_for_it() {
+    let world = World::set();
+    let (maker, id) = world.key(&json!({
+        "permissions": ["webhooks:read", "webhooks:admin"], "integration_ids": [world.here["integration"]],
+    }));
+    let body = json!({ "url": RECEIVER, "triggers": ["JOB_FAILURE"], "active": true });
+    let made = maker.send("POST", "/v1/webhooks", &body).json();
+    let webhook = text(&made["result"]["id"]);
+    assert_eq!(made["result"]["created_by"], id.as_str());
+    // Who may not revoke the key does not switch off its webhooks either.
+    let (weaker, _) = world.key(&json!({
+        "permissions": ["keys:admin"], "integration_ids": [world.here["integration"]],
+    }));
+    let (blind, _) = world.key(&json!({
+        "permissions": permissions(), "integration_ids": [world.there["integration"]],
+    }));
+    let path = format!("/v1/admin/keys/{id}");
+    for (caller, status) in [(&weaker, 403), (&blind, 404)] {
+        let refused = caller.send("DELETE", &path, &Value::Null);
+        assert_eq!(refused.status, status, "{}", refused.body);
+    }
+    let shown = || world.admin.get(&format!("/v1/webhooks/{webhook}"))["result"].take();
+    assert_eq!(shown()["active"], true);
+    let revoked = std::thread::scope(|scope| {
+        let waits = scope.spawn(|| {
+            let never = "/v1/admin/events?order-by=created_at:asc&trigger=JOB_FAILURE";
+            maker.call("GET", never, &[("prefer", "wait=55")], "")
+        });
+        // Should it not wait by then, it is refused all the same.
+        std::thread::sleep(Duration::from_millis(500));
+        let revoked = world.admin.send("DELETE", &path, &Value::Null).json();
+        let waited = waits.join().expect("no panic").expect("an answer");
+        assert_eq!(waited.status, 401, "{}", waited.body);
+        revoked
+    });
+    assert_eq!(revoked["webhooks"]["disabled"], json!([webhook]));
+    assert_eq!(shown()["active"], false);
+}
+
+#[test]
+fn an_outcome_is_for_who_may_read_what_was_written() {
+    const WRITES: [&str; 5] = [
+        "prospect_create",
+        "prospect_update",
+        "event_create",
+        "appointment_create",
+        "listing_create",
+    ];
+    let world = World::set();
+    let writes = world
+        .keyed()
+        .filter(|(operation, _)| WRITES.contains(&operation.id.trim_end_matches("_knock")));
+    for (operation, write) in writes {
+        let read = write.replace(":write", ":read");
+        for (permissions, may_learn) in [
+            (vec![write], false),
+            (vec![write, &read], true),
+            (vec![write, "writes:read"], true),
+        ] {
+            let (caller, _) = world.key(&json!({ "permissions": permissions }));
+            let (path, body) = (
+                path_of(operation, &world.here),
+                body_of(operation, &world.here),
+            );
+            let answer = caller.call(&operation.method, &path, &[("prefer", "wait=30")], &body);
+            let answer = answer.expect("an answer");
+            world.admin.end_of(&answer.job_id());
+            let told = answer.json();
+            let learns = told["meta"].get("write_status").is_some();
+            assert_eq!(learns, may_learn, "{}: {told}", operation.id);
+            let waits = answer.head.contains("preference-applied");
+            assert_eq!(waits, may_learn, "{}", answer.head);
+        }
+    }
+}
+
+/// The cursor behind the record `id` of the list that `cursor` is of: what is in it is no secret.
+fn forged(cursor: &str, id: &str) -> String {
+    let digits: Vec<u8> = cursor.bytes().collect();
+    let bytes = digits.chunks(2).map(|pair| {
+        let pair = std::str::from_utf8(pair).expect("hexadecimal digits");
+        u8::from_str_radix(pair, 16).expect("hexadecimal digits")
+    });
+    let bytes: Vec<u8> = bytes.collect();
+    let mut inside: Value = serde_json::from_slice(&bytes).expect("JSON inside");
+    inside["id"] = json!(id);
+    model::key::hex(inside.to_string().as_bytes())
+}
+
+#[test]
+fn a_forged_cursor_tells_nothing_of_another_integration() {
+    let world = World::set();
+    let more = support::with(
+        &leads(&world.stage.server, 1).remove(0),
+        json!({ "email_1": "second@example.com", "phone_1": null }),
+    );
+    world.admin.prospect(&more);
+    let (limited, _) = world.key(&json!({
+        "permissions": permissions(), "integration_ids": [world.here["integration"]],
+    }));
+    let nobody = of_nobody(&world.there);
+    let read = |list: &str, cursor: &str| {
+        let path = format!("{list}?limit=1&cursor={cursor}");
+        told(&limited.call("GET", &path, &[], "").expect("an answer"))
+    };
+    for (list, of) in [
+        ("/crm/v1/prospects", "prospect"),
+        ("/crm/v1/communities", "community"),
+        ("/crm/v1/attributions", "attribution"),
+    ] {
+        let first = limited.get(&format!("{list}?limit=1"));
+        let cursor = text(&first["meta"]["nextCursor"]);
+        let own = read(list, &forged(&cursor, &text(&first["results"][0]["id"])));
+        assert_eq!(own.0, 200, "{list}: the forgery is well made: {}", own.1);
+        let theirs = read(list, &forged(&cursor, &world.there[of]));
+        assert_eq!(theirs, read(list, &forged(&cursor, &nobody[of])), "{list}");
+        assert_eq!(theirs.0, 400, "{list}: {}", theirs.1);
+        // Nor of what this list is not of, which needs another permission.
+        let other = if of == "prospect" {
+            "community"
+        } else {
+            "prospect"
+        };
+        assert_eq!(read(list, &forged(&cursor, &world.here[other])), theirs);
+    }
+    for list in [
+        "/v1/admin/events".to_owned(),
+        format!("/v1/webhooks/{}/deliveries", world.here["webhook"]),
+    ] {
+        assert_eq!(read(&list, &world.here["happened"]).0, 200, "{list}");
+        let theirs = read(&list, &world.there["happened"]);
+        assert_eq!(theirs, read(&list, &nobody["happened"]), "{list}");
+        assert_eq!(theirs.0, 400, "{list}: {}", theirs.1);
+    }
+}
+
 /// The ways in which one key can be stronger than another, a bit each.
 const STRENGTHS: [&str; 4] = [
     "has a permission more",

@@ -104,6 +104,34 @@ fn a_revoked_key_is_out_within_a_second() {
 }
 
 #[test]
+fn the_command_line_names_the_webhooks_of_a_key_that_it_revokes() {
+    let stage = Stage::set();
+    let admin = stage.caller();
+    for (keeps, is_active) in [(false, false), (true, true)] {
+        let (maker, key_id) = with_key(&stage, "webhooks:admin,prospects:read");
+        let body = json!({ "url": "http://127.0.0.1:9/hook", "triggers": ["JOB_FAILURE"], "active": true });
+        let made = maker.send("POST", "/v1/webhooks", &body).json();
+        let id = made["result"]["id"].as_str().expect("an id").to_owned();
+        let mut arguments = vec!["revoke", &key_id, "--json"];
+        if keeps {
+            arguments.push("--keep-webhooks");
+        }
+        let told: Value = serde_json::from_str(&keys(&stage, &arguments)).expect("JSON");
+        let (disabled, kept) = if keeps {
+            (json!([]), json!([id]))
+        } else {
+            (json!([id]), json!([]))
+        };
+        assert_eq!(
+            told["webhooks"],
+            json!({ "disabled": disabled, "kept": kept })
+        );
+        let webhook = admin.get(&format!("/v1/webhooks/{id}"));
+        assert_eq!(webhook["result"]["active"], is_active, "{webhook}");
+    }
+}
+
+#[test]
 fn all_problems_of_a_body_are_told_at_once() {
     let stage = Stage::set();
     let caller = stage.caller();

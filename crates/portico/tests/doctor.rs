@@ -202,7 +202,7 @@ fn what_is_broken_is_told_with_how_to_mend_it() {
     with_store(&directory, |store, contents| async move {
         for key in contents.keys {
             store
-                .key_revoke(&support::operator(), key.id, Timestamp::ZERO)
+                .key_revoke(&support::operator(), key.id, false, Timestamp::ZERO)
                 .await?;
         }
         let mut integration = contents

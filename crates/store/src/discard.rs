@@ -24,7 +24,8 @@ use crate::{
     privacy::{ConsentEvent, ConsentQuery, Erasure},
     sealing::MasterKeyId,
     webhooks::{
-        DeliveryClaim, DeliveryFinish, DeliveryLane, DeliveryQuery, EventQuery, Replay, Replayed,
+        DeliveryClaim, DeliveryFinish, DeliveryLane, DeliveryQuery, EventQuery, Health, Replay,
+        Replayed, Revoked,
     },
 };
 
@@ -278,9 +279,10 @@ impl Store for Discard {
         &self,
         by: &Actor,
         id: KeyId,
+        keeps_webhooks: bool,
         now: Timestamp,
-    ) -> Result<Option<Key>, Error> {
-        self.0.key_revoke(by, id, now).await
+    ) -> Result<Option<Revoked>, Error> {
+        self.0.key_revoke(by, id, keeps_webhooks, now).await
     }
 
     async fn key_rotate(
@@ -342,6 +344,10 @@ impl Store for Discard {
         self.0.webhook_find(scope, id).await
     }
 
+    async fn webhooks_lapse(&self, now: Timestamp) -> Result<Vec<WebhookId>, Error> {
+        self.0.webhooks_lapse(now).await
+    }
+
     async fn webhooks_revision(&self) -> Result<i64, Error> {
         self.0.webhooks_revision().await
     }
@@ -366,7 +372,7 @@ impl Store for Discard {
         self.0.deliveries_claim(claim).await
     }
 
-    async fn delivery_finish(&self, finish: &DeliveryFinish) -> Result<bool, Error> {
+    async fn delivery_finish(&self, finish: &DeliveryFinish) -> Result<Health, Error> {
         self.0.delivery_finish(finish).await
     }
 

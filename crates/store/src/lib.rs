@@ -44,7 +44,8 @@ use crate::{
     privacy::{ConsentEvent, ConsentQuery, Erasure},
     sealing::MasterKeyId,
     webhooks::{
-        DeliveryClaim, DeliveryFinish, DeliveryLane, DeliveryQuery, EventQuery, Replay, Replayed,
+        DeliveryClaim, DeliveryFinish, DeliveryLane, DeliveryQuery, EventQuery, Health, Replay,
+        Replayed, Revoked,
     },
 };
 pub use crate::{
@@ -84,6 +85,9 @@ pub enum Error {
     /// A stored row could not be read; in words for the operator.
     #[error("stored data: {0}")]
     Corrupt(String),
+    /// The caller's key was revoked since it asked: nothing was stored.
+    #[error("the API key was revoked meanwhile")]
+    Revoked,
     /// The master key is not the one that sealed what is stored.
     #[error("master key: {0}")]
     MasterKey(String),
@@ -128,6 +132,12 @@ pub enum Acceptance {
     },
     /// Its idempotency key was used before with another body.
     Mismatch,
+    /// Its idempotency key was used before for a write whose contents were removed since, because
+    /// the person was forgotten or the time for which writes are kept is over: nothing was stored.
+    Erased {
+        /// When they were removed.
+        at: Timestamp,
+    },
 }
 
 /// How many due writes to claim, and for whom.
@@ -535,14 +545,24 @@ pub trait Store: Send + Sync + 'static {
     async fn secrets_rewrap(&self, limit: u32) -> Result<u64, Error>;
 
     /// Stores a key.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] when there are as many as there can be for its integrations, or in all. The operator's are not counted.
     async fn key_create(&self, by: &Actor, key: Key) -> Result<(), Error>;
 
     /// Every key, oldest first.
     async fn keys_list(&self) -> Result<Vec<Key>, Error>;
 
-    /// Revokes a key; `None` when there is none with this id. Revoking twice changes nothing.
-    async fn key_revoke(&self, by: &Actor, id: KeyId, now: Timestamp)
-    -> Result<Option<Key>, Error>;
+    /// Revokes a key; `None` when there is none with this id. The subscriptions that it made are
+    /// switched off, unless `keeps_webhooks`. Revoking twice changes nothing, but for subscriptions
+    /// that were kept the first time.
+    async fn key_revoke(
+        &self,
+        by: &Actor,
+        id: KeyId,
+        keeps_webhooks: bool,
+        now: Timestamp,
+    ) -> Result<Option<Revoked>, Error>;
 
     /// Gives a key another token; those it had are taken until `old_until`. `None` when there is none with this id.
     ///
@@ -577,7 +597,7 @@ pub trait Store: Send + Sync + 'static {
     /// Stores a subscription.
     ///
     /// # Errors
-    /// [`Error::Conflict`] when there are as many as there can be.
+    /// [`Error::Conflict`] when there are as many as there can be for its integrations, or in all.
     async fn webhook_create(&self, by: &Actor, webhook: Webhook) -> Result<(), Error>;
 
     /// Changes a subscription; `action` is what the audit log calls that. `None` when there is none that the caller may know of.
@@ -601,6 +621,10 @@ pub trait Store: Send + Sync + 'static {
     /// A subscription; `None` when there is none that the caller may know of.
     async fn webhook_find(&self, scope: &Scope, id: WebhookId) -> Result<Option<Webhook>, Error>;
 
+    /// Switches off the subscriptions that are active and whose key has expired by `now`. Returns
+    /// them.
+    async fn webhooks_lapse(&self, now: Timestamp) -> Result<Vec<WebhookId>, Error>;
+
     /// A number that grows with each change of a subscription that concerns who delivers to it.
     async fn webhooks_revision(&self) -> Result<i64, Error>;
 
@@ -623,8 +647,9 @@ pub trait Store: Send + Sync + 'static {
     /// Puts due deliveries of active subscriptions under a lease, in the order due, and counts an attempt for each.
     async fn deliveries_claim(&self, claim: DeliveryClaim) -> Result<Vec<DeliveryLane>, Error>;
 
-    /// Records an attempt to deliver and what follows from it. `true` when its subscription was switched off by it.
-    async fn delivery_finish(&self, finish: &DeliveryFinish) -> Result<bool, Error>;
+    /// Records an attempt to deliver and what follows from it. Returns what that changed about its
+    /// receiver.
+    async fn delivery_finish(&self, finish: &DeliveryFinish) -> Result<Health, Error>;
 
     /// Ends leases of deliveries and records their attempts as cut off. They are due at once, or,
     /// from the third attempt in a row that was cut off, by the retry schedule. Returns how many.

@@ -2,6 +2,7 @@
 
 use model::{
     EventId, IntegrationId, Timestamp, WebhookId,
+    key::Key,
     record::Kind,
     webhook::{DeliveryAttempt, DeliveryStatus, Event, Trigger},
 };
@@ -125,6 +126,30 @@ pub enum Standing {
         /// See above.
         reason: String,
     },
+}
+
+/// What an attempt changed about its receiver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// Nothing: it fails as before, or works as before.
+    Same,
+    /// It worked, and fails now.
+    Fails,
+    /// It failed, and works now.
+    Works,
+    /// Its subscription was switched off.
+    Off,
+}
+
+/// A key that is revoked, and what became of the subscriptions that it made.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Revoked {
+    /// The key.
+    pub key: Key,
+    /// Those that were switched off.
+    pub disabled: Vec<WebhookId>,
+    /// Those that go on.
+    pub kept: Vec<WebhookId>,
 }
 
 /// Which deliveries of a subscription, the newest event first.

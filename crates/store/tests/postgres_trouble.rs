@@ -615,6 +615,7 @@ async fn connections_that_are_cut_lose_nothing_and_double_nothing() -> Outcome {
                         Ok(Acceptance::Accepted) => break fresh,
                         Ok(Acceptance::Replayed { job_id, .. }) => break job_id,
                         Ok(Acceptance::Mismatch) => panic!("it is the same request"),
+                        Ok(Acceptance::Erased { .. }) => panic!("nobody was forgotten"),
                         Err(why) => assert_is_turned_away(&why),
                     }
                     tokio::time::sleep(Duration::from_millis(2)).await;

@@ -90,3 +90,98 @@ async fn a_database_of_the_first_step_keeps_a_hundred_thousand_open_writes() {
     assert_eq!(due, [(id, Timestamp::from_micros(71))]);
     store.close().await;
 }
+
+/// Who made a subscription is read from the audit log; one that has outlived its key goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_of_the_fourth_step_knows_who_made_its_webhooks() {
+    let Some(database) = Database::create().unwrap() else {
+        return;
+    };
+    database.query("CREATE TABLE migrations (number BIGINT PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL, applied_at BIGINT NOT NULL, needs BIGINT NOT NULL)").unwrap();
+    for step in &store::migrations::POSTGRES[..4] {
+        database.query(step.sql).unwrap();
+        let (number, name, checksum) = (step.number, step.name, step.checksum());
+        let sql = format!("INSERT INTO migrations VALUES ({number}, '{name}', '{checksum}', 0, 1)");
+        database.query(&sql).unwrap();
+    }
+    for (id, integrations, expires_at, revoked_at) in [
+        ("key_all", "null", "null", "NULL"),
+        (
+            "key_two",
+            r#"["int_b","int_a"]"#,
+            r#""2999-03-01T14:30:00.250000Z""#,
+            "NULL",
+        ),
+        (
+            "key_old",
+            r#"["int_a"]"#,
+            r#""2020-03-01T14:30:00.000000Z""#,
+            "NULL",
+        ),
+        (
+            "key_off",
+            r#"["int_a"]"#,
+            r#""2999-03-01T14:30:00.000000Z""#,
+            "5",
+        ),
+    ] {
+        let body =
+            format!(r#"{{"name":"n","integrations":{integrations},"expires_at":{expires_at}}}"#);
+        let sql = format!(
+            "INSERT INTO keys (id, revoked_at, body) VALUES ('{id}', {revoked_at}, '{body}')"
+        );
+        database.query(&sql).unwrap();
+    }
+    for (n, maker, integrations) in [
+        (1, r#""key_all""#, "NULL"),
+        (2, r#""key_two""#, r#"'["int_b","int_a"]'"#),
+        (3, r#""key_old""#, r#"'["int_a"]'"#),
+        (4, r#""key_off""#, r#"'["int_a"]'"#),
+        (5, "null", "NULL"),
+    ] {
+        let sql = format!(
+            "INSERT INTO webhooks (n, id, active, takes, integrations, sealed, body, revision, created_at, updated_at) VALUES ({n}, 'whk_{n}', false, false, {integrations}, '', '{{}}', 1, 0, 0)"
+        );
+        database.query(&sql).unwrap();
+        for (place, key, action) in [
+            (1, maker, "webhook_create"),
+            (2, r#""key_other""#, "webhook_update"),
+        ] {
+            let entry = format!(
+                r#"{{"seq":1,"key_id":{key},"action":"{action}","subject":"whk_{n}","after":{{"name":"\\"action\\":\\"webhook_create\\""}}}}"#
+            );
+            let sql = format!(
+                "INSERT INTO audit (seq, at, entry, hash) VALUES ({}, 0, '{entry}', '')",
+                n * 10 + place
+            );
+            database.query(&sql).unwrap();
+        }
+    }
+    let place = Place::new(database.url()).unwrap();
+    tokio::task::block_in_place(|| postgres::migrate(&place, Timestamp::ZERO)).unwrap();
+    let rows = |sql: &str| database.query(sql).unwrap().concat();
+    let end = Timestamp::parse("2999-03-01T14:30:01Z")
+        .unwrap()
+        .as_micros();
+    assert_eq!(
+        rows(
+            "SELECT concat_ws(',', n, scope, coalesce(created_by, '-'), coalesce(lapses_at, 0)) FROM webhooks ORDER BY n"
+        ),
+        [
+            "1,,key_all,0".to_owned(),
+            format!("2,int_a int_b,key_two,{end}"),
+            "3,int_a,key_old,0".to_owned(),
+            "4,int_a,key_off,0".to_owned(),
+            "5,,-,0".to_owned(),
+        ]
+    );
+    assert_eq!(
+        rows("SELECT concat_ws(',', id, scope, expires_at IS NULL) FROM keys ORDER BY id"),
+        [
+            "key_all,,t",
+            "key_off,int_a,f",
+            "key_old,int_a,f",
+            "key_two,int_a int_b,f"
+        ]
+    );
+}

@@ -476,11 +476,27 @@ impl TestApp {
         headers: &[(&str, &str)],
         body: Option<Value>,
     ) -> Outcome<(u16, Value)> {
+        self.send_as(self.token.expose(), method, path, headers, body)
+            .await
+    }
+
+    /// The same with another key's token.
+    ///
+    /// # Errors
+    /// When the answer is not JSON.
+    pub async fn send_as(
+        &self,
+        token: &str,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<Value>,
+    ) -> Outcome<(u16, Value)> {
         let mut request = Request::builder()
             .method(method)
             .uri(path)
             .header("host", "portico")
-            .header("authorization", format!("Bearer {}", self.token.expose()))
+            .header("authorization", format!("Bearer {token}"))
             .header("content-type", "application/json");
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -491,6 +507,23 @@ impl TestApp {
         let status = answer.status().as_u16();
         let bytes = answer.into_body().collect().await?.to_bytes();
         Ok((status, serde_json::from_slice(&bytes)?))
+    }
+
+    /// Makes a key with these permissions, and further members of `more`. Returns its id and its
+    /// token.
+    ///
+    /// # Errors
+    /// When it is not made.
+    pub async fn key(&self, permissions: &[&str], more: Value) -> Outcome<(String, String)> {
+        let mut body = json!({ "name": "made", "system": "SANDBOX", "permissions": permissions });
+        if let (Some(body), Value::Object(more)) = (body.as_object_mut(), more) {
+            body.extend(more);
+        }
+        let (status, made) = self.send("POST", "/v1/admin/keys", Some(body)).await?;
+        match (made["result"]["id"].as_str(), made["token"].as_str()) {
+            (Some(id), Some(token)) if status == 200 => Ok((id.to_owned(), token.to_owned())),
+            _ => Err(wrong(made)),
+        }
     }
 
     /// True if the app takes `token`.
@@ -548,6 +581,7 @@ impl TestApp {
             previous: Vec::new(),
             failing_since: None,
             disabled: None,
+            created_by: None,
             created_at: now,
             updated_at: now,
         };

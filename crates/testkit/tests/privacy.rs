@@ -213,6 +213,7 @@ async fn subscribe(app: &TestApp) -> Outcome<WebhookId> {
         previous: Vec::new(),
         failing_since: None,
         disabled: None,
+        created_by: None,
         created_at: now,
         updated_at: now,
     };

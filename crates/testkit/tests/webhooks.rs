@@ -5,7 +5,7 @@ use model::{
     EventId, Secret, Timestamp, WebhookId,
     webhook::{Change, Delivery, DeliveryStatus, Trigger, Webhook},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use store::webhooks::{DeliveryQuery, Replay};
 use testkit::{
     Outcome, SECRET, TestApp, operator,
@@ -408,5 +408,115 @@ async fn while_one_secret_replaces_another_both_sign() -> Outcome {
     let all = came(&app, &receiver, 2).await?;
     let one = expected(&all[1], &[&new])?;
     assert_eq!(all[1].header("webhook-signature"), one);
+    Ok(())
+}
+
+/// Makes a webhook over the API, as a key does.
+async fn made_with(app: &TestApp, token: &str, receiver: &TestReceiver) -> Outcome<String> {
+    let body = json!({
+        "url": receiver.url, "active": true, "triggers": ["WRITE_OPERATION_SUCCESS"],
+    });
+    let (status, made) = app
+        .send_as(token, "POST", "/v1/webhooks", &[], Some(body))
+        .await?;
+    match made["result"]["id"].as_str() {
+        Some(id) if status == 200 => Ok(id.to_owned()),
+        _ => Err(wrong(made)),
+    }
+}
+
+async fn shown(app: &TestApp, id: &str) -> Outcome<Value> {
+    let (status, found) = app.send("GET", &format!("/v1/webhooks/{id}"), None).await?;
+    assert_eq!(status, 200, "{found}");
+    Ok(found["result"].clone())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_webhook_ends_with_the_key_that_made_it() -> Outcome {
+    use model::Clock as _;
+    let app = TestApp::start(1).await?;
+    let receiver = TestReceiver::start().await?;
+    let (key, token) = app.key(&["webhooks:admin"], json!({})).await?;
+    let until = app.clock.now().plus_millis(MINUTE_MS).to_string();
+    let expires = json!({ "expires_at": until });
+    let (short, short_token) = app.key(&["webhooks:admin"], expires).await?;
+    let id = made_with(&app, &token, &receiver).await?;
+    assert_eq!(shown(&app, &id).await?["created_by"], key);
+    write(&app, "one@example.com").await?;
+    came(&app, &receiver, 1).await?;
+
+    let (status, revoked) = app
+        .send("DELETE", &format!("/v1/admin/keys/{key}"), None)
+        .await?;
+    assert_eq!(status, 200, "{revoked}");
+    assert_eq!(revoked["webhooks"], json!({ "disabled": [id], "kept": [] }));
+    let off = shown(&app, &id).await?;
+    assert_eq!(off["active"], false);
+    let why = off["disabled_reason"].as_str().unwrap_or_default();
+    assert!(why.contains(&key), "{why}");
+    // What happens meanwhile waits, and comes when another key answers for it.
+    write(&app, "two@example.com").await?;
+    let waiting = deliveries(&app, id.parse()?).await?;
+    assert_eq!(waiting[0].status, DeliveryStatus::Pending);
+    assert_eq!((waiting[0].attempts, receiver.taken().len()), (0, 1));
+    let path = format!("/v1/webhooks/{id}");
+    let on = Some(json!({ "active": true }));
+    let (status, adopted) = app.send_as(&short_token, "PUT", &path, &[], on).await?;
+    assert_eq!(
+        (status, &adopted["result"]["created_by"]),
+        (200, &json!(short))
+    );
+    came(&app, &receiver, 2).await?;
+
+    // That one expires.
+    app.clock.advance_ms(MINUTE_MS);
+    app.until("the webhook is off", async || {
+        Ok((shown(&app, &id).await?["active"] == false).then_some(()))
+    })
+    .await?;
+    let why = shown(&app, &id).await?["disabled_reason"].clone();
+    assert!(
+        why.as_str().unwrap_or_default().contains("expired"),
+        "{why}"
+    );
+    write(&app, "three@example.com").await?;
+    assert_eq!(deliveries(&app, id.parse()?).await?[0].attempts, 0);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_webhook_goes_on_where_that_is_said() -> Outcome {
+    let app = TestApp::start(1).await?;
+    let receiver = TestReceiver::start().await?;
+    let (kept_key, token) = app.key(&["webhooks:admin"], json!({})).await?;
+    let kept = made_with(&app, &token, &receiver).await?;
+    let (adopted_key, token) = app.key(&["webhooks:admin"], json!({})).await?;
+    let adopted = made_with(&app, &token, &receiver).await?;
+    let adopt = Some(json!({ "adopt": true }));
+    let (status, answer) = app
+        .send("PUT", &format!("/v1/webhooks/{adopted}"), adopt)
+        .await?;
+    assert_eq!(status, 200, "{answer}");
+    for (key, query, told) in [
+        (
+            &kept_key,
+            "?keep_webhooks=true",
+            json!({ "disabled": [], "kept": [kept] }),
+        ),
+        (&adopted_key, "", json!({ "disabled": [], "kept": [] })),
+    ] {
+        let path = format!("/v1/admin/keys/{key}{query}");
+        let (status, revoked) = app.send("DELETE", &path, None).await?;
+        assert_eq!((status, &revoked["webhooks"]), (200, &told), "{revoked}");
+    }
+    let (_, log) = app.send("GET", "/v1/admin/audit-log", None).await?;
+    let entries = log["results"].as_array().ok_or("a list")?;
+    let told = entries
+        .iter()
+        .find(|one| one["subject_id"] == kept_key.as_str());
+    let told = told.ok_or("an entry")?;
+    assert_eq!(told["after"]["kept_webhooks"], json!([kept]), "{told}");
+    write(&app, "one@example.com").await?;
+    came(&app, &receiver, 2).await?;
     Ok(())
 }

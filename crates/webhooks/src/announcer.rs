@@ -23,7 +23,8 @@ use model::{
 use store::{
     Error, Lapse, Store,
     webhooks::{
-        ClaimedDelivery, DeliveryClaim, DeliveryFinish, DeliveryTicket, DeliveryVerdict, Standing,
+        ClaimedDelivery, DeliveryClaim, DeliveryFinish, DeliveryTicket, DeliveryVerdict, Health,
+        Standing,
     },
 };
 use tokio::{
@@ -42,6 +43,10 @@ const PAUSE_MAX_MS: u64 = 60 * 60_000;
 /// How far apart two answers 410 that have a body must be, with none taken in between, to be believed:
 /// six hours. Gateways say it, too, while what stands behind them is being deployed or mended.
 const GONE_AGAIN_MS: i64 = 6 * 3_600_000;
+
+/// How long the log says nothing more of a receiver after a line about it, in milliseconds: one
+/// that works at every second attempt does not fill it.
+const TOLD_EVERY_MS: i64 = 60_000;
 
 /// Who wants to know about attempts: metrics.
 pub trait Observer: Send + Sync + 'static {
@@ -135,6 +140,20 @@ struct Done {
     retry_after_ms: Option<u64>,
     /// When it is due again, if it is.
     again_at: Option<Timestamp>,
+    /// What it changed about the receiver.
+    health: Health,
+}
+
+/// What the log was told of a receiver.
+struct Told {
+    /// When, in steady time.
+    at: Timestamp,
+    /// Whether it failed then.
+    failed: bool,
+    /// Whether it fails now.
+    fails: bool,
+    /// How often that has changed since.
+    changes: u32,
 }
 
 /// What the loop knows: the lanes, and the subscriptions as they were last read.
@@ -142,6 +161,8 @@ struct Done {
 struct Known {
     lanes: HashMap<WebhookId, Way>,
     webhooks: HashMap<WebhookId, Arc<Webhook>>,
+    /// The receivers that began to fail or to work since this process began.
+    told: HashMap<WebhookId, Told>,
     /// As of which change of them.
     revision: Option<i64>,
     /// As of which signal that one of them changed.
@@ -163,6 +184,7 @@ async fn run(parts: Arc<Parts>, mut stopping: watch::Receiver<bool>) {
         if is_sweep {
             next_sweep = now.plus_millis(parts.settings.sweep_ms);
             sweep(&parts, now).await;
+            tell_health(&mut known, now);
         }
         // Taken in any case: a sweep looks at everything, too.
         if signals.take_missed_deliveries() || is_sweep {
@@ -235,6 +257,7 @@ async fn reload(parts: &Parts, known: &mut Known, signalled: u64) {
             known
                 .lanes
                 .retain(|id, lane| webhooks.contains_key(id) || lane.in_flight > 0);
+            known.told.retain(|id, _| webhooks.contains_key(id));
             known.webhooks = webhooks;
             known.revision = Some(revision);
             known.signalled = Some(signalled);
@@ -337,6 +360,43 @@ fn take(parts: &Parts, known: &mut Known, one: &Done) {
     if let Some(again_at) = one.again_at {
         lane.signal(again_at);
     }
+    if matches!(one.health, Health::Fails | Health::Works) {
+        let fails = one.health == Health::Fails;
+        let told = known.told.entry(one.webhook_id).or_insert(Told {
+            at: now.plus_millis(-TOLD_EVERY_MS),
+            failed: !fails,
+            fails,
+            changes: 0,
+        });
+        told.fails = fails;
+        told.changes = told.changes.saturating_add(1);
+        tell_health(known, now);
+    }
+}
+
+/// Puts into the log which receivers have begun to fail or to work, a line each now and then.
+/// Attempts have none: they are listed to who asks for them.
+fn tell_health(known: &mut Known, now: Timestamp) {
+    for (webhook_id, told) in &mut known.told {
+        if told.changes == 0 || now < told.at.plus_millis(TOLD_EVERY_MS) {
+            continue;
+        }
+        let changes = told.changes;
+        if told.fails == told.failed {
+            let fails = told.fails;
+            tracing::info!(%webhook_id, changes, fails, "a receiver works and fails by turns");
+        } else if told.fails {
+            tracing::info!(%webhook_id, changes, "a receiver fails; its events are sent again");
+        } else {
+            tracing::info!(%webhook_id, changes, "a receiver works again");
+        }
+        *told = Told {
+            at: now,
+            failed: told.fails,
+            fails: told.fails,
+            changes: 0,
+        };
+    }
 }
 
 /// Ends what lapsed, whoever held it.
@@ -348,6 +408,14 @@ async fn sweep(parts: &Parts, now: Timestamp) {
             "leases of deliveries lapsed; their events are sent again"
         ),
         Err(why) => why.tell("leases of deliveries could not be looked after; trying again"),
+    }
+    match parts.store.webhooks_lapse(parts.timer.settled()).await {
+        Ok(lapsed) => {
+            for webhook_id in lapsed {
+                tracing::warn!(%webhook_id, "a subscription was switched off, since the API key that made it has expired; its events are kept, and delivered when it is switched on");
+            }
+        }
+        Err(why) => why.tell("keys of subscriptions could not be looked after; trying again"),
     }
 }
 
@@ -382,6 +450,7 @@ async fn deliver(
         is_taken: false,
         retry_after_ms: None,
         again_at: None,
+        health: Health::Same,
     });
     let _ = done.send(over);
 }
@@ -404,6 +473,7 @@ async fn attempt(
                 is_taken: false,
                 retry_after_ms: None,
                 again_at: None,
+                health: Health::Same,
             };
         }
     };
@@ -428,7 +498,8 @@ async fn attempt(
         verdict,
         now,
     };
-    if record(&parts, &webhook, &finish).await {
+    let health = record(&parts, &webhook, &finish).await;
+    if health.is_some() {
         let since_created_ms = is_taken.then(|| now.millis_since(created_at));
         parts
             .observer
@@ -442,6 +513,7 @@ async fn attempt(
             DeliveryVerdict::Again(at) => Some(at),
             DeliveryVerdict::Delivered | DeliveryVerdict::GivenUp => None,
         },
+        health: health.unwrap_or(Health::Same),
     }
 }
 
@@ -458,13 +530,14 @@ fn body(event: &Event) -> Result<Bytes, String> {
     serde_json::to_vec(&body).map(Bytes::from).map_err(told)
 }
 
-/// One line an attempt. Without the address and the receiver's words, either of which may hold a secret: who asks for the attempts is shown them.
+/// One line an attempt, for who looks closely. Without the address and the receiver's words, either
+/// of which may hold a secret: who asks for the attempts is shown them.
 fn told(webhook: &Webhook, event_id: EventId, sent: &Sent) {
     let (webhook_id, attempt, status) = (webhook.id, sent.attempt.number, sent.attempt.status);
     if sent.attempt.is_taken {
         tracing::debug!(%webhook_id, %event_id, attempt, status, "delivered to a receiver");
     } else {
-        tracing::info!(%webhook_id, %event_id, attempt, status, "an attempt to deliver to a receiver failed");
+        tracing::debug!(%webhook_id, %event_id, attempt, status, "an attempt to deliver to a receiver failed");
     }
 }
 
@@ -534,19 +607,20 @@ fn unreadable(ticket: DeliveryTicket, why: &str, now: Timestamp) -> DeliveryFini
     }
 }
 
-/// Records an outcome; `false` when the store would not have it, so that the lease lapses and the event is sent again.
-async fn record(parts: &Parts, webhook: &Webhook, finish: &DeliveryFinish) -> bool {
+/// Records an outcome, and returns what it changed about the receiver; `None` when the store would
+/// not have it, so that the lease lapses and the event is sent again.
+async fn record(parts: &Parts, webhook: &Webhook, finish: &DeliveryFinish) -> Option<Health> {
     let trouble = "an attempt to deliver could not be recorded; trying again";
     match until_recorded(trouble, || parts.store.delivery_finish(finish)).await {
-        Ok(is_switched_off) => {
-            if is_switched_off {
+        Ok(health) => {
+            if health == Health::Off {
                 tracing::warn!(webhook_id = %webhook.id, "a subscription was switched off, since its receiver failed for days or is gone; its events are kept, and delivered when it is switched on");
             }
-            true
+            Some(health)
         }
         Err(why) => {
             tracing::error!(%why, seq = finish.ticket.event, "an attempt to deliver could not be recorded; it is repeated");
-            false
+            None
         }
     }
 }

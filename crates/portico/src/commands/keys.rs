@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::bail;
 use clap::Subcommand;
 use model::{
-    Clock, KeyId, Permission, Secret, Timestamp,
+    Clock, KeyId, Permission, Secret, Timestamp, WebhookId,
     key::{Key, RateLimit, System, Token, token_make},
     resources::{
         integration::one_line,
@@ -13,7 +13,7 @@ use model::{
     },
 };
 use serde_json::json;
-use store::{Store, Unobserved};
+use store::{Store, Unobserved, webhooks::Revoked};
 
 use crate::{
     commands::{MasterKey, rotate},
@@ -69,10 +69,13 @@ enum Command {
         #[arg(long, value_name = "SECONDS", default_value_t = OVERLAP_DEFAULT_S, value_parser = clap::value_parser!(u32).range(0..=i64::from(OVERLAP_MAX_S)))]
         overlap_s: u32,
     },
-    /// Revokes a key for good.
+    /// Revokes a key for good, and switches off its webhooks.
     Revoke {
         /// The key's id.
         id: String,
+        /// Leaves the webhooks that it made active.
+        #[arg(long)]
+        keep_webhooks: bool,
     },
     RotateMaster(rotate::Arguments),
 }
@@ -168,10 +171,13 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
             ));
             show_token(arguments.json, key.id, &token);
         }
-        Command::Revoke { id } => {
+        Command::Revoke { id, keep_webhooks } => {
             let key = find(&*store, &id).await?;
-            store.key_revoke(&by, key.id, now).await?;
-            output::note(&format!("Key {id} is revoked"));
+            let Some(revoked) = store.key_revoke(&by, key.id, keep_webhooks, now).await? else {
+                bail!("there is no key {id}");
+            };
+            output::note(&format!("Key {id} is revoked."));
+            show_revoked(arguments.json, &revoked);
         }
         Command::RotateMaster(rotation) => {
             rotate::run(&rotation, &*store, &source, &at, arguments.json).await?;
@@ -199,6 +205,36 @@ fn show_token(is_json: bool, id: KeyId, token: &Secret) {
     } else {
         output::note(&format!("Key {id}. Its token is shown once; keep it now:"));
         output::data(token.expose());
+    }
+}
+
+/// Names the webhooks that a revoked key has made.
+fn show_revoked(is_json: bool, revoked: &Revoked) {
+    let Revoked {
+        key,
+        disabled,
+        kept,
+    } = revoked;
+    if is_json {
+        let webhooks = json!({ "disabled": disabled, "kept": kept });
+        output::data(&json!({ "id": key.id, "webhooks": webhooks }).to_string());
+        return;
+    }
+    let named = |ids: &[WebhookId]| {
+        let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+        ids.join(", ")
+    };
+    if !disabled.is_empty() {
+        output::note(&format!(
+            "The webhooks that it made are switched off: {}. What happens is kept for them, and sent when a key with webhooks:admin switches them on.",
+            named(disabled)
+        ));
+    }
+    if !kept.is_empty() {
+        output::note(&format!(
+            "The webhooks that it made stay active: {}.",
+            named(kept)
+        ));
     }
 }
 

@@ -307,6 +307,7 @@ fn receiver(forward_to: Url, secret: Secret) -> Webhook {
         previous: Vec::new(),
         failing_since: None,
         disabled: None,
+        created_by: None,
         created_at: now,
         updated_at: now,
     }

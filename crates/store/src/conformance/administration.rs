@@ -3,9 +3,9 @@
 #![expect(missing_docs, reason = "a case's name is its sentence")]
 
 use model::{
-    Actor, CommunityId, Secret,
+    Actor, CommunityId, IntegrationId, Secret,
     audit::{Chain, Entry},
-    key::{System, token_make},
+    key::{Key, System, token_make},
     record::Kind,
     resources::integration::{Change, IntegrationUpdate, Member},
 };
@@ -235,7 +235,10 @@ pub async fn a_rotated_key_has_both_tokens_for_a_while<B: Backend>(backend: B) -
     let listed = world.store.keys_list().await?;
     assert_eq!(listed[0].last_used_at, Some(at(30)), "the latest counts");
 
-    world.store.key_revoke(&operator(), key.id, at(70)).await?;
+    world
+        .store
+        .key_revoke(&operator(), key.id, false, at(70))
+        .await?;
     let directory = directory_load(&*world.store).await?;
     assert!(directory.authenticate(new.expose(), at(71)).is_none());
     let (_, late) = token_make(System::Sandbox, &*world.entropy, at(80))?;
@@ -269,8 +272,8 @@ pub async fn every_change_is_in_the_audit_log_without_secrets<B: Backend>(backen
         .store
         .integration_change(&by, world.here, "integration_update", change, at(11))
         .await?;
-    world.store.key_revoke(&by, key.id, at(12)).await?;
-    world.store.key_revoke(&by, key.id, at(13)).await?;
+    world.store.key_revoke(&by, key.id, false, at(12)).await?;
+    world.store.key_revoke(&by, key.id, false, at(13)).await?;
     assert!(world.store.sync_request(&by, world.here, at(14)).await?);
     for _ in 0..2 {
         let entries = log(&*world.store).await?;
@@ -304,5 +307,53 @@ pub async fn every_change_is_in_the_audit_log_without_secrets<B: Backend>(backen
     assert!(mine.has_more && mine.rows[0].0.integration_id == Some(world.here));
     let theirs = world.store.audit_list(&world.theirs, &query).await?;
     assert_eq!(theirs.total, Some(1), "only that theirs was registered");
+    Ok(())
+}
+
+pub async fn there_is_an_end_to_the_number_of_keys<B: Backend>(backend: B) -> Verdicts {
+    let world = World::new(backend).await?;
+    let by = Actor::local(world.all.clone());
+    let of = |integrations: Option<Vec<IntegrationId>>| {
+        new_key(&world.entropy, at(10), integrations).map(|(key, _)| key)
+    };
+    let both = vec![world.here, world.there];
+    let mut last = None;
+    for _ in 0..10 {
+        let mut made = Vec::new();
+        for _ in 0..100 {
+            let (store, by, key) = (world.store.clone(), by.clone(), of(Some(both.clone()))?);
+            last = Some(key.id);
+            made.push(tokio::spawn(
+                async move { store.key_create(&by, key).await },
+            ));
+        }
+        for one in made {
+            one.await??;
+        }
+    }
+    let turned = vec![world.there, world.here];
+    assert_conflict(world.store.key_create(&by, of(Some(turned))?).await);
+    // Others have room, and so has the operator at the machine.
+    for integrations in [None, Some(vec![world.here]), Some(vec![world.there])] {
+        world.store.key_create(&by, of(integrations)?).await?;
+    }
+    // What is revoked, or has expired, makes room.
+    let expiring = Key {
+        expires_at: Some(at(20)),
+        ..of(Some(both.clone()))?
+    };
+    let operators = of(Some(both.clone()))?;
+    world
+        .store
+        .key_create(&operator(), operators.clone())
+        .await?;
+    for id in [operators.id, last.ok_or("there are some")?] {
+        assert_conflict(world.store.key_create(&by, expiring.clone()).await);
+        world.store.key_revoke(&by, id, false, at(11)).await?;
+    }
+    world.store.key_create(&by, expiring).await?;
+    assert_conflict(world.store.key_create(&by, of(Some(both.clone()))?).await);
+    let (late, _) = new_key(&world.entropy, at(20), Some(both))?;
+    world.store.key_create(&by, late).await?;
     Ok(())
 }

@@ -106,14 +106,14 @@ pub async fn keys_are_made_listed_and_revoked<B: Backend>(backend: B) -> Verdict
     assert!(
         world
             .store
-            .key_revoke(&operator(), early.id, at(40))
+            .key_revoke(&operator(), early.id, false, at(40))
             .await?
             .is_some()
     );
     assert!(
         world
             .store
-            .key_revoke(&operator(), early.id, at(50))
+            .key_revoke(&operator(), early.id, false, at(50))
             .await?
             .is_some(),
         "there is such a key"
@@ -123,7 +123,7 @@ pub async fn keys_are_made_listed_and_revoked<B: Backend>(backend: B) -> Verdict
     assert!(
         world
             .store
-            .key_revoke(&operator(), unknown, at(50))
+            .key_revoke(&operator(), unknown, false, at(50))
             .await?
             .is_none()
     );
@@ -314,7 +314,10 @@ pub async fn the_revision_changes_with_the_directory_only<B: Backend>(backend: B
     let (key, _) = new_key(&world.entropy, at(10), None)?;
     world.store.key_create(&operator(), key.clone()).await?;
     revisions.push(world.store.directory_revision().await?);
-    world.store.key_revoke(&operator(), key.id, at(11)).await?;
+    world
+        .store
+        .key_revoke(&operator(), key.id, false, at(11))
+        .await?;
     revisions.push(world.store.directory_revision().await?);
     let one = registration(&world, world.here);
     world
@@ -332,14 +335,14 @@ pub async fn the_revision_changes_with_the_directory_only<B: Backend>(backend: B
     assert!(
         world
             .store
-            .key_revoke(&operator(), unknown.id, at(13))
+            .key_revoke(&operator(), unknown.id, false, at(13))
             .await?
             .is_none()
     );
     assert!(
         world
             .store
-            .key_revoke(&operator(), key.id, at(13))
+            .key_revoke(&operator(), key.id, false, at(13))
             .await?
             .is_some()
     );
@@ -370,7 +373,10 @@ pub async fn a_change_wakes_who_follows_the_directory<B: Backend>(backend: B) ->
     let (key, _) = new_key(&world.entropy, at(10), None)?;
     world.store.key_create(&operator(), key.clone()).await?;
     changed().await?;
-    world.store.key_revoke(&operator(), key.id, at(11)).await?;
+    world
+        .store
+        .key_revoke(&operator(), key.id, false, at(11))
+        .await?;
     changed().await?;
     world.register(world.here).await?;
     changed().await?;

@@ -8,7 +8,7 @@ use model::{
 use serde_json::{Value, json};
 
 use super::{Answer, Backend, Verdicts, World, assert_conflict, at, attempt, failed, listed, once};
-use crate::{Finish, history::DiffQuery, privacy::Erasure};
+use crate::{Acceptance, Finish, history::DiffQuery, privacy::Erasure};
 
 impl<B: Backend> World<B> {
     /// A write of a prospect with these contacts.
@@ -224,10 +224,15 @@ pub async fn nothing_comes_back_of_a_forgotten_person(backend: impl Backend) -> 
     let mut retry = world.of_person(at(4), &contacts);
     retry.retry_of = Some(job_id);
     assert_conflict(world.store.write_accept(&world.all, retry, None).await);
-    assert_eq!(
-        world.store.replay_find(&world.all, &once(1, 1)).await?,
-        None
-    );
+    for other_body in [1, 2] {
+        let again = once(1, other_body);
+        let gone = Acceptance::Erased { at: at(3) };
+        let found = world.store.replay_find(&world.all, &again).await?;
+        assert_eq!(found, Some(gone.clone()));
+        let repeat = world.of_person(at(4), &json!({ "email_1": "zoe@example.com" }));
+        let found = world.store.write_accept(&world.all, repeat, Some(again));
+        assert_eq!(found.await?, gone);
+    }
     let late = Finish {
         ticket,
         attempt: attempt(ticket.attempt, Class::Rejected, at(5)),

@@ -315,6 +315,31 @@ pub async fn a_row_that_is_gone_is_a_conflict<B: Backend>(backend: B) -> Verdict
     Ok(())
 }
 
+pub async fn a_cursor_leads_behind_no_record_that_its_reader_may_not_see<B: Backend>(
+    backend: B,
+) -> Verdicts {
+    let world = World::new(backend).await?;
+    for integration in [world.here, world.there] {
+        for n in 0..2 {
+            let prospect = world.seen(Kind::Prospect, &n.to_string(), world.person());
+            world.show(integration, vec![prospect], at(n)).await?;
+        }
+    }
+    let read = async |scope: &Scope, row: &Record| {
+        let mut query = Query::new(Kind::Prospect, 7);
+        query.from = From::Row(Row::of(row, &query.order));
+        world.store.records_list(scope, &query).await
+    };
+    for (own, other) in [(&world.mine, &world.theirs), (&world.theirs, &world.mine)] {
+        for row in world.all(other, Kind::Prospect).await? {
+            assert_conflict(read(own, &row).await);
+            read(other, &row).await?;
+            read(&world.all, &row).await?;
+        }
+    }
+    Ok(())
+}
+
 pub async fn a_filter_by_an_id_of_ours_is_answered_to_those_who_may_see_it<B: Backend>(
     backend: B,
 ) -> Verdicts {

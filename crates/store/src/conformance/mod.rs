@@ -115,6 +115,7 @@ macro_rules! conformance_tests {
             lists::any_filter_in_any_order_agrees_with_a_model
             lists::a_walk_by_cursor_misses_and_repeats_nothing_while_rows_are_written
             lists::a_row_that_is_gone_is_a_conflict
+            lists::a_cursor_leads_behind_no_record_that_its_reader_may_not_see
             lists::a_filter_by_an_id_of_ours_is_answered_to_those_who_may_see_it
             confirmation::what_the_vendor_gives_no_id_is_known_by_what_identifies_it
             confirmation::a_write_about_something_else_reaches_the_prospect_that_it_touches
@@ -192,6 +193,10 @@ macro_rules! conformance_tests {
             webhooks::what_is_kept_of_an_old_write_says_nothing_in_its_event
             webhooks::changes_of_subscriptions_are_in_the_audit_log_without_secrets
             webhooks::there_is_an_end_to_the_number_of_subscriptions
+            webhooks::a_subscription_ends_with_the_key_that_made_it
+            webhooks::a_subscription_is_kept_or_adopted_when_its_key_ends
+            webhooks::the_health_of_a_receiver_changes_once_however_often_it_is_tried
+            administration::there_is_an_end_to_the_number_of_keys
         }
     };
     (@each $backend:expr; $($theme:ident::$case:ident)+) => {$(

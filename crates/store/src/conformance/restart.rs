@@ -161,7 +161,7 @@ impl<B: Backend> World<B> {
         store.keys_used(vec![(key.id, at(1))]).await?;
         let (revoked, _) = new_key(&self.entropy, at(1), None)?;
         store.key_create(&by, revoked.clone()).await?;
-        store.key_revoke(&by, revoked.id, at(2)).await?;
+        store.key_revoke(&by, revoked.id, false, at(2)).await?;
         for (x_id, name) in [("1", "Saguaro Flats"), ("2", "Ünter den Linden")] {
             let member = Member {
                 kind: Kind::Community,

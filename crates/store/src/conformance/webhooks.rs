@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use model::{
-    Actor, CommunityId, EventId, IntegrationId, JobId, Scope, Secret, Timestamp, WebhookId,
+    Actor, CommunityId, EventId, IntegrationId, JobId, KeyId, Scope, Secret, Timestamp, WebhookId,
     directory::Community,
     id::TriggerId,
     key::System,
@@ -20,14 +20,14 @@ use model::{
 use serde_json::{Map, Value, json};
 
 use super::{
-    Answer, Backend, START, Verdicts, World, again, assert_conflict, at, failed, operator,
+    Answer, Backend, START, Verdicts, World, again, assert_conflict, at, failed, new_key, operator,
 };
 use crate::{
-    Depth, Error, Lapse, Registration, Store,
+    Depth, Error, Lapse, Registration, Store, directory_load,
     history::{AuditQuery, Seen, Tally},
     webhooks::{
         ClaimedDelivery, DeliveryClaim, DeliveryFinish, DeliveryLane, DeliveryQuery,
-        DeliveryTicket, DeliveryVerdict, EventQuery, Replay, Replayed, Standing,
+        DeliveryTicket, DeliveryVerdict, EventQuery, Health, Replay, Replayed, Standing,
     },
 };
 
@@ -69,6 +69,7 @@ impl<B: Backend> World<B> {
             }],
             failing_since: None,
             disabled: None,
+            created_by: None,
             created_at: START,
             updated_at: START,
         }
@@ -232,7 +233,7 @@ impl<B: Backend> World<B> {
             standing,
             now,
         };
-        Ok(self.store.delivery_finish(&finish).await?)
+        Ok(self.store.delivery_finish(&finish).await? == Health::Off)
     }
 
     pub(super) async fn deliveries(
@@ -1117,7 +1118,7 @@ pub async fn who_wants_no_more_is_switched_off_at_once<B: Backend>(backend: B) -
         standing: gone(at(6)).1,
         now: at(6),
     };
-    assert!(!world.store.delivery_finish(&late).await?);
+    assert_ne!(world.store.delivery_finish(&late).await?, Health::Off);
     let on = world.webhook_now(webhook).await?;
     assert!(on.active && on.failing_since.is_none());
 
@@ -1230,7 +1231,7 @@ pub async fn changes_of_a_subscription_do_not_undo_each_other<B: Backend>(backen
         for change in changes {
             assert!(change.await??.is_some());
         }
-        assert!(off.await??);
+        assert_eq!(off.await??, Health::Off);
         let now = world.webhook_now(webhook).await?;
         assert_eq!(
             (&now.url, now.headers[0].1.expose()),
@@ -2120,11 +2121,18 @@ pub async fn changes_of_subscriptions_are_in_the_audit_log_without_secrets<B: Ba
 
 pub async fn there_is_an_end_to_the_number_of_subscriptions<B: Backend>(backend: B) -> Verdicts {
     let world = World::new(backend).await?;
+    let of = |integrations: Option<&[IntegrationId]>| Webhook {
+        integrations: integrations.map(<[_]>::to_vec),
+        ..world.webhook(&[Trigger::JobFailure])
+    };
+    let (both, turned) = ([world.here, world.there], [world.there, world.here]);
     let mut last = None;
     for _ in 0..10 {
         let made: Vec<_> = (0..100)
-            .map(|_| {
-                let (store, webhook) = (world.store.clone(), world.webhook(&[Trigger::JobFailure]));
+            .map(|n| {
+                // The same integrations, whatever their order.
+                let integrations = if n % 2 == 0 { &both } else { &turned };
+                let (store, webhook) = (world.store.clone(), of(Some(integrations)));
                 last = Some(webhook.id);
                 tokio::spawn(async move { store.webhook_create(&operator(), webhook).await })
             })
@@ -2135,11 +2143,206 @@ pub async fn there_is_an_end_to_the_number_of_subscriptions<B: Backend>(backend:
     }
     assert_eq!(world.store.webhooks_list(&world.all).await?.len(), 1_000);
     let by = operator();
-    let refused = world.webhook(&[Trigger::JobFailure]);
-    assert_conflict(world.store.webhook_create(&by, refused).await);
+    let create = async |integrations: Option<&[IntegrationId]>| {
+        world.store.webhook_create(&by, of(integrations)).await
+    };
+    assert_conflict(create(Some(&turned)).await);
+    // Others have room, and are told of theirs alone.
+    create(None).await?;
+    create(Some(&[world.here])).await?;
+    create(Some(&[world.there])).await?;
     let last = last.ok_or("there are some")?;
     assert!(world.store.webhook_delete(&by, last, at(1)).await?);
-    let in_its_place = world.webhook(&[Trigger::JobFailure]);
-    world.store.webhook_create(&by, in_its_place).await?;
+    create(Some(&both)).await?;
+    assert_conflict(create(Some(&both)).await);
+    Ok(())
+}
+
+impl<B: Backend> World<B> {
+    /// A key that ends at `expires_at`, and who acts with it.
+    async fn maker(&self, expires_at: Option<Timestamp>) -> Answer<(KeyId, Actor)> {
+        let (mut key, token) = new_key(&self.entropy, START, None)?;
+        key.expires_at = expires_at;
+        self.store.key_create(&operator(), key.clone()).await?;
+        let directory = directory_load(&*self.store).await?;
+        let scope = directory.authenticate(token.expose(), START);
+        Ok((key.id, Actor::local(scope.ok_or("the key is in force")?)))
+    }
+
+    async fn made_by(&self, key: KeyId, by: &Actor) -> Answer<WebhookId> {
+        let webhook = Webhook {
+            created_by: Some(key),
+            ..self.webhook(&[Trigger::DataNew])
+        };
+        let id = webhook.id;
+        self.store.webhook_create(by, webhook).await?;
+        Ok(id)
+    }
+
+    async fn why_off(&self, id: WebhookId) -> Answer<Option<String>> {
+        let webhook = self.webhook_now(id).await?;
+        assert_eq!(webhook.active, webhook.disabled.is_none());
+        Ok(webhook.disabled.map(|disabled| disabled.reason))
+    }
+}
+
+pub async fn a_subscription_ends_with_the_key_that_made_it<B: Backend>(backend: B) -> Verdicts {
+    let mut world = World::new(backend).await?;
+    let (first, by_first) = world.maker(None).await?;
+    let (second, by_second) = world.maker(None).await?;
+    let revoked = world.made_by(first, &by_first).await?;
+    let idle = world.made_by(first, &by_first).await?;
+    world.switch(idle, false, at(1)).await?;
+    let others = world.made_by(second, &by_second).await?;
+    let operators = world.subscribe(world.webhook(&[Trigger::DataNew])).await?;
+
+    let done = world
+        .store
+        .key_revoke(&operator(), first, false, at(2))
+        .await?;
+    let done = done.ok_or("there is such a key")?;
+    assert_eq!((done.disabled, done.kept), (vec![revoked], Vec::new()));
+    world.restart().await?;
+    let why = world.why_off(revoked).await?.ok_or("it is off")?;
+    assert!(why.contains(&first.to_string()), "{why}");
+    assert_eq!(world.why_off(others).await?, None);
+    assert_eq!(world.why_off(operators).await?, None);
+    // Nothing is sent to it any more, and nothing is lost.
+    let events = world.happen_here(1, at(3)).await?;
+    assert_eq!(world.take(revoked, at(3)).await?.len(), 0);
+    assert_eq!(world.take(others, at(3)).await?.len(), 1);
+    assert_eq!(world.delivery(revoked, events[0]).await?.attempts, 0);
+
+    // Who switches it on answers for it, also where that was switched off by its owner.
+    let on = Change {
+        active: Some(true),
+        ..Change::default()
+    };
+    for id in [revoked, idle] {
+        let change =
+            world
+                .store
+                .webhook_change(&by_second, id, "webhook_update", on.clone(), at(4));
+        let adopted = change.await?.ok_or("the webhook is there")?;
+        assert_eq!(adopted.created_by, Some(second));
+    }
+    assert_eq!(world.take(revoked, at(4)).await?.len(), 1);
+    let done = world
+        .store
+        .key_revoke(&operator(), second, false, at(5))
+        .await?;
+    let disabled = done.ok_or("there is such a key")?.disabled;
+    assert_eq!(disabled, [revoked, idle, others]);
+
+    // With a key that was revoked while its request was under way nothing is made or switched on.
+    let late = world.made_by(second, &by_second).await;
+    assert!(late.is_err_and(|why| matches!(why.downcast_ref::<Error>(), Some(Error::Revoked))));
+    let late = world
+        .store
+        .webhook_change(&by_second, others, "webhook_update", on, at(6));
+    assert!(matches!(late.await, Err(Error::Revoked)));
+    assert!(world.why_off(others).await?.is_some());
+    Ok(())
+}
+
+pub async fn a_subscription_is_kept_or_adopted_when_its_key_ends<B: Backend>(
+    backend: B,
+) -> Verdicts {
+    let world = World::new(backend).await?;
+    let (first, by_first) = world.maker(Some(at(100))).await?;
+    let (second, by_second) = world.maker(Some(at(200))).await?;
+    let kept = world.made_by(first, &by_first).await?;
+    let done = world
+        .store
+        .key_revoke(&operator(), first, true, at(2))
+        .await?;
+    let done = done.ok_or("there is such a key")?;
+    assert_eq!((done.disabled, done.kept), (Vec::new(), vec![kept]));
+    let query = AuditQuery {
+        limit: 1,
+        ..AuditQuery::default()
+    };
+    let log = world.store.audit_list(&world.all, &query).await?;
+    let told = &log.rows[0].0;
+    assert_eq!(told.action, "key_revoke");
+    assert_eq!(told.after["kept_webhooks"], json!([kept]));
+
+    // What expires first is switched off then, and what another key has adopted is not.
+    let lapses = world.made_by(second, &by_second).await?;
+    let (third, by_third) = world.maker(Some(at(300))).await?;
+    let adopted = world.made_by(second, &by_second).await?;
+    let adopt = Change {
+        adopts: true,
+        ..Change::default()
+    };
+    let change = world
+        .store
+        .webhook_change(&by_third, adopted, "webhook_update", adopt, at(3));
+    assert_eq!(change.await?.ok_or("it is there")?.created_by, Some(third));
+    // Whoever says where events go answers for it.
+    let (thief, by_thief) = world.maker(None).await?;
+    let elsewhere = Change {
+        url: Some("https://elsewhere.example/".to_owned()),
+        ..Change::default()
+    };
+    let turned = world.made_by(second, &by_second).await?;
+    world
+        .store
+        .webhook_change(&by_thief, turned, "webhook_update", elsewhere, at(3))
+        .await?;
+    let done = world
+        .store
+        .key_revoke(&operator(), thief, false, at(4))
+        .await?;
+    assert_eq!(done.ok_or("there is such a key")?.disabled, [turned]);
+    let revision = world.store.webhooks_revision().await?;
+    assert!(world.store.webhooks_lapse(at(199)).await?.is_empty());
+    assert_eq!(world.store.webhooks_revision().await?, revision);
+    assert_eq!(world.store.webhooks_lapse(at(200)).await?, [lapses]);
+    assert_ne!(world.store.webhooks_revision().await?, revision);
+    assert!(world.store.webhooks_lapse(at(200)).await?.is_empty());
+    let why = world.why_off(lapses).await?.ok_or("it is off")?;
+    assert!(why.contains("expired"), "{why}");
+    assert_eq!(world.why_off(kept).await?, None);
+    assert_eq!(world.why_off(adopted).await?, None);
+    assert_eq!(world.store.webhooks_lapse(at(300)).await?, [adopted]);
+    // One that was kept at first may be switched off later.
+    let done = world
+        .store
+        .key_revoke(&operator(), first, false, at(301))
+        .await?;
+    assert_eq!(done.ok_or("there is such a key")?.disabled, [kept]);
+    Ok(())
+}
+
+pub async fn the_health_of_a_receiver_changes_once_however_often_it_is_tried<B: Backend>(
+    backend: B,
+) -> Verdicts {
+    let world = World::new(backend).await?;
+    let webhook = world.subscribe(world.webhook(&[Trigger::DataNew])).await?;
+    world.happen_here(6, at(1)).await?;
+    let claimed = world.take(webhook, at(1)).await?;
+    let mut turns = Vec::new();
+    for (one, is_taken) in claimed.iter().zip([true, false, false, true, true, false]) {
+        let (verdict, standing) = if is_taken {
+            (DeliveryVerdict::Delivered, Standing::Well)
+        } else {
+            let failed = Standing::Failed {
+                since_before: START,
+                reason: "it failed".to_owned(),
+            };
+            (DeliveryVerdict::GivenUp, failed)
+        };
+        let finish = DeliveryFinish {
+            ticket: one.ticket,
+            attempt: answered(1, is_taken, at(2)),
+            verdict,
+            standing,
+            now: at(2),
+        };
+        turns.push(world.store.delivery_finish(&finish).await?);
+    }
+    use Health::{Fails, Same, Works};
+    assert_eq!(turns, [Same, Fails, Same, Works, Same, Fails]);
     Ok(())
 }

@@ -98,6 +98,12 @@ pub const SQLITE: &[Migration] = &[
         sql: include_str!("sqlite/0010_clock.sql"),
         needs: 10,
     },
+    Migration {
+        number: 11,
+        name: "makers",
+        sql: include_str!("sqlite/0011_makers.sql"),
+        needs: 11,
+    },
 ];
 
 /// The steps of the PostgreSQL back end.
@@ -124,6 +130,12 @@ pub const POSTGRES: &[Migration] = &[
         number: 4,
         name: "clock",
         sql: include_str!("postgres/0004_clock.sql"),
+        needs: 2,
+    },
+    Migration {
+        number: 5,
+        name: "makers",
+        sql: include_str!("postgres/0005_makers.sql"),
         needs: 2,
     },
 ];

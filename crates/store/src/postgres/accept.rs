@@ -27,7 +27,7 @@ use crate::{
 /// Values of a statement that has one for each row.
 type Lists<'a> = &'a [&'a (dyn ToSql + Sync)];
 
-const REPLAYS: &str = "SELECT i.key_hash, i.fingerprint, i.job_id, i.expires_at, w.result FROM idempotency i JOIN writes w ON w.job_id = i.job_id WHERE i.key_hash = ANY ($1)";
+const REPLAYS: &str = "SELECT i.key_hash, i.fingerprint, i.job_id, i.expires_at, w.result, w.stripped_at FROM idempotency i JOIN writes w ON w.job_id = i.job_id WHERE i.key_hash = ANY ($1)";
 const OPEN: &str = "SELECT DISTINCT order_key FROM queue_order WHERE order_key = ANY ($1)";
 const BLOCKS: &str = "SELECT o.order_key, w.job_id, w.operation FROM queue_order o JOIN writes w ON w.seq = o.seq WHERE o.order_key = ANY ($1) ORDER BY o.seq";
 const ERASED: &str = "SELECT record_id, at FROM erasures WHERE record_id = ANY ($1)";
@@ -54,6 +54,7 @@ struct Used {
     fingerprint: Vec<u8>,
     job_id: String,
     result: String,
+    stripped_at: Option<i64>,
 }
 
 /// What the database says of a batch before anything of it is stored.
@@ -105,6 +106,7 @@ fn ask(session: &Session, writes: &[&Accept]) -> Result<Known, Error> {
             fingerprint: row.try_get(1)?,
             job_id: row.try_get(2)?,
             result: row.try_get(4)?,
+            stripped_at: row.try_get(5)?,
         };
         Ok((row.try_get(0)?, (used, row.try_get(3)?)))
     })?;
@@ -148,15 +150,15 @@ impl Known {
             if let Some((used, _)) =
                 earlier.filter(|(_, expires_at)| *expires_at > once.used_at.as_micros())
             {
-                let result = used.result.clone();
-                return intake::replayed(once, &used.fingerprint, &used.job_id, result).map(Err);
+                let kept = (used.result.clone(), used.stripped_at);
+                return intake::replayed(once, &used.fingerprint, &used.job_id, kept).map(Err);
             }
         }
         for block in &row.blocked_by {
             for (job_id, operation) in self.blocks.get(&block.key).into_iter().flatten() {
                 let operation = Operation::of(operation);
                 if operation.is_some_and(|one| block.operations.contains(&one)) {
-                    return Err(intake::blocked(job_id));
+                    return Err(intake::blocked(row, job_id));
                 }
             }
         }
@@ -182,6 +184,7 @@ impl Known {
                 fingerprint: once.fingerprint.to_vec(),
                 job_id: row.job_id.clone(),
                 result: row.result.clone(),
+                stripped_at: None,
             };
             let kept = (used, once.expires_at.as_micros());
             self.used.insert(once.key_hash.to_vec(), kept);

@@ -1,6 +1,8 @@
 //! The audit log.
 //!
-//! Guarantee: an entry is written in the transaction of the change that it tells of; there is no way to change or remove one.
+//! Guarantee: an entry is written in the transaction of the change that it tells of; there is no
+//! way to change or remove one. A key that is revoked makes none, and so no change that is audited,
+//! however long ago its request began.
 
 use model::{
     Actor, IntegrationId, Scope, Timestamp,
@@ -30,7 +32,20 @@ pub(super) struct Deed<'a> {
 }
 
 /// Writes an entry.
+///
+/// # Errors
+/// [`Error::Revoked`] when the actor's key was revoked since it asked.
 pub(super) fn record(db: &Db<'_>, by: &Actor, deed: Deed<'_>, now: Timestamp) -> Result<(), Error> {
+    if let Some(id) = by.scope.key() {
+        let is_revoked: Option<bool> = db.find(
+            "SELECT revoked_at IS NOT NULL FROM keys WHERE id = ?1",
+            values![id.to_string()],
+            |row| row.get(0),
+        )?;
+        if is_revoked == Some(true) {
+            return Err(Error::Revoked);
+        }
+    }
     let last: Option<(u64, Vec<u8>)> = db.find(
         "SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1",
         &[],

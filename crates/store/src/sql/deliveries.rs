@@ -16,14 +16,14 @@ use super::{
     corrupt, count,
     db::{Db, Row, Value as Sql, owned, values},
     events,
-    webhooks::{self, Place},
+    webhooks::{self, Place, Tried},
 };
 use crate::{
     Depth, Error, Lapse, Page,
     signals::Effects,
     webhooks::{
         ClaimedDelivery, DeliveryClaim, DeliveryFinish, DeliveryLane, DeliveryQuery,
-        DeliveryTicket, DeliveryVerdict, Replay, Replayed, Standing,
+        DeliveryTicket, DeliveryVerdict, Health, Replay, Replayed, Standing,
     },
 };
 
@@ -146,26 +146,27 @@ fn record_attempt(
     )
 }
 
-/// Records an attempt and what follows. `true` when the subscription was switched off.
+/// Records an attempt and what follows.
 pub(super) fn finish(
     db: &Db<'_>,
     effects: &mut Effects,
     finish: &DeliveryFinish,
-) -> Result<bool, Error> {
+) -> Result<Health, Error> {
     let DeliveryTicket {
         webhook,
         event,
         attempt,
         ..
     } = finish.ticket;
-    let open: Option<(i64, u32)> = db.find(
-        "SELECT state, attempts FROM deliveries WHERE webhook = ?1 AND event = ?2",
+    let open: Option<(i64, u32, bool)> = db.find(
+        "SELECT d.state, d.attempts, w.failing_since IS NOT NULL OR w.gone_since IS NOT NULL
+         FROM deliveries d LEFT JOIN webhooks w ON w.n = d.webhook WHERE d.webhook = ?1 AND d.event = ?2",
         values![webhook, event],
-        |row| Ok((row.get(0)?, count(row, 1)?)),
+        |row| Ok((row.get(0)?, count(row, 1)?, row.get(2)?)),
     )?;
     // Without a row the event, or the subscription, is gone.
-    let Some((state, current)) = open else {
-        return Ok(false);
+    let Some((state, current, fails)) = open else {
+        return Ok(Health::Same);
     };
     let mut kept = finish.attempt.clone();
     if kept.response.is_some() && !events::is_kept(db, event)? {
@@ -187,10 +188,14 @@ pub(super) fn finish(
             values![webhook, event, next, due_at.as_micros(), finish.attempt.error],
         )?;
     }
-    let tried = (webhook, finish.attempt.started_at);
+    let tried = Tried {
+        n: webhook,
+        started_at: finish.attempt.started_at,
+        fails,
+    };
     match &finish.standing {
-        Standing::Unasked => Ok(false),
-        Standing::Well => webhooks::did_well(db, webhook).map(|()| false),
+        Standing::Unasked => Ok(Health::Same),
+        Standing::Well => webhooks::did_well(db, tried),
         Standing::Failed {
             since_before,
             reason,
@@ -202,8 +207,9 @@ pub(super) fn finish(
             failed,
         } => {
             let said = Some(*said_before);
-            if webhooks::said_gone(db, effects, tried, said, reason, finish.now)? {
-                return Ok(true);
+            let health = webhooks::said_gone(db, effects, tried, said, reason, finish.now)?;
+            if health == Health::Off {
+                return Ok(health);
             }
             let since_before = Some(*failed_before);
             webhooks::failed(db, effects, tried, since_before, failed, finish.now)

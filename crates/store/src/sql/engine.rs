@@ -32,7 +32,8 @@ use crate::{
     sealing::{MasterKeyId, Purpose},
     signals::Effects,
     webhooks::{
-        DeliveryClaim, DeliveryFinish, DeliveryLane, DeliveryQuery, EventQuery, Replay, Replayed,
+        DeliveryClaim, DeliveryFinish, DeliveryLane, DeliveryQuery, EventQuery, Health, Replay,
+        Replayed, Revoked,
     },
 };
 
@@ -535,11 +536,12 @@ impl<E: Engine> Store for Relational<E> {
         &self,
         by: &Actor,
         id: KeyId,
+        keeps_webhooks: bool,
         now: Timestamp,
-    ) -> Result<Option<Key>, Error> {
+    ) -> Result<Option<Revoked>, Error> {
         let by = by.clone();
         self.engine
-            .write(move |db, effects| keys::revoke(db, effects, &by, id, now))
+            .write(move |db, effects| keys::revoke(db, effects, &by, (id, keeps_webhooks), now))
             .await
     }
 
@@ -610,6 +612,20 @@ impl<E: Engine> Store for Relational<E> {
         self.webhook(scope, id).await
     }
 
+    async fn webhooks_lapse(&self, now: Timestamp) -> Result<Vec<WebhookId>, Error> {
+        // Nearly always there is none, and a read is no commit.
+        if !self
+            .engine
+            .read(move |db| webhooks::is_over(db, now))
+            .await?
+        {
+            return Ok(Vec::new());
+        }
+        self.engine
+            .write(move |db, effects| webhooks::lapse(db, effects, now))
+            .await
+    }
+
     async fn webhooks_revision(&self) -> Result<i64, Error> {
         self.engine.read(webhooks::revision).await
     }
@@ -644,7 +660,7 @@ impl<E: Engine> Store for Relational<E> {
             .await
     }
 
-    async fn delivery_finish(&self, finish: &DeliveryFinish) -> Result<bool, Error> {
+    async fn delivery_finish(&self, finish: &DeliveryFinish) -> Result<Health, Error> {
         let finish = finish.clone();
         self.engine
             .write(move |db, effects| deliveries::finish(db, effects, &finish))

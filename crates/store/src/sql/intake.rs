@@ -1,7 +1,8 @@
 //! Writes at the door: accept, idempotency, and what a write is afterwards.
 
 use model::{
-    Consent, IntegrationId, JobId, Scope, Timestamp,
+    Consent, IntegrationId, JobId, Permission, Scope, Timestamp,
+    permission::{Group, Level},
     write::{Block, Call, Confirmed, NewWrite, Operation, Outcome, Write, WriteStatus},
 };
 use serde::{Deserialize, Serialize};
@@ -42,6 +43,8 @@ pub(crate) struct Row {
     pub(crate) consent: Option<Consent>,
     pub(crate) request_id: String,
     pub(crate) key_id: Option<String>,
+    /// Whether its caller may know of writes of others.
+    pub(crate) may_read_writes: bool,
 }
 
 impl Row {
@@ -69,6 +72,7 @@ impl Row {
             consent: write.consent,
             request_id: write.request_id,
             key_id: scope.key().map(|id| id.to_string()),
+            may_read_writes: scope.may(Permission::of(Group::Writes, Level::Read)),
         })
     }
 
@@ -97,7 +101,7 @@ pub(crate) fn accept(
         retry_is_allowed(db, failed)?;
     }
     for block in &write.blocked_by {
-        not_blocked(db, block)?;
+        not_blocked(db, write, block)?;
     }
     if let Some(id) = &write.about {
         erasure::not_erased(db, id)?;
@@ -147,7 +151,7 @@ pub(crate) fn accept(
 }
 
 /// What a write would send may depend on how an open one ends: then it has to come after it.
-fn not_blocked(db: &Db<'_>, block: &Block) -> Result<(), Error> {
+fn not_blocked(db: &Db<'_>, write: &Row, block: &Block) -> Result<(), Error> {
     for seq in order::open(db, block.key)? {
         let (job_id, operation): (String, String) = db.one(
             "SELECT job_id, operation FROM writes WHERE seq = ?1",
@@ -156,17 +160,22 @@ fn not_blocked(db: &Db<'_>, block: &Block) -> Result<(), Error> {
         )?;
         let blocks = Operation::of(&operation).is_some_and(|one| block.operations.contains(&one));
         if blocks {
-            return Err(blocked(&job_id));
+            return Err(blocked(write, &job_id));
         }
     }
     Ok(())
 }
 
-/// Why a write is refused that an open one blocks.
-pub(crate) fn blocked(job_id: &str) -> Error {
-    Error::Conflict(format!(
-        "an earlier write about the same person has not ended: {job_id}. What this one would send depends on how that one ends. Send it again when write-status no longer says PENDING"
-    ))
+/// Why a write is refused that the open write `job_id` blocks.
+pub(crate) fn blocked(write: &Row, job_id: &str) -> Error {
+    Error::Conflict(if write.may_read_writes {
+        format!(
+            "an earlier write about the same person has not ended: {job_id}. What this one would send depends on how that one ends. Send it again when write-status no longer says PENDING"
+        )
+    } else {
+        // It may be another caller's.
+        "an earlier write about the same person has not ended. What this one would send depends on how that one ends. Send it again in a while".to_owned()
+    })
 }
 
 /// Why a write cannot be sent once more.
@@ -215,23 +224,33 @@ fn retry_is_allowed(db: &Db<'_>, failed: &str) -> Result<(), Error> {
 
 /// What a key that has not expired stands for.
 pub(crate) fn replay(db: &Db<'_>, once: &Once) -> Result<Option<Acceptance>, Error> {
-    let found: Option<(Vec<u8>, String, String)> = db.find(
-        "SELECT i.fingerprint, i.job_id, w.result FROM idempotency i JOIN writes w ON w.job_id = i.job_id WHERE i.key_hash = ?1 AND i.expires_at > ?2",
+    type Columns = (Vec<u8>, String, String, Option<i64>);
+    let found: Option<Columns> = db.find(
+        "SELECT i.fingerprint, i.job_id, w.result, w.stripped_at FROM idempotency i JOIN writes w ON w.job_id = i.job_id WHERE i.key_hash = ?1 AND i.expires_at > ?2",
         values![once.key_hash, once.used_at.as_micros()],
-        |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+        |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
     )?;
     found
-        .map(|(fingerprint, job_id, result)| replayed(once, &fingerprint, &job_id, result))
+        .map(|(fingerprint, job_id, result, stripped_at)| {
+            replayed(once, &fingerprint, &job_id, (result, stripped_at))
+        })
         .transpose()
 }
 
-/// What a key that was used for a write stands for, to who uses it again.
+/// What a key that was used for a write stands for, to who uses it again: the write's echo, unless
+/// that was removed at `stripped_at`. Of a body that was removed no fingerprint is kept, so it is
+/// not compared.
 pub(crate) fn replayed(
     once: &Once,
     fingerprint: &[u8],
     job_id: &str,
-    result: String,
+    (result, stripped_at): (String, Option<i64>),
 ) -> Result<Acceptance, Error> {
+    if let Some(at) = stripped_at {
+        return Ok(Acceptance::Erased {
+            at: Timestamp::from_micros(at),
+        });
+    }
     if fingerprint != once.fingerprint {
         return Ok(Acceptance::Mismatch);
     }

@@ -102,10 +102,13 @@ impl<'a> Plan<'a> {
         let behind = match &query.from {
             From::Offset(_) => None,
             From::Row(row) => {
+                // A caller can write any id into a cursor. The record of an integration that it may
+                // not see is answered as one that does not exist.
                 let seq = db
                     .find(
-                        "SELECT seq FROM records WHERE id = ?1 AND kind = ?2",
-                        values![row.id.as_str(), kind.word()],
+                        "SELECT seq FROM records WHERE id = ?1 AND kind = ?2 AND (CAST(?3 AS TEXT) IS NULL
+                             OR lane IN (SELECT n FROM integrations WHERE id IN (SELECT value FROM json_each(?3))))",
+                        values![row.id.as_str(), kind.word(), records::limited_to(scope)],
                         |found| found.get(0),
                     )?
                     .ok_or_else(|| Error::Conflict("the cursor's record is gone".to_owned()))?;

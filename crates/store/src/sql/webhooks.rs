@@ -4,25 +4,30 @@
 //! becomes of a receiver (failing, switched off) changes beside that, and nobody's change undoes it by accident.
 
 use model::{
-    Actor, IntegrationId, Scope, Secret, Timestamp, WebhookId,
+    Actor, IntegrationId, KeyId, Scope, Secret, Timestamp, WebhookId,
     key::System,
     record::Kind,
     resources::webhook::WebhookRecord,
     webhook::{Change, Disabled, Previous, Subscribed, Webhook},
 };
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     Engine, Relational,
     audit::{self, Deed},
     corrupt,
-    db::{Db, Row, values},
+    db::{self, Db, Row, values},
+    keys,
 };
-use crate::{Error, Sealer, sealing::Purpose, signals::Effects};
+use crate::{Error, Sealer, sealing::Purpose, signals::Effects, webhooks::Health};
 
-/// Subscriptions at most: each event is held against all that are to its trigger, and the announcer keeps them in memory.
-const WEBHOOKS_MAX: i64 = 1_000;
+/// Subscriptions that are limited to the same integrations, at most: each event is held against all
+/// that are to its trigger.
+const OF_SCOPE_MAX: i64 = 1_000;
+
+/// Subscriptions in all, at most: the announcer has them in memory, some KB each.
+const ALL_MAX: i64 = 5_000;
 
 /// How often a change is applied anew because another came between.
 const CHANGE_TRIES: usize = 5;
@@ -96,7 +101,7 @@ fn changed(db: &Db<'_>, effects: &mut Effects) -> Result<(), Error> {
 }
 
 /// What [`read`] reads.
-const COLUMNS: &str = "id, active, integrations, sealed, body, failing_since, disabled_at, disabled_reason, created_at, updated_at, n, revision";
+const COLUMNS: &str = "id, active, integrations, sealed, body, failing_since, disabled_at, disabled_reason, created_at, updated_at, n, revision, created_by";
 
 /// A subscription, and where it is stored.
 struct Stored {
@@ -151,6 +156,11 @@ fn read(row: &Row<'_>, sealer: &Sealer) -> Result<Stored, Error> {
             at,
             reason: reason.unwrap_or_default(),
         }),
+        created_by: row
+            .get::<Option<String>>(12)?
+            .map(|id| id.parse())
+            .transpose()
+            .map_err(|_| Error::Corrupt("the key of a webhook".to_owned()))?,
         created_at: time(8)?.unwrap_or(Timestamp::ZERO),
         updated_at: time(9)?.unwrap_or(Timestamp::ZERO),
     };
@@ -264,6 +274,142 @@ const fn takes(webhook: &Webhook) -> bool {
     webhook.active || webhook.disabled.is_some()
 }
 
+/// Refuses another subscription where there are as many as there can be. It tells of those only
+/// that have the same integrations, all of which the caller may know.
+fn there_is_room(db: &Db<'_>, webhook: &Webhook) -> Result<(), Error> {
+    let count: i64 = db.one(
+        &format!(
+            "SELECT count(CASE WHEN scope = ?1 THEN 1 END) FROM webhooks WHERE {}",
+            keys::OF_SCOPE
+        ),
+        values![keys::scope_of(webhook.integrations.as_deref())],
+        |row| row.get(0),
+    )?;
+    if count >= OF_SCOPE_MAX {
+        let whose = match &webhook.integrations {
+            Some(_) => " of your key's integrations",
+            None => " of all integrations",
+        };
+        return Err(Error::Conflict(format!(
+            "there are {count} webhooks{whose}, which is as many as there can be; delete one that is not needed any more"
+        )));
+    }
+    let all: i64 = db.one("SELECT count(*) FROM webhooks", &[], |row| row.get(0))?;
+    if all >= ALL_MAX {
+        return Err(Error::Conflict(
+            "this Portico has as many webhooks as it can have; delete one that is not needed any more, or ask its operator".to_owned(),
+        ));
+    }
+    Ok(())
+}
+
+/// Whether the key that made a subscription is no longer in force.
+fn has_outlived_its_key(
+    db: &Db<'_>,
+    key: Option<KeyId>,
+    settled: Timestamp,
+) -> Result<bool, Error> {
+    let Some(key) = key else { return Ok(false) };
+    let is_over = db.find(
+        "SELECT revoked_at IS NOT NULL OR coalesce(expires_at <= ?2, FALSE) FROM keys WHERE id = ?1",
+        values![key.to_string(), settled.as_micros()],
+        |row| row.get(0),
+    )?;
+    Ok(is_over.unwrap_or(true))
+}
+
+/// The active subscriptions that a key made: their rows and ids.
+pub(super) fn active_of(db: &Db<'_>, key: KeyId) -> Result<Vec<(i64, WebhookId)>, Error> {
+    rows_of(
+        db,
+        "created_by = ?1 AND active ORDER BY n",
+        values![key.to_string()],
+    )
+}
+
+fn rows_of(
+    db: &Db<'_>,
+    condition: &str,
+    values: &[db::Value<'_>],
+) -> Result<Vec<(i64, WebhookId)>, Error> {
+    let rows: Vec<(i64, String)> = db.all(
+        &format!("SELECT n, id FROM webhooks WHERE {condition}"),
+        values,
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
+    let parsed = rows.into_iter().map(|(n, id)| match id.parse() {
+        Ok(id) => Ok((n, id)),
+        Err(_) => Err(Error::Corrupt("the id of a webhook".to_owned())),
+    });
+    parsed.collect()
+}
+
+/// Has the subscriptions that a key made go on when that key ends.
+pub(super) fn keep(db: &Db<'_>, key: KeyId) -> Result<(), Error> {
+    db.send(
+        "UPDATE webhooks SET lapses_at = NULL WHERE created_by = ?1",
+        values![key.to_string()],
+    )
+}
+
+fn switch_off(
+    db: &Db<'_>,
+    effects: &mut Effects,
+    n: i64,
+    reason: &str,
+    now: Timestamp,
+) -> Result<(), Error> {
+    db.send(
+        "UPDATE webhooks SET active = FALSE, takes = TRUE, disabled_at = ?2, disabled_reason = ?3, revision = revision + 1 WHERE n = ?1 AND active",
+        values![n, now.as_micros(), reason],
+    )?;
+    changed(db, effects)
+}
+
+/// Switches off an active subscription, for `reason`. What happens is kept for it.
+pub(super) fn disable(
+    db: &Db<'_>,
+    effects: &mut Effects,
+    by: &Actor,
+    (n, id): (i64, WebhookId),
+    reason: &str,
+    now: Timestamp,
+) -> Result<(), Error> {
+    switch_off(db, effects, n, reason, now)?;
+    let states = (
+        json!({ "active": true }),
+        json!({ "active": false, "disabled_at": now, "disabled_reason": reason }),
+    );
+    note(db, by, "webhook_disable", id, states, now)
+}
+
+/// Active subscriptions whose key has expired.
+const OVER: &str = "active AND lapses_at <= ?1";
+
+/// Whether there are some.
+pub(super) fn is_over(db: &Db<'_>, now: Timestamp) -> Result<bool, Error> {
+    let first = db.find(
+        &format!("SELECT n FROM webhooks WHERE {OVER} LIMIT 1"),
+        values![now.as_micros()],
+        |row| row.get::<i64>(0),
+    )?;
+    Ok(first.is_some())
+}
+
+/// Switches them off.
+pub(super) fn lapse(
+    db: &Db<'_>,
+    effects: &mut Effects,
+    now: Timestamp,
+) -> Result<Vec<WebhookId>, Error> {
+    let over = rows_of(db, &format!("{OVER} ORDER BY n"), values![now.as_micros()])?;
+    let reason = "The API key that made it has expired";
+    for (n, _) in &over {
+        switch_off(db, effects, *n, reason, now)?;
+    }
+    Ok(over.into_iter().map(|(_, id)| id).collect())
+}
+
 fn insert(
     db: &Db<'_>,
     effects: &mut Effects,
@@ -271,12 +417,7 @@ fn insert(
     webhook: &Webhook,
     sealed: &[u8],
 ) -> Result<(), Error> {
-    let count: i64 = db.one("SELECT count(*) FROM webhooks", &[], |row| row.get(0))?;
-    if count >= WEBHOOKS_MAX {
-        return Err(Error::Conflict(format!(
-            "there are {count} webhooks, which is as many as there can be; delete one that is not needed any more"
-        )));
-    }
+    there_is_room(db, webhook)?;
     let integrations = webhook
         .integrations
         .as_ref()
@@ -284,7 +425,8 @@ fn insert(
         .transpose()
         .map_err(corrupt("the integrations of a webhook"))?;
     let n: i64 = db.one(
-        "INSERT INTO webhooks (id, active, takes, integrations, sealed, body, revision, created_at, updated_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1, ?7, ?8) RETURNING n",
+        "INSERT INTO webhooks (id, active, takes, integrations, sealed, body, revision, created_at, updated_at, created_by, lapses_at, scope)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1, ?7, ?8, ?9, ?10, ?11) RETURNING n",
         values![
             webhook.id.to_string(),
             webhook.active,
@@ -294,6 +436,9 @@ fn insert(
             body(webhook)?,
             webhook.created_at.as_micros(),
             webhook.updated_at.as_micros(),
+            webhook.created_by.map(|id| id.to_string()),
+            by.scope.expires_at().map(Timestamp::as_micros),
+            keys::scope_of(webhook.integrations.as_deref()),
         ],
         |row| row.get(0),
     )?;
@@ -310,40 +455,56 @@ fn insert(
     )
 }
 
-/// Puts a changed subscription in the place of what it was read from. `false` when that changed meanwhile.
+/// Puts a changed subscription in the place of what it was read from, and returns it. `None` when
+/// that changed meanwhile.
 fn replace(
     db: &Db<'_>,
     effects: &mut Effects,
-    (by, action): (&Actor, &str),
+    (by, action, adopts): (&Actor, &str, bool),
     (before, after): (&Stored, &Webhook),
     sealed: &[u8],
-) -> Result<bool, Error> {
+) -> Result<Option<Webhook>, Error> {
+    let mut after = after.clone();
+    let begins = after.active && !before.webhook.active;
+    let settled = effects.time.settled(after.updated_at);
+    // Who says where events go answers for it, and so does who switches on what nobody answers for.
+    let adopts = adopts
+        || after.url != before.webhook.url
+        || (begins && has_outlived_its_key(db, after.created_by, settled)?);
+    if adopts {
+        after.created_by = by.scope.key();
+    }
+    let after = after;
     let disabled = after.disabled.as_ref();
     // How its receiver does may have been noted since it was read: it is taken back only where the change begins anew.
-    let begins_anew = after.url != before.webhook.url || (after.active && !before.webhook.active);
+    let begins_anew = after.url != before.webhook.url || begins;
     let replaced = db.execute(
         "UPDATE webhooks SET active = ?3, takes = ?4, sealed = ?5, body = ?6, revision = revision + 1,
                     failing_since = CASE WHEN ?7 THEN NULL ELSE failing_since END,
-                    gone_since = CASE WHEN ?7 THEN NULL ELSE gone_since END, disabled_at = ?8, disabled_reason = ?9, updated_at = ?10
+                    gone_since = CASE WHEN ?7 THEN NULL ELSE gone_since END, disabled_at = ?8, disabled_reason = ?9, updated_at = ?10,
+                    created_by = ?11, lapses_at = CASE WHEN ?12 THEN ?13 ELSE lapses_at END
              WHERE n = ?1 AND revision = ?2",
         values![
             before.n,
             before.revision,
             after.active,
-            takes(after),
+            takes(&after),
             sealed,
-            body(after)?,
+            body(&after)?,
             begins_anew,
             disabled.map(|disabled| disabled.at.as_micros()),
             disabled.map(|disabled| disabled.reason.as_str()),
             after.updated_at.as_micros(),
+            after.created_by.map(|id| id.to_string()),
+            adopts,
+            by.scope.expires_at().map(Timestamp::as_micros),
         ],
     )?;
     if replaced == 0 {
-        return Ok(false);
+        return Ok(None);
     }
     put_triggers(db, before.n, &after.triggers)?;
-    if (after.active && !before.webhook.active) || after.url != before.webhook.url {
+    if begins_anew {
         // What failed before is no reason to wait any more. These are few: a receiver that fails is not sent much.
         db.execute(
             "UPDATE deliveries SET due_at = ?2, tries = 0 WHERE webhook = ?1 AND state = 1 AND due_at > ?2",
@@ -355,9 +516,9 @@ fn replace(
     }
     changed(db, effects)?;
     effects.deliveries.insert(after.id);
-    let states = (shown(&before.webhook)?, shown(after)?);
+    let states = (shown(&before.webhook)?, shown(&after)?);
     note(db, by, action, after.id, states, after.updated_at)?;
-    Ok(true)
+    Ok(Some(after))
 }
 
 fn delete(
@@ -383,18 +544,28 @@ fn delete(
     Ok(true)
 }
 
-/// Notes that its receiver failed at an attempt that began at `started_at`; one that began before the subscription was last changed says nothing of it as it is
-/// now. It is switched off, for `reason`, at once or, with `since_before`, when it failed all the time since then. `true` when it was.
+/// A receiver that was tried: the row of its subscription, when the attempt began, and whether it
+/// was known to fail by then.
+#[derive(Clone, Copy)]
+pub(super) struct Tried {
+    pub(super) n: i64,
+    pub(super) started_at: Timestamp,
+    pub(super) fails: bool,
+}
+
+/// Notes that its receiver failed at an attempt; one that began before the subscription was last
+/// changed says nothing of it as it is now. It is switched off, for `reason`, at once or, with
+/// `since_before`, when it failed all the time since then.
 pub(super) fn failed(
     db: &Db<'_>,
     effects: &mut Effects,
-    (n, started_at): (i64, Timestamp),
+    tried: Tried,
     since_before: Option<Timestamp>,
     reason: &str,
     now: Timestamp,
-) -> Result<bool, Error> {
+) -> Result<Health, Error> {
     let told = (since_before, reason, now);
-    noted(db, effects, "failing_since", (n, started_at), told)
+    noted(db, effects, "failing_since", tried, told)
 }
 
 /// As [`failed`], of a receiver that says that it is gone: it is switched off when it said so first no
@@ -402,11 +573,11 @@ pub(super) fn failed(
 pub(super) fn said_gone(
     db: &Db<'_>,
     effects: &mut Effects,
-    tried: (i64, Timestamp),
+    tried: Tried,
     said_before: Option<Timestamp>,
     reason: &str,
     now: Timestamp,
-) -> Result<bool, Error> {
+) -> Result<Health, Error> {
     noted(db, effects, "gone_since", tried, (said_before, reason, now))
 }
 
@@ -416,35 +587,45 @@ fn noted(
     db: &Db<'_>,
     effects: &mut Effects,
     since: &str,
-    (n, started_at): (i64, Timestamp),
+    tried: Tried,
     (since_before, reason, now): (Option<Timestamp>, &str, Timestamp),
-) -> Result<bool, Error> {
-    db.send(
+) -> Result<Health, Error> {
+    let (n, started_at) = (tried.n, tried.started_at.as_micros());
+    let is_new = db.execute(
         &format!(
             "UPDATE webhooks SET {since} = ?2 WHERE n = ?1 AND {since} IS NULL AND updated_at <= ?3"
         ),
-        values![n, now.as_micros(), started_at.as_micros()],
-    )?;
+        values![n, now.as_micros(), started_at],
+    )? > 0;
     let since_before = since_before.map_or(i64::MAX, Timestamp::as_micros);
     let disabled = db.execute(
         &format!(
             "UPDATE webhooks SET active = FALSE, takes = TRUE, disabled_at = ?3, disabled_reason = ?4, revision = revision + 1
              WHERE n = ?1 AND active AND {since} <= ?2 AND updated_at <= ?5"
         ),
-        values![n, since_before, now.as_micros(), reason, started_at.as_micros()],
+        values![n, since_before, now.as_micros(), reason, started_at],
     )?;
     if disabled > 0 {
         changed(db, effects)?;
+        return Ok(Health::Off);
     }
-    Ok(disabled > 0)
+    Ok(if is_new && !tried.fails {
+        Health::Fails
+    } else {
+        Health::Same
+    })
 }
 
 /// Notes that its receiver works.
-pub(super) fn did_well(db: &Db<'_>, n: i64) -> Result<(), Error> {
+pub(super) fn did_well(db: &Db<'_>, tried: Tried) -> Result<Health, Error> {
+    if !tried.fails {
+        return Ok(Health::Same);
+    }
     db.send(
-        "UPDATE webhooks SET failing_since = NULL, gone_since = NULL WHERE n = ?1 AND (failing_since IS NOT NULL OR gone_since IS NOT NULL)",
-        values![n],
-    )
+        "UPDATE webhooks SET failing_since = NULL, gone_since = NULL WHERE n = ?1",
+        values![tried.n],
+    )?;
+    Ok(Health::Works)
 }
 
 impl<E: Engine> Relational<E> {
@@ -494,16 +675,23 @@ impl<E: Engine> Relational<E> {
             };
             let mut after = before.webhook.clone();
             let settled = self.engine.signals().time().settled(now);
+            let adopts = change.adopts;
             change.clone().apply(&mut after, now, settled);
-            let (by, secrets, made) = (by.clone(), sealed(&after)?, after.clone());
+            let (by, secrets) = (by.clone(), sealed(&after)?);
             let put = move |db: &Db<'_>, effects: &mut Effects, sealed: &[u8]| {
-                replace(db, effects, (&by, action), (&before, &after), sealed)
+                replace(
+                    db,
+                    effects,
+                    (&by, action, adopts),
+                    (&before, &after),
+                    sealed,
+                )
             };
-            let is_done = self
+            let made = self
                 .write_sealed(&id.to_string(), Purpose::WebhookSecret, &secrets, put)
                 .await?;
-            if is_done {
-                return Ok(Some(made));
+            if made.is_some() {
+                return Ok(made);
             }
         }
         Err(Error::Busy)

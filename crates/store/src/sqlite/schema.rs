@@ -362,6 +362,119 @@ mod tests {
         );
     }
 
+    /// Who made a subscription is read from the audit log; one that has outlived its key goes on.
+    #[test]
+    fn a_store_of_the_tenth_step_knows_who_made_its_webhooks() {
+        let mut old = Connection::open_in_memory().unwrap();
+        old.execute_batch("CREATE TABLE migrations (number INTEGER PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL, applied_at INTEGER NOT NULL)").unwrap();
+        for step in &migrations::SQLITE[..10] {
+            old.execute_batch(step.sql).unwrap();
+            old.execute(
+                "INSERT INTO migrations VALUES (?1, ?2, ?3, 0)",
+                params![step.number, step.name, step.checksum()],
+            )
+            .unwrap();
+        }
+        for (id, integrations, expires_at, revoked_at) in [
+            ("key_all", "null", "null", None),
+            (
+                "key_two",
+                r#"["int_b","int_a"]"#,
+                r#""2999-03-01T14:30:00.250000Z""#,
+                None,
+            ),
+            (
+                "key_old",
+                r#"["int_a"]"#,
+                r#""2020-03-01T14:30:00.000000Z""#,
+                None,
+            ),
+            (
+                "key_off",
+                r#"["int_a"]"#,
+                r#""2999-03-01T14:30:00.000000Z""#,
+                Some(5),
+            ),
+        ] {
+            let body = format!(
+                r#"{{"name":"n","integrations":{integrations},"expires_at":{expires_at}}}"#
+            );
+            old.execute(
+                "INSERT INTO keys (id, revoked_at, body) VALUES (?1, ?2, ?3)",
+                params![id, revoked_at, body],
+            )
+            .unwrap();
+        }
+        for (n, maker, integrations) in [
+            (1, Some("key_all"), None),
+            (2, Some("key_two"), Some(r#"["int_b","int_a"]"#)),
+            (3, Some("key_old"), Some(r#"["int_a"]"#)),
+            (4, Some("key_off"), Some(r#"["int_a"]"#)),
+            (5, None, None),
+        ] {
+            let id = format!("whk_{n}");
+            old.execute(
+                "INSERT INTO webhooks (n, id, active, takes, integrations, sealed, body, revision, created_at, updated_at) VALUES (?1, ?2, 1, 1, ?3, x'', '{}', 1, 0, 0)",
+                params![n, id, integrations],
+            )
+            .unwrap();
+            for (place, action) in [(1, "webhook_create"), (2, "webhook_update")] {
+                let key = if place == 1 { maker } else { Some("key_other") };
+                let entry = serde_json::json!({ "key_id": key, "action": action, "subject": id });
+                old.execute(
+                    "INSERT INTO audit (seq, at, entry, hash) VALUES (?1, 0, ?2, x'')",
+                    params![n * 10 + place, entry.to_string()],
+                )
+                .unwrap();
+            }
+        }
+        migrate(&mut old, Timestamp::ZERO).unwrap();
+        type Made = (String, Option<String>, Option<i64>);
+        let made: Vec<Made> = old
+            .prepare("SELECT scope, created_by, lapses_at FROM webhooks ORDER BY n")
+            .unwrap()
+            .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+            .unwrap()
+            .map(Result::unwrap)
+            .collect();
+        let end = Timestamp::parse("2999-03-01T14:30:01Z")
+            .unwrap()
+            .as_micros();
+        let is = |scope: &str, maker: Option<&str>, lapses_at| {
+            (scope.to_owned(), maker.map(str::to_owned), lapses_at)
+        };
+        assert_eq!(
+            made,
+            [
+                is("", Some("key_all"), None),
+                is("int_a int_b", Some("key_two"), Some(end)),
+                is("int_a", Some("key_old"), None),
+                is("int_a", Some("key_off"), None),
+                is("", None, None),
+            ]
+        );
+        let keys: Vec<(String, bool)> = old
+            .prepare("SELECT scope, expires_at IS NULL FROM keys ORDER BY id")
+            .unwrap()
+            .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))
+            .unwrap()
+            .map(Result::unwrap)
+            .collect();
+        let keys: Vec<_> = keys
+            .iter()
+            .map(|(scope, is_none)| (scope.as_str(), *is_none))
+            .collect();
+        assert_eq!(
+            keys,
+            [
+                ("", true),
+                ("int_a", false),
+                ("int_a", false),
+                ("int_a int_b", false)
+            ]
+        );
+    }
+
     /// Open writes of before have no time in the queue: theirs is that of the accept.
     #[tokio::test]
     async fn a_store_of_the_eighth_step_keeps_a_hundred_thousand_open_writes() {

@@ -112,8 +112,14 @@ pub struct WebhookUpdate {
     /// Further headers of every delivery, in place of those before.
     #[schema(max_items = 16)]
     pub headers: Option<Vec<Header>>,
-    /// Whether events are sent. One that was switched off because its receiver failed gets what happened since as soon as it is switched on.
+    /// Whether events are sent. One that was switched off because its receiver failed, or the API
+    /// key that made it is no longer in force, gets what happened since as soon as it is switched
+    /// on.
     pub active: Option<bool>,
+    /// `true` makes the key that asks the one in `created_by`: the webhook ends with that key, no
+    /// longer with the one before. Another `url` does the same, and so does to switch on a webhook
+    /// whose key was revoked or has expired.
+    pub adopt: Option<bool>,
     /// What deliveries are signed with. For a day they are signed with the one before as well.
     #[schema(min_length = 10, max_length = 200, pattern = "^[!-~]+$")]
     pub secret: Option<String>,

@@ -17,6 +17,9 @@ pub struct WebhookRecord {
     /// When it was last changed.
     #[schema(format = DateTime)]
     pub updated_at: String,
+    /// The API key that made it, or that has adopted it since; `null` for the operator's, and where
+    /// that is not known. When the key is revoked or expires, the webhook is switched off.
+    pub created_by: Option<String>,
     /// Where events are sent.
     pub url: String,
     /// Further headers of every delivery.
@@ -37,7 +40,8 @@ pub struct WebhookRecord {
     /// Since when every attempt failed; `null` when the last one did not.
     #[schema(format = DateTime)]
     pub failing_since: Option<String>,
-    /// When it was switched off because its receiver failed. What happens since is kept for it.
+    /// When it was switched off because its receiver failed, or the key in `created_by` was revoked
+    /// or has expired. What happens since is kept for it.
     #[schema(format = DateTime)]
     pub disabled_at: Option<String>,
     /// Why.
@@ -76,6 +80,7 @@ impl WebhookRecord {
             id: webhook.id.to_string(),
             created_at: webhook.created_at.to_string(),
             updated_at: webhook.updated_at.to_string(),
+            created_by: webhook.created_by.map(|id| id.to_string()),
             url: webhook.url.clone(),
             headers: webhook
                 .headers

@@ -89,6 +89,7 @@ impl Checked {
             previous: Vec::new(),
             failing_since: None,
             disabled: None,
+            created_by: scope.key(),
             created_at: now,
             updated_at: now,
         }
@@ -232,5 +233,6 @@ pub fn check_update(
         triggers,
         active: input.active,
         secret: secret.map(|secret| (secret, until)),
+        adopts: input.adopt == Some(true),
     })
 }
