@@ -19,7 +19,12 @@ use super::{
     corrupt,
     db::{Db, Row, values},
 };
-use crate::{Error, Sealer, sealing::Purpose, signals::Effects};
+use crate::{
+    Error, Sealer,
+    reading::{Cost, Reading},
+    sealing::Purpose,
+    signals::Effects,
+};
 
 /// Subscriptions at most: each event is held against all that are to its trigger, and the announcer keeps them in memory.
 const WEBHOOKS_MAX: i64 = 1_000;
@@ -449,14 +454,14 @@ pub(super) fn did_well(db: &Db<'_>, n: i64) -> Result<(), Error> {
 
 impl<E: Engine> Relational<E> {
     pub(super) async fn webhooks(&self, scope: &Scope) -> Result<Vec<Webhook>, Error> {
-        let scope = scope.clone();
-        self.read_sealed(move |db, sealer| all(db, sealer, &scope))
+        let (scope, reading) = (scope.clone(), Reading::of(scope, Cost::Lookup));
+        self.read_sealed(reading, move |db, sealer| all(db, sealer, &scope))
             .await
     }
 
     async fn webhook_stored(&self, scope: &Scope, id: WebhookId) -> Result<Option<Stored>, Error> {
-        let scope = scope.clone();
-        self.read_sealed(move |db, sealer| one(db, sealer, &scope, id))
+        let (scope, reading) = (scope.clone(), Reading::of(scope, Cost::Lookup));
+        self.read_sealed(reading, move |db, sealer| one(db, sealer, &scope, id))
             .await
     }
 

@@ -31,6 +31,7 @@ use self::{
 use crate::{
     Acceptance, Error, Finish, Observer, Once, Sealer, Signals, Store,
     migrations::Migration,
+    reading::Reading,
     signals::Effects,
     sql::{
         Engine, Relational,
@@ -75,6 +76,8 @@ pub(crate) struct Disk {
 )]
 pub(crate) fn database(why: rusqlite::Error) -> Error {
     match why.sqlite_error_code() {
+        // Only connections that read have a bound on what a statement may cost.
+        Some(rusqlite::ErrorCode::OperationInterrupted) => Error::ReadTooLong,
         // Another process kept the database to itself for longer than a connection waits: nothing is wrong with it.
         Some(rusqlite::ErrorCode::DatabaseBusy) => {
             tracing::warn!("another process keeps the database to itself");
@@ -248,7 +251,9 @@ impl Disk {
         while let Some(first) = next {
             let piece = self
                 .readers
-                .read(move |connection| pages::walk(connection, first))
+                .read(Reading::BACKGROUND, move |connection| {
+                    pages::walk(connection, first)
+                })
                 .await?;
             for some in piece.unclear.chunks(pages::CLEAR_MAX_PAGES) {
                 let some = some.to_vec();
@@ -297,11 +302,12 @@ impl Engine for Disk {
 
     async fn read<T: Send + 'static>(
         &self,
+        reading: Reading,
         look: impl FnOnce(&Db<'_>) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         self.files.must_be_there()?;
         self.readers
-            .read(move |connection| look(&Db::Sqlite(connection)))
+            .read(reading, move |connection| look(&Db::Sqlite(connection)))
             .await
     }
 
