@@ -359,7 +359,8 @@ pub(super) fn list(db: &Db<'_>, scope: &Scope, query: &EventQuery) -> Result<Eve
     }
     let sql = list_sql(&piece_of.sql, &conditions.all(), query.is_descending);
     let page = readable(db, &sql, &conditions.values, query.limit, read)?;
-    let seen = if page.has_more {
+    // Of a full page nothing more counts than what is on it.
+    let seen = if page.has_more || page.rows.len() as u64 >= query.limit {
         page.rows.last().map(|row| (row.seq, row.id))
     } else {
         if query.subject.is_some() && !is_cut && !query.is_descending {

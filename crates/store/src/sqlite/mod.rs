@@ -76,8 +76,6 @@ pub(crate) struct Disk {
 )]
 pub(crate) fn database(why: rusqlite::Error) -> Error {
     match why.sqlite_error_code() {
-        // Only connections that read have a bound on what a statement may cost.
-        Some(rusqlite::ErrorCode::OperationInterrupted) => Error::ReadTooLong,
         // Another process kept the database to itself for longer than a connection waits: nothing is wrong with it.
         Some(rusqlite::ErrorCode::DatabaseBusy) => {
             tracing::warn!("another process keeps the database to itself");
@@ -87,6 +85,14 @@ pub(crate) fn database(why: rusqlite::Error) -> Error {
             Error::Refused("the disk under the data directory is full".to_owned())
         }
         _ => Error::Database(why.to_string()),
+    }
+}
+
+/// The same of a use case's statement: it is broken off only where it costs more than its read may.
+pub(crate) fn bounded(why: rusqlite::Error) -> Error {
+    match why.sqlite_error_code() {
+        Some(rusqlite::ErrorCode::OperationInterrupted) => Error::ReadTooLong,
+        _ => database(why),
     }
 }
 
