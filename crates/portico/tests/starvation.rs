@@ -271,6 +271,7 @@ fn stall(caller: &Caller, load: &Load) {
 }
 
 /// Asserts that `with` the load no request takes much longer than `without`.
+#[expect(clippy::print_stdout, reason = "who runs it with more wants to know")]
 fn compare(load: &str, without: &Times, with: &Times) {
     println!("{load}: {with:?}, without: {without:?}");
     for (what, without, with) in [
