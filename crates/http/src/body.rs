@@ -42,18 +42,20 @@ pub const BULK_MAX_BYTES: usize = 1_024 * 1_024;
 /// How long a body may take to arrive. A caller that sends 256 KiB over a slow mobile line is done in half of it.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// KiB that must arrive within each such time, until all is there: a body that stops holds memory that others wait for. A slow
-/// mobile line brings ten times as much.
+/// KiB that must arrive within each such time, until all is there: a body that stops holds memory
+/// that others wait for. A slow mobile line brings ten times as much.
 const RATE_MIN_KIB: usize = 16;
 const RATE_WINDOW: Duration = Duration::from_secs(4);
 
 /// KiB of bodies that may be under way at once, over all callers: who finds no room within the time hears 503.
 pub const BODIES_MAX_KIB: usize = 32 * 1_024;
 
-/// Of these, what the bodies of one key may hold: a quarter, which is 32 of the largest ordinary ones.
+/// Of these, what the bodies of one key may hold: a quarter, which is 32 of the largest ordinary
+/// ones.
 pub const KEY_MAX_KIB: usize = BODIES_MAX_KIB / 4;
 
-/// The same for one address, from which several keys may come, as through a proxy that is not trusted to name its callers.
+/// The same for one address, from which several keys may come, as through a proxy that is not
+/// trusted to name its callers.
 pub const ADDRESS_MAX_KIB: usize = BODIES_MAX_KIB / 2;
 
 /// The key that a request came with.
@@ -223,7 +225,8 @@ impl<const MAX_BYTES: usize> FromRequest<App> for JsonBody<MAX_BYTES> {
     }
 }
 
-/// Reads a body to its end. Memory is set aside as it arrives: who announces much and sends little holds little.
+/// Reads a body to its end. Memory is set aside as it arrives: who announces much and sends little
+/// holds little.
 async fn collect<const MAX_BYTES: usize>(
     mut body: Body,
     memory: &mut Memory<'_>,

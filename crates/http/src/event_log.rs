@@ -34,8 +34,8 @@ use crate::{
     preferences::{WAIT_POLL, wait_s},
 };
 
-/// How long a request walks on through the log when little of it is asked for. Then it is answered with what was found, and with
-/// where to go on.
+/// How long a request walks on through the log when little of it is asked for. Then it is answered
+/// with what was found, and with where to go on.
 const WALK_MAX: Duration = Duration::from_secs(5);
 
 /// Something that happened.
@@ -192,7 +192,8 @@ pub async fn event_log_list(
         None => walk(&app, &caller.scope, query.clone()).await?,
         Some(_waits) => await_events(&app, &caller.scope, &query, wait_s.unwrap_or(0)).await?,
     };
-    // From the newest back, an empty page behind which nothing follows is the end; from the oldest on, it is where to go on from.
+    // From the newest back, an empty page behind which nothing follows is the end; from the oldest
+    // on, it is where to go on from.
     let seen = page.seen.map(|(_, id)| id);
     let next = if page.rows.is_empty() && query.is_descending && !page.has_more {
         None
@@ -252,7 +253,8 @@ async fn await_events(
         let mut recorded = std::pin::pin!(app.store.signals().event_recorded());
         // Subscribed before looking: what happens in between is not missed.
         recorded.as_mut().enable();
-        // What is new is known before the store is asked: so all of it that is not found there is not what is waited for.
+        // What is new is known before the store is asked: so all of it that is not found there is
+        // not what is waited for.
         let told = app.tail.look(&*app.store, scope, &query, known).await?;
         let looked_at = Instant::now();
         let mut page = EventPage::default();

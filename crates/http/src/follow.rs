@@ -1,7 +1,8 @@
 //! The newest part of the log of events in memory, for all who wait for something in it.
 //!
-//! Guarantee: what is new is read once, whoever and however many wait; each event is then compared with what each of them asked
-//! for without asking the store. A key has a bounded number of requests that wait.
+//! Guarantee: what is new is read once, whoever and however many wait; each event is then compared
+//! with what each of them asked for without asking the store. A key has a bounded number of
+//! requests that wait.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -18,7 +19,8 @@ use tokio::{sync::Mutex, time::Instant};
 
 use crate::preferences::WAIT_POLL;
 
-/// Events that are kept in memory: a wait that was not woken for as many looks into the store. Some 1 MB.
+/// Events that are kept in memory: a wait that was not woken for as many looks into the store. Some
+/// 1 MB.
 const HEADS_MAX: usize = 4_096;
 
 /// Events that are read at once.
@@ -33,7 +35,8 @@ const STALE: Duration = Duration::from_secs(5);
 /// How soon after a look the next may be: events that are stored meanwhile are read together.
 pub(crate) const PAUSE: Duration = Duration::from_millis(20);
 
-/// Requests of one key that wait for events at once: a follower has one, and a program some followers.
+/// Requests of one key that wait for events at once: a follower has one, and a program some
+/// followers.
 pub const WAITS_MAX: usize = 16;
 
 /// The newest events.
@@ -62,8 +65,8 @@ pub(crate) struct Told {
 }
 
 impl Tail {
-    /// Reads what is new, unless another has just done so, and says what it means for `query`, of which nothing is in the log up to
-    /// `known`; that is `None` when nobody has looked.
+    /// Reads what is new, unless another has just done so, and says what it means for `query`, of
+    /// which nothing is in the log up to `known`; that is `None` when nobody has looked.
     ///
     /// # Errors
     /// As the store's.
@@ -103,7 +106,8 @@ impl Newest {
         })
     }
 
-    /// Reads on. `false` when so much is new that it is better to begin anew: who waits then looks into the store.
+    /// Reads on. `false` when so much is new that it is better to begin anew: who waits then looks
+    /// into the store.
     async fn follow(&mut self, store: &dyn Store) -> Result<bool, Error> {
         let revision = store.signals().events_revision();
         // Of what other nodes stored there may be no signal.

@@ -1,8 +1,9 @@
 //! Where pages that were asked for by offset ended.
 //!
-//! Guarantee: the next page of a walk by offset is read on from there, so it costs the same however far it is, and repeats and
-//! misses nothing that is stored or removed meanwhile. Memory is bounded; what is forgotten costs time, and nothing else. A key
-//! displaces only its own places while fewer keys walk than are remembered.
+//! Guarantee: the next page of a walk by offset is read on from there, so it costs the same however
+//! far it is, and repeats and misses nothing that is stored or removed meanwhile. Memory is
+//! bounded; what is forgotten costs time, and nothing else. A key displaces only its own places
+//! while fewer keys walk than are remembered.
 
 use std::{
     collections::VecDeque,
@@ -19,14 +20,15 @@ use tokio::time::Instant;
 
 use crate::cursor;
 
-/// Rows that a page passes over without a place to begin at: so few cost little, and the page is what is stored just now, also
-/// for who looks at one again and again.
+/// Rows that a page passes over without a place to begin at: so few cost little, and the page is
+/// what is stored just now, also for who looks at one again and again.
 const EXACT_MAX_ROWS: u64 = 1_000;
 
 /// Keys whose walks are remembered.
 const KEYS_MAX: usize = 256;
 
-/// Places that are remembered for a key: some walks of several pages at once. With the keys, some 4 MB at the most.
+/// Places that are remembered for a key: some walks of several pages at once. With the keys, some 4
+/// MB at the most.
 const PLACES_MAX: usize = 64;
 
 /// Bytes of a place that is remembered: no row has longer values, but for names.
@@ -62,7 +64,8 @@ impl Walks {
         self.walkers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// From where to read a page of `query` that is asked for by offset: from the nearest place before it that is known.
+    /// From where to read a page of `query` that is asked for by offset: from the nearest place
+    /// before it that is known.
     pub(crate) fn from(&self, key: Option<KeyId>, query: &Query) -> From {
         let offset = match query.from {
             From::Offset(offset) if offset > EXACT_MAX_ROWS => offset,

@@ -1,5 +1,6 @@
-//! Goal: one caller's load never becomes another caller's wait. Method: a store with many prospects and events, callers that ask for
-//! as much as they can in every expensive way there is, and another caller whose times are compared with those without them.
+//! Goal: one caller's load never becomes another caller's wait. Method: a store with many prospects
+//! and events, callers that ask for as much as they can in every expensive way there is, and
+//! another caller whose times are compared with those without them.
 #![expect(
     clippy::expect_used,
     clippy::panic,
@@ -30,7 +31,8 @@ const ROUNDS: usize = 60;
 /// How long they are timed at most: where each takes seconds, a few say enough.
 const TIMED_MAX: Duration = Duration::from_secs(20);
 
-/// How many times as long as without the load a request may take with it, and how long it may take in any case.
+/// How many times as long as without the load a request may take with it, and how long it may take
+/// in any case.
 const TIMES_MAX: u32 = 20;
 const SHORT: Duration = Duration::from_millis(100);
 
@@ -43,7 +45,8 @@ fn prospects() -> usize {
     }
 }
 
-/// A server whose store is full, the sandbox it writes to, and its data directory. Dropped in this order.
+/// A server whose store is full, the sandbox it writes to, and its data directory. Dropped in this
+/// order.
 struct Full {
     server: Process,
     _sandbox: Process,

@@ -621,14 +621,15 @@ pub trait Store: Send + Sync + 'static {
     /// Every subscription that the caller may know of, the oldest first: one that gets no more than the caller sees.
     async fn webhooks_list(&self, scope: &Scope) -> Result<Vec<Webhook>, Error>;
 
-    /// What is asked for of the next piece of the log of events: more may follow behind an empty page.
+    /// What is asked for of the next piece of the log of events: more may follow behind an empty
+    /// page.
     ///
     /// # Errors
     /// [`Error::Conflict`] when the event to go on behind is not in the log.
     async fn events_list(&self, scope: &Scope, query: &EventQuery) -> Result<EventPage, Error>;
 
-    /// What is known of the next events behind a place of the log, in order and of whomever: for the process itself, which tells
-    /// callers only of what they may know of.
+    /// What is known of the next events behind a place of the log, in order and of whomever: for
+    /// the process itself, which tells callers only of what they may know of.
     async fn event_heads(&self, after: i64, limit: u32) -> Result<Vec<EventHead>, Error>;
 
     /// The place of the newest event; 0 when there is none.

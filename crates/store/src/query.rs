@@ -96,8 +96,9 @@ pub enum From {
     Offset(u64),
     /// Behind a row that was read before.
     Row(Row),
-    /// Behind `offset` rows, of which `row` is one that was read before: the place is `skip` rows behind it. The page says how
-    /// many there are in all, as with [`From::Offset`], and costs what the skipped rows cost.
+    /// Behind `offset` rows, of which `row` is one that was read before: the place is `skip` rows
+    /// behind it. The page says how many there are in all, as with [`From::Offset`], and costs what
+    /// the skipped rows cost.
     Near {
         /// The row that was read.
         row: Row,

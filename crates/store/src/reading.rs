@@ -1,8 +1,9 @@
 //! Which read runs now, and how much it may cost.
 //!
-//! Guarantee: a look-up never waits behind a list. Among lists, the key that was served least is next, so a key with many
-//! requests delays another key by one read at the most. A read that costs more than a page is expensive: a key has one of
-//! these at a time, and not all connections serve them.
+//! Guarantee: a look-up never waits behind a list. Among lists, the key that was served least is
+//! next, so a key with many requests delays another key by one read at the most. A read that costs
+//! more than a page is expensive: a key has one of these at a time, and not all connections serve
+//! them.
 
 use std::{
     collections::HashMap,
@@ -15,18 +16,20 @@ use tokio::{sync::oneshot, time::timeout};
 
 use crate::Error;
 
-/// How long the database works on a read that a caller waits for: counting a few million records takes as long.
+/// How long the database works on a read that a caller waits for: counting a few million records
+/// takes as long.
 pub const READ_MAX: Duration = Duration::from_secs(5);
 
-/// How long a page may take before it counts as expensive, where work cannot be counted: ten times as long as a full page
-/// takes on a slow disk.
+/// How long a page may take before it counts as expensive, where work cannot be counted: ten times
+/// as long as a full page takes on a slow disk.
 pub(crate) const PAGE_MAX: Duration = Duration::from_millis(500);
 
-/// How long a read waits for a connection: callers give up after some ten seconds, and hear before that how it stands.
+/// How long a read waits for a connection: callers give up after some ten seconds, and hear before
+/// that how it stands.
 const WAIT_MAX: Duration = Duration::from_secs(8);
 
-/// Expensive reads of one key that wait behind the one that runs: a client that asks for a few things at once is served, and a
-/// flood is not.
+/// Expensive reads of one key that wait behind the one that runs: a client that asks for a few
+/// things at once is served, and a flood is not.
 pub const EXPENSIVE_WAITING_MAX: usize = 8;
 
 /// The cost of a read.
@@ -34,7 +37,8 @@ pub const EXPENSIVE_WAITING_MAX: usize = 8;
 pub(crate) enum Cost {
     /// The same always: found by an id, or what the server itself asks all the time.
     Lookup,
-    /// That of a page along an index. What turns out to cost more is broken off, and repeated as expensive.
+    /// That of a page along an index. What turns out to cost more is broken off, and repeated as
+    /// expensive.
     Page,
     /// Bounded by [`READ_MAX`] alone.
     Expensive,
@@ -113,8 +117,8 @@ impl Gates {
     /// Waits until a read may run: as long as it holds what this returns.
     ///
     /// # Errors
-    /// [`Error::ReadsCrowded`] when its key has as many expensive reads as it may have, [`Error::Busy`] when none may run in
-    /// time.
+    /// [`Error::ReadsCrowded`] when its key has as many expensive reads as it may have,
+    /// [`Error::Busy`] when none may run in time.
     pub(crate) async fn enter(&self, reading: Reading) -> Result<Permit, Error> {
         let gate = match reading.cost {
             Cost::Lookup => &self.lookups,

@@ -23,7 +23,8 @@ pub struct EventQuery {
     pub after: Option<EventId>,
     /// Behind this place of the log too, in the same direction: it was looked at up to there.
     pub behind: Option<i64>,
-    /// Whether this goes on where an earlier look for the same request ended: then it is one of the expensive reads of its key.
+    /// Whether this goes on where an earlier look for the same request ended: then it is one of the
+    /// expensive reads of its key.
     pub goes_on: bool,
     /// The newest first; else the oldest.
     pub is_descending: bool,
@@ -38,8 +39,8 @@ pub struct EventPage {
     pub rows: Vec<Event>,
     /// Whether more may follow: the log goes on.
     pub has_more: bool,
-    /// The last event, of those that the caller may know of, that was looked at, whether or not it was asked for: a cursor to go on
-    /// behind. `None` when there was none.
+    /// The last event, of those that the caller may know of, that was looked at, whether or not it
+    /// was asked for: a cursor to go on behind. `None` when there was none.
     pub seen: Option<(i64, EventId)>,
 }
 

@@ -1819,7 +1819,8 @@ pub async fn the_log_of_events_is_walked_both_ways_by_all_that_it_offers<B: Back
             assert_eq!(walk(scope, &newest).await?, expected, "{newest:?}");
         }
     }
-    // A look says how far it came, in events of the caller's, though nothing that was asked for is there.
+    // A look says how far it came, in events of the caller's, though nothing that was asked for is
+    // there.
     let never = [
         EventQuery {
             trigger: Some(Trigger::JobFailure),

@@ -399,10 +399,12 @@ impl Session {
         }
     }
 
-    /// Runs `look`, a part of the transaction under way, in which the server works no longer than this on a statement.
+    /// Runs `look`, a part of the transaction under way, in which the server works no longer than
+    /// this on a statement.
     ///
     /// # Errors
-    /// [`Error::ReadTooLong`] when `look` fails since it did; the transaction, or the part of it that can be undone alone, has failed then.
+    /// [`Error::ReadTooLong`] when `look` fails since it did; the transaction, or the part of it
+    /// that can be undone alone, has failed then.
     pub(super) fn limited<T>(
         &self,
         within: Duration,
@@ -429,7 +431,8 @@ impl Session {
         ))
     }
 
-    /// Whether a statement of the last read that was limited met the bound: its transaction has failed, whatever became of the read.
+    /// Whether a statement of the last read that was limited met the bound: its transaction has
+    /// failed, whatever became of the read.
     pub(super) fn was_late(&self) -> bool {
         self.was_late.replace(false)
     }

@@ -38,8 +38,8 @@ use crate::{
     },
 };
 
-/// Rows that a page passes over at most: beyond it, it is expensive. A walk by offset never comes there, since the place where
-/// the page before ended is known.
+/// Rows that a page passes over at most: beyond it, it is expensive. A walk by offset never comes
+/// there, since the place where the page before ended is known.
 const SKIPPED_MAX: u64 = 5_000;
 
 /// Walks over the writes that are open or went wrong, before an erasure gives up on a person about whom something happens all the time.
@@ -65,8 +65,8 @@ pub(crate) trait Engine: Send + Sync + 'static {
     /// Records an attempt and what follows from it.
     fn finish(&self, finish: Finish) -> impl Future<Output = Result<WriteStatus, Error>> + Send;
 
-    /// Runs `look` in a transaction that sees one moment, when it is its turn. [`Error::ReadTooLong`] when it costs more than
-    /// `reading` says.
+    /// Runs `look` in a transaction that sees one moment, when it is its turn.
+    /// [`Error::ReadTooLong`] when it costs more than `reading` says.
     fn read<T: Send + 'static>(
         &self,
         reading: Reading,
@@ -137,8 +137,8 @@ impl<E: Engine> Relational<E> {
         self.listed_whole(scope, query, false, look, |_| true).await
     }
 
-    /// The same: as a page, and once more as an expensive read where a page may not cost as much, or what it brought is not
-    /// whole. At once so when it is known to be expensive.
+    /// The same: as a page, and once more as an expensive read where a page may not cost as much,
+    /// or what it brought is not whole. At once so when it is known to be expensive.
     async fn listed_whole<T: Send + 'static, Q: Clone + Send + 'static>(
         &self,
         scope: &Scope,

@@ -213,7 +213,8 @@ pub(super) fn find(db: &Db<'_>, scope: &Scope, id: EventId) -> Result<Option<Eve
     place(db, scope, id)?.map(|seq| at(db, seq)).transpose()
 }
 
-/// Events that one look passes at most, when most of them may not be what is asked for: a few milliseconds of work.
+/// Events that one look passes at most, when most of them may not be what is asked for: a few
+/// milliseconds of work.
 const PIECE_ROWS: u64 = 4_000;
 
 /// Integrations whose events are looked up one after the other; of more, the log has nearly all.
@@ -227,7 +228,8 @@ struct Piece {
 }
 
 impl Piece {
-    /// The next `rows` places of `lanes`, or of the whole log, that lie between two places, both excluded.
+    /// The next `rows` places of `lanes`, or of the whole log, that lie between two places, both
+    /// excluded.
     fn new(
         lanes: Option<&[i64]>,
         subject: Option<&str>,
@@ -392,7 +394,8 @@ fn id_at(db: &Db<'_>, seq: i64) -> Result<Option<EventId>, Error> {
 
 const HEADS: &str = "SELECT e.seq, e.id, e.at, e.trigger, e.kind, i.id, e.subject FROM events e CROSS JOIN integrations i ON i.n = e.lane WHERE e.seq > ?1 ORDER BY e.seq LIMIT ?2";
 
-/// What is told of the next events behind a place of the log, whoever may know of them. Those that cannot be read are left out.
+/// What is told of the next events behind a place of the log, whoever may know of them. Those that
+/// cannot be read are left out.
 pub(super) fn heads(db: &Db<'_>, after: i64, limit: u32) -> Result<Vec<EventHead>, Error> {
     let heads = db.all(HEADS, values![after, limit], |row| {
         let id: String = row.get(1)?;

@@ -35,8 +35,8 @@ pub(super) fn list(db: &Db<'_>, scope: &Scope, query: &Query) -> Result<Page<Rec
     })
 }
 
-/// A count, and whether it is exact: when counting was broken off, there are `least` at least. It is the last that a read does,
-/// since the time for more is over then.
+/// A count, and whether it is exact: when counting was broken off, there are `least` at least. It
+/// is the last that a read does, since the time for more is over then.
 pub(super) fn counted_within(
     count: Result<u64, Error>,
     least: u64,

@@ -31,7 +31,8 @@ const SHARES: Shares = Shares {
 /// KiB of pages that a connection for look-ups keeps in memory: the upper pages of a few indexes.
 const LOOKUP_CACHE_KIB: i32 = 2 * 1_024;
 
-/// How long the server's own reads may take, each a piece of some work: the write-ahead log grows meanwhile.
+/// How long the server's own reads may take, each a piece of some work: the write-ahead log grows
+/// meanwhile.
 const OWN_MAX: Duration = Duration::from_secs(30);
 
 /// Steps of SQLite's machine between two looks at the time: a millisecond or so.
