@@ -106,7 +106,7 @@ pub async fn audit_list(
         (offset, limit),
         "desc",
         page.has_more,
-        page.total,
+        (page.total, page.total_is_exact),
         results,
     ))
 }

@@ -2,7 +2,12 @@
 //!
 //! Guarantee: all problems of a body are found at once; what the schema refuses is described in Zod's words, and repeats of what the caller sent are cut.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    net::IpAddr,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use axum::{
     body::Body,
@@ -15,18 +20,20 @@ use jsonschema::{
     error::{TypeKind, ValidationErrorKind},
 };
 use model::{
-    Issue,
+    Issue, KeyId,
     directory::Vendor,
     issue::{Step, cut},
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use tokio::{
-    sync::{Semaphore, SemaphorePermit},
+    sync::Notify,
     time::{Instant, timeout_at},
 };
 
-use crate::{App, caller::Admitted, error::Error, json, openapi::Schema};
+use crate::{
+    App, caller::Admitted, error::Error, json, limits, openapi::Schema, peer::ClientAddress,
+};
 
 /// Bytes that a body may have.
 pub const BODY_MAX_BYTES: usize = 256 * 1_024;
@@ -37,15 +44,130 @@ pub const BULK_MAX_BYTES: usize = 1_024 * 1_024;
 /// How long a body may take to arrive. A caller that sends 256 KiB over a slow mobile line is done in half of it.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// KiB that must arrive within each such time, until all is there: a body that stops holds memory
+/// that others wait for. A slow mobile line brings ten times as much.
+const RATE_MIN_KIB: usize = 16;
+const RATE_WINDOW: Duration = Duration::from_secs(4);
+
 /// KiB of bodies that may be under way at once, over all callers: who finds no room within the time hears 503.
 pub const BODIES_MAX_KIB: usize = 32 * 1_024;
 
-/// Memory for bodies under way.
-pub struct Room(Semaphore);
+/// Of these, what the bodies of one key may hold: a quarter, which is 32 of the largest ordinary
+/// ones.
+pub const KEY_MAX_KIB: usize = BODIES_MAX_KIB / 4;
 
-impl Default for Room {
-    fn default() -> Self {
-        Self(Semaphore::new(BODIES_MAX_KIB))
+/// The same for one address, from which several keys may come, as through a proxy that is not
+/// trusted to name its callers.
+pub const ADDRESS_MAX_KIB: usize = BODIES_MAX_KIB / 2;
+
+/// The key that a request came with.
+#[derive(Clone, Copy)]
+pub(crate) struct Asking(pub(crate) Option<KeyId>);
+
+/// Memory for bodies under way.
+#[derive(Default)]
+pub struct Room {
+    held: Mutex<Held>,
+    freed: Notify,
+}
+
+/// KiB that are held.
+#[derive(Default)]
+struct Held {
+    all: usize,
+    by_key: HashMap<Option<KeyId>, usize>,
+    by_address: HashMap<IpAddr, usize>,
+}
+
+/// What one body holds; given back when dropped.
+struct Memory<'a> {
+    room: &'a Room,
+    key: Option<KeyId>,
+    address: IpAddr,
+    kib: usize,
+}
+
+impl Room {
+    fn lock(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Memory for a body of a caller, none so far.
+    fn of(&self, key: Option<KeyId>, address: IpAddr) -> Memory<'_> {
+        Memory {
+            room: self,
+            key,
+            address: limits::whole(address),
+            kib: 0,
+        }
+    }
+}
+
+impl Memory<'_> {
+    /// Takes so many KiB more, if they are left of all shares.
+    fn take(&mut self, kib: usize) -> bool {
+        let mut held = self.room.lock();
+        let of_key = held.by_key.get(&self.key).copied().unwrap_or_default() + kib;
+        let of_address = held
+            .by_address
+            .get(&self.address)
+            .copied()
+            .unwrap_or_default()
+            + kib;
+        let is_left = held.all + kib <= BODIES_MAX_KIB
+            && of_key <= KEY_MAX_KIB
+            && of_address <= ADDRESS_MAX_KIB;
+        if is_left {
+            held.all += kib;
+            held.by_key.insert(self.key, of_key);
+            held.by_address.insert(self.address, of_address);
+            self.kib += kib;
+        }
+        is_left
+    }
+
+    /// The same, and waits until they are left.
+    async fn grow(&mut self, kib: usize) {
+        let room = self.room;
+        loop {
+            let mut freed = std::pin::pin!(room.freed.notified());
+            // Subscribed before looking: what is freed in between is not missed.
+            freed.as_mut().enable();
+            if self.take(kib) {
+                return;
+            }
+            freed.await;
+        }
+    }
+}
+
+impl Drop for Memory<'_> {
+    fn drop(&mut self) {
+        let Self {
+            room,
+            key,
+            address,
+            kib,
+        } = *self;
+        if kib == 0 {
+            return;
+        }
+        let mut held = room.lock();
+        held.all -= kib;
+        if let Some(of_key) = held.by_key.get_mut(&key) {
+            *of_key -= kib;
+            if *of_key == 0 {
+                held.by_key.remove(&key);
+            }
+        }
+        if let Some(of_address) = held.by_address.get_mut(&address) {
+            *of_address -= kib;
+            if *of_address == 0 {
+                held.by_address.remove(&address);
+            }
+        }
+        drop(held);
+        room.freed.notify_waiters();
     }
 }
 
@@ -91,9 +213,10 @@ impl<const MAX_BYTES: usize> FromRequest<App> for JsonBody<MAX_BYTES> {
             return Err(Error::payload_too_large(MAX_BYTES));
         }
         let admitted = request.extensions().get::<Admitted>().cloned();
-        let until = Instant::now() + BODY_TIMEOUT;
-        let (bytes, _room) =
-            collect::<MAX_BYTES>(request.into_body(), &app.body_room.0, until).await?;
+        let key = request.extensions().get().and_then(|Asking(key)| *key);
+        let address = ClientAddress::of(request.extensions()).0;
+        let mut memory = app.body_room.of(key, address);
+        let bytes = collect::<MAX_BYTES>(request.into_body(), &mut memory).await?;
         if let Some(admitted) = admitted {
             // The body may have taken a while.
             admitted.check(app)?;
@@ -109,19 +232,27 @@ impl<const MAX_BYTES: usize> FromRequest<App> for JsonBody<MAX_BYTES> {
     }
 }
 
-/// Reads a body to its end. Room is set aside as it arrives: who announces much and sends little holds little.
-async fn collect<'a, const MAX_BYTES: usize>(
+/// Reads a body to its end. Memory is set aside as it arrives: who announces much and sends little
+/// holds little.
+async fn collect<const MAX_BYTES: usize>(
     mut body: Body,
-    room: &'a Semaphore,
-    until: Instant,
-) -> Result<(Vec<u8>, Option<SemaphorePermit<'a>>), Error> {
-    let (mut bytes, mut held): (_, Option<SemaphorePermit<'a>>) = (Vec::new(), None);
+    memory: &mut Memory<'_>,
+) -> Result<Vec<u8>, Error> {
+    let until = Instant::now() + BODY_TIMEOUT;
+    let mut bytes: Vec<u8> = Vec::new();
+    // When and with how many bytes the time began in which more must arrive.
+    let (mut since, mut had) = (Instant::now(), 0);
     loop {
-        let frame = timeout_at(until, body.frame())
-            .await
-            .map_err(|_| Error::request_timeout(BODY_TIMEOUT.as_secs()))?;
+        let slow_at = since + RATE_WINDOW;
+        let frame = match timeout_at(until.min(slow_at), body.frame()).await {
+            Ok(frame) => frame,
+            Err(_) if slow_at < until => {
+                return Err(Error::slow_body(RATE_MIN_KIB, RATE_WINDOW.as_secs()));
+            }
+            Err(_) => return Err(Error::request_timeout(BODY_TIMEOUT.as_secs())),
+        };
         let frame = match frame {
-            None => return Ok((bytes, held)),
+            None => return Ok(bytes),
             Some(Ok(frame)) => frame,
             Some(Err(_)) => {
                 return Err(Error::invalid(&[problem(
@@ -136,21 +267,22 @@ async fn collect<'a, const MAX_BYTES: usize>(
         if bytes.len() + data.len() > MAX_BYTES {
             return Err(Error::payload_too_large(MAX_BYTES));
         }
-        let wanted = (bytes.len() + data.len()) / 1_024 + 1;
-        let lacking = wanted - held.as_ref().map_or(0, SemaphorePermit::num_permits);
-        let lacking = u32::try_from(lacking).unwrap_or(u32::MAX);
+        let lacking = ((bytes.len() + data.len()) / 1_024 + 1).saturating_sub(memory.kib);
         if lacking > 0 {
-            let more = timeout_at(until, room.acquire_many(lacking))
-                .await
-                .ok()
-                .and_then(Result::ok)
-                .ok_or_else(|| Error::unavailable("Too many requests are under way").to_repeat())?;
-            match &mut held {
-                Some(held) => held.merge(more),
-                None => held = Some(more),
-            }
+            let begun = Instant::now();
+            timeout_at(until, memory.grow(lacking)).await.map_err(|_| {
+                Error::unavailable(
+                    "Too many requests are under way, or too many of this API key or from this address",
+                )
+                .to_repeat()
+            })?;
+            // That was not the caller's time.
+            since += begun.elapsed();
         }
         bytes.extend_from_slice(&data);
+        if bytes.len() - had >= RATE_MIN_KIB * 1_024 {
+            (since, had) = (Instant::now(), bytes.len());
+        }
     }
 }
 
@@ -459,5 +591,129 @@ fn issue(kind: &ValidationErrorKind, instance: &Value, mut path: Vec<Step>) -> I
             format!("The value breaks the schema's rule `{}`", other.keyword()),
             Value::Null,
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        convert::Infallible,
+        pin::Pin,
+        task::{Context, Poll},
+    };
+
+    use axum::body::Bytes;
+    use hyper::body::{Body as HttpBody, Frame};
+    use model::{Entropy, Timestamp};
+    use tokio::sync::mpsc;
+
+    use super::*;
+
+    struct Fixed(u8);
+    impl Entropy for Fixed {
+        fn bytes(&self) -> [u8; 16] {
+            [self.0; 16]
+        }
+    }
+
+    fn key(n: u8) -> Option<KeyId> {
+        Some(KeyId::new(Timestamp::ZERO, &Fixed(n)))
+    }
+
+    fn at(n: u8) -> IpAddr {
+        [192, 0, 2, n].into()
+    }
+
+    /// A body as its parts arrive.
+    struct Arriving(mpsc::Receiver<Bytes>);
+
+    impl HttpBody for Arriving {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            context: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            let part = self.0.poll_recv(context);
+            part.map(|part| part.map(|bytes| Ok(Frame::data(bytes))))
+        }
+    }
+
+    /// A body of parts of so many bytes, each after so many seconds; it never ends.
+    fn parts(parts: &'static [(u64, usize)]) -> Body {
+        let (sender, receiver) = mpsc::channel(1);
+        tokio::spawn(async move {
+            for (after_s, bytes) in parts {
+                tokio::time::sleep(Duration::from_secs(*after_s)).await;
+                let _ = sender.send(Bytes::from(vec![b'x'; *bytes])).await;
+            }
+            sender.closed().await;
+        });
+        Body::new(Arriving(receiver))
+    }
+
+    /// When such a body is given up, in seconds, and in which words.
+    async fn given_up(body: Body) -> (u64, String) {
+        let (room, begun) = (Room::default(), Instant::now());
+        let mut memory = room.of(key(1), at(1));
+        let why = collect::<BODY_MAX_BYTES>(body, &mut memory)
+            .await
+            .expect_err("it has no end");
+        assert_eq!(why.status.as_u16(), 408);
+        (begun.elapsed().as_secs(), why.message)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_slower_than_the_least_rate_is_ended() {
+        const LEAST: usize = RATE_MIN_KIB * 1_024;
+        let cases: [(&'static [(u64, usize)], u64); 5] = [
+            (&[], 4),
+            (&[(0, 250_000)], 4),
+            (&[(3, 100)], 4),
+            (&[(3, LEAST - 1), (2, LEAST)], 4),
+            (&[(3, LEAST)], 7),
+        ];
+        for (some, after_s) in cases {
+            let (ended_s, words) = given_up(parts(some)).await;
+            assert_eq!(ended_s, after_s);
+            assert!(words.contains("16 KiB in 4 s"), "{words}");
+        }
+        // It is fast enough at any time, and takes too long all the same.
+        let body = parts(&[(3, LEAST), (3, LEAST), (3, LEAST), (3, LEAST)]);
+        let (ended_s, words) = given_up(body).await;
+        assert_eq!(ended_s, 10);
+        assert!(words.contains("within 10 s"), "{words}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_memory_for_bodies_is_shared_by_keys_and_addresses() {
+        let room = Room::default();
+        let whole = |n: u8, address: u8| {
+            let mut memory = room.of(key(n), at(address));
+            assert!(memory.take(KEY_MAX_KIB - 1), "{n}");
+            memory
+        };
+        let first = whole(1, 1);
+        let mut same = room.of(key(1), at(2));
+        assert!(same.take(1) && !same.take(1), "its key has no more");
+        let second = whole(2, 1);
+        let mut third = room.of(key(3), at(1));
+        assert!(third.take(2) && !third.take(1), "its address has no more");
+        let others = (whole(4, 2), whole(5, 2));
+        let mut last = room.of(key(6), at(3));
+        // 4 * (KEY_MAX_KIB - 1) + 1 + 2 are held.
+        assert!(last.take(1) && !last.take(1), "nobody has more");
+
+        // Who waits has it as soon as it is free, and what nobody holds is not remembered.
+        let grown = async {
+            same.grow(1).await;
+            tokio::time::timeout(Duration::from_secs(9), last.grow(1)).await
+        };
+        let (grown, ()) = tokio::join!(grown, async { drop(first) });
+        assert!(grown.is_ok());
+        drop((same, second, third, others, last));
+        let held = room.lock();
+        assert!(held.all == 0 && held.by_key.is_empty() && held.by_address.is_empty());
     }
 }

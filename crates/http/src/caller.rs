@@ -20,7 +20,9 @@ use model::{
     permission::{Group, Level},
 };
 
-use crate::{App, envelope::RequestId, error::Error, limits::Noted, peer::ClientAddress};
+use crate::{
+    App, body::Asking, envelope::RequestId, error::Error, limits::Noted, peer::ClientAddress,
+};
 
 /// A permission as a type.
 pub trait Needs: Send + Sync + 'static {
@@ -127,6 +129,7 @@ impl<P: Needs> FromRequestParts<App> for Caller<P> {
                 return Err(Error::rate_limited(standing.limit, wait));
             }
         }
+        parts.extensions.insert(Asking(scope.key()));
         if !scope.may(P::PERMISSION) {
             return Err(Error::forbidden(P::PERMISSION));
         }

@@ -105,7 +105,7 @@ pub async fn prospect_consents_list(
         (offset, limit),
         "desc",
         page.has_more,
-        page.total,
+        (page.total, page.total_is_exact),
         results.collect(),
     ))
 }

@@ -32,7 +32,7 @@ enum Value {
 }
 
 /// What tells one list from another: everything but where it begins and how long its pages are.
-fn list_of(query: &Query) -> String {
+pub(crate) fn list_of(query: &Query) -> String {
     let Query {
         kind,
         integrations,
@@ -49,6 +49,14 @@ fn list_of(query: &Query) -> String {
     );
     let digest = Sha256::digest(text.as_bytes());
     model::key::hex(&digest[..8])
+}
+
+/// The bytes of a value's text.
+pub(crate) fn bytes_of(value: &RowValue) -> usize {
+    match value {
+        RowValue::Time(_) => size_of::<i64>(),
+        RowValue::Text(text) => text.len(),
+    }
 }
 
 /// The cursor behind `row` of the list that `query` reads.

@@ -108,7 +108,7 @@ pub async fn data_diffs_list(
         (offset, limit),
         "desc",
         page.has_more,
-        page.total,
+        (page.total, page.total_is_exact),
         results.collect(),
     ))
 }

@@ -11,6 +11,7 @@ use axum::{
 };
 use model::{Issue, issue::Step};
 use serde_json::{Value, json};
+use store::reading::{EXPENSIVE_WAITING_MAX, READ_MAX};
 
 /// Seconds after which a caller may try again when the store was busy.
 const BUSY_RETRY_AFTER_S: u32 = 1;
@@ -144,6 +145,15 @@ impl Error {
         }
     }
 
+    /// 429: the key has as much of something under way as it may have, in words.
+    pub fn too_many_under_way(message: impl Into<String>) -> Self {
+        Self {
+            retry_after_s: Some(BUSY_RETRY_AFTER_S),
+            may_repeat: true,
+            ..Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", message)
+        }
+    }
+
     /// 429: too many requests without a valid key came from one address.
     pub fn too_many_failures(wait: Duration) -> Self {
         Self {
@@ -245,6 +255,17 @@ impl Error {
         )
     }
 
+    /// 408: the body comes slower than it must.
+    pub fn slow_body(least_kib: usize, seconds: u64) -> Self {
+        Self::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "request_timeout",
+            format!(
+                "The body came too slowly: fewer than {least_kib} KiB in {seconds} s, and not its end; nothing was stored. Send the same request again"
+            ),
+        )
+    }
+
     /// For an answer that a library made on its own: the same status in our shape.
     pub fn foreign(status: StatusCode) -> Self {
         match status {
@@ -327,6 +348,13 @@ impl From<store::Error> for Error {
                 "The database has not said whether this was stored. If the request has an Idempotency-Key, send it again with the same one: it is stored once. If it has none, look first whether it was",
             ),
             store::Error::Refused(why) => Self::unavailable(sentence(&why)).to_repeat(),
+            store::Error::ReadTooLong => Self::unavailable(format!(
+                "This read took longer than {} s and was broken off. Ask for less at once: walk a list by `cursor`, or by `offset` page after page, and give fewer filters",
+                READ_MAX.as_secs()
+            )),
+            store::Error::ReadsCrowded => Self::too_many_under_way(format!(
+                "This API key has as many expensive reads under way as it may have: one runs, and {EXPENSIVE_WAITING_MAX} may wait. A jump to a far `offset` is one, and so is counting what several filters hold for. Wait for them, or walk the list by `cursor`"
+            )),
             store::Error::Closed => Self::unavailable("Portico is stopping").to_repeat(),
             store::Error::Revoked => Self::unauthorized(),
             store::Error::Conflict(why) => Self::conflict(sentence(&why)),
@@ -361,6 +389,20 @@ impl IntoResponse for Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_expensive_read_is_told_what_to_do_instead() {
+        for (why, status, words) in [
+            (store::Error::ReadTooLong, 503, "longer than 5 s"),
+            (store::Error::ReadsCrowded, 429, "one runs, and 8 may wait"),
+        ] {
+            let error = Error::from(why);
+            let told = error.told(true);
+            assert_eq!(error.status.as_u16(), status, "{told}");
+            assert!(told.contains(words) && told.contains("`cursor`"), "{told}");
+            assert!(error.retry_after_s.is_some());
+        }
+    }
 
     #[test]
     fn a_store_in_trouble_is_to_be_asked_again() {

@@ -17,7 +17,7 @@ use model::{
 };
 use serde::Serialize;
 use serde_json::Value;
-use store::{Page, webhooks::EventQuery};
+use store::webhooks::{EventPage, EventQuery};
 use tokio::time::{Duration, Instant, sleep_until, timeout_at};
 use utoipa::ToSchema;
 
@@ -26,6 +26,7 @@ use crate::{
     caller::{Caller, WebhooksRead},
     deliveries::{cursor_gone, event_cursor},
     error::Error,
+    follow::{PAUSE, WAITS_MAX},
     lists::{LIMIT_DEFAULT, LIMIT_MAX, cursor_answer},
     logs::of_integration,
     openapi::{GetProblems, ListProblems, PageAnswer},
@@ -33,8 +34,9 @@ use crate::{
     preferences::{WAIT_POLL, wait_s},
 };
 
-/// How long a wait that was woken for nothing lets events be before it looks again: who follows a part of the log is not to read it at every commit.
-const PAUSE: Duration = Duration::from_millis(20);
+/// How long a request walks on through the log when little of it is asked for. Then it is answered
+/// with what was found, and with where to go on.
+const WALK_MAX: Duration = Duration::from_secs(5);
 
 /// Something that happened.
 #[derive(Serialize, ToSchema)]
@@ -142,6 +144,8 @@ fn asked(uri: &Uri) -> Result<EventQuery, Error> {
         subject: given.text("subject_id"),
         since: given.instant("created_at_gte"),
         after,
+        behind: None,
+        goes_on: false,
         is_descending,
         limit: limit.unwrap_or(LIMIT_DEFAULT),
     };
@@ -152,8 +156,9 @@ fn asked(uri: &Uri) -> Result<EventQuery, Error> {
 /// List events
 ///
 /// What happened, newest first, kept for 30 days. Who was away catches up with `order-by=created_at:asc` and the `nextCursor` of their last page, and goes on
-/// following in the same way: there is a `nextCursor` behind the last event of every page, and in this order an empty page gives back the cursor that came. Without a cursor it begins with the oldest that is kept,
-/// or with `created_at_gte`. With `Prefer: wait=<seconds>` a page of this order that would be empty is held until something happens.
+/// following in the same way: every page has a `nextCursor`, which stands behind all that was looked at, also when nothing of that was asked for. Without a cursor it begins with the oldest
+/// that is kept, or with `created_at_gte`. With `Prefer: wait=<seconds>` a page of this order that would be empty is held until something happens; a key has at most 16 requests that wait so.
+/// A request for few among many events is answered after some seconds with what was found by then: where `hasMore` is true, go on with `nextCursor`, also behind an empty page.
 #[utoipa::path(
     get,
     path = "/v1/admin/events",
@@ -175,11 +180,25 @@ pub async fn event_log_list(
     let query = asked(&uri)?;
     // What is behind the newest is not there yet; what is before the oldest never will be.
     let wait_s = wait_s(&headers).filter(|_| !query.is_descending && query.limit > 0);
-    let page = await_events(&app, &caller.scope, &query, wait_s.unwrap_or(0)).await?;
-    // From the newest back, an empty page is the end; from the oldest on, it is where to go on from.
-    let next = match page.rows.last() {
-        Some(last) => Some(last.id),
-        None => query.after.filter(|_| !query.is_descending),
+    let wait = match wait_s {
+        None | Some(0) => None,
+        Some(_) => Some(app.waits.begin(caller.scope.key()).ok_or_else(|| {
+            Error::too_many_under_way(format!(
+                "This API key has {WAITS_MAX} requests that wait for events, as many as it may have. Let one of them end, or ask without `Prefer: wait`"
+            ))
+        })?),
+    };
+    let page = match wait {
+        None => walk(&app, &caller.scope, query.clone()).await?,
+        Some(_waits) => await_events(&app, &caller.scope, &query, wait_s.unwrap_or(0)).await?,
+    };
+    // From the newest back, an empty page behind which nothing follows is the end; from the oldest
+    // on, it is where to go on from.
+    let seen = page.seen.map(|(_, id)| id);
+    let next = if page.rows.is_empty() && query.is_descending && !page.has_more {
+        None
+    } else {
+        seen.or(query.after)
     };
     let next_cursor = next.map(|id| id.to_string());
     let direction = if query.is_descending { "desc" } else { "asc" };
@@ -193,6 +212,33 @@ pub async fn event_log_list(
     ))
 }
 
+/// A page of the log: walks on while nothing is found, for a bounded time.
+async fn walk(app: &App, scope: &Scope, mut query: EventQuery) -> Result<EventPage, Error> {
+    let deadline = Instant::now() + WALK_MAX;
+    let (mut page, limit) = (EventPage::default(), query.limit as usize);
+    loop {
+        match app.store.events_list(scope, &query).await {
+            Ok(more) => {
+                page.rows.extend(more.rows);
+                page.seen = more.seen.or(page.seen);
+                page.has_more = more.has_more;
+            }
+            // It has come some way, from which it can go on later.
+            Err(store::Error::ReadsCrowded | store::Error::ReadTooLong) if query.goes_on => {
+                return Ok(page);
+            }
+            Err(why) => return Err(cursor_gone(why)),
+        }
+        let is_full = page.rows.len() >= limit;
+        if is_full || !page.has_more || app.stopping.is_told() || Instant::now() >= deadline {
+            return Ok(page);
+        }
+        query.behind = page.seen.map(|(seq, _)| seq).or(query.behind);
+        query.limit = (limit - page.rows.len()) as u64;
+        query.goes_on = true;
+    }
+}
+
 /// A page of the log once there is something on it, or as it is when the time is over or the server
 /// is told to stop.
 ///
@@ -203,19 +249,31 @@ async fn await_events(
     scope: &Scope,
     query: &EventQuery,
     wait_s: u64,
-) -> Result<Page<Event>, Error> {
+) -> Result<EventPage, Error> {
     let deadline = Instant::now() + Duration::from_secs(wait_s);
     let mut ousted = std::pin::pin!(app.ousted(scope));
+    let (mut query, mut known, mut seen) = (query.clone(), None, None);
     loop {
         let mut recorded = std::pin::pin!(app.store.signals().event_recorded());
         // Subscribed before looking: what happens in between is not missed.
         recorded.as_mut().enable();
-        let page = app.store.events_list(scope, query).await;
-        let page = page.map_err(cursor_gone)?;
+        // What is new is known before the store is asked: so all of it that is not found there is
+        // not what is waited for.
+        let told = app.tail.look(&*app.store, scope, &query, known).await?;
         let looked_at = Instant::now();
-        if !page.rows.is_empty() || app.stopping.is_told() || looked_at >= deadline {
-            return Ok(page);
+        let mut page = EventPage::default();
+        if told.may_be_there {
+            page = walk(app, scope, query.clone()).await?;
         }
+        // Of a page that ends before the log does, no more was looked at than it says.
+        let looked_to = page.seen.or(told.seen.filter(|_| !page.has_more));
+        seen = looked_to.max(seen);
+        let is_over = app.stopping.is_told() || Instant::now() >= deadline;
+        if !page.rows.is_empty() || page.has_more || is_over {
+            return Ok(EventPage { seen, ..page });
+        }
+        known = Some(told.to);
+        query.behind = known.max(seen.map(|(seq, _)| seq));
         tokio::select! {
             _ = timeout_at(deadline.min(looked_at + WAIT_POLL), recorded) => {}
             () = app.stopping.told() => {}

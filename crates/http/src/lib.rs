@@ -23,6 +23,7 @@ pub mod erasure;
 pub mod error;
 pub mod event_log;
 pub mod events;
+pub mod follow;
 pub mod headers;
 pub mod health;
 mod host;
@@ -46,6 +47,7 @@ pub mod prospects;
 pub mod serve;
 pub mod tls;
 pub mod uses;
+pub mod walks;
 pub mod webhooks;
 pub mod writes;
 
@@ -89,6 +91,12 @@ pub struct Parts {
     pub uses: uses::Uses,
     /// Memory for bodies under way.
     pub body_room: body::Room,
+    /// The newest events, for who waits for some.
+    pub tail: follow::Tail,
+    /// Who waits for events.
+    pub waits: follow::Waits,
+    /// Where pages of lists ended.
+    pub walks: walks::Walks,
     /// Questions to vendors.
     pub desk: availability::Desk,
     /// What receivers of webhooks are reached through.

@@ -161,7 +161,7 @@ impl<C: Clock + Clone> Limits<C> {
 }
 
 /// What counts as one address: of version 6, the 64 bits that one line is given.
-fn whole(address: IpAddr) -> IpAddr {
+pub(crate) fn whole(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => {
             let [a, b, c, d, ..] = v6.segments();

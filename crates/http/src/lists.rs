@@ -467,8 +467,17 @@ pub async fn page<T: DeserializeOwned + Serialize>(
     kind: Kind,
     uri: &Uri,
 ) -> Result<Response, Error> {
-    let query = asked(app, scope, kind, uri).await?;
-    let page = app.store.records_list(scope, &query).await.map_err(|why| {
+    let mut query = asked(app, scope, kind, uri).await?;
+    let key = scope.key();
+    query.from = app.walks.from(key, &query);
+    let mut page = app.store.records_list(scope, &query).await;
+    if let (Err(store::Error::Conflict(_)), From::Near { row, offset, .. }) = (&page, &query.from) {
+        // The row where the page before ended is gone: it is counted from the beginning.
+        app.walks.forget(key, row);
+        query.from = From::Offset(*offset);
+        page = app.store.records_list(scope, &query).await;
+    }
+    let page = page.map_err(|why| {
         match why {
             // The one thing in a list that can be gone is the row that its cursor names.
             store::Error::Conflict(_) => Error::invalid_parameter(
@@ -483,16 +492,19 @@ pub async fn page<T: DeserializeOwned + Serialize>(
         .last()
         .filter(|_| page.has_more)
         .map(|last| cursor::write(&query, &Row::of(last, &query.order)));
+    if let (Some(offset), Some(last)) = (query.from.offset(), page.rows.last()) {
+        let end = offset + page.rows.len() as u64;
+        app.walks
+            .ended(key, &query, end, Row::of(last, &query.order));
+    }
     let answer = PageAnswer::<T> {
         meta: ListMeta {
-            offset: match query.from {
-                From::Offset(offset) => offset,
-                From::Row(_) => 0,
-            },
+            offset: query.from.offset().unwrap_or(0),
             limit: query.limit,
             order_by: shown(&query.order),
             has_more: page.has_more,
             total: page.total,
+            total_is_exact: inexact(page.total_is_exact),
             next_cursor,
         },
         results: page.rows.into_iter().map(read).collect::<Result<_, _>>()?,
@@ -505,10 +517,13 @@ pub fn page_answer<T: Serialize>(
     (offset, limit): (u64, u64),
     direction: &str,
     has_more: bool,
-    total: Option<u64>,
+    (total, is_exact): (Option<u64>, bool),
     results: Vec<T>,
 ) -> Response {
-    let meta = created_meta((offset, limit), direction, has_more, total);
+    let meta = ListMeta {
+        total_is_exact: inexact(is_exact),
+        ..created_meta((offset, limit), direction, has_more, total)
+    };
     Json(PageAnswer { meta, results }).into_response()
 }
 
@@ -542,8 +557,14 @@ fn created_meta(
         }],
         has_more,
         total,
+        total_is_exact: None,
         next_cursor: None,
     }
+}
+
+/// How it is told whether a total is exact: only when it is not.
+fn inexact(is_exact: bool) -> Option<bool> {
+    (!is_exact).then_some(false)
 }
 
 /// Answers a page of `all`, which is in the order of its creation.
@@ -557,7 +578,7 @@ pub fn plain_page<T, R: Serialize>(
     let results: Vec<R> = rest.iter().take(place(limit)).map(shown).collect();
     let has_more = rest.len() > results.len();
     let total = Some(all.len() as u64);
-    page_answer((offset, limit), "asc", has_more, total, results)
+    page_answer((offset, limit), "asc", has_more, (total, true), results)
 }
 
 /// The record of `kind` with this id, as its resource.
@@ -592,6 +613,7 @@ pub async fn one<T: DeserializeOwned + Serialize>(
             order_by: shown(&Sort::newest_first()),
             has_more: false,
             total: Some(1),
+            total_is_exact: None,
             next_cursor: None,
         },
         results,

@@ -191,6 +191,10 @@ pub struct ListMeta {
     /// How many there are in all. Not with a `cursor`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub total: Option<u64>,
+    /// `false`: there are `total` rows or more. Counting what several conditions hold for took longer than a read may take.
+    /// Absent when `total` is exact.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub total_is_exact: Option<bool>,
     /// What to give as `cursor` for the rows behind these; null when there are none.
     #[serde(rename = "nextCursor")]
     pub next_cursor: Option<String>,
@@ -447,7 +451,7 @@ pub enum WriteProblems {
     /// The vendor cannot do this
     #[response(status = 405)]
     NotAllowed(ErrorBody),
-    /// The body did not arrive in time
+    /// The body did not arrive within 10 s, or came slower than 16 KiB in 4 s
     #[response(status = 408)]
     Late(ErrorBody),
     /// An earlier write about the same person has to end first
@@ -486,7 +490,7 @@ pub enum QuestionProblems {
     /// The key may not read
     #[response(status = 403)]
     Forbidden(ErrorBody),
-    /// The body did not arrive in time
+    /// The body did not arrive within 10 s, or came slower than 16 KiB in 4 s
     #[response(status = 408)]
     Late(ErrorBody),
     /// The body is larger than 256 KiB
@@ -518,7 +522,7 @@ pub enum ChangeProblems {
     /// There is none
     #[response(status = 404)]
     NotFound(ErrorBody),
-    /// The body did not arrive in time
+    /// The body did not arrive within 10 s, or came slower than 16 KiB in 4 s
     #[response(status = 408)]
     Late(ErrorBody),
     /// It does not fit how things stand
@@ -550,7 +554,7 @@ pub enum GetProblems {
     /// There is none
     #[response(status = 404)]
     NotFound(ErrorBody),
-    /// The database is in trouble
+    /// The database is in trouble, or reading took longer than it may; `Retry-After` says when to try again
     #[response(status = 503)]
     Unavailable(ErrorBody),
 }
@@ -567,7 +571,7 @@ pub enum ListProblems {
     /// The key may not read
     #[response(status = 403)]
     Forbidden(ErrorBody),
-    /// The database is in trouble
+    /// The database is in trouble, or the read took longer than 5 s: ask for less at once, or go on by `cursor`. `Retry-After` says when to try again
     #[response(status = 503)]
     Unavailable(ErrorBody),
 }
@@ -616,7 +620,7 @@ fn limit(document: &mut Value) {
         if operation.get("security").is_some() {
             let body = json!({ "$ref": "#/components/schemas/ErrorBody" });
             operation["responses"]["429"] = json!({
-                "description": "The key, or the address, has sent too many requests; Retry-After says when to go on",
+                "description": "The key, or the address, has sent too many requests, or the key has as many under way of those that cost much or wait as it may have; Retry-After says when to go on",
                 "content": { "application/json": { "schema": body } },
             });
         }

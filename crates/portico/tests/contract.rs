@@ -366,7 +366,7 @@ fn a_request_that_stalls_or_swells_is_told_so() {
     );
     let answer = raw(&caller.address, stalled.as_bytes());
     assert!(
-        answer.starts_with("HTTP/1.1 408") && answer.contains("did not arrive within 10 s"),
+        answer.starts_with("HTTP/1.1 408") && answer.contains("fewer than 16 KiB in 4 s"),
         "{answer}"
     );
     let swollen = format!(

@@ -24,8 +24,8 @@ use crate::{
     privacy::{ConsentEvent, ConsentQuery, Erasure},
     sealing::MasterKeyId,
     webhooks::{
-        DeliveryClaim, DeliveryFinish, DeliveryLane, DeliveryQuery, EventQuery, Health, Replay,
-        Replayed, Revoked,
+        DeliveryClaim, DeliveryFinish, DeliveryLane, DeliveryQuery, EventHead, EventPage,
+        EventQuery, Health, Replay, Replayed, Revoked,
     },
 };
 
@@ -356,8 +356,16 @@ impl Store for Discard {
         self.0.webhooks_list(scope).await
     }
 
-    async fn events_list(&self, scope: &Scope, query: &EventQuery) -> Result<Page<Event>, Error> {
+    async fn events_list(&self, scope: &Scope, query: &EventQuery) -> Result<EventPage, Error> {
         self.0.events_list(scope, query).await
+    }
+
+    async fn event_heads(&self, after: i64, limit: u32) -> Result<Vec<EventHead>, Error> {
+        self.0.event_heads(after, limit).await
+    }
+
+    async fn event_newest(&self) -> Result<i64, Error> {
+        self.0.event_newest().await
     }
 
     async fn event_find(&self, scope: &Scope, id: EventId) -> Result<Option<Event>, Error> {

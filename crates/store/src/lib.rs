@@ -17,6 +17,7 @@ mod outage;
 pub mod postgres;
 pub mod privacy;
 pub mod query;
+pub mod reading;
 pub mod retention;
 pub mod sealing;
 pub mod signals;
@@ -44,8 +45,8 @@ use crate::{
     privacy::{ConsentEvent, ConsentQuery, Erasure},
     sealing::MasterKeyId,
     webhooks::{
-        DeliveryClaim, DeliveryFinish, DeliveryLane, DeliveryQuery, EventQuery, Health, Replay,
-        Replayed, Revoked,
+        DeliveryClaim, DeliveryFinish, DeliveryLane, DeliveryQuery, EventHead, EventPage,
+        EventQuery, Health, Replay, Replayed, Revoked,
     },
 };
 pub use crate::{
@@ -70,6 +71,12 @@ pub enum Error {
     /// words for the caller.
     #[error("{0}")]
     Refused(String),
+    /// The read took longer than [`reading::READ_MAX`] and was broken off. Ask for less at once.
+    #[error("the read took longer than it may")]
+    ReadTooLong,
+    /// The key has as many expensive reads under way as it may have. Try again when one has ended.
+    #[error("the key has too many expensive reads under way")]
+    ReadsCrowded,
     /// The store is shutting down.
     #[error("the store is closed")]
     Closed,
@@ -99,7 +106,13 @@ impl Error {
     pub fn tell(&self, what: &str) {
         match self {
             Self::Closed => {}
-            Self::Busy | Self::InDoubt | Self::Refused(_) => tracing::debug!(why = %self, "{what}"),
+            Self::Busy
+            | Self::InDoubt
+            | Self::Refused(_)
+            | Self::ReadTooLong
+            | Self::ReadsCrowded => {
+                tracing::debug!(why = %self, "{what}");
+            }
             why => tracing::error!(%why, "{what}"),
         }
     }
@@ -631,11 +644,19 @@ pub trait Store: Send + Sync + 'static {
     /// Every subscription that the caller may know of, the oldest first: one that gets no more than the caller sees.
     async fn webhooks_list(&self, scope: &Scope) -> Result<Vec<Webhook>, Error>;
 
-    /// A page of the log of events, without a total.
+    /// What is asked for of the next piece of the log of events: more may follow behind an empty
+    /// page.
     ///
     /// # Errors
     /// [`Error::Conflict`] when the event to go on behind is not in the log.
-    async fn events_list(&self, scope: &Scope, query: &EventQuery) -> Result<Page<Event>, Error>;
+    async fn events_list(&self, scope: &Scope, query: &EventQuery) -> Result<EventPage, Error>;
+
+    /// What is known of the next events behind a place of the log, in order and of whomever: for
+    /// the process itself, which tells callers only of what they may know of.
+    async fn event_heads(&self, after: i64, limit: u32) -> Result<Vec<EventHead>, Error>;
+
+    /// The place of the newest event; 0 when there is none.
+    async fn event_newest(&self) -> Result<i64, Error>;
 
     /// An event; `None` when there is none that the caller may know of.
     async fn event_find(&self, scope: &Scope, id: EventId) -> Result<Option<Event>, Error>;

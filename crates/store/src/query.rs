@@ -96,6 +96,44 @@ pub enum From {
     Offset(u64),
     /// Behind a row that was read before.
     Row(Row),
+    /// Behind `offset` rows, of which `row` is one that was read before: the place is `skip` rows
+    /// behind it. The page says how many there are in all, as with [`From::Offset`], and costs what
+    /// the skipped rows cost.
+    Near {
+        /// The row that was read.
+        row: Row,
+        /// Rows between it and the page.
+        skip: u64,
+        /// Rows in front of the page.
+        offset: u64,
+    },
+}
+
+impl From {
+    /// Rows that are passed over to get to the page.
+    pub const fn skipped(&self) -> u64 {
+        match self {
+            Self::Offset(offset) => *offset,
+            Self::Row(_) => 0,
+            Self::Near { skip, .. } => *skip,
+        }
+    }
+
+    /// Rows in front of the page, when it was asked for by their number.
+    pub const fn offset(&self) -> Option<u64> {
+        match self {
+            Self::Offset(offset) | Self::Near { offset, .. } => Some(*offset),
+            Self::Row(_) => None,
+        }
+    }
+
+    /// The row to go on behind.
+    pub const fn row(&self) -> Option<&Row> {
+        match self {
+            Self::Offset(_) => None,
+            Self::Row(row) | Self::Near { row, .. } => Some(row),
+        }
+    }
 }
 
 /// A row as a place in a list: what a cursor holds.
@@ -140,6 +178,8 @@ pub struct Page<T> {
     pub rows: Vec<T>,
     /// How many there are in all, if the list was read by offset.
     pub total: Option<u64>,
+    /// False when counting was broken off: there are `total` at least.
+    pub total_is_exact: bool,
     /// Whether more follow.
     pub has_more: bool,
 }

@@ -32,6 +32,7 @@ pub struct Signals {
     deliveries_notify: Notify,
     webhooks: AtomicU64,
     events: Notify,
+    events_revision: AtomicU64,
     /// Whether signals may have been missed, by the dispatcher and by the announcer.
     missed: [AtomicBool; 2],
 }
@@ -145,6 +146,7 @@ impl Signals {
             self.deliveries_notify.notify_one();
         }
         if effects.events {
+            self.events_revision.fetch_add(1, Ordering::Release);
             self.events.notify_waiters();
         }
     }
@@ -158,6 +160,7 @@ impl Signals {
             one.notify.notify_waiters();
         }
         self.webhooks.fetch_add(1, Ordering::Release);
+        self.events_revision.fetch_add(1, Ordering::Release);
         self.events.notify_waiters();
         for one in [
             &self.due_notify,
@@ -192,6 +195,11 @@ impl Signals {
     /// A number that grows whenever a subscription changes.
     pub fn webhooks_revision(&self) -> u64 {
         self.webhooks.load(Ordering::Acquire)
+    }
+
+    /// A number that grows whenever something may have happened.
+    pub fn events_revision(&self) -> u64 {
+        self.events_revision.load(Ordering::Acquire)
     }
 
     /// Ends when something happens after it was enabled: for who follows the log of events.

@@ -30,6 +30,7 @@ use self::{readers::Readers, session::Session, writing::Writing};
 use crate::{
     Acceptance, Error, Finish, Observer, Once, Sealer, Signals, Store,
     migrations::Migration,
+    reading::{Cost, PAGE_MAX, Reading},
     signals::Effects,
     sql::{
         Engine, Relational,
@@ -234,6 +235,23 @@ impl Server {
     }
 }
 
+/// Reads a page on the connection that changes the database, whose next change waits for it.
+fn beside_changes<T>(
+    db: &Db<'_>,
+    look: impl FnOnce(&Db<'_>) -> Result<T, Error>,
+) -> Result<T, Error> {
+    let Db::Postgres(session) = db else {
+        return look(db);
+    };
+    let answer = session.limited(PAGE_MAX, || look(db));
+    if session.was_late() {
+        return Err(Error::ReadTooLong);
+    }
+    let answer = answer?;
+    session.unlimited()?;
+    Ok(answer)
+}
+
 impl Engine for Server {
     async fn write<T: Send + 'static>(
         &self,
@@ -255,12 +273,19 @@ impl Engine for Server {
 
     async fn read<T: Send + 'static>(
         &self,
+        reading: Reading,
         look: impl FnOnce(&Db<'_>) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        match self.readers.read(look).await {
-            Ok(answer) => answer,
+        let look = match self.readers.read(reading, look).await {
+            Ok(answer) => return answer,
             // The server gives this node no connection to read with: the writer's does that too.
-            Err(look) => self.write(move |db, _| look(db)).await,
+            Err(look) => look,
+        };
+        match reading.cost {
+            // But nobody's changes wait for it.
+            Cost::Expensive => Err(Error::Busy),
+            Cost::Page => self.write(move |db, _| beside_changes(db, look)).await,
+            Cost::Lookup | Cost::Background => self.write(move |db, _| look(db)).await,
         }
     }
 

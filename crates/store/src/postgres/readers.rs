@@ -17,7 +17,11 @@ use super::{
     session::{Away, Session},
     wish::{LOOK_EVERY, REST, Use, Wish, Wishes},
 };
-use crate::{Error, sql::db::Db};
+use crate::{
+    Error,
+    reading::{Cost, Gates, PAGE_MAX, READ_MAX, Reading, Shares},
+    sql::db::Db,
+};
 
 /// How long no connection is asked for while the node has none that reads: to be refused one takes some milliseconds.
 const ALONE_REST: Duration = Duration::from_secs(1);
@@ -26,7 +30,14 @@ const ALONE_REST: Duration = Duration::from_secs(1);
 const FREE_MAX: Duration = Duration::from_secs(2);
 
 /// A read, given a connection, or why there is none.
-type Look = Box<dyn FnOnce(Result<&Session, Away>) + Send>;
+type Run = Box<dyn FnOnce(Result<&Session, Away>) + Send>;
+
+/// A read for a thread.
+struct Look {
+    /// Whether it goes before all that are not.
+    is_urgent: bool,
+    run: Run,
+}
 
 /// The fate of a read.
 enum Answer<T, F> {
@@ -37,6 +48,7 @@ enum Answer<T, F> {
 
 /// The threads, and what they are asked.
 pub(super) struct Readers {
+    gates: Gates,
     queue: Arc<Queue>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     /// How long who asks waits at most.
@@ -82,7 +94,9 @@ impl Queue {
         if state.is_closed {
             return Err(Error::Closed);
         }
-        state.looks.push_back(look);
+        let before = |other: &&Look| other.is_urgent || !look.is_urgent;
+        let place = state.looks.iter().take_while(before).count();
+        state.looks.insert(place, look);
         drop(state);
         self.work.notify_one();
         Ok(())
@@ -162,6 +176,7 @@ impl Readers {
             threads.push(thread);
         }
         Ok(Self {
+            gates: Gates::new(Shares::of(place.readers)),
             queue,
             threads: Mutex::new(threads),
             wait_max: place.reading.answer + FREE_MAX,
@@ -172,25 +187,31 @@ impl Readers {
     ///
     /// # Errors
     /// With `look` itself, when the server gives this node no such connection.
-    pub(super) async fn read<T, F>(&self, look: F) -> Result<Result<T, Error>, F>
+    pub(super) async fn read<T, F>(&self, reading: Reading, look: F) -> Result<Result<T, Error>, F>
     where
         T: Send + 'static,
         F: FnOnce(&Db<'_>) -> Result<T, Error> + Send + 'static,
     {
+        let permit = match self.gates.enter(reading).await {
+            Ok(permit) => permit,
+            Err(why) => return Ok(Err(why)),
+        };
         let (reply, answer) = oneshot::channel();
-        let look: Look = Box::new(move |session| {
+        let run = Box::new(move |session: Result<&Session, Away>| {
+            let _until_read = permit;
             // Who asked has gone meanwhile, or has waited for too long.
             if reply.is_closed() {
                 return;
             }
             let answer = match session {
-                Ok(session) => Answer::Read(in_transaction(session, look)),
+                Ok(session) => Answer::Read(in_transaction(session, reading.cost, look)),
                 Err(Away::Unreachable) => Answer::Read(Err(Error::Busy)),
                 Err(Away::Crowded) => Answer::Back(look),
             };
             let _ = reply.send(answer);
         });
-        if let Err(why) = self.queue.push(look) {
+        let is_urgent = reading.cost == Cost::Lookup;
+        if let Err(why) = self.queue.push(Look { is_urgent, run }) {
             return Ok(Err(why));
         }
         match tokio::time::timeout(self.wait_max, answer).await {
@@ -205,6 +226,7 @@ impl Readers {
     }
 
     pub(super) async fn close(&self) {
+        self.gates.close();
         self.queue.close();
         let threads =
             std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
@@ -226,14 +248,32 @@ impl Drop for Readers {
 /// Runs `look` in a transaction that sees one moment and changes nothing.
 fn in_transaction<T>(
     session: &Session,
+    cost: Cost,
     look: impl FnOnce(&Db<'_>) -> Result<T, Error>,
 ) -> Result<T, Error> {
     session.send("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")?;
-    let result = look(&Db::Postgres(session));
+    let db = Db::Postgres(session);
+    let result = match statement_max(cost) {
+        Some(within) => session.limited(within, || look(&db)),
+        None => look(&db),
+    };
+    if session.was_late() && cost == Cost::Expensive {
+        let after_s = READ_MAX.as_secs();
+        tracing::warn!(after_s, "a read took too long and is broken off");
+    }
     match session.run("COMMIT") {
         Ok(()) => result,
         // Of two errors the first says more.
         Err(why) => Err(result.err().unwrap_or(why)),
+    }
+}
+
+/// How long a statement of a read may take, if less than the connection waits anyway.
+pub(super) const fn statement_max(cost: Cost) -> Option<Duration> {
+    match cost {
+        Cost::Page => Some(PAGE_MAX),
+        Cost::Expensive => Some(READ_MAX),
+        Cost::Lookup | Cost::Background => None,
     }
 }
 
@@ -245,7 +285,7 @@ fn run(place: &Place, queue: &Queue) {
         let look = match queue.next(session.is_some(), wishes) {
             Next::Run(look) => look,
             Next::Return(look) => {
-                look(Err(Away::Crowded));
+                (look.run)(Err(Away::Crowded));
                 continue;
             }
             Next::GiveWay => {
@@ -264,18 +304,19 @@ fn run(place: &Place, queue: &Queue) {
                 Ok(made) => Some(made),
                 Err(Away::Crowded) => {
                     if let Some(look) = queue.refused(look, wishes) {
-                        look(Err(Away::Crowded));
+                        (look.run)(Err(Away::Crowded));
                     }
                     continue;
                 }
                 Err(why) => {
-                    look(Err(why));
+                    (look.run)(Err(why));
                     continue;
                 }
             };
         }
         if let Some(one) = &session {
-            let looked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| look(Ok(one))));
+            let looked =
+                std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| (look.run)(Ok(one))));
             if looked.is_err() {
                 tracing::error!(
                     "a read panicked; its connection, whose transaction may be under way, is given up"
@@ -303,14 +344,69 @@ mod tests {
         let count = |db: &Db<'_>| -> Result<i64, Error> {
             db.one("SELECT count(*) FROM a", &[], |row| row.get(0))
         };
-        let read = readers.read(move |db| -> Result<(), Error> {
+        let read = readers.read(Reading::OWN, move |db| -> Result<(), Error> {
             assert_eq!(count(db).unwrap(), 0);
             panic!("it is told to");
         });
         assert!(matches!(read.await, Ok(Err(Error::Database(_)))));
         database.query("INSERT INTO a VALUES (1)").unwrap();
-        let read = readers.read(count).await.map_err(drop).unwrap();
+        let read = readers
+            .read(Reading::OWN, count)
+            .await
+            .map_err(drop)
+            .unwrap();
         assert_eq!(read.unwrap(), 1, "of a moment since");
+        readers.close().await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_read_that_costs_too_much_is_broken_off_and_the_next_is_not() {
+        let Some(database) = testbed::Database::create().unwrap() else {
+            return;
+        };
+        let mut place = Place::new(database.url()).unwrap();
+        place.readers = 1;
+        let readers = Readers::start(&place).unwrap();
+        let sleep = |seconds: &'static str| {
+            move |db: &Db<'_>| -> Result<bool, Error> {
+                let sql = format!("SELECT pg_sleep({seconds}) IS NULL");
+                db.one(&sql, &[], |row| row.get(0))
+            }
+        };
+        let read = async |cost, seconds| {
+            let reading = Reading { cost, key: None };
+            let read = readers.read(reading, sleep(seconds)).await;
+            read.map_err(drop).unwrap()
+        };
+        let (begun, page) = (Instant::now(), read(Cost::Page, "60").await);
+        assert!(matches!(page, Err(Error::ReadTooLong)), "{page:?}");
+        assert!(begun.elapsed() < Duration::from_secs(30));
+        let expensive = read(Cost::Expensive, "60").await;
+        assert!(
+            matches!(expensive, Err(Error::ReadTooLong)),
+            "{expensive:?}"
+        );
+        // What a page may not take, an expensive read and a look-up may.
+        for cost in [Cost::Expensive, Cost::Lookup] {
+            assert!(!read(cost, "0.7").await.unwrap(), "{cost:?}");
+        }
+        // A part that is broken off does not take the rest of what was read.
+        let counted = readers.read(
+            Reading {
+                cost: Cost::Page,
+                key: None,
+            },
+            move |db| {
+                Ok((
+                    db.one("SELECT CAST(7 AS BIGINT)", &[], |row| row.get::<i64>(0))?,
+                    sleep("60")(db),
+                ))
+            },
+        );
+        let (seven, late) = counted.await.map_err(drop).unwrap().unwrap();
+        assert_eq!(seven, 7);
+        assert!(matches!(late, Err(Error::ReadTooLong)), "{late:?}");
+        assert!(!read(Cost::Page, "0").await.unwrap(), "the next");
         readers.close().await;
     }
 }

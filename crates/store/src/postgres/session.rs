@@ -6,6 +6,7 @@
 //! next: what was prepared and what was sent ends with it. A commit that is `Ok` is on stable storage, and on that of the standbys that the server waits for.
 
 use std::{
+    borrow::Cow,
     cell::{Cell, RefCell},
     collections::{HashMap, VecDeque},
     future::Future,
@@ -15,6 +16,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     task::Poll,
+    time::Duration,
 };
 
 use model::Timestamp;
@@ -55,6 +57,8 @@ enum Fault {
     Silent,
     /// The connection broke before: nothing was sent.
     Unsent,
+    /// The statement took longer than its reader may have it take.
+    Late,
 }
 
 impl From<tokio_postgres::Error> for Fault {
@@ -72,6 +76,7 @@ impl From<Fault> for Error {
                 Self::Busy
             }
             Fault::Unsent => Self::Busy,
+            Fault::Late => Self::ReadTooLong,
         }
     }
 }
@@ -82,6 +87,7 @@ impl Fault {
         let why = match self {
             Self::Told(why) | Self::Before(why) => why,
             Self::Silent | Self::Unsent => return true,
+            Self::Late => return false,
         };
         self.ends_session()
             || why.code().is_some_and(|code| {
@@ -109,7 +115,7 @@ impl Fault {
                     .is_some_and(<dyn std::error::Error + 'static>::is::<Unfit>),
             },
             Self::Silent => true,
-            Self::Unsent => false,
+            Self::Unsent | Self::Late => false,
         }
     }
 }
@@ -127,6 +133,9 @@ pub(crate) struct Session {
     is_broken: Cell<bool>,
     /// Whether the server said of a commit that it is not what it should be.
     is_doubted: Arc<AtomicBool>,
+    /// Whether statements of a read are bounded, and whether one of them met the bound.
+    is_limited: Cell<bool>,
+    was_late: Cell<bool>,
     /// The last time that was given, and what the clock said then.
     last: Cell<Timestamp>,
     given: Cell<Timestamp>,
@@ -272,6 +281,8 @@ impl Session {
             host,
             is_broken: Cell::new(false),
             is_doubted,
+            is_limited: Cell::new(false),
+            was_late: Cell::new(false),
             last: Cell::new(Timestamp::ZERO),
             given: Cell::new(Timestamp::ZERO),
             places: Cell::new(None),
@@ -368,11 +379,62 @@ impl Session {
         let waited = self
             .runtime
             .block_on(async { tokio::time::timeout(patience, all).await });
-        let answer = waited.unwrap_or(Err(Fault::Silent));
+        let answer = self.judged(waited.unwrap_or(Err(Fault::Silent)));
         if answer.as_ref().is_err_and(Fault::ends_connection) {
             self.leave();
         }
         answer
+    }
+
+    /// Tells a statement that met its read's bound from other failures.
+    fn judged<T>(&self, answer: Result<T, Fault>) -> Result<T, Fault> {
+        match answer {
+            Err(Fault::Told(why) | Fault::Before(why))
+                if self.is_limited.get() && why.code() == Some(&SqlState::QUERY_CANCELED) =>
+            {
+                self.was_late.set(true);
+                Err(Fault::Late)
+            }
+            answer => answer,
+        }
+    }
+
+    /// Runs `look`, a part of the transaction under way, in which the server works no longer than
+    /// this on a statement.
+    ///
+    /// # Errors
+    /// [`Error::ReadTooLong`] when `look` fails since it did; the transaction, or the part of it
+    /// that can be undone alone, has failed then.
+    pub(super) fn limited<T>(
+        &self,
+        within: Duration,
+        look: impl FnOnce() -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let within = within.min(self.patience.get().statement);
+        self.send(format!(
+            "SET LOCAL statement_timeout = {}",
+            within.as_millis()
+        ))?;
+        self.is_limited.set(true);
+        self.was_late.set(false);
+        let answer = look();
+        self.is_limited.set(false);
+        answer
+    }
+
+    /// Has the rest of the transaction take as long as the connection waits.
+    pub(super) fn unlimited(&self) -> Result<(), Error> {
+        let statement = self.patience.get().statement;
+        self.send(format!(
+            "SET LOCAL statement_timeout = {}",
+            statement.as_millis()
+        ))
+    }
+
+    /// Whether a statement of the last read that was limited met the bound: its transaction has
+    /// failed, whatever became of the read.
+    pub(super) fn was_late(&self) -> bool {
+        self.was_late.replace(false)
     }
 
     /// Ends the transaction under way. On `Ok` it is stored.
@@ -421,10 +483,10 @@ impl Session {
     }
 
     /// Sends a statement that has no values and whose answer nobody needs now.
-    pub(crate) fn send(&self, sql: &'static str) -> Result<(), Error> {
-        let client = self.client.clone();
+    pub(crate) fn send(&self, sql: impl Into<Cow<'static, str>>) -> Result<(), Error> {
+        let (client, sql) = (self.client.clone(), sql.into());
         self.post(Box::pin(async move {
-            client.batch_execute(sql).await.map(|()| 0)
+            client.batch_execute(&sql).await.map(|()| 0)
         }))
     }
 

@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::{
     corrupt,
     db::{Db, values},
-    logs,
+    lists, logs,
 };
 use crate::{Error, Page, history::AuditQuery};
 
@@ -84,6 +84,7 @@ pub(super) fn list(
         return Ok(Page {
             rows: Vec::new(),
             total: Some(0),
+            total_is_exact: true,
             has_more: false,
         });
     }
@@ -91,29 +92,34 @@ pub(super) fn list(
         conditions.add("at >= ?", since.as_micros());
     }
     let which = conditions.all();
-    let total: i64 = db.one(
-        &format!("SELECT count(*) FROM audit WHERE {which}"),
-        &conditions.values,
-        |row| row.get(0),
-    )?;
-    let page = conditions.page(query.offset, query.limit);
+    let counted = conditions.values.clone();
+    let page = conditions.page(query.offset, query.limit.saturating_add(1));
     let rows: Vec<(String, Vec<u8>)> = db.all(
         &format!("SELECT entry, hash FROM audit WHERE {which} ORDER BY seq DESC {page}"),
         &conditions.values,
         |row| Ok((row.get(0)?, row.get(1)?)),
     )?;
+    let found = rows.len() as u64;
     let rows = rows
         .into_iter()
+        .take(usize::try_from(query.limit).unwrap_or(usize::MAX))
         .map(|(entry, hash)| {
             let entry =
                 serde_json::from_str(&entry).map_err(corrupt("an entry of the audit log"))?;
             Ok((entry, hash))
         })
         .collect::<Result<Vec<_>, Error>>()?;
-    let total = total.unsigned_abs();
+    let count = db.one(
+        &format!("SELECT count(*) FROM audit WHERE {which}"),
+        &counted,
+        |row| row.get::<i64>(0),
+    );
+    let least = logs::least(query.offset, found);
+    let (total, total_is_exact) = lists::counted_within(count.map(i64::unsigned_abs), least)?;
     Ok(Page {
-        has_more: query.offset.saturating_add(rows.len() as u64) < total,
-        total: Some(total),
+        has_more: found > query.limit,
+        total,
+        total_is_exact,
         rows,
     })
 }

@@ -67,6 +67,7 @@ pub(super) fn list(
     Ok(Some(Page {
         rows,
         total: Some(total),
+        total_is_exact: true,
         has_more,
     }))
 }

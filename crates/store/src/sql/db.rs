@@ -172,7 +172,7 @@ impl Row<'_> {
     /// When it is of another type.
     pub(crate) fn get<T: Column>(&self, place: usize) -> Result<T, Error> {
         match self {
-            Self::Sqlite(row) => row.get(place).map_err(sqlite::database),
+            Self::Sqlite(row) => row.get(place).map_err(sqlite::bounded),
             Self::Postgres(row) => postgres::cell::get(row, place),
         }
     }
@@ -214,7 +214,7 @@ impl Db<'_> {
                 .prepare_cached(sql)
                 .and_then(|mut sql| sql.execute(rusqlite::params_from_iter(values)))
                 .map(|count| count as u64)
-                .map_err(sqlite::database),
+                .map_err(sqlite::bounded),
             Self::Postgres(session) => session.execute(sql, values),
         }
     }
@@ -263,11 +263,11 @@ impl Db<'_> {
     ) -> Result<Option<T>, Error> {
         match self {
             Self::Sqlite(connection) => {
-                let mut sql = connection.prepare_cached(sql).map_err(sqlite::database)?;
+                let mut sql = connection.prepare_cached(sql).map_err(sqlite::bounded)?;
                 let mut rows = sql
                     .query(rusqlite::params_from_iter(values))
-                    .map_err(sqlite::database)?;
-                match rows.next().map_err(sqlite::database)? {
+                    .map_err(sqlite::bounded)?;
+                match rows.next().map_err(sqlite::bounded)? {
                     Some(row) => read(&Row::Sqlite(row)).map(Some),
                     None => Ok(None),
                 }
@@ -340,11 +340,11 @@ impl Db<'_> {
     ) -> Result<(), Error> {
         match self {
             Self::Sqlite(connection) => {
-                let mut sql = connection.prepare_cached(sql).map_err(sqlite::database)?;
+                let mut sql = connection.prepare_cached(sql).map_err(sqlite::bounded)?;
                 let mut rows = sql
                     .query(rusqlite::params_from_iter(values))
-                    .map_err(sqlite::database)?;
-                while let Some(row) = rows.next().map_err(sqlite::database)? {
+                    .map_err(sqlite::bounded)?;
+                while let Some(row) = rows.next().map_err(sqlite::bounded)? {
                     look(&Row::Sqlite(row))?;
                 }
                 Ok(())

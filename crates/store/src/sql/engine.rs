@@ -29,13 +29,18 @@ use crate::{
     clock::{Dial, Look},
     history::{AuditQuery, Candidate, Diff, DiffQuery, Job, LogQuery, Seen, Tally},
     privacy::{ConsentEvent, ConsentQuery, Erasure},
+    reading::{Cost, Reading},
     sealing::{MasterKeyId, Purpose},
     signals::Effects,
     webhooks::{
-        DeliveryClaim, DeliveryFinish, DeliveryLane, DeliveryQuery, EventQuery, Health, Replay,
-        Replayed, Revoked,
+        DeliveryClaim, DeliveryFinish, DeliveryLane, DeliveryQuery, EventHead, EventPage,
+        EventQuery, Health, Replay, Replayed, Revoked,
     },
 };
+
+/// Rows that a page passes over at most: beyond it, it is expensive. A walk by offset never comes
+/// there, since the place where the page before ended is known.
+const SKIPPED_MAX: u64 = 5_000;
 
 /// Walks over the writes that are open or went wrong, before an erasure gives up on a person about whom something happens all the time.
 const ERASURE_WALKS_MAX: u32 = 10;
@@ -60,9 +65,11 @@ pub(crate) trait Engine: Send + Sync + 'static {
     /// Records an attempt and what follows from it.
     fn finish(&self, finish: Finish) -> impl Future<Output = Result<WriteStatus, Error>> + Send;
 
-    /// Runs `look` in a transaction that sees one moment.
+    /// Runs `look` in a transaction that sees one moment, when it is its turn.
+    /// [`Error::ReadTooLong`] when it costs more than `reading` says.
     fn read<T: Send + 'static>(
         &self,
+        reading: Reading,
         look: impl FnOnce(&Db<'_>) -> Result<T, Error> + Send + 'static,
     ) -> impl Future<Output = Result<T, Error>> + Send;
 
@@ -120,13 +127,51 @@ impl<E: Engine> Relational<E> {
         delivery
     }
 
+    /// Reads something whose cost depends on what is asked and stored.
+    async fn listed<T: Send + 'static, Q: Clone + Send + 'static>(
+        &self,
+        scope: &Scope,
+        query: &Q,
+        look: fn(&Db<'_>, &Scope, &Q) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        self.listed_whole(scope, query, false, look, |_| true).await
+    }
+
+    /// The same: as a page, and once more as an expensive read where a page may not cost as much,
+    /// or what it brought is not whole. At once so when it is known to be expensive.
+    async fn listed_whole<T: Send + 'static, Q: Clone + Send + 'static>(
+        &self,
+        scope: &Scope,
+        query: &Q,
+        is_expensive: bool,
+        look: fn(&Db<'_>, &Scope, &Q) -> Result<T, Error>,
+        is_whole: fn(&T) -> bool,
+    ) -> Result<T, Error> {
+        let read = |cost| {
+            let (scope, query) = (scope.clone(), query.clone());
+            let reading = Reading::of(&scope, cost);
+            self.engine
+                .read(reading, move |db| look(db, &scope, &query))
+        };
+        if !is_expensive {
+            match read(Cost::Page).await {
+                Ok(found) if is_whole(&found) => return Ok(found),
+                Ok(_) | Err(Error::ReadTooLong) => {}
+                Err(why) => return Err(why),
+            }
+        }
+        read(Cost::Expensive).await
+    }
+
     /// Removes what is a person's from the tables; `None` when there is no such prospect that the caller may know of.
     async fn erase(&self, by: &Actor, id: &str, now: Timestamp) -> Result<Option<Erasure>, Error> {
         for _ in 0..ERASURE_WALKS_MAX {
             let (own, name) = (by.scope.clone(), id.to_owned());
             let mut walked = self
                 .engine
-                .read(move |db| erasure::begin(db, &own, &name))
+                .read(Reading::BACKGROUND, move |db| {
+                    erasure::begin(db, &own, &name)
+                })
                 .await?;
             let walk = loop {
                 walked = match walked {
@@ -135,7 +180,7 @@ impl<E: Engine> Relational<E> {
                     Walked::All(walk) => break walk,
                     Walked::On(walking) => {
                         let on = move |db: &Db<'_>| erasure::walk(db, walking);
-                        self.engine.read(on).await?
+                        self.engine.read(Reading::BACKGROUND, on).await?
                     }
                 };
             };
@@ -171,12 +216,13 @@ impl<E: Engine> Store for Relational<E> {
         self.engine.accept(row, once).await
     }
 
-    async fn replay_find(&self, _scope: &Scope, once: &Once) -> Result<Option<Acceptance>, Error> {
+    async fn replay_find(&self, scope: &Scope, once: &Once) -> Result<Option<Acceptance>, Error> {
         let again = once.clone();
         let once = once.clone();
+        let reading = Reading::of(scope, Cost::Lookup);
         let found = self
             .engine
-            .read(move |db| intake::replay(db, &once))
+            .read(reading, move |db| intake::replay(db, &once))
             .await?;
         if found.is_none() || !self.engine.is_shared() {
             return Ok(found);
@@ -193,16 +239,18 @@ impl<E: Engine> Store for Relational<E> {
     async fn write_find(&self, scope: &Scope, job_id: JobId) -> Result<Option<Write>, Error> {
         let scope = scope.clone();
         self.engine
-            .read(move |db| intake::find(db, &scope, job_id))
+            .read(Reading::of(&scope, Cost::Lookup), move |db| {
+                intake::find(db, &scope, job_id)
+            })
             .await
             .map(|found| found.map(|write| self.told(write)))
     }
 
     async fn attempts_list(&self, scope: &Scope, job_id: JobId) -> Result<Vec<Attempt>, Error> {
-        let scope = scope.clone();
-        self.engine
-            .read(move |db| delivery::attempts(db, &scope, job_id))
-            .await
+        self.listed(scope, &job_id, |db, scope, job_id| {
+            delivery::attempts(db, scope, *job_id)
+        })
+        .await
     }
 
     async fn record_find(
@@ -213,36 +261,32 @@ impl<E: Engine> Store for Relational<E> {
     ) -> Result<Option<Record>, Error> {
         let (scope, id) = (scope.clone(), id.to_owned());
         self.engine
-            .read(move |db| records::find(db, &scope, kind, &id))
+            .read(Reading::of(&scope, Cost::Lookup), move |db| {
+                records::find(db, &scope, kind, &id)
+            })
             .await
     }
 
     async fn records_list(&self, scope: &Scope, query: &Query) -> Result<Page<Record>, Error> {
-        let (scope, query) = (scope.clone(), query.clone());
-        self.engine
-            .read(move |db| lists::list(db, &scope, &query))
-            .await
+        let is_far = query.from.skipped() > SKIPPED_MAX;
+        self.listed_whole(scope, query, is_far, lists::list, |page| {
+            page.total_is_exact
+        })
+        .await
     }
 
     async fn writes_list(&self, scope: &Scope, query: &LogQuery) -> Result<Vec<Write>, Error> {
-        let (scope, query) = (scope.clone(), query.clone());
-        self.engine
-            .read(move |db| logs::writes(db, &scope, &query))
+        self.listed(scope, query, logs::writes)
             .await
             .map(|all| all.into_iter().map(|write| self.told(write)).collect())
     }
 
     async fn jobs_list(&self, scope: &Scope, query: &LogQuery) -> Result<Vec<Job>, Error> {
-        let (scope, query) = (scope.clone(), query.clone());
-        self.engine
-            .read(move |db| logs::jobs(db, &scope, &query))
-            .await
+        self.listed(scope, query, logs::jobs).await
     }
 
     async fn diffs_list(&self, scope: &Scope, query: &DiffQuery) -> Result<Page<Diff>, Error> {
-        let (scope, query) = (scope.clone(), query.clone());
-        self.engine
-            .read(move |db| logs::diffs(db, &scope, &query))
+        self.listed_whole(scope, query, false, logs::diffs, |page| page.total_is_exact)
             .await
     }
 
@@ -269,7 +313,7 @@ impl<E: Engine> Store for Relational<E> {
     }
 
     async fn syncs_due(&self) -> Result<Vec<(IntegrationId, Timestamp)>, Error> {
-        self.engine.read(sync::due).await
+        self.engine.read(Reading::OWN, sync::due).await
     }
 
     async fn sync_begin(
@@ -306,7 +350,7 @@ impl<E: Engine> Store for Relational<E> {
         let begin = move |db: &Db<'_>| pace::call_begin(db, id, gap_micros, now);
         if gap_micros.is_none() {
             // There is nothing to count.
-            return self.engine.read(begin).await;
+            return self.engine.read(Reading::OWN, begin).await;
         }
         self.engine.write(move |db, _| begin(db)).await
     }
@@ -318,7 +362,9 @@ impl<E: Engine> Store for Relational<E> {
         stalest: u64,
     ) -> Result<Vec<Candidate>, Error> {
         self.engine
-            .read(move |db| sync::candidates(db, id, newest, stalest))
+            .read(Reading::BACKGROUND, move |db| {
+                sync::candidates(db, id, newest, stalest)
+            })
             .await
     }
 
@@ -364,10 +410,7 @@ impl<E: Engine> Store for Relational<E> {
         scope: &Scope,
         query: &ConsentQuery,
     ) -> Result<Option<Page<ConsentEvent>>, Error> {
-        let (scope, query) = (scope.clone(), query.clone());
-        self.engine
-            .read(move |db| consents::list(db, &scope, &query))
-            .await
+        self.listed(scope, query, consents::list).await
     }
 
     async fn prospect_erase(
@@ -419,7 +462,7 @@ impl<E: Engine> Store for Relational<E> {
     }
 
     async fn lanes_due(&self) -> Result<Vec<(IntegrationId, Timestamp)>, Error> {
-        self.engine.read(delivery::lanes_due).await
+        self.engine.read(Reading::OWN, delivery::lanes_due).await
     }
 
     async fn attempt_finish(&self, finish: &Finish) -> Result<WriteStatus, Error> {
@@ -427,12 +470,14 @@ impl<E: Engine> Store for Relational<E> {
     }
 
     async fn directory_revision(&self) -> Result<i64, Error> {
-        self.engine.read(directory::revision).await
+        self.engine.read(Reading::OWN, directory::revision).await
     }
 
     async fn directory_contents(&self, since: i64) -> Result<Contents, Error> {
-        self.read_sealed(move |db, sealer| directory::contents(db, sealer, since))
-            .await
+        self.read_sealed(Reading::OWN, move |db, sealer| {
+            directory::contents(db, sealer, since)
+        })
+        .await
     }
 
     async fn integration_register(
@@ -452,7 +497,7 @@ impl<E: Engine> Store for Relational<E> {
     }
 
     async fn master_key_current(&self) -> Result<MasterKeyId, Error> {
-        self.engine.read(sealed::current).await
+        self.engine.read(Reading::OWN, sealed::current).await
     }
 
     async fn master_key_set(
@@ -529,7 +574,9 @@ impl<E: Engine> Store for Relational<E> {
     }
 
     async fn keys_list(&self) -> Result<Vec<Key>, Error> {
-        self.engine.read(|db| keys::since(db, 0)).await
+        self.engine
+            .read(Reading::OWN, |db| keys::since(db, 0))
+            .await
     }
 
     async fn key_revoke(
@@ -568,9 +615,7 @@ impl<E: Engine> Store for Relational<E> {
         scope: &Scope,
         query: &AuditQuery,
     ) -> Result<Page<(Entry, Vec<u8>)>, Error> {
-        let (scope, query) = (scope.clone(), query.clone());
-        self.engine
-            .read(move |db| audit::list(db, &scope, &query))
+        self.listed_whole(scope, query, false, audit::list, |page| page.total_is_exact)
             .await
     }
 
@@ -580,7 +625,9 @@ impl<E: Engine> Store for Relational<E> {
         limit: u32,
     ) -> Result<(Chain, Option<String>), Error> {
         self.engine
-            .read(move |db| audit::follow(db, chain, limit))
+            .read(Reading::BACKGROUND, move |db| {
+                audit::follow(db, chain, limit)
+            })
             .await
     }
 
@@ -616,7 +663,7 @@ impl<E: Engine> Store for Relational<E> {
         // Nearly always there is none, and a read is no commit.
         if !self
             .engine
-            .read(move |db| webhooks::is_over(db, now))
+            .read(Reading::OWN, move |db| webhooks::is_over(db, now))
             .await?
         {
             return Ok(Vec::new());
@@ -627,24 +674,34 @@ impl<E: Engine> Store for Relational<E> {
     }
 
     async fn webhooks_revision(&self) -> Result<i64, Error> {
-        self.engine.read(webhooks::revision).await
+        self.engine.read(Reading::OWN, webhooks::revision).await
     }
 
     async fn webhooks_list(&self, scope: &Scope) -> Result<Vec<Webhook>, Error> {
         self.webhooks(scope).await
     }
 
-    async fn events_list(&self, scope: &Scope, query: &EventQuery) -> Result<Page<Event>, Error> {
-        let (scope, query) = (scope.clone(), query.clone());
-        self.engine
-            .read(move |db| events::list(db, &scope, &query))
+    async fn events_list(&self, scope: &Scope, query: &EventQuery) -> Result<EventPage, Error> {
+        self.listed_whole(scope, query, query.goes_on, events::list, |_| true)
             .await
+    }
+
+    async fn event_heads(&self, after: i64, limit: u32) -> Result<Vec<EventHead>, Error> {
+        self.engine
+            .read(Reading::OWN, move |db| events::heads(db, after, limit))
+            .await
+    }
+
+    async fn event_newest(&self) -> Result<i64, Error> {
+        self.engine.read(Reading::OWN, events::newest).await
     }
 
     async fn event_find(&self, scope: &Scope, id: EventId) -> Result<Option<Event>, Error> {
         let scope = scope.clone();
         self.engine
-            .read(move |db| events::find(db, &scope, id))
+            .read(Reading::of(&scope, Cost::Lookup), move |db| {
+                events::find(db, &scope, id)
+            })
             .await
     }
 
@@ -674,7 +731,7 @@ impl<E: Engine> Store for Relational<E> {
     }
 
     async fn deliveries_due(&self) -> Result<Vec<(WebhookId, Timestamp)>, Error> {
-        self.engine.read(deliveries::due).await
+        self.engine.read(Reading::OWN, deliveries::due).await
     }
 
     async fn deliveries_list(
@@ -682,9 +739,7 @@ impl<E: Engine> Store for Relational<E> {
         scope: &Scope,
         query: &DeliveryQuery,
     ) -> Result<Option<Page<Delivery>>, Error> {
-        let (scope, query) = (scope.clone(), query.clone());
-        self.engine
-            .read(move |db| deliveries::list(db, &scope, &query))
+        self.listed(scope, query, deliveries::list)
             .await
             .map(|found| {
                 found.map(|page| Page {
@@ -694,6 +749,7 @@ impl<E: Engine> Store for Relational<E> {
                         .map(|one| self.told_delivery(one))
                         .collect(),
                     total: page.total,
+                    total_is_exact: page.total_is_exact,
                     has_more: page.has_more,
                 })
             })
@@ -707,7 +763,9 @@ impl<E: Engine> Store for Relational<E> {
     ) -> Result<Option<Delivery>, Error> {
         let scope = scope.clone();
         self.engine
-            .read(move |db| deliveries::find(db, &scope, webhook_id, event_id))
+            .read(Reading::of(&scope, Cost::Lookup), move |db| {
+                deliveries::find(db, &scope, webhook_id, event_id)
+            })
             .await
             .map(|found| found.map(|one| self.told_delivery(one)))
     }
@@ -718,10 +776,11 @@ impl<E: Engine> Store for Relational<E> {
         webhook_id: WebhookId,
         event_id: EventId,
     ) -> Result<Option<Vec<DeliveryAttempt>>, Error> {
-        let scope = scope.clone();
-        self.engine
-            .read(move |db| deliveries::attempts(db, &scope, webhook_id, event_id))
-            .await
+        let of = (webhook_id, event_id);
+        self.listed(scope, &of, |db, scope, (webhook_id, event_id)| {
+            deliveries::attempts(db, scope, *webhook_id, *event_id)
+        })
+        .await
     }
 
     async fn deliveries_replay(
@@ -743,7 +802,9 @@ impl<E: Engine> Store for Relational<E> {
     }
 
     async fn deliveries_depth(&self) -> Result<Depth, Error> {
-        self.engine.read(deliveries::depth).await
+        self.engine
+            .read(Reading::BACKGROUND, deliveries::depth)
+            .await
     }
 
     async fn idempotency_sweep(&self, now: Timestamp, limit: u32) -> Result<u64, Error> {
@@ -753,11 +814,11 @@ impl<E: Engine> Store for Relational<E> {
     }
 
     async fn queue_depth(&self) -> Result<Depth, Error> {
-        self.engine.read(delivery::depth).await
+        self.engine.read(Reading::BACKGROUND, delivery::depth).await
     }
 
     async fn clock_look(&self) -> Result<Look, Error> {
-        self.engine.read(clock::look).await
+        self.engine.read(Reading::OWN, clock::look).await
     }
 
     async fn clock_set(&self, to: Dial) -> Result<bool, Error> {
@@ -775,7 +836,7 @@ impl<E: Engine> Store for Relational<E> {
         self.engine.write(|_, _| Ok(())).await?;
         self.engine.takes_writes()?;
         self.engine
-            .read(|db| {
+            .read(Reading::OWN, |db| {
                 let sql = "SELECT max(applied_at) FROM migrations";
                 db.one(sql, &[], |row| row.get::<Option<i64>>(0)).map(drop)
             })

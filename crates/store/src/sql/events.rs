@@ -17,10 +17,15 @@ use super::{
     db::{Db, Ordered, Row, Value as Sql, values},
     logs::{self, Conditions},
     memo::Subscribers,
+    plan,
     records::limited_to,
     stamp,
 };
-use crate::{Error, Page, signals::Effects, webhooks::EventQuery};
+use crate::{
+    Error, Page,
+    signals::Effects,
+    webhooks::{EventHead, EventPage, EventQuery},
+};
 
 /// Something that happened.
 pub(super) struct Happened<'a> {
@@ -208,49 +213,213 @@ pub(super) fn find(db: &Db<'_>, scope: &Scope, id: EventId) -> Result<Option<Eve
     place(db, scope, id)?.map(|seq| at(db, seq)).transpose()
 }
 
-fn list_sql(conditions: &str, is_descending: bool) -> String {
+/// Events that one look passes at most, when most of them may not be what is asked for: a few
+/// milliseconds of work.
+const PIECE_ROWS: u64 = 4_000;
+
+/// Integrations whose events are looked up one after the other; of more, the log has nearly all.
+const LANES_MAX: usize = 100;
+
+/// A piece of the log: the places of the next events that may be asked for, in order.
+struct Piece {
+    sql: String,
+    values: Vec<Sql<'static>>,
+    rows: u64,
+}
+
+impl Piece {
+    /// The next `rows` places of `lanes`, or of the whole log, that lie between two places, both
+    /// excluded.
+    fn new(
+        lanes: Option<&[i64]>,
+        subject: Option<&str>,
+        (above, below): (i64, i64),
+        is_descending: bool,
+        rows: u64,
+    ) -> Self {
+        let direction = if is_descending { "DESC" } else { "ASC" };
+        let mut values = vec![
+            Sql::Integer(above),
+            Sql::Integer(below),
+            Sql::Integer(i64::try_from(rows).unwrap_or(i64::MAX)),
+        ];
+        let mut bind = |value: Sql<'static>| {
+            values.push(value);
+            format!("?{}", values.len())
+        };
+        let some = |conditions: &str| {
+            format!(
+                "SELECT e.seq FROM events e WHERE e.seq > ?1 AND e.seq < ?2{conditions} ORDER BY e.seq {direction} LIMIT ?3"
+            )
+        };
+        let lanes: Option<Vec<String>> =
+            lanes.map(|all| all.iter().map(|lane| bind(Sql::Integer(*lane))).collect());
+        let sql = match (subject, lanes.as_deref()) {
+            (Some(subject), lanes) => {
+                let subject = bind(Sql::from(subject.to_owned()));
+                let of = lanes.map_or(String::new(), |all| {
+                    format!(" AND +e.lane IN ({})", all.join(", "))
+                });
+                some(&format!(" AND e.subject = {subject}{of}"))
+            }
+            (None, None) => some(""),
+            (None, Some([lane])) => some(&format!(" AND e.lane = {lane}")),
+            (None, Some(lanes)) if lanes.len() > LANES_MAX => {
+                some(&format!(" AND +e.lane IN ({})", lanes.join(", ")))
+            }
+            (None, Some(lanes)) => {
+                let each = lanes.iter().map(|lane| {
+                    let own = some(&format!(" AND e.lane = {lane}"));
+                    format!("SELECT o.seq FROM ({own}) AS o")
+                });
+                let each: Vec<String> = each.collect();
+                format!(
+                    "SELECT u.seq FROM ({}) AS u ORDER BY u.seq {direction} LIMIT ?3",
+                    each.join(" UNION ALL ")
+                )
+            }
+        };
+        Self { sql, values, rows }
+    }
+
+    /// How many places it has, and the last of them.
+    fn extent(&self, db: &Db<'_>, is_descending: bool) -> Result<(u64, Option<i64>), Error> {
+        let last = if is_descending { "min" } else { "max" };
+        db.one(
+            &format!("SELECT count(*), {last}(p.seq) FROM ({}) AS p", self.sql),
+            &self.values,
+            |row| Ok((row.get::<i64>(0)?.unsigned_abs(), row.get(1)?)),
+        )
+    }
+}
+
+/// The statement that reads the events of a piece that `conditions` hold for.
+fn list_sql(piece: &str, conditions: &str, is_descending: bool) -> String {
     let order = if is_descending { "DESC" } else { "ASC" };
     format!(
-        "SELECT {COLUMNS} FROM {} WHERE {conditions} ORDER BY e.seq {order}",
-        from()
+        "SELECT {COLUMNS} FROM ({piece}) AS p CROSS JOIN events e ON e.seq = p.seq CROSS JOIN integrations i ON i.n = e.lane LEFT JOIN writes w ON {WRITE_OF} WHERE {conditions} ORDER BY p.seq {order}"
     )
 }
 
-/// A page of the log.
-pub(super) fn list(db: &Db<'_>, scope: &Scope, query: &EventQuery) -> Result<Page<Event>, Error> {
-    let none = Page {
-        rows: Vec::new(),
-        total: None,
-        has_more: false,
+/// A page of the log: what is asked for of the next piece of it.
+pub(super) fn list(db: &Db<'_>, scope: &Scope, query: &EventQuery) -> Result<EventPage, Error> {
+    let asked = query.integration_id.map(|id| vec![id]);
+    let lanes = match plan::seen(scope, asked.as_deref()) {
+        None => None,
+        Some(seen) => {
+            let mut lanes = Vec::new();
+            for id in seen {
+                lanes.extend(plan::lane(db, id)?);
+            }
+            Some(lanes)
+        }
     };
-    let mut conditions = Conditions::default();
-    if !conditions.integration(db, "e.lane", scope, query.integration_id)? {
-        return Ok(none);
+    let (mut above, mut below) = (i64::MIN, i64::MAX);
+    let after = query.after.map(|after| cursor(db, scope, after));
+    for place in after.transpose()?.into_iter().chain(query.behind) {
+        if query.is_descending {
+            below = below.min(place);
+        } else {
+            above = above.max(place);
+        }
     }
+    if let Some(since) = query.since {
+        above = above.max(first_since(db, since)?.saturating_sub(1));
+    }
+    if lanes.as_ref().is_some_and(Vec::is_empty) {
+        return Ok(EventPage::default());
+    }
+    let is_filtered = query.trigger.is_some() || query.kind.is_some();
+    let rows = if is_filtered {
+        PIECE_ROWS
+    } else {
+        query.limit.saturating_add(1)
+    };
+    let piece = |subject, rows| {
+        let between = (above, below);
+        Piece::new(
+            lanes.as_deref(),
+            subject,
+            between,
+            query.is_descending,
+            rows,
+        )
+    };
+    let piece_of = piece(query.subject.as_deref(), rows);
+    let (count, mut last) = piece_of.extent(db, query.is_descending)?;
+    let is_cut = count >= piece_of.rows;
+    let mut conditions = Conditions::default();
+    conditions.values = piece_of.values;
     if let Some(trigger) = query.trigger {
         conditions.add("e.trigger = ?", trigger.word().to_owned());
     }
     if let Some(kind) = query.kind {
         conditions.add("e.kind = ?", kind.word().to_owned());
     }
-    if let Some(subject) = &query.subject {
-        conditions.add("e.subject = ?", subject.clone());
-    }
     if let Some(since) = query.since {
         conditions.add("e.at >= ?", since.as_micros());
-        conditions.add("e.seq >= ?", first_since(db, since)?);
     }
-    if let Some(after) = query.after {
-        let seq = cursor(db, scope, after)?;
-        let condition = if query.is_descending {
-            "e.seq < ?"
-        } else {
-            "e.seq > ?"
-        };
-        conditions.add(condition, seq);
-    }
-    let sql = list_sql(&conditions.all(), query.is_descending);
-    readable(db, &sql, &conditions.values, query.limit, read)
+    let sql = list_sql(&piece_of.sql, &conditions.all(), query.is_descending);
+    let page = readable(db, &sql, &conditions.values, query.limit, read)?;
+    // Of a full page nothing more counts than what is on it.
+    let seen = if page.has_more || page.rows.len() as u64 >= query.limit {
+        page.rows.last().map(|row| (row.seq, row.id))
+    } else {
+        if query.subject.is_some() && !is_cut && !query.is_descending {
+            // All of the log was looked at, though nothing else of it is about this.
+            let newest = Piece::new(lanes.as_deref(), None, (above, below), true, 1);
+            last = newest.extent(db, true)?.1.or(last);
+        }
+        match last {
+            Some(seq) => id_at(db, seq)?.map(|id| (seq, id)),
+            None => None,
+        }
+    };
+    Ok(EventPage {
+        has_more: page.has_more || is_cut,
+        rows: page.rows,
+        seen,
+    })
+}
+
+/// The id of the event at a place, if it can be read.
+fn id_at(db: &Db<'_>, seq: i64) -> Result<Option<EventId>, Error> {
+    let id: Option<String> = db.find(
+        "SELECT id FROM events WHERE seq = ?1",
+        values![seq],
+        |row| row.get(0),
+    )?;
+    Ok(id.and_then(|id| id.parse().ok()))
+}
+
+const HEADS: &str = "SELECT e.seq, e.id, e.at, e.trigger, e.kind, i.id, e.subject FROM events e CROSS JOIN integrations i ON i.n = e.lane WHERE e.seq > ?1 ORDER BY e.seq LIMIT ?2";
+
+/// What is told of the next events behind a place of the log, whoever may know of them. Those that
+/// cannot be read are left out.
+pub(super) fn heads(db: &Db<'_>, after: i64, limit: u32) -> Result<Vec<EventHead>, Error> {
+    let heads = db.all(HEADS, values![after, limit], |row| {
+        let id: String = row.get(1)?;
+        let integration: String = row.get(5)?;
+        let trigger: String = row.get(3)?;
+        let kind: Option<String> = row.get(4)?;
+        Ok(EventHead {
+            seq: row.get(0)?,
+            id: id.parse().ok(),
+            at: row.get(2).map(Timestamp::from_micros)?,
+            trigger: Trigger::of(&trigger),
+            kind: kind.and_then(|word| Kind::of(&word)),
+            integration_id: integration.parse().ok(),
+            subject: row.get(6)?,
+        })
+    })?;
+    Ok(heads)
+}
+
+/// The place of the newest event; 0 when there is none.
+pub(super) fn newest(db: &Db<'_>) -> Result<i64, Error> {
+    db.one("SELECT coalesce(max(seq), 0) FROM events", &[], |row| {
+        row.get(0)
+    })
 }
 
 /// The first `limit` rows that a statement brings. One that cannot be read is left out, and told to the operator: it hides none behind it.
@@ -280,6 +449,7 @@ pub(super) fn readable<T>(
     Ok(Page {
         rows: page,
         total: None,
+        total_is_exact: true,
         has_more,
     })
 }
@@ -363,29 +533,39 @@ mod tests {
     /// The log has millions of events: none of this may read them all, or sort them.
     #[test]
     fn the_log_is_read_along_its_order() {
-        let cursor = "SEARCH e USING INTEGER PRIMARY KEY";
+        let cursor = "SEARCH e USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)";
+        let of_piece = "SEARCH e USING INTEGER PRIMARY KEY (rowid=?)";
         let write = "SEARCH w USING INDEX sqlite_autoindex_writes_1 (job_id=?) LEFT-JOIN";
-        let lane = "SEARCH e USING INDEX events_lane";
+        let lane = "SEARCH e USING COVERING INDEX events_lane (lane=? AND seq>? AND seq<?)";
+        let subject = "SEARCH e USING COVERING INDEX events_subject (subject=? AND rowid>?";
+        let subject_of_some = "SEARCH e USING INDEX events_subject (subject=? AND rowid>?";
+        let many: Vec<i64> = (0..=LANES_MAX as i64).collect();
+        type Of<'a> = (Option<&'a [i64]>, Option<&'a str>);
+        let cases: [(Of<'_>, &str); 5] = [
+            ((None, None), cursor),
+            ((Some(&[1]), None), lane),
+            ((Some(&many), None), cursor),
+            ((None, Some("pro_1")), subject),
+            ((Some(&[1, 2]), Some("pro_1")), subject_of_some),
+        ];
         for is_descending in [false, true] {
-            for (conditions, along) in [
-                ("TRUE", "SCAN e"),
-                ("e.seq > ?1", cursor),
-                ("e.seq < ?1", cursor),
-                (
-                    "e.at >= ?1 AND e.seq >= ?2 AND e.trigger = ?3 AND e.kind = ?4",
-                    cursor,
-                ),
-                ("e.lane IN (?1)", lane),
-                ("e.lane IN (?1) AND e.seq > ?2", lane),
-                ("e.subject = ?1", "SEARCH e USING INDEX events_subject"),
-            ] {
-                let sql = format!("{} LIMIT 10 OFFSET 0", list_sql(conditions, is_descending));
-                assert_plan(&sql, &[along, write], &["SCAN e"]);
+            for ((lanes, about), along) in cases {
+                let piece = Piece::new(lanes, about, (1, 9), is_descending, 10);
+                assert_plan(&piece.sql, &[along], &[]);
+                let conditions = "e.trigger = ?4 AND e.kind = ?5 AND e.at >= ?6";
+                let sql = list_sql(&piece.sql, conditions, is_descending);
+                let sql = format!("{sql} LIMIT 10 OFFSET 0");
+                assert_plan(&sql, &[along, of_piece, write], &["SCAN p"]);
             }
         }
         assert_plan(
+            HEADS,
+            &["SEARCH e USING INTEGER PRIMARY KEY (rowid>?)"],
+            &[],
+        );
+        assert_plan(
             &format!("SELECT {COLUMNS} FROM {} WHERE e.seq = ?1", from()),
-            &[cursor, write],
+            &[of_piece, write],
             &[],
         );
     }

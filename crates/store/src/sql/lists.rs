@@ -4,31 +4,48 @@
 
 use model::{Scope, record::Record};
 
-use super::{db::Db, plan::Plan};
-use crate::{Error, Page, Query, query::From};
+use super::{db::Db, logs, plan::Plan};
+use crate::{Error, Page, Query};
 
 /// Reads a page.
 pub(super) fn list(db: &Db<'_>, scope: &Scope, query: &Query) -> Result<Page<Record>, Error> {
+    let offset = query.from.offset();
     let Some(plan) = Plan::new(db, scope, query)? else {
         return Ok(Page {
             rows: Vec::new(),
-            total: matches!(query.from, From::Offset(_)).then_some(0),
+            total: offset.map(|_| 0),
+            total_is_exact: true,
             has_more: false,
         });
     };
     let mut rows = plan.rows(db)?;
+    let found = rows.len() as u64;
     let asked = usize::try_from(query.limit).unwrap_or(usize::MAX);
     let has_more = rows.len() > asked;
     rows.truncate(asked);
-    let total = match query.from {
-        From::Offset(_) => Some(plan.total(db)?),
-        From::Row(_) => None,
+    let (total, total_is_exact) = match offset {
+        None => (None, true),
+        Some(offset) => counted_within(plan.total(db), logs::least(offset, found))?,
     };
     Ok(Page {
         rows,
         total,
+        total_is_exact,
         has_more,
     })
+}
+
+/// A count, and whether it is exact: when counting was broken off, there are `least` at least. It
+/// is the last that a read does, since the time for more is over then.
+pub(super) fn counted_within(
+    count: Result<u64, Error>,
+    least: u64,
+) -> Result<(Option<u64>, bool), Error> {
+    match count {
+        Ok(total) => Ok((Some(total), true)),
+        Err(Error::ReadTooLong) => Ok((Some(least), false)),
+        Err(why) => Err(why),
+    }
 }
 
 /// Reads the rows of a page, and no more about it.
@@ -58,7 +75,7 @@ mod tests {
     use crate::{
         Registration, Sealer, Store, Unobserved,
         history::Seen,
-        query::{Equal, Range, Row, Sort},
+        query::{Equal, From, Range, Row, Sort},
         sql::db::Db,
         sqlite,
     };
@@ -295,5 +312,45 @@ mod tests {
             false,
         );
         check(&dir, Query { ranges, ..all() }, bounded, true);
+        // Behind a known row, the order's index begins there.
+        let from = From::Near {
+            row: Row::of(&last, &order()),
+            skip: 3,
+            offset: 53,
+        };
+        let near = Query {
+            equal: often(),
+            order: order(),
+            from,
+            ..all()
+        };
+        let behind = "SEARCH r USING INDEX records_updated (kind=? AND updated_at<?";
+        check(&dir, near, behind, false);
+    }
+
+    #[tokio::test]
+    async fn a_count_that_takes_too_long_is_told_as_a_lower_bound() {
+        let (dir, _store, [many, _]) = filled().await;
+        let mut connection = rusqlite::Connection::open(dir.path().join("portico.db")).unwrap();
+        let query = |offset| Query {
+            equal: vec![of("community_id", "com_often")],
+            integrations: Some(vec![many]),
+            from: From::Offset(offset),
+            ..Query::new(Kind::Prospect, 50)
+        };
+        let read = |connection: &rusqlite::Connection, offset| {
+            let page = list(&Db::Sqlite(connection), &everyone(), &query(offset)).unwrap();
+            (
+                page.rows.len(),
+                page.has_more,
+                page.total,
+                page.total_is_exact,
+            )
+        };
+        assert_eq!(read(&connection, 100), (50, true, Some(1_980), true));
+        // A page is read in far fewer steps than all that match are counted in.
+        let ends = connection.progress_handler(20_000, Some(|| true));
+        ends.unwrap();
+        assert_eq!(read(&connection, 100), (50, true, Some(151), false));
     }
 }

@@ -9,7 +9,7 @@ use model::{
 use super::{
     corrupt,
     db::{Db, Value as Sql, values},
-    intake, plan,
+    intake, lists, plan,
 };
 use crate::{
     Error, Page,
@@ -202,6 +202,7 @@ pub(super) fn diffs(db: &Db<'_>, scope: &Scope, query: &DiffQuery) -> Result<Pag
         return Ok(Page {
             rows: Vec::new(),
             total: Some(0),
+            total_is_exact: true,
             has_more: false,
         });
     }
@@ -214,14 +215,9 @@ pub(super) fn diffs(db: &Db<'_>, scope: &Scope, query: &DiffQuery) -> Result<Pag
     if let Some(since) = query.since {
         conditions.add("d.at >= ?", since.as_micros());
     }
-    let total: i64 = db.one(
-        &format!("SELECT count(*) FROM diffs d WHERE {}", conditions.all()),
-        &conditions.values,
-        |row| row.get(0),
-    )?;
-    let total = total.unsigned_abs();
     let all = conditions.all();
-    let page = conditions.page(query.offset, query.limit);
+    let counted = conditions.values.clone();
+    let page = conditions.page(query.offset, query.limit.saturating_add(1));
     let sql = format!(
         "SELECT d.seq, d.at, i.id, i.vendor, d.kind, d.record_id, d.job_id, d.diff FROM diffs d JOIN integrations i ON i.n = d.lane WHERE {all} ORDER BY d.seq DESC {page}"
     );
@@ -238,8 +234,10 @@ pub(super) fn diffs(db: &Db<'_>, scope: &Scope, query: &DiffQuery) -> Result<Pag
         };
         Ok((diff, row.get(4)?, row.get(7)?))
     })?;
+    let found = rows.len() as u64;
     let rows: Vec<Diff> = rows
         .into_iter()
+        .take(usize::try_from(query.limit).unwrap_or(usize::MAX))
         .map(|(diff, kind, body)| {
             Ok(Diff {
                 kind: Kind::of(&kind)
@@ -249,12 +247,28 @@ pub(super) fn diffs(db: &Db<'_>, scope: &Scope, query: &DiffQuery) -> Result<Pag
             })
         })
         .collect::<Result<_, Error>>()?;
-    let has_more = query.offset.saturating_add(rows.len() as u64) < total;
+    let count = db.one(
+        &format!("SELECT count(*) FROM diffs d WHERE {all}"),
+        &counted,
+        |row| row.get::<i64>(0),
+    );
+    let least = least(query.offset, found);
+    let (total, total_is_exact) = lists::counted_within(count.map(i64::unsigned_abs), least)?;
     Ok(Page {
         rows,
-        total: Some(total),
-        has_more,
+        total,
+        total_is_exact,
+        has_more: found > query.limit,
     })
+}
+
+/// How many rows there are at least, when `found` were met behind so many.
+pub(super) const fn least(offset: u64, found: u64) -> u64 {
+    if found == 0 {
+        0
+    } else {
+        offset.saturating_add(found)
+    }
 }
 
 /// Removes up to `limit` diffs and ended runs that are older than `before`. Returns how many.

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     Error, Query,
-    query::{From, Range, Row, RowValue, Sort},
+    query::{Range, Row, RowValue, Sort},
 };
 
 /// Rows that a value which is not counted is taken to have: of such values a record has its own.
@@ -99,9 +99,9 @@ impl<'a> Plan<'a> {
                 None => return Ok(None),
             },
         };
-        let behind = match &query.from {
-            From::Offset(_) => None,
-            From::Row(row) => {
+        let behind = match query.from.row() {
+            None => None,
+            Some(row) => {
                 // A caller can write any id into a cursor. The record of an integration that it may
                 // not see is answered as one that does not exist.
                 let seq = db
@@ -170,11 +170,10 @@ impl<'a> Plan<'a> {
         }
         // Sorting what has the value costs its number; walking in order until a page is full, what lies between two of them for each row.
         let all = terms::counted(db, terms::of_kind(self.query.kind))?;
-        let offset = match self.query.from {
-            From::Offset(offset) => offset,
-            From::Row(_) => 0,
-        };
-        let walked = offset
+        let walked = self
+            .query
+            .from
+            .skipped()
             .saturating_add(self.query.limit)
             .saturating_mul(all / rows.max(1));
         if rows <= walked {
@@ -272,16 +271,12 @@ impl<'a> Plan<'a> {
             .map(|sort| format!("{} {}", self.column(sort.field), direction(*sort)))
             .collect();
         let by = by.join(", ");
-        let offset = match self.query.from {
-            From::Offset(offset) => offset,
-            From::Row(_) => 0,
-        };
         let mut number = |count: u64| {
             values.push(Sql::Integer(i64::try_from(count).unwrap_or(i64::MAX)));
             values.len()
         };
         let limit = number(self.query.limit.saturating_add(1));
-        let offset = number(offset);
+        let offset = number(self.query.from.skipped());
         let sql = format!(
             "SELECT {} FROM {from} CROSS JOIN integrations i ON i.n = r.lane WHERE {} ORDER BY {by} LIMIT ?{limit} OFFSET ?{offset}",
             records::COLUMNS,

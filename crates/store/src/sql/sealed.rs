@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     Error, Sealer,
+    reading::Reading,
     sealing::{MasterKeyId, Purpose, blob},
     signals::Effects,
 };
@@ -193,7 +194,7 @@ pub(crate) fn rewrap(db: &Db<'_>, sealer: &Sealer, limit: u32) -> Result<u64, Er
 impl<E: Engine> Relational<E> {
     /// The current key, which is at hand.
     async fn current_key(&self) -> Result<MasterKeyId, Error> {
-        let id = self.engine.read(current).await?;
+        let id = self.engine.read(Reading::OWN, current).await?;
         self.has_key(id).await?;
         Ok(id)
     }
@@ -249,12 +250,13 @@ impl<E: Engine> Relational<E> {
     /// Runs `look`, which opens secrets; once more when it met a key that its source yields by now.
     pub(crate) async fn read_sealed<T: Send + 'static>(
         &self,
+        reading: Reading,
         look: impl Fn(&Db<'_>, &Sealer) -> Result<T, Error> + Send + Sync + 'static,
     ) -> Result<T, Error> {
         let look = Arc::new(look);
         for _ in 1..OPEN_TRIES {
             let seen = self.sealer.ring();
-            match self.look(look.clone()).await {
+            match self.look(reading, look.clone()).await {
                 Err(Error::MasterKey(why)) => {
                     let sealer = self.sealer.clone();
                     let learnt = tokio::task::spawn_blocking(move || sealer.read_again(&seen));
@@ -265,15 +267,17 @@ impl<E: Engine> Relational<E> {
                 other => return other,
             }
         }
-        self.look(look).await
+        self.look(reading, look).await
     }
 
     async fn look<T: Send + 'static>(
         &self,
+        reading: Reading,
         look: Arc<impl Fn(&Db<'_>, &Sealer) -> Result<T, Error> + Send + Sync + 'static>,
     ) -> Result<T, Error> {
         let sealer = self.sealer.clone();
-        self.engine.read(move |db| look(db, &sealer)).await
+        let look = move |db: &Db<'_>| look(db, &sealer);
+        self.engine.read(reading, look).await
     }
 }
 

@@ -20,7 +20,13 @@ use super::{
     db::{self, Db, Row, values},
     keys,
 };
-use crate::{Error, Sealer, sealing::Purpose, signals::Effects, webhooks::Health};
+use crate::{
+    Error, Sealer,
+    reading::{Cost, Reading},
+    sealing::Purpose,
+    signals::Effects,
+    webhooks::Health,
+};
 
 /// Subscriptions that are limited to the same integrations, at most: each event is held against all
 /// that are to its trigger.
@@ -630,14 +636,14 @@ pub(super) fn did_well(db: &Db<'_>, tried: Tried) -> Result<Health, Error> {
 
 impl<E: Engine> Relational<E> {
     pub(super) async fn webhooks(&self, scope: &Scope) -> Result<Vec<Webhook>, Error> {
-        let scope = scope.clone();
-        self.read_sealed(move |db, sealer| all(db, sealer, &scope))
+        let (scope, reading) = (scope.clone(), Reading::of(scope, Cost::Lookup));
+        self.read_sealed(reading, move |db, sealer| all(db, sealer, &scope))
             .await
     }
 
     async fn webhook_stored(&self, scope: &Scope, id: WebhookId) -> Result<Option<Stored>, Error> {
-        let scope = scope.clone();
-        self.read_sealed(move |db, sealer| one(db, sealer, &scope, id))
+        let (scope, reading) = (scope.clone(), Reading::of(scope, Cost::Lookup));
+        self.read_sealed(reading, move |db, sealer| one(db, sealer, &scope, id))
             .await
     }
 

@@ -32,6 +32,7 @@ use self::{
 use crate::{
     Acceptance, Error, Finish, Observer, Once, Sealer, Signals, Store,
     migrations::Migration,
+    reading::Reading,
     signals::Effects,
     sql::{
         Engine, Relational,
@@ -85,6 +86,14 @@ pub(crate) fn database(why: rusqlite::Error) -> Error {
             Error::Refused("the disk under the data directory is full".to_owned())
         }
         _ => Error::Database(why.to_string()),
+    }
+}
+
+/// The same of a use case's statement: it is broken off only where it costs more than its read may.
+pub(crate) fn bounded(why: rusqlite::Error) -> Error {
+    match why.sqlite_error_code() {
+        Some(rusqlite::ErrorCode::OperationInterrupted) => Error::ReadTooLong,
+        _ => database(why),
     }
 }
 
@@ -250,7 +259,9 @@ impl Disk {
         while let Some(first) = next {
             let piece = self
                 .readers
-                .read(move |connection| pages::walk(connection, first))
+                .read(Reading::BACKGROUND, move |connection| {
+                    pages::walk(connection, first)
+                })
                 .await?;
             for some in piece.unclear.chunks(pages::CLEAR_MAX_PAGES) {
                 let some = some.to_vec();
@@ -299,11 +310,12 @@ impl Engine for Disk {
 
     async fn read<T: Send + 'static>(
         &self,
+        reading: Reading,
         look: impl FnOnce(&Db<'_>) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         self.files.must_be_fit()?;
         self.readers
-            .read(move |connection| look(&Db::Sqlite(connection)))
+            .read(reading, move |connection| look(&Db::Sqlite(connection)))
             .await
     }
 

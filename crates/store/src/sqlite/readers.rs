@@ -14,53 +14,109 @@ use std::{
 };
 
 use rusqlite::{Connection, OpenFlags};
-use tokio::sync::Semaphore;
 
 use super::{database, files::Files};
-use crate::Error;
+use crate::{
+    Error,
+    reading::{Cost, Gates, READ_MAX, Reading, Shares},
+};
 
-/// Reads under way at once: a few, since each holds a page cache and all share the disk.
-const READERS: usize = 4;
+/// Connections: a few, since each holds a page cache and all share the disk.
+const SHARES: Shares = Shares {
+    lookups: 3,
+    lists: 4,
+    expensive: 2,
+};
 
-/// How long a read may take: a count over millions of rows takes some seconds.
-const READ_MAX: Duration = Duration::from_secs(30);
+/// KiB of pages that a connection for look-ups keeps in memory: the upper pages of a few indexes.
+const LOOKUP_CACHE_KIB: i32 = 2 * 1_024;
+
+/// How long the server's own reads may take, each a piece of some work: the write-ahead log grows
+/// meanwhile.
+const OWN_MAX: Duration = Duration::from_secs(30);
 
 /// Steps of SQLite's machine between two looks at the time: a millisecond or so.
 const LOOK_EVERY_STEPS: i32 = 10_000;
 
-/// A connection, and until when its read may go on.
+/// Looks that a statement of a page may bring: it reads some ten thousand rows meanwhile.
+const PAGE_MAX_LOOKS: u64 = 40;
+
+/// How much a read may cost.
+#[derive(Clone, Copy)]
+struct Limit {
+    within: Duration,
+    looks: u64,
+}
+
+impl Limit {
+    const fn of(cost: Cost) -> Self {
+        match cost {
+            Cost::Lookup | Cost::Background => Self {
+                within: OWN_MAX,
+                looks: u64::MAX,
+            },
+            Cost::Page => Self {
+                within: READ_MAX,
+                looks: PAGE_MAX_LOOKS,
+            },
+            Cost::Expensive => Self {
+                within: READ_MAX,
+                looks: u64::MAX,
+            },
+        }
+    }
+}
+
+/// What a read has left.
+#[derive(Default)]
+struct Left {
+    /// In milliseconds since the connection was opened.
+    until_ms: AtomicU64,
+    looks: AtomicU64,
+    /// Set when the read was broken off.
+    is_over: AtomicBool,
+}
+
+impl Left {
+    /// Looks at it, and says whether the read is to be broken off.
+    fn look(&self, now_ms: u64) -> bool {
+        let looks = self.looks.load(Ordering::Relaxed);
+        self.looks.store(looks.saturating_sub(1), Ordering::Relaxed);
+        let is_over = looks == 0 || now_ms > self.until_ms.load(Ordering::Relaxed);
+        self.is_over.fetch_or(is_over, Ordering::Relaxed);
+        is_over
+    }
+}
+
+/// A connection, and what its read may still cost.
 struct Reader {
     connection: Connection,
-    /// In milliseconds since `since`.
-    until_ms: Arc<AtomicU64>,
+    left: Arc<Left>,
     since: Instant,
-    /// Set when the read was broken off.
-    is_late: Arc<AtomicBool>,
     /// Kept for longer than the connection.
     _files: Arc<Files>,
 }
 
 impl Reader {
-    fn open(path: &Path, files: Arc<Files>) -> Result<Self, Error> {
+    fn open(path: &Path, files: Arc<Files>, cache_kib: i32) -> Result<Self, Error> {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut connection = Connection::open_with_flags(path, flags).map_err(database)?;
         super::prepare_connection(&connection)?;
-        let (until_ms, since) = (Arc::new(AtomicU64::new(0)), Instant::now());
-        let is_late = Arc::<AtomicBool>::default();
-        let (until, late) = (until_ms.clone(), is_late.clone());
-        let is_to_end = move || {
-            let is_late = elapsed_ms(since) > until.load(Ordering::Relaxed);
-            late.fetch_or(is_late, Ordering::Relaxed);
-            is_late
-        };
         connection
-            .progress_handler(LOOK_EVERY_STEPS, Some(is_to_end))
+            .pragma_update(None, "cache_size", -cache_kib)
+            .map_err(database)?;
+        let (left, since) = (Arc::<Left>::default(), Instant::now());
+        let watched = left.clone();
+        connection
+            .progress_handler(
+                LOOK_EVERY_STEPS,
+                Some(move || watched.look(elapsed_ms(since))),
+            )
             .map_err(database)?;
         Ok(Self {
             connection,
-            until_ms,
+            left,
             since,
-            is_late,
             _files: files,
         })
     }
@@ -68,21 +124,18 @@ impl Reader {
     /// Runs `look` in one transaction: all that one use case reads is of one moment.
     fn read<T>(
         &self,
-        within: Duration,
+        limit: Limit,
         look: impl FnOnce(&Connection) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        let within_ms = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
+        let within_ms = u64::try_from(limit.within.as_millis()).unwrap_or(u64::MAX);
         let until_ms = elapsed_ms(self.since).saturating_add(within_ms);
-        self.until_ms.store(until_ms, Ordering::Relaxed);
+        self.left.until_ms.store(until_ms, Ordering::Relaxed);
+        self.left.looks.store(limit.looks, Ordering::Relaxed);
+        self.left.is_over.store(false, Ordering::Relaxed);
         let transaction = self.connection.unchecked_transaction().map_err(database)?;
         let answer = look(&transaction);
-        if self.is_late.swap(false, Ordering::Relaxed) && answer.is_err() {
-            let after_s = within.as_secs();
-            tracing::warn!(
-                after_s,
-                "a read took too long and was broken off; its caller gets 503: ask for less at once"
-            );
-            return Err(Error::Busy);
+        if self.left.is_over.load(Ordering::Relaxed) && answer.is_err() {
+            return Err(Error::ReadTooLong);
         }
         answer
     }
@@ -92,61 +145,76 @@ fn elapsed_ms(since: Instant) -> u64 {
     u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
+/// Connections of one use that nobody reads with just now.
+type Idle = Arc<Mutex<Vec<Reader>>>;
+
+fn lock(idle: &Idle) -> std::sync::MutexGuard<'_, Vec<Reader>> {
+    idle.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 pub(super) struct Readers {
-    idle: Arc<Mutex<Vec<Reader>>>,
-    permits: Arc<Semaphore>,
+    gates: Gates,
+    lookups: Idle,
+    lists: Idle,
+    is_closed: Arc<AtomicBool>,
 }
 
 impl Readers {
     pub(super) fn open(path: &Path, files: &Arc<Files>) -> Result<Self, Error> {
-        let mut idle = Vec::with_capacity(READERS);
-        for _ in 0..READERS {
-            idle.push(Reader::open(path, files.clone())?);
-        }
+        let some = |count, cache_kib| -> Result<Idle, Error> {
+            let readers = (0..count).map(|_| Reader::open(path, files.clone(), cache_kib));
+            Ok(Arc::new(Mutex::new(readers.collect::<Result<_, _>>()?)))
+        };
         Ok(Self {
-            idle: Arc::new(Mutex::new(idle)),
-            permits: Arc::new(Semaphore::new(READERS)),
+            gates: Gates::new(SHARES),
+            lookups: some(SHARES.lookups, LOOKUP_CACHE_KIB)?,
+            lists: some(SHARES.lists, super::CACHE_KIB)?,
+            is_closed: Arc::default(),
         })
     }
 
     pub(super) async fn read<T: Send + 'static>(
         &self,
+        reading: Reading,
         look: impl FnOnce(&Connection) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        let permit = self
-            .permits
-            .clone()
-            .acquire_owned()
-            .await
-            .map_err(|_| Error::Closed)?;
-        let (idle, permits) = (self.idle.clone(), self.permits.clone());
-        tokio::task::spawn_blocking(move || {
-            let reader = idle
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .pop()
-                .ok_or(Error::Closed)?;
-            let read = || reader.read(READ_MAX, look);
+        let permit = self.gates.enter(reading).await?;
+        let idle = match reading.cost {
+            Cost::Lookup => self.lookups.clone(),
+            Cost::Page | Cost::Expensive | Cost::Background => self.lists.clone(),
+        };
+        let is_closed = self.is_closed.clone();
+        let answer = tokio::task::spawn_blocking(move || {
+            let reader = lock(&idle).pop().ok_or(Error::Closed)?;
+            let read = || reader.read(Limit::of(reading.cost), look);
             // A read that panics takes no connection with it: its transaction has ended with it.
             let result = catch_unwind(AssertUnwindSafe(read));
-            if !permits.is_closed() {
-                idle.lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .push(reader);
+            let mut idle = lock(&idle);
+            if !is_closed.load(Ordering::Acquire) {
+                idle.push(reader);
             }
+            drop(idle);
             drop(permit);
             result.unwrap_or_else(|_| Err(Error::Database("a read panicked".to_owned())))
         })
         .await
-        .map_err(|_| Error::Database("a read did not finish".to_owned()))?
+        .map_err(|_| Error::Database("a read did not finish".to_owned()))?;
+        if let (Err(Error::ReadTooLong), Cost::Expensive | Cost::Background) =
+            (&answer, reading.cost)
+        {
+            let after_s = Limit::of(reading.cost).within.as_secs();
+            tracing::warn!(after_s, "a read took too long and is broken off");
+        }
+        answer
     }
 
     pub(super) fn close(&self) {
-        self.permits.close();
-        self.idle
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clear();
+        self.gates.close();
+        for idle in [&self.lookups, &self.lists] {
+            let mut idle = lock(idle);
+            self.is_closed.store(true, Ordering::Release);
+            idle.clear();
+        }
     }
 }
 
@@ -169,11 +237,15 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (_connection, path, files) = made(dir.path());
         let readers = Readers::open(&path, &files).unwrap();
-        for _ in 0..=READERS {
-            let read = readers.read(|_| -> Result<(), Error> { panic!("it is told to") });
+        let page = Reading {
+            cost: Cost::Page,
+            key: None,
+        };
+        for _ in 0..=SHARES.lists {
+            let read = readers.read(page, |_| -> Result<(), Error> { panic!("it is told to") });
             assert!(matches!(read.await, Err(Error::Database(_))));
         }
-        let count = readers.read(|connection| {
+        let count = readers.read(page, |connection| {
             let count =
                 connection.query_row("SELECT count(*) FROM a", [], |row| row.get::<_, i64>(0));
             count.map_err(database)
@@ -182,10 +254,10 @@ mod tests {
     }
 
     #[test]
-    fn a_read_that_takes_too_long_is_broken_off_and_the_next_is_not() {
+    fn a_read_that_costs_too_much_is_broken_off_and_the_next_is_not() {
         let dir = tempfile::tempdir().unwrap();
         let (_connection, path, files) = made(dir.path());
-        let reader = Reader::open(&path, files).unwrap();
+        let reader = Reader::open(&path, files, LOOKUP_CACHE_KIB).unwrap();
         let count_to = |end: i64| {
             let sql = "WITH RECURSIVE c(x) AS (VALUES (1) UNION ALL SELECT x + 1 FROM c WHERE x < ?1) SELECT count(*) FROM c";
             move |connection: &Connection| -> Result<i64, Error> {
@@ -193,9 +265,21 @@ mod tests {
                 count.map_err(database)
             }
         };
-        let endless = reader.read(Duration::from_millis(50), count_to(i64::MAX));
-        assert!(matches!(endless, Err(Error::Busy)), "{endless:?}");
-        let short = reader.read(READ_MAX, count_to(100_000));
-        assert_eq!(short.unwrap(), 100_000);
+        let short = Limit {
+            within: Duration::from_millis(50),
+            looks: u64::MAX,
+        };
+        let page = Limit {
+            within: Duration::MAX,
+            ..Limit::of(Cost::Page)
+        };
+        for limit in [short, page] {
+            let endless = reader.read(limit, count_to(i64::MAX));
+            assert!(matches!(endless, Err(Error::ReadTooLong)), "{endless:?}");
+        }
+        let next = reader.read(Limit::of(Cost::Page), count_to(1_000));
+        assert_eq!(next.unwrap(), 1_000);
+        let long = reader.read(Limit::of(Cost::Expensive), count_to(100_000));
+        assert_eq!(long.unwrap(), 100_000);
     }
 }
