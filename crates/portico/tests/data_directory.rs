@@ -15,6 +15,7 @@ mod support;
 use std::{
     fs,
     io::{BufRead, BufReader},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex},
@@ -160,6 +161,24 @@ impl Drop for Served {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_directory_that_others_may_write_to_is_not_served() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let data = dir.path().join("data");
+    fs::create_dir(&data).expect("a directory");
+    for (mode, is_served) in [(0o777, false), (0o703, false), (0o755, true)] {
+        fs::set_permissions(&data, PermissionsExt::from_mode(mode)).expect("a mode");
+        match Served::start(dir.path(), "data", &[]) {
+            Ok(_) => assert!(is_served, "{mode:o}"),
+            Err(log) => {
+                assert!(!is_served && log.contains("chmod o-w"), "{mode:o}: {log}");
+                // Nothing was made in it.
+                assert_eq!(fs::read_dir(&data).expect("a listing").count(), 0);
+            }
+        }
     }
 }
 

@@ -109,7 +109,7 @@ impl TestVendor {
             body.to_string()
         };
         let request = format!(
-            "{method} /_sandbox{path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+            "{method} /_sandbox{path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
             self.address,
             body.len()
         );
