@@ -9,6 +9,7 @@ pub mod consent;
 pub mod contact;
 pub mod directory;
 pub mod erasure;
+pub mod header;
 pub mod id;
 mod instant;
 pub mod issue;

@@ -20,7 +20,7 @@ use tokio::{net::TcpListener, sync::oneshot};
 use webhooks::{
     announcer::Announcer,
     client::Client,
-    guard::{Guard, Network},
+    guard::{Guard, Network, Ports},
     resolver::SystemLookup,
 };
 
@@ -82,12 +82,16 @@ pub(crate) fn registry(
     })
 }
 
-/// The way to receivers: to public addresses and into `networks`, over https only unless `allows_http`.
+/// The way to receivers: to public addresses and into `networks`, over https only unless `allows_http`, to the ports of these and to `ports`.
 ///
 /// # Errors
 /// When a network is one that is never sent into.
-pub(crate) fn receivers(allows_http: bool, networks: Vec<Network>) -> anyhow::Result<Client> {
-    let guard = Guard::new(allows_http, networks).map_err(|why| anyhow!(why))?;
+pub(crate) fn receivers(
+    allows_http: bool,
+    networks: Vec<Network>,
+    ports: Vec<Ports>,
+) -> anyhow::Result<Client> {
+    let guard = Guard::new(allows_http, networks, ports).map_err(|why| anyhow!(why))?;
     Client::new(guard, Arc::new(SystemLookup::default())).map_err(|why| anyhow!(why))
 }
 

@@ -42,7 +42,7 @@ use tower::ServiceExt;
 use webhooks::{
     announcer::Announcer,
     client::Client,
-    guard::{Guard, Network},
+    guard::{Guard, Network, Ports},
     resolver::SystemLookup,
 };
 
@@ -291,7 +291,7 @@ impl TestApp {
             delivery::Settings::default(),
         );
         let receivers = Client::new(
-            Guard::new(true, ["127.0.0.0/8".parse::<Network>()?])?,
+            Guard::new(true, ["127.0.0.0/8".parse::<Network>()?], [Ports::ANY])?,
             Arc::new(SystemLookup::default()),
         )?;
         let announcer = Announcer::start(webhooks::announcer::Parts {

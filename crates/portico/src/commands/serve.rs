@@ -52,7 +52,7 @@ const CONFIG_MAX_BYTES: u64 = 64 * 1_024;
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// A TOML file with any of listen, data_dir, store_file, store_readers, role, vocabulary, master_key_file, master_key_command, trusted_proxies,
-    /// vendor_urls, webhook_allow_http, webhook_networks, requests_per_minute, tls_cert, tls_key,
+    /// vendor_urls, webhook_allow_http, webhook_networks, webhook_ports, requests_per_minute, tls_cert, tls_key,
     /// connections_per_address, idle_timeout_s, log, calls_max, retain_writes_days,
     /// retain_attempts_days. Flags and environment go before it; relative paths
     /// in it start at its own directory.
@@ -115,6 +115,14 @@ pub(crate) struct Arguments {
         value_delimiter = ','
     )]
     webhook_networks: Option<Vec<webhooks::guard::Network>>,
+    /// Ports that webhooks may be sent to besides 443, and 80 where http is allowed: `8443`, or `8000-8999`. [default: none]
+    #[arg(
+        long = "webhook-port",
+        env = "PORTICO_WEBHOOK_PORTS",
+        value_name = "PORT",
+        value_delimiter = ','
+    )]
+    webhook_ports: Option<Vec<webhooks::guard::Ports>>,
     /// Requests a minute that an API key may send which has no limit of its own. [default: 15000]
     #[arg(long, env = "PORTICO_REQUESTS_PER_MINUTE", value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=i64::from(RateLimit::MAX)))]
     requests_per_minute: Option<u32>,
@@ -150,6 +158,7 @@ struct File {
     vendor_urls: Option<Vec<String>>,
     webhook_allow_http: Option<bool>,
     webhook_networks: Option<Vec<webhooks::guard::Network>>,
+    webhook_ports: Option<Vec<webhooks::guard::Ports>>,
     requests_per_minute: Option<u32>,
     master_key_command: Option<String>,
     tls_cert: Option<PathBuf>,
@@ -323,6 +332,10 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let registry = server::registry(
         vocabulary.as_ref(),
         &vendor_urls.unwrap_or_default(),
+        arguments
+            .webhook_ports
+            .or(file.webhook_ports)
+            .unwrap_or_default(),
         vendor_setting,
     )?;
     let webhook_networks = arguments.webhook_networks.or(file.webhook_networks);
@@ -417,7 +430,7 @@ pub(super) fn look(config: Option<&Path>) -> anyhow::Result<()> {
         vendor_setting,
     )?;
     let networks = arguments.webhook_networks.or(file.webhook_networks);
-    server::receivers(false, networks.unwrap_or_default())?;
+    server::receivers(false, networks.unwrap_or_default(), Vec::new())?;
     Ok(())
 }
 
@@ -495,6 +508,11 @@ mod tests {
         check(
             "listen = '0.0.0.0:80'\ndata_dir = 'kept'\ntrusted_proxies = ['10.0.0.0/8', '::1']",
             Ok(("0.0.0.0:80", "kept")),
+        check(
+            "data_dir = 'kept'\nwebhook_ports = [8443, '9000-9100']",
+            Ok(("", "kept")),
+        );
+        check("webhook_ports = ['https']", Err("line 1: neither a port"));
         );
         check(
             "trusted_proxies = ['10.0.0.0/8', 'nginx']",
