@@ -1,6 +1,6 @@
 //! The composition root: store, worker and HTTP made into a server.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::anyhow;
 use connectors::Registry;
@@ -66,20 +66,14 @@ pub(crate) fn registry(
     vendor_urls: &[String],
     setting: &str,
 ) -> anyhow::Result<Registry> {
-    let text = vocabulary
-        .map(|path| {
-            text_file::read(path, "vocabulary file", VOCABULARY_MAX_BYTES)
-                .map_err(|why| anyhow!(why))
-        })
-        .transpose()?;
-    Registry::new(text.as_deref(), vendor_urls).map_err(|why| {
-        // An address is wrong with any vocabulary.
-        if Registry::new(None, vendor_urls).is_err() {
-            anyhow!("{setting}: {why}")
-        } else {
-            anyhow!(why)
-        }
-    })
+    let overrides = match vocabulary {
+        None => BTreeMap::new(),
+        Some(path) => text_file::read_toml(path, "vocabulary file", VOCABULARY_MAX_BYTES)
+            .map_err(|why| anyhow!(why))?,
+    };
+    // An address is wrong with any vocabulary.
+    Registry::new(BTreeMap::new(), vendor_urls).map_err(|why| anyhow!("{setting}: {why}"))?;
+    Registry::new(overrides, vendor_urls).map_err(|why| anyhow!(why))
 }
 
 /// The way to receivers: to public addresses and into `networks`, over https only unless `allows_http`, to the ports of these and to `ports`.

@@ -284,7 +284,10 @@ impl TestApp {
         store::take_over(&*store, self.clock.steady()).await?;
         let live = Live::load(&*store).await?;
         let follower = tokio::spawn(live.clone().follow(store.clone()));
-        let registry = Registry::new(None, &["http://127.0.0.1:*".to_owned()])?;
+        let registry = Registry::new(
+            std::collections::BTreeMap::new(),
+            &["http://127.0.0.1:*".to_owned()],
+        )?;
         let metrics = Arc::new(Metrics::default());
         let worker = self.worker(
             (&store, &registry, &live, &metrics),

@@ -174,9 +174,8 @@ struct File {
 
 impl File {
     fn read(path: &Path) -> anyhow::Result<Self> {
-        let text = text_file::read(path, "configuration file", CONFIG_MAX_BYTES)
+        let mut file: Self = text_file::read_toml(path, "configuration file", CONFIG_MAX_BYTES)
             .map_err(|why| anyhow!(why))?;
-        let mut file: Self = toml::from_str(&text).map_err(|why| wrong(path, &text, &why))?;
         let beside = path.parent().unwrap_or(Path::new(""));
         let named = [
             &mut file.data_dir,
@@ -213,24 +212,16 @@ impl File {
     }
 }
 
-/// A log level that is understood: the refusal then names the file and the line.
+/// A log level that is understood: the refusal then names the file and the line, and not the level,
+/// since no error repeats a file.
 fn read_level<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
     let level = String::deserialize(from)?;
-    logging::check(&level).map_err(serde::de::Error::custom)?;
+    logging::check(&level).map_err(|_| {
+        serde::de::Error::custom(
+            "The log level is not understood; write one as PORTICO_LOG has it, such as 'info' or 'warn,delivery=debug'",
+        )
+    })?;
     Ok(Some(level))
-}
-
-/// What is wrong with a configuration file, and where. The line itself is not shown: somebody may have put a password there.
-fn wrong(path: &Path, text: &str, why: &toml::de::Error) -> anyhow::Error {
-    let line = why
-        .span()
-        .and_then(|at| text.get(..at.start))
-        .map_or(1, |before| before.matches('\n').count() + 1);
-    anyhow!(
-        "the configuration file {}, line {line}: {}",
-        path.display(),
-        why.message()
-    )
 }
 
 /// What is shown to callers over TLS, when both files are named.
@@ -332,10 +323,6 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let registry = server::registry(
         vocabulary.as_ref(),
         &vendor_urls.unwrap_or_default(),
-        arguments
-            .webhook_ports
-            .or(file.webhook_ports)
-            .unwrap_or_default(),
         vendor_setting,
     )?;
     let webhook_networks = arguments.webhook_networks.or(file.webhook_networks);
@@ -345,6 +332,10 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
             .or(file.webhook_allow_http)
             .unwrap_or(false),
         webhook_networks.unwrap_or_default(),
+        arguments
+            .webhook_ports
+            .or(file.webhook_ports)
+            .unwrap_or_default(),
     )?;
     let rate_limit = arguments
         .requests_per_minute
@@ -496,35 +487,35 @@ mod tests {
             "data_dir = '/var/lib/portico'",
             Ok(("", "/var/lib/portico")),
         );
-        check("listne = '0.0.0.0:80'", Err("unknown field `listne`"));
+        check(
+            "listne = '0.0.0.0:80'",
+            Err("line 1: a setting that there is not; did you mean `listen`?"),
+        );
         check("\nlog = 'warning'", Err("line 2: The log level"));
         check("listen = 80", Ok(("127.0.0.1:80", "")));
         check("data_dir = ''\nlisten = ':0'", Ok(("127.0.0.1:0", "")));
         check("listen = 80000", Err("line 1"));
-        check(
-            "listen = 'nowhere'",
-            Err("the port is missing, as in nowhere:8080"),
-        );
+        check("listen = 'nowhere'", Err("line 1: write a host and a port"));
         check(
             "listen = '0.0.0.0:80'\ndata_dir = 'kept'\ntrusted_proxies = ['10.0.0.0/8', '::1']",
             Ok(("0.0.0.0:80", "kept")),
-        check(
-            "data_dir = 'kept'\nwebhook_ports = [8443, '9000-9100']",
-            Ok(("", "kept")),
-        );
-        check("webhook_ports = ['https']", Err("line 1: neither a port"));
         );
         check(
             "trusted_proxies = ['10.0.0.0/8', 'nginx']",
-            Err("\"nginx\" is neither a network"),
+            Err("line 1: neither a network"),
         );
         check(
             "listen = '0.0.0.0:80'\ndata_dir = 'kept'\nwebhook_allow_http = true\nwebhook_networks = ['10.0.0.0/8']",
             Ok(("0.0.0.0:80", "kept")),
         );
         check(
+            "data_dir = 'kept'\nwebhook_ports = [8443, '9000-9100']",
+            Ok(("", "kept")),
+        );
+        check("webhook_ports = ['https']", Err("line 1: neither a port"));
+        check(
             "webhook_networks = ['10.0.0.0/8', 'inside']",
-            Err("\"inside\" is neither a network"),
+            Err("line 1: neither a network"),
         );
         check("listen = ", Err("line 1"));
     }
