@@ -21,6 +21,7 @@ pub mod resources;
 pub mod retry;
 pub mod scope;
 pub mod secret;
+pub mod text;
 pub mod vocabulary;
 pub mod webhook;
 pub mod write;

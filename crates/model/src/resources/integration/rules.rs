@@ -11,6 +11,7 @@ use crate::{
     key::System,
     resources::integration::{ExtraHeader, IntegrationCreate, IntegrationUpdate},
     secret::Secret,
+    text,
 };
 
 /// Characters of a name at most: a line of a list has room for it.
@@ -134,12 +135,12 @@ fn pairs(headers: &[ExtraHeader]) -> Vec<(String, String)> {
 ///
 /// # Errors
 /// In words.
-pub fn one_line(text: &str) -> Result<String, String> {
-    let text = text.trim();
+pub fn one_line(name: &str) -> Result<String, String> {
+    let name = name.trim();
     let is_fit =
-        (1..=NAME_MAX_CHARS).contains(&text.chars().count()) && !text.chars().any(char::is_control);
+        (1..=NAME_MAX_CHARS).contains(&name.chars().count()) && !name.contains(text::is_control);
     is_fit
-        .then(|| text.to_owned())
+        .then(|| name.to_owned())
         .ok_or_else(|| format!("a name is 1 to {NAME_MAX_CHARS} characters on one line"))
 }
 
