@@ -18,6 +18,7 @@ mod conversation;
 pub mod cursor;
 pub mod data_diffs;
 pub mod deliveries;
+pub mod depths;
 pub mod envelope;
 pub mod erasure;
 pub mod error;
@@ -44,6 +45,7 @@ mod places;
 pub mod preferences;
 pub mod prospects;
 pub mod serve;
+pub mod served;
 pub mod tls;
 pub mod uses;
 pub mod webhooks;
@@ -99,8 +101,10 @@ pub struct Parts {
     pub vendor_forgets: Option<VendorForgets>,
     /// True if the server is told to stop.
     pub stopping: Stopping,
+    /// How much waits.
+    pub depths: depths::Depths,
     /// The document as served.
-    pub openapi: Value,
+    pub openapi: served::Served,
     /// The document's schemas, compiled.
     pub schemas: Schemas,
 }

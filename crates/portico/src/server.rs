@@ -12,6 +12,7 @@ use portico_http::{
     metrics::Metrics,
     openapi::Schemas,
     serve::{CONNECTIONS_MAX, Settings as Transport},
+    served::Served,
     uses::{self, Uses},
 };
 use serde::Deserialize;
@@ -230,7 +231,8 @@ pub(crate) async fn run(
         trials: portico_http::webhooks::Trials::default(),
         vendor_forgets,
         stopping: portico_http::Stopping::default(),
-        openapi,
+        depths: portico_http::depths::Depths::default(),
+        openapi: Served::new(&openapi).map_err(|why| anyhow!(why))?,
         schemas,
     });
     let uses = tokio::spawn(keep_uses(app.clone()));

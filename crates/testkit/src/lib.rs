@@ -327,7 +327,9 @@ impl TestApp {
             trials: portico_http::webhooks::Trials::default(),
             vendor_forgets: None,
             stopping: portico_http::Stopping::default(),
-            openapi,
+            // What was seen a moment ago is another time of the test's clock.
+            depths: portico_http::depths::Depths::kept(Duration::ZERO),
+            openapi: portico_http::served::Served::new(&openapi)?,
             schemas,
         }));
         self.running = Some(Running {

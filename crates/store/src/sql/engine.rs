@@ -65,6 +65,15 @@ pub(crate) trait Engine: Send + Sync + 'static {
         look: impl FnOnce(&Db<'_>) -> Result<T, Error> + Send + 'static,
     ) -> impl Future<Output = Result<T, Error>> + Send;
 
+    /// As [`Engine::read`], for whoever watches: where the engine can, it has a connection of its
+    /// own for that, so that watching and reading do not hold each other up.
+    fn read_aside<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Db<'_>) -> Result<T, Error> + Send + 'static,
+    ) -> impl Future<Output = Result<T, Error>> + Send {
+        self.read(look)
+    }
+
     /// True if new writes are taken.
     ///
     /// # Errors
@@ -727,7 +736,7 @@ impl<E: Engine> Store for Relational<E> {
     }
 
     async fn deliveries_depth(&self) -> Result<Depth, Error> {
-        self.engine.read(deliveries::depth).await
+        self.engine.read_aside(deliveries::depth).await
     }
 
     async fn idempotency_sweep(&self, now: Timestamp, limit: u32) -> Result<u64, Error> {
@@ -737,7 +746,7 @@ impl<E: Engine> Store for Relational<E> {
     }
 
     async fn queue_depth(&self) -> Result<Depth, Error> {
-        self.engine.read(delivery::depth).await
+        self.engine.read_aside(delivery::depth).await
     }
 
     async fn clock_look(&self) -> Result<Look, Error> {

@@ -24,7 +24,7 @@ use rusqlite::{Connection, config::DbConfig};
 pub use self::room::is_used_up;
 use self::{
     files::{Files, Watch},
-    readers::Readers,
+    readers::{READERS, Readers},
     room::{Log, Room},
     writing::Writing,
 };
@@ -63,6 +63,8 @@ const FOLD_TRIES_MAX: u32 = 200;
 pub(crate) struct Disk {
     writer: Writer,
     readers: Readers,
+    /// For whoever watches.
+    aside: Readers,
     signals: Arc<Signals>,
     room: Arc<Room>,
     files: Arc<Files>,
@@ -133,7 +135,7 @@ pub fn open(
     }?;
     let log = Log::of(&mut connection, room.clone())?;
     let signals = Arc::new(Signals::default());
-    let readers = Readers::open(path)?;
+    let (readers, aside) = (Readers::open(path, READERS)?, Readers::open(path, 1)?);
     let files = Files::of(path)?;
     let writer = Writer::start(
         Writing::new(path, connection, log, files.clone())?,
@@ -145,6 +147,7 @@ pub fn open(
     let disk = Disk {
         writer,
         readers,
+        aside,
         signals,
         room,
         watch: Mutex::new(Some(Watch::start(files.clone())?)),
@@ -305,6 +308,16 @@ impl Engine for Disk {
             .await
     }
 
+    async fn read_aside<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Db<'_>) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        self.files.must_be_there()?;
+        self.aside
+            .read(move |connection| look(&Db::Sqlite(connection)))
+            .await
+    }
+
     fn takes_writes(&self) -> Result<(), Error> {
         match self.room.is_left() {
             true => Ok(()),
@@ -329,6 +342,7 @@ impl Engine for Disk {
     async fn close(&self) {
         // The last connection that closes removes the write-ahead log, which one that only reads cannot.
         self.readers.close();
+        self.aside.close();
         self.writer.close().await;
         self.watch
             .lock()

@@ -20,7 +20,7 @@ use super::database;
 use crate::Error;
 
 /// Reads under way at once: a few, since each holds a page cache and all share the disk.
-const READERS: usize = 4;
+pub(super) const READERS: usize = 4;
 
 /// How long a read may take: a count over millions of rows takes some seconds.
 const READ_MAX: Duration = Duration::from_secs(30);
@@ -95,14 +95,14 @@ pub(super) struct Readers {
 }
 
 impl Readers {
-    pub(super) fn open(path: &Path) -> Result<Self, Error> {
-        let mut idle = Vec::with_capacity(READERS);
-        for _ in 0..READERS {
+    pub(super) fn open(path: &Path, count: usize) -> Result<Self, Error> {
+        let mut idle = Vec::with_capacity(count);
+        for _ in 0..count {
             idle.push(Reader::open(path)?);
         }
         Ok(Self {
             idle: Arc::new(Mutex::new(idle)),
-            permits: Arc::new(Semaphore::new(READERS)),
+            permits: Arc::new(Semaphore::new(count)),
         })
     }
 
@@ -159,7 +159,7 @@ mod tests {
             .unwrap()
             .execute_batch("CREATE TABLE a (b)")
             .unwrap();
-        let readers = Readers::open(&path).unwrap();
+        let readers = Readers::open(&path, READERS).unwrap();
         for _ in 0..=READERS {
             let read = readers.read(|_| -> Result<(), Error> { panic!("it is told to") });
             assert!(matches!(read.await, Err(Error::Database(_))));
