@@ -163,25 +163,21 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Every vendor, with an operator's changes to the vocabularies: a TOML text with a table a vendor, `[knock.pets]`. They are called only within `reach`, or
-    /// where they are known to be themselves.
+    /// Every vendor, with an operator's changes to the vocabularies, by vendor. They are called only within `reach`, or where they are known to be themselves.
     ///
     /// # Errors
-    /// In words, when the text is not TOML, names an unknown vendor or field, or the HTTP client cannot be made.
-    pub fn new(overrides: Option<&str>, reach: &[String]) -> Result<Self, String> {
-        let mut overrides: BTreeMap<String, Overrides> = match overrides {
-            None => BTreeMap::new(),
-            Some(text) => toml::from_str(text)
-                .map_err(|why| format!("the vocabulary file is not readable: {why}"))?,
-        };
-        let own = knock::BASE_URLS.map(str::to_owned);
-        let reach = Reach::new(own.iter().chain(reach))?;
+    /// In words that do not repeat the overrides, when these name an unknown vendor or field, or the HTTP client cannot be made.
+    pub fn new(
+        mut overrides: BTreeMap<String, Overrides>,
+        reach: &[String],
+    ) -> Result<Self, String> {
+        let reach = Reach::new(reach)?.and(Reach::new(knock::BASE_URLS)?);
         let client = vendor_client::VendorClient::new(reach.clone())?;
         let knock = knock::Knock::new(client, overrides.remove("knock"))?;
-        if let Some(unknown) = overrides.keys().next() {
-            return Err(format!(
-                "the vocabulary file names a vendor `{unknown}`; the vendors are knock"
-            ));
+        if !overrides.is_empty() {
+            return Err(
+                "the vocabulary file names an unknown vendor; the vendors are knock".to_owned(),
+            );
         }
         let all: [Arc<dyn Connector>; 1] = [Arc::new(knock)];
         Ok(Self {

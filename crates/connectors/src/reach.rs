@@ -67,21 +67,19 @@ impl Reach {
     /// The places of `origins`: each a scheme and a host, and a port if it is not the usual one; `*` for any port.
     ///
     /// # Errors
-    /// In words, when one is not like that.
+    /// In words, when one is not like that. They name its place and do not repeat it: a password may be in it.
     pub fn new<S: AsRef<str>>(origins: impl IntoIterator<Item = S>) -> Result<Self, String> {
         let mut all = Vec::new();
-        for origin in origins {
+        for (place, origin) in origins.into_iter().enumerate() {
+            let cannot = |why: &str| format!("address {} cannot be allowed: {why}", place + 1);
             let text = origin.as_ref().trim().trim_end_matches('/');
             let (plain, is_any) = match text.strip_suffix(":*") {
                 Some(plain) => (plain, true),
                 None => (text, false),
             };
-            let (scheme, host, port, path) =
-                parts(plain).map_err(|why| format!("{text:?} cannot be allowed: {why}"))?;
+            let (scheme, host, port, path) = parts(plain).map_err(|why| cannot(&why))?;
             if !path.is_empty() {
-                return Err(format!(
-                    "{text:?} cannot be allowed: give a scheme and a host, without a path"
-                ));
+                return Err(cannot("give a scheme and a host, without a path"));
             }
             all.push(Origin {
                 scheme,
@@ -90,6 +88,13 @@ impl Reach {
             });
         }
         Ok(Self(all))
+    }
+
+    /// These places and those of `more`.
+    #[must_use]
+    pub fn and(mut self, more: Self) -> Self {
+        self.0.extend(more.0);
+        self
     }
 
     /// `base_url` as it is stored: without a trailing slash.

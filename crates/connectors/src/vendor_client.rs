@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use model::{
-    Timestamp,
+    Timestamp, header,
     write::{Call, Reply},
 };
 use reqwest::{
@@ -206,7 +206,8 @@ fn headers(target: &Target, call: &Call) -> Result<HeaderMap, Failure> {
         HeaderValue::try_from(target.credential.expose()).map_err(|_| bad("the credential"))?;
     key.set_sensitive(true);
     headers.insert(name, key);
-    for (name, value) in &target.settings.extra_headers {
+    let extra = target.settings.extra_headers.iter();
+    for (name, value) in extra.filter(|(name, _)| !header::is_connections_own(name)) {
         let name = HeaderName::try_from(name).map_err(|_| bad("an extra header's name"))?;
         let value = value.replace("{community}", &call.x_community_id);
         headers.insert(

@@ -1,11 +1,13 @@
-//! Blank text in bodies.
+//! Blank text and control characters in bodies.
 //!
-//! Guarantee: a member that is text by the schema and holds nothing but blanks is absent, wherever
+//! Guarantee: free text is without control characters from here on, as the echo in `result` shows,
+//! and a member that is text by the schema and holds nothing but blanks is absent, wherever
 //! in the body it stands. An optional one is then left out, and a required one is reported as
 //! missing. Nothing else of a body is changed.
 
 use std::collections::BTreeMap;
 
+use model::text;
 use serde_json::{Map, Value};
 
 /// How deep schemas are followed: deeper than any body is nested, and an end for one that refers to
@@ -64,28 +66,33 @@ impl Shape {
         }
     }
 
-    /// Takes the blank members out of `value`.
-    pub fn drop_blanks(&self, value: &mut Value) {
+    /// Takes control characters out of the free text in `value`, and then its blank members.
+    pub fn clean(&self, value: &mut Value) {
         match value {
-            Value::Object(object) => self.drop_members(object),
+            Value::Object(object) => self.clean_members(object),
             Value::Array(values) => {
                 if let Some(items) = &self.items {
-                    values.iter_mut().for_each(|one| items.drop_blanks(one));
+                    values.iter_mut().for_each(|one| items.clean(one));
                 }
             }
             _ => {}
         }
     }
 
-    fn drop_members(&self, object: &mut Map<String, Value>) {
+    fn clean_members(&self, object: &mut Map<String, Value>) {
         object.retain(|name, value| {
             let Some(shape) = self.members.get(name) else {
                 return true;
             };
             match value {
-                Value::String(text) => !(shape.is_text && is_blank(text)),
+                Value::String(text) => {
+                    if let Some(cleaned) = text::cleaned(name, text) {
+                        *text = cleaned;
+                    }
+                    !(shape.is_text && is_blank(text))
+                }
                 value => {
-                    shape.drop_blanks(value);
+                    shape.clean(value);
                     true
                 }
             }
@@ -171,7 +178,7 @@ mod tests {
         let mut body = all.clone();
         body["inner"] = all.clone();
         body["list"] = json!([all, { "name": "Ada", "city": null }, ""]);
-        shape.drop_blanks(&mut body);
+        shape.clean(&mut body);
         let mut expected = kept.clone();
         expected["inner"] = kept.clone();
         expected["list"] = json!([kept, { "name": "Ada", "city": null }, ""]);

@@ -337,13 +337,13 @@ impl Screened {
     }
 }
 
-/// Checks `body` against `schema`. Blank text is absent. With `ignore_unknown`, members that the
+/// Checks `body` against `schema`. Free text is cleaned, blank text is absent. With `ignore_unknown`, members that the
 /// schema does not have are dropped instead of refused.
 ///
 /// # Errors
 /// When the body is not an object at all.
 pub fn screen(schema: &Schema, mut body: Value, ignore_unknown: bool) -> Result<Screened, Error> {
-    schema.shape.drop_blanks(&mut body);
+    schema.shape.clean(&mut body);
     let (mut issues, mut unknown, mut broken) = (Vec::new(), Vec::new(), BTreeSet::new());
     let found_in_body: Vec<ValidationError<'_>> = schema.validator.iter_errors(&body).collect();
     for error in found_in_body.iter().flat_map(causes) {
@@ -393,7 +393,7 @@ pub fn screen_generic(
     ignore_unknown: bool,
 ) -> Result<Screened, Error> {
     // A blank that the vendor has no place for is absent too, not refused.
-    generic.shape.drop_blanks(&mut body);
+    generic.shape.clean(&mut body);
     let Value::Object(mut object) = body else {
         return screen(generic, body, ignore_unknown);
     };

@@ -13,6 +13,8 @@ use model::{Issue, issue::Step};
 use serde_json::{Value, json};
 use store::reading::{EXPENSIVE_WAITING_MAX, READ_MAX};
 
+use crate::limits::OPEN_PER_MINUTE;
+
 /// Seconds after which a caller may try again when the store was busy.
 const BUSY_RETRY_AFTER_S: u32 = 1;
 
@@ -162,6 +164,21 @@ impl Error {
                 StatusCode::TOO_MANY_REQUESTS,
                 "rate_limited",
                 "Too many requests without a valid API key came from this address. Check the key, and wait as Retry-After says",
+            )
+        }
+    }
+
+    /// 429: one address asked too often for what is answered without a key.
+    pub fn too_many_without_key(wait: Duration) -> Self {
+        Self {
+            retry_after_s: Some(seconds(wait)),
+            may_repeat: true,
+            ..Self::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "rate_limited",
+                format!(
+                    "An address may ask {OPEN_PER_MINUTE} times a minute for the metrics and the document. Wait as Retry-After says"
+                ),
             )
         }
     }

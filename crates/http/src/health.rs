@@ -1,11 +1,14 @@
 //! What an operator's tools ask: does it live, is it ready, how is it doing.
+//!
+//! Guarantee: whoever asks needs no key, so an answer costs little, and an address that asks for
+//! metrics or the document too often is told to wait.
 
 use std::time::Duration;
 
 use axum::{
     Json,
     extract::State,
-    http::header,
+    http::{HeaderMap, header},
     response::{IntoResponse, Response},
 };
 use serde_json::json;
@@ -14,6 +17,7 @@ use crate::{
     App,
     error::Error,
     openapi::{ErrorBody, Health},
+    peer::ClientAddress,
 };
 
 /// How long the store may take to answer: load balancers and monitors wait for some seconds.
@@ -63,19 +67,14 @@ pub async fn readiness_get(State(app): State<App>) -> Result<Json<Health>, Error
 }
 
 /// Metrics in the Prometheus text format
-#[utoipa::path(get, path = "/metrics", operation_id = "metrics_get", tag = "Operations", responses((status = 200, description = "The metrics", body = String, content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8")))]
-pub async fn metrics_get(State(app): State<App>) -> Result<Response, Error> {
-    let depths = async {
-        let writes = app.store.queue_depth().await?;
-        Ok((writes, app.store.deliveries_depth().await?))
-    };
+#[utoipa::path(get, path = "/metrics", operation_id = "metrics_get", tag = "Operations", responses((status = 200, description = "The metrics", body = String, content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8"), (status = 429, description = "The address asks too often; Retry-After says when to go on", body = ErrorBody)))]
+pub async fn metrics_get(State(app): State<App>, client: ClientAddress) -> Result<Response, Error> {
+    in_turn(&app, client)?;
     // What this process counts is wanted most while the store is in trouble.
-    let depths = in_time(depths)
-        .await
-        .map_err(|why| why.tell("the depths could not be read for the metrics"));
+    let depths = app.depths.get(&app.store).await;
     let text = app
         .metrics
-        .render(depths.ok(), &*app.clock)
+        .render(depths, &*app.clock)
         .ok_or_else(Error::internal)?;
     Ok((
         [(
@@ -88,13 +87,21 @@ pub async fn metrics_get(State(app): State<App>) -> Result<Response, Error> {
 }
 
 /// This document
-#[utoipa::path(get, path = "/openapi.json", operation_id = "openapi_get", tag = "Operations", responses((status = 200, description = "The OpenAPI document, with the vocabulary in force", body = Object)))]
-pub async fn openapi_get(State(app): State<App>) -> Response {
-    (
-        [(header::CONTENT_TYPE, "application/json")],
-        app.openapi.to_string(),
-    )
-        .into_response()
+#[utoipa::path(get, path = "/openapi.json", operation_id = "openapi_get", tag = "Operations", responses((status = 200, description = "The OpenAPI document, with the vocabulary in force", body = Object), (status = 304, description = "It is the one that If-None-Match names"), (status = 429, description = "The address asks too often; Retry-After says when to go on", body = ErrorBody)))]
+pub async fn openapi_get(
+    State(app): State<App>,
+    client: ClientAddress,
+    headers: HeaderMap,
+) -> Result<Response, Error> {
+    in_turn(&app, client)?;
+    Ok(app.openapi.answer(&headers))
+}
+
+/// Counts a request without a key, and refuses it when its address has sent too many.
+fn in_turn(app: &App, client: ClientAddress) -> Result<(), Error> {
+    app.limits
+        .open(client.0)
+        .map_err(Error::too_many_without_key)
 }
 
 /// Where the root leads.

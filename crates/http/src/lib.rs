@@ -18,6 +18,7 @@ mod conversation;
 pub mod cursor;
 pub mod data_diffs;
 pub mod deliveries;
+pub mod depths;
 pub mod envelope;
 pub mod erasure;
 pub mod error;
@@ -45,6 +46,7 @@ mod places;
 pub mod preferences;
 pub mod prospects;
 pub mod serve;
+pub mod served;
 pub mod tls;
 pub mod uses;
 pub mod walks;
@@ -107,8 +109,10 @@ pub struct Parts {
     pub vendor_forgets: Option<VendorForgets>,
     /// True if the server is told to stop.
     pub stopping: Stopping,
+    /// How much waits.
+    pub depths: depths::Depths,
     /// The document as served.
-    pub openapi: Value,
+    pub openapi: served::Served,
     /// The document's schemas, compiled.
     pub schemas: Schemas,
 }

@@ -1,7 +1,7 @@
 //! How often callers may ask.
 //!
 //! Guarantee: each key has its own limit, which no other key's requests use up; an address that keeps failing to authenticate is soon told to wait, and
-//! never keeps a valid key out that comes from the same address. Memory is bounded by the keys there are, and by a number of addresses.
+//! never keeps a valid key out that comes from the same address; nor does one that asks too often for what needs no key. Memory is bounded by the keys there are, and by a number of addresses.
 
 use std::{
     collections::HashMap,
@@ -27,6 +27,9 @@ pub const RATE_LIMIT_DEFAULT: RateLimit = RateLimit {
 
 /// Requests without a valid key that one address may send in a minute, and at once. A client with a mistyped key stays far below; who guesses does not.
 pub const FAILURES_PER_MINUTE: u32 = 600;
+
+/// Requests for the metrics and the document that one address may send in a minute, and at once: monitors and browsers stay far below.
+pub const OPEN_PER_MINUTE: u32 = 1_200;
 
 /// Addresses that are remembered for having failed. Beyond that all new ones share one place, until some are forgotten.
 const ADDRESSES_MAX: usize = 50_000;
@@ -86,6 +89,7 @@ pub struct Limits<C: Clock + Clone = MonotonicClock> {
     default: RateLimit,
     keys: Mutex<HashMap<KeyId, Kept<C>>>,
     failures: ByAddress<C>,
+    open: ByAddress<C>,
 }
 
 fn nonzero(count: u32) -> NonZeroU32 {
@@ -101,9 +105,13 @@ impl Limits {
 
 impl<C: Clock + Clone> Limits<C> {
     fn on(clock: C, default: RateLimit) -> Self {
-        let failures = Quota::per_minute(nonzero(FAILURES_PER_MINUTE));
+        let by_address = |per_minute| {
+            let quota = Quota::per_minute(nonzero(per_minute));
+            RateLimiter::new(quota, HashMapStateStore::default(), clock.clone())
+        };
         Self {
-            failures: RateLimiter::new(failures, HashMapStateStore::default(), clock.clone()),
+            failures: by_address(FAILURES_PER_MINUTE),
+            open: by_address(OPEN_PER_MINUTE),
             clock,
             default,
             keys: Mutex::default(),
@@ -147,15 +155,26 @@ impl<C: Clock + Clone> Limits<C> {
     /// # Errors
     /// How long that address has to wait, when it has sent too many.
     pub fn failed(&self, address: IpAddr) -> Result<(), Duration> {
+        self.count(&self.failures, address)
+    }
+
+    /// Counts a request that needs no key.
+    ///
+    /// # Errors
+    /// How long that address has to wait, when it has sent too many.
+    pub fn open(&self, address: IpAddr) -> Result<(), Duration> {
+        self.count(&self.open, address)
+    }
+
+    fn count(&self, of: &ByAddress<C>, address: IpAddr) -> Result<(), Duration> {
         let mut place = whole(address);
-        if self.failures.len() >= ADDRESSES_MAX {
-            self.failures.retain_recent();
-            if self.failures.len() >= ADDRESSES_MAX {
+        if of.len() >= ADDRESSES_MAX {
+            of.retain_recent();
+            if of.len() >= ADDRESSES_MAX {
                 place = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
             }
         }
-        self.failures
-            .check_key(&place)
+        of.check_key(&place)
             .map_err(|not_until| not_until.wait_time_from(self.clock.now()))
     }
 }
@@ -228,6 +247,18 @@ mod tests {
         assert_eq!(limits.failed(at("192.0.2.2")), Ok(()));
         clock.advance(Duration::from_secs(60));
         assert_eq!(limits.failed(at("192.0.2.1")), Ok(()));
+    }
+
+    #[test]
+    fn an_address_that_asks_too_often_without_a_key_is_told_to_wait() {
+        let limits = Limits::on(FakeRelativeClock::default(), RATE_LIMIT_DEFAULT);
+        let at = |text: &str| text.parse::<IpAddr>().unwrap();
+        for _ in 0..OPEN_PER_MINUTE {
+            assert_eq!(limits.open(at("192.0.2.1")), Ok(()));
+        }
+        assert!(limits.open(at("192.0.2.1")).is_err());
+        assert_eq!(limits.open(at("192.0.2.2")), Ok(()));
+        assert_eq!(limits.failed(at("192.0.2.1")), Ok(()), "another count");
     }
 
     #[test]

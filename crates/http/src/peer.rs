@@ -54,7 +54,7 @@ impl FromStr for Network {
         text.parse()
             .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
             .map(Self)
-            .map_err(|_| format!("{text:?} is neither a network, as 10.0.0.0/8 is, nor an address"))
+            .map_err(|_| "neither a network, as 10.0.0.0/8 is, nor an address".to_owned())
     }
 }
 
@@ -237,10 +237,8 @@ mod tests {
         }
         for bad in ["", "10.0.0.0/33", "10.0.0", "proxy.internal", "10.0.0.0/-1"] {
             let why = bad.parse::<Network>().expect_err("no network");
-            assert!(
-                why.contains(&format!("{bad:?}")) && why.contains("10.0.0.0/8"),
-                "{why}"
-            );
+            assert!(why.contains("10.0.0.0/8"), "{why}");
+            assert!(!why.contains("proxy"), "{why}");
         }
     }
 }

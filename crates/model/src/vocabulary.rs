@@ -52,27 +52,26 @@ impl Vocabulary {
     /// This table with `overrides` laid over it.
     ///
     /// # Errors
-    /// When a field is not one of this table's, a literal is empty, a field is left without values or has more than [`ENTRIES_MAX`].
+    /// In words that name no value of `overrides`, when a field is not one of this table's, a literal is empty, a field is left without values or has more than [`ENTRIES_MAX`].
     pub fn with(mut self, overrides: Overrides) -> Result<Self, String> {
         let known = self.fields.keys().cloned().collect::<Vec<_>>().join(", ");
         for (field, changes) in overrides.0 {
-            let entries = self
-                .fields
-                .get_mut(&field)
-                .ok_or_else(|| format!("vocabulary: no field `{field}`; the fields are {known}"))?;
+            let entries = self.fields.get_mut(&field).ok_or_else(|| {
+                format!("vocabulary: a field that there is not; the fields are {known}")
+            })?;
             for (ours, change) in changes {
                 entries.retain(|(value, _)| *value != ours);
                 match change {
                     Entry::Literal(theirs) if theirs.is_empty() || ours.is_empty() => {
                         return Err(format!(
-                            "vocabulary: `{field}.{ours}` needs a value and a literal that are not empty"
+                            "vocabulary: an entry of `{field}` needs a value and a literal that are not empty"
                         ));
                     }
                     Entry::Literal(theirs) => entries.push((ours, theirs)),
                     Entry::Offered(false) => {}
                     Entry::Offered(true) => {
                         return Err(format!(
-                            "vocabulary: `{field}.{ours}` is `true`; give the vendor's literal, or `false` to drop the value"
+                            "vocabulary: an entry of `{field}` is `true`; give the vendor's literal, or `false` to drop the value"
                         ));
                     }
                 }
@@ -149,7 +148,7 @@ mod tests {
         for (json, words) in [
             (
                 r#"{"pet":{"CAT":"cat"}}"#,
-                "no field `pet`; the fields are pets",
+                "a field that there is not; the fields are pets",
             ),
             (r#"{"pets":{"CAT":""}}"#, "not empty"),
             (r#"{"pets":{"CAT":true}}"#, "or `false` to drop"),

@@ -1,6 +1,7 @@
 //! The data directory: the names of its files, and the right to serve it.
 //!
-//! Guarantee: closed to other users, and served by one process at a time. The right to serve is a
+//! Guarantee: closed to other users, served by one process at a time, and not at all where others
+//! may write. The right to serve is a
 //! lock on the directory itself, which cannot be removed while the database in it stays; servers of
 //! older versions take the one on a file in it.
 
@@ -14,6 +15,8 @@ use std::{
 
 use anyhow::{Context, bail};
 use store::sqlite::note;
+
+use crate::private_file::Us;
 
 /// The database's name.
 const DATABASE: &str = "portico.db";
@@ -64,6 +67,43 @@ pub(crate) fn make(data_dir: &Path) -> anyhow::Result<()> {
         .mode(0o700)
         .create(data_dir)
         .with_context(|| format!("the data directory {} cannot be made", data_dir.display()))
+}
+
+/// The bits of a mode that let others write, and a group.
+const OTHERS_WRITE: u32 = 0o002;
+const GROUP_WRITES: u32 = 0o020;
+
+/// Checks that nobody but the owner, and a group that this process is of, may put anything into
+/// `data_dir` or change the database in it. Who may can have the server answer with what they like.
+///
+/// # Errors
+/// In words, when somebody may.
+fn check_closed(data_dir: &Path) -> anyhow::Result<()> {
+    let us = Us::now();
+    let files =
+        [DATABASE, "portico.db-wal", "portico.db-shm", LOCK].map(|name| data_dir.join(name));
+    for path in std::iter::once(data_dir.to_owned()).chain(files) {
+        let found = match std::fs::metadata(&path) {
+            Ok(found) => found,
+            Err(why) if why.kind() == io::ErrorKind::NotFound => continue,
+            Err(why) => {
+                return Err(why).with_context(|| format!("{} cannot be looked at", path.display()));
+            }
+        };
+        let (mode, shown) = (found.mode() & 0o7777, path.display());
+        if mode & OTHERS_WRITE != 0 {
+            bail!(
+                "every user of this machine may write to {shown} (mode {mode:o}); close it: chmod o-w {shown}, and see whether what is in it is as you left it"
+            );
+        }
+        if mode & GROUP_WRITES != 0 && !us.has_group(found.gid()) {
+            bail!(
+                "group {}, which this process does not belong to, may write to {shown} (mode {mode:o}); close it: chmod g-w {shown}, and see whether what is in it is as you left it",
+                found.gid()
+            );
+        }
+    }
+    Ok(())
 }
 
 /// The risks that the operator allows at a start.
@@ -156,9 +196,10 @@ pub(crate) struct Owned {
 /// Takes the data directory for this process.
 ///
 /// # Errors
-/// When another server has it.
+/// When another server has it, or others may write to it.
 pub(crate) fn own(data_dir: &Path) -> anyhow::Result<Owned> {
     make(data_dir)?;
+    check_closed(data_dir)?;
     let shown = data_dir.display();
     let directory = File::open(data_dir).with_context(|| format!("{shown} cannot be opened"))?;
     lock(&directory, data_dir)?;
@@ -223,7 +264,7 @@ pub(crate) fn is_served(data_dir: &Path) -> io::Result<bool> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::{fs, os::unix::fs::PermissionsExt};
 
     use super::*;
 
@@ -247,6 +288,37 @@ mod tests {
         drop(owned);
         assert!(!is_served(&moved).expect("told"));
         let _owned = own(&moved).expect("it is free");
+    }
+
+    #[test]
+    fn a_directory_that_others_may_write_to_is_not_served() {
+        let dir = tempfile::tempdir().expect("a directory");
+        fs::write(database(dir.path()), "").expect("written");
+        let mode = |path: &Path, mode: u32| {
+            fs::set_permissions(path, PermissionsExt::from_mode(mode)).expect("a mode");
+        };
+        for (of_directory, of_database, is_served) in [
+            (0o700, 0o600, true),
+            (0o755, 0o644, true),
+            // Our own group, as volumes of Kubernetes have it.
+            (0o2775, 0o664, true),
+            (0o707, 0o600, false),
+            (0o777, 0o600, false),
+            (0o1777, 0o600, false),
+            (0o702, 0o600, false),
+            (0o700, 0o602, false),
+            (0o700, 0o666, false),
+        ] {
+            mode(dir.path(), of_directory);
+            mode(&database(dir.path()), of_database);
+            match own(dir.path()) {
+                Ok(_) => assert!(is_served, "{of_directory:o} {of_database:o}"),
+                Err(why) => {
+                    let why = why.to_string();
+                    assert!(!is_served && why.contains("chmod o-w"), "{why}");
+                }
+            }
+        }
     }
 
     #[test]

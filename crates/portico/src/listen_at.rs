@@ -17,6 +17,9 @@ use tokio::net::TcpListener;
 /// The port of the server unless another is named.
 const PORT: u16 = 8080;
 
+/// How a place is written.
+const FORMS: &str = "write a host and a port, such as 127.0.0.1:8080, [::1]:8080 or localhost:8080, or a port alone for this machine only";
+
 /// A host, by address or by name, and a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ListenAt {
@@ -34,7 +37,6 @@ impl FromStr for ListenAt {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        const FORMS: &str = "write a host and a port, such as 127.0.0.1:8080, [::1]:8080 or localhost:8080, or a port alone for this machine only";
         let text = text.trim();
         if let Ok(address) = text.parse() {
             return Ok(Self::Address(address));
@@ -109,7 +111,8 @@ impl<'de> Deserialize<'de> for ListenAt {
             Written::Port(port) => port.to_string(),
             Written::Text(text) => text,
         };
-        text.parse().map_err(de::Error::custom)
+        // A slip is not told more closely: errors about files do not repeat them.
+        text.parse().map_err(|_| de::Error::custom(FORMS))
     }
 }
 

@@ -1,10 +1,14 @@
 //! What the command line prints: data on stdout, the rest on stderr.
+//!
+//! Guarantee: nothing that is printed steers the terminal. Names and answers of others are in it.
 
 use std::{
     io::{ErrorKind, Write},
     process::ExitCode,
     sync::OnceLock,
 };
+
+use model::text::shown_lines;
 
 use crate::logging;
 
@@ -13,6 +17,7 @@ static TROUBLE: OnceLock<std::io::Error> = OnceLock::new();
 
 /// Prints `text` and a line's end on stdout. If stdout cannot be written, [`finish`] says so.
 pub(crate) fn data(text: &str) {
+    let text = shown_lines(text);
     let mut out = std::io::stdout().lock();
     if let Err(why) = writeln!(out, "{text}").and_then(|()| out.flush()) {
         let _ = TROUBLE.set(why);
@@ -39,7 +44,7 @@ pub(crate) fn is_reader_gone() -> bool {
 
 /// Prints `text` and a line's end on stderr.
 pub(crate) fn note(text: &str) {
-    logging::note(text);
+    logging::note(&shown_lines(text));
 }
 
 /// Says why a command failed.

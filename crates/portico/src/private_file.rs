@@ -29,19 +29,26 @@ const GROUP_MORE: u32 = 0o030;
 const GROUP_READS: u32 = 0o040;
 
 /// The user and the groups that a process runs as.
-struct Us {
+pub(crate) struct Us {
     user: u32,
     groups: Vec<u32>,
 }
 
 impl Us {
-    fn now() -> Self {
+    pub(crate) fn now() -> Self {
         let more = getgroups().unwrap_or_default();
         let groups = std::iter::once(getegid()).chain(more);
         Self {
             user: geteuid().as_raw(),
             groups: groups.map(rustix::process::Gid::as_raw).collect(),
         }
+    }
+}
+
+impl Us {
+    /// Whether the process belongs to `group`.
+    pub(crate) fn has_group(&self, group: u32) -> bool {
+        self.groups.contains(&group)
     }
 }
 
@@ -64,7 +71,7 @@ fn check(mode: u32, owner: u32, group: u32, us: &Us) -> Result<(), String> {
             "can be read by its group, and is user {owner}'s: make root its owner, or {closed}"
         ));
     }
-    if !us.groups.contains(&group) {
+    if !us.has_group(group) {
         return Err(format!(
             "can be read by group {group}, which this process, of user {}, does not belong to; run it as the service's user, or {closed}",
             us.user

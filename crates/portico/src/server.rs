@@ -1,6 +1,6 @@
 //! The composition root: store, worker and HTTP made into a server.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::anyhow;
 use connectors::Registry;
@@ -12,6 +12,7 @@ use portico_http::{
     metrics::Metrics,
     openapi::Schemas,
     serve::{CONNECTIONS_MAX, Settings as Transport},
+    served::Served,
     uses::{self, Uses},
 };
 use serde::Deserialize;
@@ -20,7 +21,7 @@ use tokio::{net::TcpListener, sync::oneshot};
 use webhooks::{
     announcer::Announcer,
     client::Client,
-    guard::{Guard, Network},
+    guard::{Guard, Network, Ports},
     resolver::SystemLookup,
 };
 
@@ -66,28 +67,26 @@ pub(crate) fn registry(
     vendor_urls: &[String],
     setting: &str,
 ) -> anyhow::Result<Registry> {
-    let text = vocabulary
-        .map(|path| {
-            text_file::read(path, "vocabulary file", VOCABULARY_MAX_BYTES)
-                .map_err(|why| anyhow!(why))
-        })
-        .transpose()?;
-    Registry::new(text.as_deref(), vendor_urls).map_err(|why| {
-        // An address is wrong with any vocabulary.
-        if Registry::new(None, vendor_urls).is_err() {
-            anyhow!("{setting}: {why}")
-        } else {
-            anyhow!(why)
-        }
-    })
+    let overrides = match vocabulary {
+        None => BTreeMap::new(),
+        Some(path) => text_file::read_toml(path, "vocabulary file", VOCABULARY_MAX_BYTES)
+            .map_err(|why| anyhow!(why))?,
+    };
+    // An address is wrong with any vocabulary.
+    Registry::new(BTreeMap::new(), vendor_urls).map_err(|why| anyhow!("{setting}: {why}"))?;
+    Registry::new(overrides, vendor_urls).map_err(|why| anyhow!(why))
 }
 
-/// The way to receivers: to public addresses and into `networks`, over https only unless `allows_http`.
+/// The way to receivers: to public addresses and into `networks`, over https only unless `allows_http`, to the ports of these and to `ports`.
 ///
 /// # Errors
 /// When a network is one that is never sent into.
-pub(crate) fn receivers(allows_http: bool, networks: Vec<Network>) -> anyhow::Result<Client> {
-    let guard = Guard::new(allows_http, networks).map_err(|why| anyhow!(why))?;
+pub(crate) fn receivers(
+    allows_http: bool,
+    networks: Vec<Network>,
+    ports: Vec<Ports>,
+) -> anyhow::Result<Client> {
+    let guard = Guard::new(allows_http, networks, ports).map_err(|why| anyhow!(why))?;
     Client::new(guard, Arc::new(SystemLookup::default())).map_err(|why| anyhow!(why))
 }
 
@@ -235,7 +234,8 @@ pub(crate) async fn run(
         trials: portico_http::webhooks::Trials::default(),
         vendor_forgets,
         stopping: portico_http::Stopping::default(),
-        openapi,
+        depths: portico_http::depths::Depths::default(),
+        openapi: Served::new(&openapi).map_err(|why| anyhow!(why))?,
         schemas,
     });
     let uses = tokio::spawn(keep_uses(app.clone()));

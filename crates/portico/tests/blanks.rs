@@ -226,3 +226,109 @@ fn a_lead_with_every_optional_text_blank_is_taken() {
     let blank = with(&lead, json!({ "notes": " " }));
     assert_eq!([send(&blank), send(&blank), send(&lead)], [200, 200, 422]);
 }
+
+#[test]
+fn free_text_loses_its_control_characters_and_the_echo_shows_it() {
+    const STEERING: &str = "\u{1b}[2J\u{202e}a\u{0}\r\n\tb\u{2066}\u{9b}\u{2028}";
+    let stage = Stage::set();
+    let caller = stage.caller();
+    let document = caller.get("/openapi.json");
+    let lead = stage.references("Saguaro Flats");
+    let place = json!({
+        "integration_id": lead["integration_id"], "community_id": lead["community_id"],
+    });
+    let person = with(&lead, json!({ "email_1": "ada@example.com" }));
+    let prospect = caller.prospect(&person);
+    let at = "2026-01-01T00:00:00Z";
+    let (date, time) = stage.tour();
+    let agents = stage.server.ready["agents"].as_array().expect("agents");
+    let agent = agents.iter().find(|one| {
+        let of = one["community_ids"].as_array().expect("communities");
+        of.contains(&lead["community_id"])
+    });
+    let email = json!({
+        "prospect_id": prospect, "event_name": "EMAIL", "event_datetime": at,
+        "agent_id": agent.expect("an agent")["id"],
+    });
+    let tour = json!({
+        "attribution_id": lead["attribution_id"], "appointment_date": date, "appointment_time": time,
+        "email_1": "bob@example.com",
+    });
+    let listing = json!({
+        "url": "https://x.example/b.html", "publish_date": at, "is_listed": true,
+    });
+    for (kind, base) in [
+        (
+            "prospects",
+            &with(&person, json!({ "first_contact_type": "INTERNET" })),
+        ),
+        ("events", &with(&place, email)),
+        ("appointments", &with(&place, tour)),
+        ("listings", &with(&place, listing)),
+    ] {
+        let path = format!("/crm/v1/{kind}/knock");
+        let listed = document["paths"].as_object().expect("paths");
+        let listed = listed
+            .keys()
+            .find(|known| known.trim_end_matches('/') == path);
+        let listed = listed.expect("it is documented");
+        let schema = &document["paths"][listed]["post"]["requestBody"]["content"]["application/json"]
+            ["schema"];
+        let members = &behind(&document, schema)["properties"];
+        // Text that no other rule is about.
+        let free = texts(&document, "post", listed).into_iter().filter(|name| {
+            let member = &members[name];
+            (member["maxLength"].is_u64() || name == "state")
+                && member["pattern"].is_null()
+                && member["format"].is_null()
+        });
+        let free: Vec<String> = free.collect();
+        assert!(!free.is_empty(), "{kind}");
+        let steering: Map<String, Value> = free
+            .iter()
+            .map(|name| {
+                // The sandbox takes states of two letters alone.
+                let text = if name == "state" {
+                    "W\u{0}\u{202e}A\r\n"
+                } else {
+                    STEERING
+                };
+                (name.clone(), json!(text))
+            })
+            .collect();
+        let body = with(base, Value::Object(steering));
+        let answer = caller.send("POST", &path, &body);
+        assert_eq!(answer.status, 200, "{kind}: {}", answer.body);
+        for name in &free {
+            let expected = match &**name {
+                "state" => "WA",
+                "notes" | "email_body" => "[2Ja\n\tb\n",
+                _ => "[2Ja b",
+            };
+            assert_eq!(
+                answer.json()["result"][name],
+                json!(expected),
+                "{kind}: {name}"
+            );
+        }
+        let end = caller.end_of(&answer.job_id());
+        assert_eq!(end["write_status"], "SUCCESS", "{kind}: {end}");
+    }
+    let cards = json!(stage.cards()).to_string();
+    assert!(cards.contains("[2Ja b"), "{cards}");
+    for hidden in ["\\u001b", "\\u0000", "\u{202e}", "\u{9b}", "\u{2028}"] {
+        assert!(!cards.contains(hidden), "{hidden:?}: {cards}");
+    }
+    // What is no free text is refused, not changed.
+    let wrong = with(&person, json!({ "email_1": "ada\u{0}@example.com" }));
+    let (status, _) = heard(&caller, "post", "/crm/v1/prospects/knock", &wrong);
+    assert_eq!(status, 400);
+    for name in ["a\u{202e}b", "a\u{2028}b", "a\u{7}b"] {
+        let key = json!({ "name": name, "permissions": ["prospects:read"] });
+        assert_eq!(
+            heard(&caller, "post", "/v1/admin/keys", &key).0,
+            400,
+            "{name:?}"
+        );
+    }
+}

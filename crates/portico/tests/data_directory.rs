@@ -14,6 +14,7 @@ mod support;
 
 use std::{
     fs,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Command,
     time::{Duration, Instant},
@@ -97,6 +98,24 @@ fn serve(directory: &Path, data_dir: &str, arguments: &[&str], key: &str) -> Res
         .args(arguments)
         .env("PORTICO_MASTER_KEY", key);
     Node::serve(command)
+}
+
+#[test]
+fn a_directory_that_others_may_write_to_is_not_served() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let data = dir.path().join("data");
+    fs::create_dir(&data).expect("a directory");
+    for (mode, is_served) in [(0o777, false), (0o703, false), (0o755, true)] {
+        fs::set_permissions(&data, PermissionsExt::from_mode(mode)).expect("a mode");
+        match serve(dir.path(), "data", &[], KEY) {
+            Ok(_) => assert!(is_served, "{mode:o}"),
+            Err(log) => {
+                assert!(!is_served && log.contains("chmod o-w"), "{mode:o}: {log}");
+                // Nothing was made in it.
+                assert_eq!(fs::read_dir(&data).expect("a listing").count(), 0);
+            }
+        }
+    }
 }
 
 /// What is done to the files of a data directory.

@@ -112,7 +112,6 @@ fn answers_are_strict_with_browsers_and_the_page_can_do_with_that() {
         ("/", 200),
         ("/healthz", 200),
         ("/metrics", 200),
-        ("/openapi.json", 200),
         ("/crm/v1/prospects", 401),
         ("/nowhere", 404),
         ("/docsier", 404),
@@ -122,10 +121,44 @@ fn answers_are_strict_with_browsers_and_the_page_can_do_with_that() {
         assert_eq!(header(&answer, "cache-control"), Some("no-store"), "{path}");
         assert_eq!(header(&answer, "content-security-policy"), None, "{path}");
     }
+    // It holds nothing of anybody, and says itself whether it is new.
+    let document = get("/openapi.json");
+    assert_eq!(header(&document, "cache-control"), Some("no-cache"));
+    assert_eq!(header(&document, "content-security-policy"), None);
     let prospects = stage.caller().call("GET", "/crm/v1/prospects", &[], "");
     let prospects = prospects.expect("an answer");
     assert_eq!(
         (prospects.status, header(&prospects, "cache-control")),
         (200, Some("no-store"))
     );
+}
+
+#[test]
+fn an_address_that_asks_too_often_without_a_key_is_told_to_wait() {
+    // Far more than a minute's worth, on any machine that serves some dozens in a second.
+    const REQUESTS_MAX: usize = 20_000;
+    let stage = Stage::set();
+    let address = stage.server.address("base_url");
+    let get = |path: &str| request(&address, "GET", path, &[], "").expect("an answer");
+    let whole = get("/openapi.json");
+    let tag = header(&whole, "etag").expect("a tag");
+    let again = request(
+        &address,
+        "GET",
+        "/openapi.json",
+        &[("if-none-match", tag)],
+        "",
+    );
+    let again = again.expect("an answer");
+    assert_eq!((again.status, &*again.body), (304, ""));
+    let refused = (0..REQUESTS_MAX)
+        .map(|_| get("/metrics"))
+        .find(|answer| answer.status != 200)
+        .expect("it is told to wait");
+    assert_eq!(refused.status, 429, "{}", refused.body);
+    assert!(header(&refused, "retry-after").is_some());
+    assert_eq!(get("/healthz").status, 200);
+    // Who has a key is not held up by who has none.
+    let prospects = stage.caller().call("GET", "/crm/v1/prospects", &[], "");
+    assert_eq!(prospects.expect("an answer").status, 200);
 }

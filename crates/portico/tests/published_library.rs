@@ -28,7 +28,7 @@ use support::{PATIENCE, Stage, leads, text};
 use url::Url;
 use webhooks::{
     client::{Answer, Client},
-    guard::Guard,
+    guard::{Guard, Ports},
     resolver::SystemLookup,
     signing::{self, Key},
 };
@@ -224,7 +224,12 @@ async fn a_receiver_with_the_published_library_takes_what_our_client_sends() {
     let url: Url = format!("http://127.0.0.1:{port}/hooks")
         .parse()
         .expect("a url");
-    let guard = Guard::new(true, ["127.0.0.0/8".parse().expect("a network")]).expect("a guard");
+    let guard = Guard::new(
+        true,
+        ["127.0.0.0/8".parse().expect("a network")],
+        [Ports::ANY],
+    )
+    .expect("a guard");
     let client = Client::new(guard, Arc::new(SystemLookup::default())).expect("a client");
     let now_s = now_s();
     let post = async |secrets: &[&str], id: &str, timestamp_s: i64, signed: &str, sent: &str| {

@@ -19,7 +19,7 @@ use std::{
 use support::{Process, portico, private};
 
 /// Commands, and all variables that they take, as their help says.
-const COMMANDS: [&[&str]; 12] = [
+const COMMANDS: [&[&str]; 16] = [
     &["dev"],
     &["serve"],
     &["sandbox"],
@@ -32,6 +32,10 @@ const COMMANDS: [&[&str]; 12] = [
     &["doctor"],
     &["listen"],
     &["openapi"],
+    &["keys", "rotate-master"],
+    &["audit", "verify"],
+    &["store", "check"],
+    &["bench", "accept"],
 ];
 
 fn variables(directory: &Path) -> BTreeSet<String> {
@@ -370,4 +374,123 @@ fn a_byte_order_mark_is_named_in_every_file_of_text() {
     let settings = [("PORTICO_MASTER_KEY", "\u{FEFF}abab")];
     let (_, told, _) = portico(directory, &settings, &["serve"]);
     assert!(told.contains("byte order mark"), "{told}");
+}
+
+/// Commands with options that name files to read, and what else they need to get as far as that.
+const FILE_OPTIONS: [(&[&str], &[&str]); 17] = [
+    (&["serve"], &["--config"]),
+    (&["serve"], &["--vocabulary"]),
+    (&["serve"], &["--store-file"]),
+    (&["serve"], &["--master-key-file"]),
+    (&["serve", "--tls-key", "good.key"], &["--tls-cert"]),
+    (&["serve", "--tls-cert", "good.key"], &["--tls-key"]),
+    (&["dev", "--data-dir", "kept"], &["--vocabulary"]),
+    (&["dev"], &["--store-file"]),
+    (&["sandbox"], &["--journal"]),
+    (&["openapi"], &["--vocabulary"]),
+    (&["keys", "list"], &["--store-file", "--master-key-file"]),
+    (&["doctor"], &["--config", "--store-file"]),
+    (&["store", "migrate"], &["--store-file"]),
+    (&["store", "copy"], &["--to-file", "--master-key-file"]),
+    (
+        &["keys", "rotate-master", "--data-dir", "kept"],
+        &["--new-master-key-file", "--master-key-file", "--store-file"],
+    ),
+    (&["audit", "verify"], &["--store-file", "--master-key-file"]),
+    (&["bench", "accept", "--seconds", "1"], &["--bodies"]),
+];
+
+#[test]
+fn no_error_repeats_what_is_in_a_file() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let directory = directory.path();
+    private(&directory.join("good.key"), &"ab".repeat(32));
+    std::fs::create_dir(directory.join("kept")).expect("a directory");
+    let settings = [
+        "listen",
+        "store_readers",
+        "role",
+        "trusted_proxies",
+        "vendor_urls",
+        "webhook_allow_http",
+        "webhook_networks",
+        "webhook_ports",
+        "requests_per_minute",
+        "connections_per_address",
+        "idle_timeout_s",
+        "log",
+        "calls_max",
+        "retain_writes_days",
+        "retain_attempts_days",
+    ];
+    // For every option; those behind them for options whose files are parsed; the rest for settings.
+    let of_all = [
+        "0123hush",
+        "hush=\n",
+        "aws_secret = \"hush\"\n",
+        "postgres://hush:hush@/hush?hush=hush\n",
+        "-----BEGIN PRIVATE KEY-----\nhush\n-----END PRIVATE KEY-----\n",
+    ];
+    let of_parsed = [
+        "0123hush\n",
+        "PORTICO_MASTER_KEY=hush\n",
+        "[hush]\nhush = \"hush, expected hush\"\n",
+        "[knock]\npets = 'hush'\n",
+        "[knock.pets]\nhush = ''\n",
+        "[knock.pets]\nhush = true\n",
+        "[knock.pets]\nCAT = { hush = 'hush' }\n",
+        "[knock.hush]\nhush = 'hush'\n",
+        "{\"hush\":\"hush\"}\n",
+        "{\"prospectId\":\"hush\"}\n",
+        "\"hush\"\n",
+        "postgres://hush\n",
+        "postgres://me:hush@db/leads@hush\n",
+    ];
+    let path = directory.join("secret");
+    let check = |command: &[&str], option: &str, content: &str| {
+        private(&path, content);
+        let arguments = [command, &[option, "secret"]].concat();
+        let (out, told, code) = portico(directory, &[], &arguments);
+        assert_ne!(code, Some(0), "{arguments:?}, {content:?}: {out}{told}");
+        assert!(!told.contains("hush"), "{arguments:?}, {content:?}: {told}");
+        let kept = std::fs::read_to_string(&path).expect("it is there");
+        assert_eq!(kept, content, "{arguments:?}");
+    };
+    for (command, options) in FILE_OPTIONS {
+        for option in options {
+            for content in of_all {
+                check(command, option, content);
+            }
+            let is_parsed = ["openapi", "sandbox", "bench"].contains(&command[0])
+                || (command[0] == "serve" && ["--config", "--store-file"].contains(option));
+            // An object is a body as good as any.
+            let is_fit = |content: &&&str| *option != "--bodies" || !content.starts_with('{');
+            for content in of_parsed.iter().filter(|_| is_parsed).filter(is_fit) {
+                check(command, option, content);
+            }
+        }
+    }
+    for name in settings {
+        for value in ["'hush'", "['hush']", "['https://me:hush@crm.example.com']"] {
+            check(&["serve"], "--config", &format!("{name} = {value}\n"));
+        }
+    }
+}
+
+#[test]
+fn every_option_that_names_a_file_is_tried_on_a_secret() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let tried: BTreeSet<&str> = FILE_OPTIONS
+        .iter()
+        .flat_map(|(_, options)| options.iter().copied())
+        .collect();
+    for command in COMMANDS {
+        let (help, _, _) = portico(directory.path(), &[], &[command, &["--help"]].concat());
+        for line in help.lines().filter(|line| line.contains("<FILE>")) {
+            let option = line.split_whitespace().find(|word| word.starts_with("--"));
+            // An argument is a database or a file to write.
+            let Some(option) = option else { continue };
+            assert!(tried.contains(option), "{command:?}: {option}");
+        }
+    }
 }

@@ -42,7 +42,7 @@ use tower::ServiceExt;
 use webhooks::{
     announcer::Announcer,
     client::Client,
-    guard::{Guard, Network},
+    guard::{Guard, Network, Ports},
     resolver::SystemLookup,
 };
 
@@ -133,7 +133,7 @@ impl TestVendor {
             body.to_string()
         };
         let request = format!(
-            "{method} /_sandbox{path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+            "{method} /_sandbox{path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
             self.address,
             body.len()
         );
@@ -308,14 +308,17 @@ impl TestApp {
         store::take_over(&*store, self.clock.steady()).await?;
         let live = Live::load(&*store).await?;
         let follower = tokio::spawn(live.clone().follow(store.clone()));
-        let registry = Registry::new(None, &["http://127.0.0.1:*".to_owned()])?;
+        let registry = Registry::new(
+            std::collections::BTreeMap::new(),
+            &["http://127.0.0.1:*".to_owned()],
+        )?;
         let metrics = Arc::new(Metrics::default());
         let worker = self.worker(
             (&store, &registry, &live, &metrics),
             delivery::Settings::default(),
         );
         let receivers = Client::new(
-            Guard::new(true, ["127.0.0.0/8".parse::<Network>()?])?,
+            Guard::new(true, ["127.0.0.0/8".parse::<Network>()?], [Ports::ANY])?,
             Arc::new(SystemLookup::default()),
         )?;
         let announcer = Announcer::start(webhooks::announcer::Parts {
@@ -351,7 +354,9 @@ impl TestApp {
             trials: portico_http::webhooks::Trials::default(),
             vendor_forgets: None,
             stopping: portico_http::Stopping::default(),
-            openapi,
+            // What was seen a moment ago is another time of the test's clock.
+            depths: portico_http::depths::Depths::kept(Duration::ZERO),
+            openapi: portico_http::served::Served::new(&openapi)?,
             schemas,
         }));
         self.running = Some(Running {

@@ -8,13 +8,10 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderName, HeaderValue,
-    header::{
-        AUTHORIZATION, CONNECTION, CONTENT_LENGTH, EXPECT, HOST, PROXY_AUTHORIZATION, RETRY_AFTER,
-        TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
-    },
+    HeaderMap, HeaderValue,
+    header::{AUTHORIZATION, RETRY_AFTER},
 };
-use model::{Secret, Timestamp};
+use model::{Secret, Timestamp, header::is_connections_own};
 use reqwest::{RequestBuilder, Response, redirect::Policy};
 use tokio::time::{Instant, timeout_at};
 use url::{Host, Url};
@@ -47,23 +44,6 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Letters of a reason that are told.
 const REASON_MAX_CHARS: usize = 200;
-
-/// Whether a header is the connection's own: it says where a request goes, where it ends or who it is for on the way. A subscription cannot set it, and
-/// [`Client::post`] leaves it out.
-pub fn is_connections_own(name: &HeaderName) -> bool {
-    const OWN: [HeaderName; 9] = [
-        HOST,
-        CONNECTION,
-        CONTENT_LENGTH,
-        TRANSFER_ENCODING,
-        TE,
-        TRAILER,
-        UPGRADE,
-        EXPECT,
-        PROXY_AUTHORIZATION,
-    ];
-    OWN.contains(name) || ["keep-alive", "proxy-connection"].contains(&name.as_str())
-}
 
 /// What came back. It counts from when its head has arrived, whatever becomes of the body.
 #[derive(Clone, PartialEq, Eq)]
@@ -186,7 +166,7 @@ impl Client {
         Ok(url)
     }
 
-    /// Sends `body` to a receiver, with `headers`. `now` is what a date in `Retry-After` is counted from.
+    /// Sends `body` to a receiver, with `headers`, but for those that are the connection's own. `now` is what a date in `Retry-After` is counted from.
     ///
     /// # Errors
     /// When no answer came.
@@ -199,7 +179,7 @@ impl Client {
     ) -> Result<Answer, Failure> {
         let own: Vec<_> = headers
             .keys()
-            .filter(|name| is_connections_own(name))
+            .filter(|name| is_connections_own(name.as_str()))
             .cloned()
             .collect();
         for name in own {
@@ -376,7 +356,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::resolver::tests::Answers;
+    use crate::{guard::Ports, resolver::tests::Answers};
 
     /// What a receiver does once it has said what it has to say.
     #[derive(Clone, Copy)]
@@ -472,7 +452,7 @@ mod tests {
 
     fn client_of(lookup: Arc<dyn Lookup>, networks: &[&str], call_timeout: Duration) -> Client {
         let networks = networks.iter().map(|one| one.parse().expect("a network"));
-        let guard = Guard::new(true, networks).expect("a guard");
+        let guard = Guard::new(true, networks, [Ports::ANY]).expect("a guard");
         Client::with_timeouts(guard, lookup, LONG, call_timeout).expect("a client")
     }
 
@@ -521,6 +501,9 @@ mod tests {
             ("transfer-encoding", "chunked"),
             ("connection", "close"),
             ("keep-alive", "1"),
+            ("proxy-connection", "close"),
+            ("http2-settings", "AAMAAABkAAQAAP__"),
+            ("trailer", "x"),
         ] {
             headers.insert(name, HeaderValue::from_static(value));
         }
@@ -751,7 +734,12 @@ mod tests {
         let url = format!("https://receiver.example:{port}/s3cret")
             .parse()
             .expect("a url");
-        let guard = Guard::new(false, ["127.0.0.1".parse().expect("a network")]).expect("a guard");
+        let guard = Guard::new(
+            false,
+            ["127.0.0.1".parse().expect("a network")],
+            [Ports::ANY],
+        )
+        .expect("a guard");
         let short = Duration::from_millis(100);
         let client = Client::with_timeouts(guard, Answers::new([&["127.0.0.1"]]), short, LONG);
         expect_failure(
@@ -766,16 +754,22 @@ mod tests {
         let receiver = Receiver::start(OK, Then::Close).await;
         // A literal address, a name, and a name of which no address will do.
         let strict = client_of(Answers::new([&["127.0.0.1", "::1"]]), &[], LONG);
-        for host in ["127.0.0.1", "2130706433", "receiver.example", "localhost"] {
+        for (host, part) in [
+            ("127.0.0.1", "127.0.0.1 is a loopback address"),
+            ("2130706433", "127.0.0.1 is a loopback address"),
+            ("receiver.example", "leads to no address"),
+            ("localhost", "leads to no address"),
+        ] {
             let found = post(&strict, &receiver.url(host)).await;
-            expect_failure(
-                found,
-                FailureKind::Refused,
-                "127.0.0.1 is a loopback address",
-            );
+            expect_failure(found, FailureKind::Refused, part);
         }
         let https = Client::with_timeouts(
-            Guard::new(false, ["127.0.0.1".parse().expect("a network")]).expect("a guard"),
+            Guard::new(
+                false,
+                ["127.0.0.1".parse().expect("a network")],
+                [Ports::ANY],
+            )
+            .expect("a guard"),
             Answers::new([&["127.0.0.1"]]),
             LONG,
             LONG,
@@ -803,11 +797,7 @@ mod tests {
         let turning = client_of(Answers::new([&["8.8.8.8"], &["127.0.0.1"]]), &[], LONG);
         assert_eq!(turning.check(url.as_str()).await, Ok(url.clone()));
         let found = post(&turning, &url).await;
-        expect_failure(
-            found,
-            FailureKind::Refused,
-            "127.0.0.1 is a loopback address",
-        );
+        expect_failure(found, FailureKind::Refused, "leads to no address");
         assert_eq!(receiver.connections(), 0);
     }
 
@@ -829,7 +819,7 @@ mod tests {
             .await
             .expect_err("refused");
         assert!(
-            why.contains("127.0.0.1 is a loopback address") && !why.contains("s3cret"),
+            why.contains("leads to no address") && !why.contains("s3cret"),
             "{why}"
         );
         // What cannot be told now is told when it is sent to.

@@ -30,7 +30,7 @@ impl FromStr for Network {
         text.parse()
             .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
             .map(|network| Self(network.trunc()))
-            .map_err(|_| format!("{text:?} is neither a network, as 10.0.0.0/8 is, nor an address"))
+            .map_err(|_| "neither a network, as 10.0.0.0/8 is, nor an address".to_owned())
     }
 }
 
@@ -42,22 +42,83 @@ impl TryFrom<String> for Network {
     }
 }
 
+/// The ports of https and of http.
+const HTTPS: u16 = 443;
+const HTTP: u16 = 80;
+
+/// Ports that webhooks may be sent to besides the usual ones: `8443`, or `8000-8999`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "WrittenPorts")]
+pub struct Ports {
+    first: u16,
+    last: u16,
+}
+
+impl Ports {
+    /// Every port.
+    pub const ANY: Self = Self {
+        first: 1,
+        last: u16::MAX,
+    };
+
+    const fn contains(self, port: u16) -> bool {
+        self.first <= port && port <= self.last
+    }
+}
+
+impl FromStr for Ports {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (first, last) = text.split_once('-').unwrap_or((text, text));
+        let port = |text: &str| text.trim().parse().ok().filter(|port| *port > 0);
+        match (port(first), port(last)) {
+            (Some(first), Some(last)) if first <= last => Ok(Self { first, last }),
+            _ => Err(
+                "neither a port from 1 to 65535, as 8443 is, nor a range of ports, as 8000-8999 is"
+                    .to_owned(),
+            ),
+        }
+    }
+}
+
+/// In a file a port may be a number too.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "expected a port, such as 8443 or '8000-8999'")]
+enum WrittenPorts {
+    One(i64),
+    Text(String),
+}
+
+impl TryFrom<WrittenPorts> for Ports {
+    type Error = String;
+
+    fn try_from(written: WrittenPorts) -> Result<Self, String> {
+        match written {
+            WrittenPorts::One(port) => port.to_string().parse(),
+            WrittenPorts::Text(text) => text.parse(),
+        }
+    }
+}
+
 /// What the operator allows.
 #[derive(Clone, Debug, Default)]
 pub struct Guard {
     allows_http: bool,
     networks: Vec<Network>,
+    ports: Vec<Ports>,
     is_off: bool,
 }
 
 impl Guard {
-    /// A guard that lets webhooks go to public addresses and into `networks`; over https only, unless `allows_http`.
+    /// A guard that lets webhooks go to public addresses and into `networks`; over https only, unless `allows_http`; to the ports of these, and to `ports`.
     ///
     /// # Errors
     /// In words, when there is a network in which nothing can be allowed.
     pub fn new(
         allows_http: bool,
         networks: impl IntoIterator<Item = Network>,
+        ports: impl IntoIterator<Item = Ports>,
     ) -> Result<Self, String> {
         let networks: Vec<_> = networks.into_iter().collect();
         for Network(network) in &networks {
@@ -71,6 +132,7 @@ impl Guard {
         Ok(Self {
             allows_http,
             networks,
+            ports: ports.into_iter().collect(),
             is_off: false,
         })
     }
@@ -80,6 +142,7 @@ impl Guard {
         Self {
             allows_http: true,
             networks: Vec::new(),
+            ports: vec![Ports::ANY],
             is_off: true,
         }
     }
@@ -128,6 +191,14 @@ impl Guard {
                 "The url has a fragment (#) in it, which is never sent. Leave it out".to_owned(),
             );
         }
+        let port = url.port_or_known_default().unwrap_or_default();
+        let is_usual = port == HTTPS || (self.allows_http && port == HTTP);
+        if !is_usual && !self.ports.iter().any(|one| one.contains(port)) {
+            let usual = if self.allows_http { "443 or 80" } else { "443" };
+            return Err(format!(
+                "The url has the port {port}, to which webhooks are not sent. Give one with the port {usual}; the operator can allow others with --webhook-port or PORTICO_WEBHOOK_PORTS"
+            ));
+        }
         match url.host() {
             None => Err("The url lacks a host".to_owned()),
             Some(Host::Domain(_)) => Ok(()),
@@ -165,7 +236,38 @@ mod tests {
 
     fn guard(allows_http: bool, networks: &[&str]) -> Guard {
         let networks = networks.iter().map(|one| one.parse().expect("a network"));
-        Guard::new(allows_http, networks).expect("a guard")
+        Guard::new(allows_http, networks, []).expect("a guard")
+    }
+
+    #[test]
+    fn only_the_usual_ports_are_sent_to_unless_the_operator_names_others() {
+        let ports = ["8443", "9000-9001"].map(|one| one.parse().expect("ports"));
+        let more = Guard::new(true, [], ports).expect("a guard");
+        for (guard, url, is_allowed) in [
+            (&guard(false, &[]), "https://example.com/", true),
+            (&guard(false, &[]), "https://example.com:443/", true),
+            (&guard(false, &[]), "https://example.com:80/", false),
+            (&guard(false, &[]), "https://example.com:22/", false),
+            (&guard(false, &[]), "https://example.com:8443/", false),
+            (&guard(false, &[]), "https://example.com:0/", false),
+            (&guard(true, &[]), "http://example.com/", true),
+            (&guard(true, &[]), "http://example.com:443/", true),
+            (&guard(true, &[]), "http://example.com:6379/", false),
+            (&more, "https://example.com/", true),
+            (&more, "http://example.com/", true),
+            (&more, "https://example.com:8443/", true),
+            (&more, "https://example.com:9001/", true),
+            (&more, "https://example.com:9002/", false),
+        ] {
+            let found = guard.url(url);
+            assert_eq!(found.is_ok(), is_allowed, "{url}: {found:?}");
+            if let Err(why) = found {
+                assert!(why.contains("--webhook-port"), "{why}");
+            }
+        }
+        for text in ["", "0", "65536", "-1", "9-8", "80,443", "https", "1-"] {
+            assert!(text.parse::<Ports>().is_err(), "{text}");
+        }
     }
 
     #[track_caller]
@@ -187,7 +289,7 @@ mod tests {
                 "https://example.com/hooks?k=1",
             ),
             ("HTTPS://EXAMPLE.com:443", "https://example.com/"),
-            (" https://example.com:8443/ ", "https://example.com:8443/"),
+            (" https://example.com:443/x ", "https://example.com/x"),
             ("https://ex\u{e4}mple.com/", "https://xn--exmple-cua.com/"),
             ("https://8.8.8.8/", "https://8.8.8.8/"),
             ("https://[2606:4700::1111]/", "https://[2606:4700::1111]/"),
@@ -353,7 +455,7 @@ mod tests {
             "224.0.0.0/3",
         ] {
             let one = network.parse().expect("a network");
-            let why = Guard::new(false, [one]).expect_err("refused");
+            let why = Guard::new(false, [one], []).expect_err("refused");
             assert!(
                 why.contains("never") && why.contains("PORTICO_WEBHOOK_NETWORKS"),
                 "{why}"

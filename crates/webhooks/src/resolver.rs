@@ -174,23 +174,18 @@ impl Resolver {
             }
         };
         found.truncate(ADDRESSES_MAX);
-        let mut refusal = None;
-        let mut allowed = Vec::with_capacity(found.len());
-        for address in found {
-            match self.guard.address(address) {
-                Ok(()) => allowed.push(address),
-                Err(why) => refusal = refusal.or(Some(why)),
-            }
+        if found.is_empty() {
+            return Err(unknown("it has none"));
         }
-        if !allowed.is_empty() {
-            return Ok(allowed);
+        found.retain(|address| self.guard.address(*address).is_ok());
+        if found.is_empty() {
+            // Neither the addresses nor of what kind they are: who may name receivers would learn
+            // what the network inside looks like.
+            return Err(NoAddress::Refused(format!(
+                "{host:?} leads to no address that webhooks are sent to. The operator can allow a private network with --webhook-network or PORTICO_WEBHOOK_NETWORKS"
+            )));
         }
-        Err(match refusal {
-            Some(why) => {
-                NoAddress::Refused(format!("{host:?} has no address that is allowed: {why}"))
-            }
-            None => unknown("it has none"),
-        })
+        Ok(found)
     }
 }
 
@@ -251,7 +246,7 @@ pub(crate) mod tests {
 
     fn resolver(networks: &[&str], lookup: Arc<dyn Lookup>) -> Resolver {
         let networks = networks.iter().map(|one| one.parse().expect("a network"));
-        let guard = Guard::new(true, networks).expect("a guard");
+        let guard = Guard::new(true, networks, []).expect("a guard");
         Resolver::new(Arc::new(guard), lookup)
     }
 
@@ -292,19 +287,24 @@ pub(crate) mod tests {
     }
 
     #[tokio::test]
-    async fn where_none_is_allowed_it_says_which_and_why() {
-        let refused = resolver(&[], Answers::new([&["10.0.0.1", "169.254.169.254"]]));
-        let why = refused.allowed("receiver.example").await.expect_err("none");
-        assert!(matches!(why, NoAddress::Refused(_)), "{why:?}");
-        for part in [
-            "receiver.example",
-            "10.0.0.1",
-            "private",
-            "--webhook-network",
+    async fn a_refusal_is_the_same_whatever_the_network_inside_looks_like() {
+        let mut told = Vec::new();
+        for inside in [
+            &["10.0.0.1", "169.254.169.254"][..],
+            &["127.0.0.1"],
+            &["fd00::1"],
+            &["0.0.0.0"],
         ] {
-            assert!(why.to_string().contains(part), "{why}");
+            let refused = resolver(&[], Answers::new([inside]));
+            let why = refused.allowed("receiver.example").await.expect_err("none");
+            assert!(matches!(why, NoAddress::Refused(_)), "{why:?}");
+            for part in ["receiver.example", "--webhook-network"] {
+                assert!(why.to_string().contains(part), "{why}");
+            }
+            assert_eq!(resolved(&refused).await, Err(why.to_string()));
+            told.push(why.to_string());
         }
-        assert_eq!(resolved(&refused).await, Err(why.to_string()));
+        assert!(told.windows(2).all(|two| two[0] == two[1]), "{told:?}");
     }
 
     #[tokio::test]
@@ -315,7 +315,7 @@ pub(crate) mod tests {
         );
         assert!(resolved(&turning).await.is_ok());
         let why = resolved(&turning).await.expect_err("refused");
-        assert!(why.contains("127.0.0.1 is a loopback address"), "{why}");
+        assert!(why.contains("leads to no address"), "{why}");
         assert!(resolved(&turning).await.is_ok());
     }
 

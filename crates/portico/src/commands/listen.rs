@@ -11,6 +11,7 @@ use model::{
     Clock as _, Entropy as _, EventId, Secret, Timestamp, WebhookId,
     key::System,
     resources::webhook::Model,
+    text::shown,
     webhook::{Trigger, Webhook},
 };
 use serde::Deserialize;
@@ -335,13 +336,13 @@ async fn forward(client: &Client, receiver: &Webhook, entry: Entry, is_json: boo
     }
     let outcome = match (attempt.is_taken, attempt.status, attempt.error) {
         (true, Some(status), _) => format!("{status}"),
-        (_, _, Some(error)) => format!("failed: {error}"),
+        (_, _, Some(error)) => format!("failed: {}", shown(&error)),
         (_, status, None) => format!("failed: {status:?}"),
     };
     output::data(&format!(
         "{}  {:<24}  {}  {outcome} ({} ms)",
         entry.created_at,
-        entry.trigger,
+        shown(&entry.trigger),
         entry.id,
         attempt.duration_ms.unwrap_or(0)
     ));

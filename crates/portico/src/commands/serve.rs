@@ -52,7 +52,7 @@ const CONFIG_MAX_BYTES: u64 = 64 * 1_024;
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// A TOML file with any of listen, data_dir, store_file, store_readers, role, vocabulary, master_key_file, master_key_command, trusted_proxies,
-    /// vendor_urls, webhook_allow_http, webhook_networks, requests_per_minute, tls_cert, tls_key,
+    /// vendor_urls, webhook_allow_http, webhook_networks, webhook_ports, requests_per_minute, tls_cert, tls_key,
     /// connections_per_address, idle_timeout_s, log, calls_max, retain_writes_days,
     /// retain_attempts_days. Flags and environment go before it; relative paths
     /// in it start at its own directory.
@@ -115,6 +115,14 @@ pub(crate) struct Arguments {
         value_delimiter = ','
     )]
     webhook_networks: Option<Vec<webhooks::guard::Network>>,
+    /// Ports that webhooks may be sent to besides 443, and 80 where http is allowed: `8443`, or `8000-8999`. [default: none]
+    #[arg(
+        long = "webhook-port",
+        env = "PORTICO_WEBHOOK_PORTS",
+        value_name = "PORT",
+        value_delimiter = ','
+    )]
+    webhook_ports: Option<Vec<webhooks::guard::Ports>>,
     /// Requests a minute that an API key may send which has no limit of its own. [default: 15000]
     #[arg(long, env = "PORTICO_REQUESTS_PER_MINUTE", value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=i64::from(RateLimit::MAX)))]
     requests_per_minute: Option<u32>,
@@ -150,6 +158,7 @@ struct File {
     vendor_urls: Option<Vec<String>>,
     webhook_allow_http: Option<bool>,
     webhook_networks: Option<Vec<webhooks::guard::Network>>,
+    webhook_ports: Option<Vec<webhooks::guard::Ports>>,
     requests_per_minute: Option<u32>,
     master_key_command: Option<String>,
     tls_cert: Option<PathBuf>,
@@ -165,9 +174,8 @@ struct File {
 
 impl File {
     fn read(path: &Path) -> anyhow::Result<Self> {
-        let text = text_file::read(path, "configuration file", CONFIG_MAX_BYTES)
+        let mut file: Self = text_file::read_toml(path, "configuration file", CONFIG_MAX_BYTES)
             .map_err(|why| anyhow!(why))?;
-        let mut file: Self = toml::from_str(&text).map_err(|why| wrong(path, &text, &why))?;
         let beside = path.parent().unwrap_or(Path::new(""));
         let named = [
             &mut file.data_dir,
@@ -204,24 +212,16 @@ impl File {
     }
 }
 
-/// A log level that is understood: the refusal then names the file and the line.
+/// A log level that is understood: the refusal then names the file and the line, and not the level,
+/// since no error repeats a file.
 fn read_level<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
     let level = String::deserialize(from)?;
-    logging::check(&level).map_err(serde::de::Error::custom)?;
+    logging::check(&level).map_err(|_| {
+        serde::de::Error::custom(
+            "The log level is not understood; write one as PORTICO_LOG has it, such as 'info' or 'warn,delivery=debug'",
+        )
+    })?;
     Ok(Some(level))
-}
-
-/// What is wrong with a configuration file, and where. The line itself is not shown: somebody may have put a password there.
-fn wrong(path: &Path, text: &str, why: &toml::de::Error) -> anyhow::Error {
-    let line = why
-        .span()
-        .and_then(|at| text.get(..at.start))
-        .map_or(1, |before| before.matches('\n').count() + 1);
-    anyhow!(
-        "the configuration file {}, line {line}: {}",
-        path.display(),
-        why.message()
-    )
 }
 
 /// What is shown to callers over TLS, when both files are named.
@@ -332,6 +332,10 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
             .or(file.webhook_allow_http)
             .unwrap_or(false),
         webhook_networks.unwrap_or_default(),
+        arguments
+            .webhook_ports
+            .or(file.webhook_ports)
+            .unwrap_or_default(),
     )?;
     let rate_limit = arguments
         .requests_per_minute
@@ -417,7 +421,7 @@ pub(super) fn look(config: Option<&Path>) -> anyhow::Result<()> {
         vendor_setting,
     )?;
     let networks = arguments.webhook_networks.or(file.webhook_networks);
-    server::receivers(false, networks.unwrap_or_default())?;
+    server::receivers(false, networks.unwrap_or_default(), Vec::new())?;
     Ok(())
 }
 
@@ -483,30 +487,35 @@ mod tests {
             "data_dir = '/var/lib/portico'",
             Ok(("", "/var/lib/portico")),
         );
-        check("listne = '0.0.0.0:80'", Err("unknown field `listne`"));
+        check(
+            "listne = '0.0.0.0:80'",
+            Err("line 1: a setting that there is not; did you mean `listen`?"),
+        );
         check("\nlog = 'warning'", Err("line 2: The log level"));
         check("listen = 80", Ok(("127.0.0.1:80", "")));
         check("data_dir = ''\nlisten = ':0'", Ok(("127.0.0.1:0", "")));
         check("listen = 80000", Err("line 1"));
-        check(
-            "listen = 'nowhere'",
-            Err("the port is missing, as in nowhere:8080"),
-        );
+        check("listen = 'nowhere'", Err("line 1: write a host and a port"));
         check(
             "listen = '0.0.0.0:80'\ndata_dir = 'kept'\ntrusted_proxies = ['10.0.0.0/8', '::1']",
             Ok(("0.0.0.0:80", "kept")),
         );
         check(
             "trusted_proxies = ['10.0.0.0/8', 'nginx']",
-            Err("\"nginx\" is neither a network"),
+            Err("line 1: neither a network"),
         );
         check(
             "listen = '0.0.0.0:80'\ndata_dir = 'kept'\nwebhook_allow_http = true\nwebhook_networks = ['10.0.0.0/8']",
             Ok(("0.0.0.0:80", "kept")),
         );
         check(
+            "data_dir = 'kept'\nwebhook_ports = [8443, '9000-9100']",
+            Ok(("", "kept")),
+        );
+        check("webhook_ports = ['https']", Err("line 1: neither a port"));
+        check(
             "webhook_networks = ['10.0.0.0/8', 'inside']",
-            Err("\"inside\" is neither a network"),
+            Err("line 1: neither a network"),
         );
         check("listen = ", Err("line 1"));
     }

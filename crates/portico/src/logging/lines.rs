@@ -4,6 +4,7 @@
 //! written is counted, and the log says so when lines can be written again.
 
 use std::{
+    borrow::Cow,
     collections::VecDeque,
     io::{ErrorKind, Write},
     sync::{
@@ -13,6 +14,8 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
+
+use model::text::{escaped, is_control};
 
 /// Bytes of lines that wait at most: some 5,000 lines, which a reader that pauses for seconds
 /// catches up with, and which a process can spare.
@@ -190,9 +193,26 @@ fn write_whole(out: &mut impl Write, bytes: &[u8]) -> Result<(), usize> {
 }
 
 /// By this a line that is logged gets here, whole.
+/// A line that steers nothing and stays one line, whatever the values in it are. The library lets an
+/// escape through only where it colours a line itself.
+fn steady(line: &[u8]) -> Cow<'_, [u8]> {
+    let text = line.strip_suffix(b"\n").unwrap_or(line);
+    let Ok(text) = std::str::from_utf8(text) else {
+        return Cow::Borrowed(line);
+    };
+    match escaped(text, |one| is_control(one) && one != '\u{1b}') {
+        Cow::Borrowed(_) => Cow::Borrowed(line),
+        Cow::Owned(mut text) => {
+            text.push('\n');
+            Cow::Owned(text.into_bytes())
+        }
+    }
+}
+
+/// What the library writes a whole line to.
 impl Write for &Lines {
     fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
-        self.push(line);
+        self.push(&steady(line));
         Ok(line.len())
     }
 
@@ -257,6 +277,24 @@ mod tests {
         let text: Vec<u8> = got.try_iter().flatten().collect();
         let text = String::from_utf8(text).expect("text");
         (text, queue.lost().load(Ordering::Relaxed))
+    }
+
+    #[test]
+    fn no_value_forges_a_line_or_steers_a_terminal() {
+        for (line, expected) in [
+            ("plain\n", "plain\n"),
+            (
+                "\u{1b}[31mERROR\u{1b}[0m x\n",
+                "\u{1b}[31mERROR\u{1b}[0m x\n",
+            ),
+            ("why=a\n2026 INFO forged\n", "why=a\\n2026 INFO forged\n"),
+            ("a\r\u{202e}b\u{2028}\n", "a\\r\\u202eb\\u2028\n"),
+            ("no end\tyet", "no end\\tyet\n"),
+        ] {
+            let queue = Lines::default();
+            (&queue).write_all(line.as_bytes()).expect("it is taken");
+            assert_eq!(&*queue.next(), expected.as_bytes());
+        }
     }
 
     const ALL: usize = usize::MAX;

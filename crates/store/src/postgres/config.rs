@@ -93,15 +93,19 @@ impl Place {
                 _ => push(&mut plain, pair),
             }
         }
-        // What the parser says names the parameter or the part, never a value.
+        // What the parser says names the parameter or the part, never a value. One that it does not
+        // know may be no parameter at all, but a piece of a password.
         let config: Config =
             format!("{base}{plain}")
                 .parse()
                 .map_err(|why: tokio_postgres::Error| {
-                    Error::Database(format!(
-                        "the URL of the store cannot be read: {}",
-                        told(&why)
-                    ))
+                    let why = match told(&why) {
+                        why if why.contains("unknown option") => {
+                            "it has a parameter that there is not".to_owned()
+                        }
+                        why => why,
+                    };
+                    Error::Database(format!("the URL of the store cannot be read: {why}"))
                 })?;
         let Some(database) = config.get_dbname().map(str::to_owned) else {
             return Err(Error::Database(

@@ -99,6 +99,11 @@ impl Journal {
                     .map_err(|reason| LoadError::Line(number, reason))?,
                 // Part of a JSON object never reads as one, so this one lacks nothing but its line end.
                 None if restore(&line, directory, held).is_ok() => self.file.write_all(b"\n")?,
+                // Our lines are JSON objects, and the system may have put zeros in the place of one
+                // that it lost. Anything else is another file, which stays as it is.
+                None if self.len == 0 && !line.starts_with(b"{") && !line.starts_with(b"\0") => {
+                    return Err(LoadError::Line(number, "it is no record".to_owned()));
+                }
                 None => {
                     self.file.set_len(self.len)?;
                     break;
@@ -193,11 +198,14 @@ impl From<io::Error> for LoadError {
 }
 
 fn restore(line: &[u8], directory: &Directory, held: &mut Held) -> Result<(), String> {
+    // What serde says may repeat the line, and it may be of another file, with secrets in it.
+    let unread =
+        |error: serde_json::Error| format!("it is no record, at column {}", error.column());
     if line.starts_with(CARD_START) {
-        let card = serde_json::from_slice(line).map_err(|error| error.to_string())?;
+        let card = serde_json::from_slice(line).map_err(unread)?;
         return held.restore_card(card, directory);
     }
-    match serde_json::from_slice(line).map_err(|error| error.to_string())? {
+    match serde_json::from_slice(line).map_err(unread)? {
         Line::NextId(id) => {
             held.ids.raise_to(id);
             Ok(())

@@ -24,6 +24,7 @@ mod ids;
 mod journal;
 mod listings;
 mod moment;
+mod pages;
 mod reply;
 mod request_log;
 mod routes;

@@ -23,7 +23,8 @@ use tokio::task::JoinSet;
 
 use super::assumptions::MOST_BODY_BYTES;
 use super::call::TooLarge;
-use super::reply::ReplyBody;
+use super::pages::{self, Refused};
+use super::reply::{Reply, ReplyBody};
 use super::routes::Broken;
 use super::{Sandbox, control, routes};
 
@@ -122,7 +123,16 @@ async fn answer(
 ) -> Result<Response<ReplyBody>, Broken> {
     let (parts, body) = request.into_parts();
     let body = read_body(body).await?;
-    match control::inner_path(parts.uri.path()) {
+    let inner_path = control::inner_path(parts.uri.path());
+    let has_body = !body.as_ref().is_ok_and(Bytes::is_empty);
+    if let Some(Refused(status, why)) = pages::refusal(&parts, has_body) {
+        let reply = match inner_path {
+            Some(_) => Reply::control_error(status, why),
+            None => Reply::error_message(status, why),
+        };
+        return Ok(reply.into_response());
+    }
+    match inner_path {
         Some(path) => {
             Ok(control::answer(sandbox, &parts, path, body, from_loopback).into_response())
         }

@@ -5,31 +5,17 @@ use serde_json::Value;
 use crate::{
     clock::Timestamp,
     directory::{Integration, Settings, Vendor},
+    header,
     id::IntegrationId,
     issue::{Issue, Step},
     key::System,
     resources::integration::{ExtraHeader, IntegrationCreate, IntegrationUpdate},
     secret::Secret,
+    text,
 };
 
 /// Characters of a name at most: a line of a list has room for it.
 pub const NAME_MAX_CHARS: usize = 100;
-
-/// Headers that are the client's own, or that would carry a secret past the credential.
-const RESERVED_HEADERS: [&str; 12] = [
-    "host",
-    "connection",
-    "content-length",
-    "content-type",
-    "transfer-encoding",
-    "te",
-    "upgrade",
-    "expect",
-    "authorization",
-    "proxy-authorization",
-    "cookie",
-    "accept-encoding",
-];
 
 /// An integration that may be made.
 pub struct Checked {
@@ -149,12 +135,12 @@ fn pairs(headers: &[ExtraHeader]) -> Vec<(String, String)> {
 ///
 /// # Errors
 /// In words.
-pub fn one_line(text: &str) -> Result<String, String> {
-    let text = text.trim();
+pub fn one_line(name: &str) -> Result<String, String> {
+    let name = name.trim();
     let is_fit =
-        (1..=NAME_MAX_CHARS).contains(&text.chars().count()) && !text.chars().any(char::is_control);
+        (1..=NAME_MAX_CHARS).contains(&name.chars().count()) && !name.contains(text::is_control);
     is_fit
-        .then(|| text.to_owned())
+        .then(|| name.to_owned())
         .ok_or_else(|| format!("a name is 1 to {NAME_MAX_CHARS} characters on one line"))
 }
 
@@ -168,15 +154,9 @@ fn header_issues(
     broken: &dyn Fn(&str) -> bool,
 ) -> Vec<Issue> {
     let mut issues = Vec::new();
-    let is_reserved = |name: &str| {
-        RESERVED_HEADERS
-            .iter()
-            .any(|one| one.eq_ignore_ascii_case(name))
-    };
     if let Some(name) = key_header_name
         && !broken("key_header_name")
-        && is_reserved(name)
-        && !name.eq_ignore_ascii_case("authorization")
+        && header::is_barred_from_key(name)
     {
         issues.push(Issue::custom(
             "key_header_name",
@@ -191,7 +171,7 @@ fn header_issues(
         let is_twice = extra[..place]
             .iter()
             .any(|before| before.header.eq_ignore_ascii_case(&one.header));
-        let why = if is_reserved(&one.header) {
+        let why = if header::is_barred_from_calls(&one.header) {
             "This header is the client's own, or would carry a secret. Secrets go into credentials"
         } else if !credential.is_empty() && one.value.contains(credential) {
             "This value has the key in it, which would be shown. The key goes into credentials alone"

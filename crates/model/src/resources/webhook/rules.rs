@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::{
     clock::{Entropy, Timestamp},
+    header,
     id::{TriggerId, WebhookId},
     issue::{Issue, Step},
     key::System,
@@ -16,28 +17,6 @@ use crate::{
     secret::Secret,
     webhook::{Change, Subscribed, Trigger, Webhook},
 };
-
-/// Headers that are the client's own, or the signature's.
-const RESERVED_HEADERS: [&str; 18] = [
-    "host",
-    "connection",
-    "keep-alive",
-    "proxy-connection",
-    "content-length",
-    "content-type",
-    "content-encoding",
-    "transfer-encoding",
-    "te",
-    "trailer",
-    "upgrade",
-    "expect",
-    "proxy-authorization",
-    "accept-encoding",
-    "webhook-id",
-    "webhook-timestamp",
-    "webhook-signature",
-    "propexo-signature",
-];
 
 /// Where events may be sent: the address as it is stored, or why it is not allowed.
 type Allowed = Result<String, String>;
@@ -143,10 +122,7 @@ fn checked_headers(
         let is_twice = given[..place]
             .iter()
             .any(|before| before.header.eq_ignore_ascii_case(&one.header));
-        let is_reserved = RESERVED_HEADERS
-            .iter()
-            .any(|name| name.eq_ignore_ascii_case(&one.header));
-        let why = if is_reserved {
+        let why = if header::is_barred_from_webhooks(&one.header) {
             "This header is the client's own, or carries the signature"
         } else if is_twice {
             "This header stands here twice"

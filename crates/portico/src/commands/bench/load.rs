@@ -54,8 +54,9 @@ impl Bodies {
             if line.trim().is_empty() {
                 continue;
             }
+            // Why is not told: it may repeat the line, and there may be a secret in it.
             let mut template: Map<String, Value> = serde_json::from_str(line)
-                .with_context(|| format!("line {} of the bodies is not an object", place + 1))?;
+                .map_err(|_| anyhow!("line {} of the bodies is no JSON object", place + 1))?;
             template.retain(|name, _| !REPLACED.contains(&name.as_str()));
             templates.push(template);
         }

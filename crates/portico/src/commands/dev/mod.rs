@@ -22,7 +22,7 @@ use model::{
 use portico_http::{VendorForgets, limits::RATE_LIMIT_DEFAULT, metrics::Metrics};
 use serde_json::{Value, json};
 use store::{Registration, Store, discard::Discard, retention::Retention};
-use webhooks::guard::Network;
+use webhooks::guard::{Network, Ports};
 
 use crate::{
     commands::sandbox,
@@ -209,7 +209,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
             retention: Retention::default(),
             calls_max: delivery::CALLS_MAX,
             // Who develops a receiver has it on this machine.
-            receivers: server::receivers(true, this_machine()?)?,
+            receivers: server::receivers(true, this_machine()?, vec![Ports::ANY])?,
             vendor_forgets,
         },
         owned.as_ref(),

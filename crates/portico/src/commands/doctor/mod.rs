@@ -15,6 +15,7 @@ use std::{
 };
 
 use anyhow::bail;
+use model::text::shown;
 use serde::Serialize;
 use serde_json::json;
 use store::postgres::{Place, inspect::Data};
@@ -198,9 +199,11 @@ fn show(checks: &[Check], is_json: bool) -> anyhow::Result<()> {
     } else {
         for check in checks {
             let (state, name) = (check.state.word(), check.name);
-            output::data(&format!("{state:<4}  {name:<15}  {}", check.found));
+            // What others said, such as a vendor, does not become a line of its own.
+            let found = shown(&check.found);
+            output::data(&format!("{state:<4}  {name:<15}  {found}"));
             if let Some(mend) = &check.mend {
-                output::data(&format!("{:<4}  {:<15}  -> {mend}", "", ""));
+                output::data(&format!("{:<4}  {:<15}  -> {}", "", "", shown(mend)));
             }
         }
     }

@@ -231,10 +231,11 @@ async fn requests_are_logged_as_they_came_with_the_key_masked() {
         answer.json(),
         json!({ "requests": [
             { "n": 1, "at": "2026-11-24T09:00:00.000000Z", "method": "POST", "path": "/prospect?a=1",
-              "headers": { "apikey": "***", "company-id": "c1", "property-id": HOME },
+              "headers": { "apikey": "***", "company-id": "c1", "content-type": "application/json",
+                           "property-id": HOME },
               "body": ann(), "status": 200, "fault": null },
             { "n": 2, "at": "2026-11-24T09:00:00.000000Z", "method": "POST", "path": "/prospect",
-              "headers": { "x-api-key": "***" }, "body": "nojson", "status": 403, "fault": null },
+              "headers": { "content-type": "application/json", "x-api-key": "***" }, "body": "nojson", "status": 403, "fault": null },
             { "n": 3, "at": "2026-11-24T09:00:00.000000Z", "method": "GET", "path": "/nope",
               "headers": { "x-api-key": "***" }, "body": null, "status": 404, "fault": null },
         ] })
@@ -265,7 +266,7 @@ async fn the_most_changes_at_once_are_counted_until_their_callers_are_gone() {
     let body = ann().to_string();
     let length = body.len();
     let held = format!(
-        "POST /prospect HTTP/1.1\r\nx-api-key: {KEY}\r\ncontent-length: {length}\r\n\r\n{body}"
+        "POST /prospect HTTP/1.1\r\nx-api-key: {KEY}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
     );
     let mut callers = Vec::new();
     for count in 1..=3 {

@@ -134,6 +134,10 @@ impl Running {
         for (name, value) in headers {
             request += &format!("{name}: {value}\r\n");
         }
+        let is_typed = |(name, _): &(&str, &str)| name.eq_ignore_ascii_case("content-type");
+        if !body.is_empty() && !headers.iter().any(is_typed) {
+            request += "content-type: application/json\r\n";
+        }
         request += &format!("content-length: {}\r\n\r\n{body}", body.len());
         let stream = TcpStream::connect(self.address).await.unwrap();
         // The server may refuse the body and answer while it is still being sent.

@@ -31,7 +31,7 @@ async fn a_connection_is_kept_for_further_calls() {
     let body = ann().to_string();
     let length = body.len();
     let request = format!(
-        "POST /prospect HTTP/1.1\r\nhost: t\r\nx-api-key: {KEY}\r\ncontent-length: {length}\r\n\r\n{body}"
+        "POST /prospect HTTP/1.1\r\nhost: t\r\nx-api-key: {KEY}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
     );
     for _ in 0..3 {
         write_all(&stream, request.as_bytes()).await.unwrap();
@@ -70,7 +70,7 @@ async fn a_stop_frees_the_port_and_does_not_wait_for_held_calls() {
     let body = ann().to_string();
     let length = body.len();
     let request = format!(
-        "POST /prospect HTTP/1.1\r\nx-api-key: {KEY}\r\ncontent-length: {length}\r\n\r\n{body}"
+        "POST /prospect HTTP/1.1\r\nx-api-key: {KEY}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
     );
     write_all(&held, request.as_bytes()).await.unwrap();
     while sandbox.sandbox.counts().prospects == 0 {
@@ -135,4 +135,52 @@ async fn many_calls_at_once_make_one_card_each() {
         sandbox.control_get("/requests").await["requests"][99]["status"],
         Value::from(200)
     );
+}
+
+#[tokio::test]
+async fn a_web_page_neither_drives_a_sandbox_nor_reads_it() {
+    let sandbox = start().await;
+    sandbox.post(&ann()).await.id();
+    let fault = json!({ "kind": "status", "status": 500 }).to_string();
+    let card = ann().to_string();
+    let json = ("content-type", "application/json");
+    let key = ("x-api-key", KEY);
+    let from = ("origin", "https://evil.example");
+    let rebound = ("host", "evil.example");
+    for (method, path, headers, body, status) in [
+        ("POST", "/_sandbox/faults", &[from, json][..], &*fault, 403),
+        (
+            "POST",
+            "/_sandbox/faults",
+            &[("content-type", "text/plain")],
+            &fault,
+            415,
+        ),
+        ("POST", "/_sandbox/reset", &[from], "", 403),
+        (
+            "POST",
+            "/_sandbox/reset",
+            &[("sec-fetch-site", "cross-site")],
+            "",
+            403,
+        ),
+        ("POST", "/_sandbox/reset", &[rebound], "", 421),
+        ("GET", "/_sandbox/state", &[rebound], "", 421),
+        ("POST", "/prospect", &[rebound, key, json], &card, 421),
+        ("POST", "/prospect", &[from, key, json], &card, 403),
+        (
+            "POST",
+            "/prospect",
+            &[key, ("content-type", "text/plain")],
+            &card,
+            415,
+        ),
+    ] {
+        let answer = sandbox.send(method, path, headers, body).await.unwrap();
+        assert_eq!(answer.status, status, "{method} {path} {headers:?}");
+        assert!(!answer.body.contains("ann@"), "{}", answer.body);
+    }
+    let counts = sandbox.sandbox.counts();
+    assert_eq!((counts.prospects, counts.requests), (1, 1));
+    sandbox.post(&ann()).await.id();
 }
