@@ -125,7 +125,7 @@ impl Files {
 
     fn found(&self, looked: Result<(), (String, String)>) -> Result<(), Error> {
         let were_unfit = self.are_unfit.swap(looked.is_err(), Ordering::Relaxed);
-        match &looked {
+        match looked {
             Err((file, found)) if !were_unfit => tracing::error!(
                 file,
                 found,
