@@ -4,7 +4,7 @@
 //! the store nor the worker, so it never harms a write.
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -37,6 +37,7 @@ use crate::{
         AvailabilityAnswer, BodyKind, GenericAvailabilityQuery, QuestionProblems, WriteQuery,
     },
     preferences,
+    tally::Tally,
 };
 
 /// How long a caller waits for the vendor at most.
@@ -69,7 +70,7 @@ type Kept = Option<(Timestamp, Result<Availability, NotTold>)>;
 pub struct Desk {
     kept: Mutex<HashMap<Question, Arc<tokio::sync::Mutex<Kept>>>>,
     /// Questions under way of each integration that has any.
-    under_way: Mutex<HashMap<IntegrationId, usize>>,
+    under_way: Mutex<Tally<IntegrationId>>,
 }
 
 impl Desk {
@@ -79,18 +80,17 @@ impl Desk {
     /// 503 when too many are under way.
     pub fn place(&self, integration: IntegrationId) -> Result<Place<'_>, Error> {
         let mut under_way = lock(&self.under_way);
-        let own = under_way.get(&integration).copied().unwrap_or(0);
-        if own >= ASKS_OF_ONE_MAX {
+        if under_way.of(&integration) >= ASKS_OF_ONE_MAX {
             return Err(Error::unavailable(
                 "Too many questions to the vendor of this integration are under way",
             ));
         }
-        if under_way.values().sum::<usize>() >= ASKS_MAX {
+        if under_way.total() >= ASKS_MAX {
             return Err(Error::unavailable(
                 "Too many questions to vendors are under way",
             ));
         }
-        under_way.insert(integration, own + 1);
+        under_way.add(integration, 1);
         Ok(Place {
             desk: self,
             integration,
@@ -106,13 +106,7 @@ pub struct Place<'a> {
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        let mut under_way = lock(&self.desk.under_way);
-        if let Entry::Occupied(mut own) = under_way.entry(self.integration) {
-            *own.get_mut() -= 1;
-            if *own.get() == 0 {
-                own.remove();
-            }
-        }
+        lock(&self.desk.under_way).take_back(&self.integration, 1);
     }
 }
 
@@ -246,14 +240,7 @@ fn trouble(why: &NotTold) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    struct Fixed(u8);
-
-    impl model::Entropy for Fixed {
-        fn bytes(&self) -> [u8; 16] {
-            [self.0; 16]
-        }
-    }
+    use crate::fixture::Fixed;
 
     fn integration(number: u8) -> IntegrationId {
         IntegrationId::new(Timestamp::ZERO, &Fixed(number))

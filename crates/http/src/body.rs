@@ -3,7 +3,7 @@
 //! Guarantee: all problems of a body are found at once; what the schema refuses is described in Zod's words, and repeats of what the caller sent are cut.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::BTreeSet,
     net::IpAddr,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -33,6 +33,7 @@ use tokio::{
 
 use crate::{
     App, caller::Admitted, error::Error, json, limits, openapi::Schema, peer::ClientAddress,
+    tally::Tally,
 };
 
 /// Bytes that a body may have.
@@ -75,8 +76,8 @@ pub struct Room {
 #[derive(Default)]
 struct Held {
     all: usize,
-    by_key: HashMap<Option<KeyId>, usize>,
-    by_address: HashMap<IpAddr, usize>,
+    by_key: Tally<Option<KeyId>>,
+    by_address: Tally<IpAddr>,
 }
 
 /// What one body holds; given back when dropped.
@@ -107,20 +108,13 @@ impl Memory<'_> {
     /// Takes so many KiB more, if they are left of all shares.
     fn take(&mut self, kib: usize) -> bool {
         let mut held = self.room.lock();
-        let of_key = held.by_key.get(&self.key).copied().unwrap_or_default() + kib;
-        let of_address = held
-            .by_address
-            .get(&self.address)
-            .copied()
-            .unwrap_or_default()
-            + kib;
         let is_left = held.all + kib <= BODIES_MAX_KIB
-            && of_key <= KEY_MAX_KIB
-            && of_address <= ADDRESS_MAX_KIB;
+            && held.by_key.of(&self.key) + kib <= KEY_MAX_KIB
+            && held.by_address.of(&self.address) + kib <= ADDRESS_MAX_KIB;
         if is_left {
             held.all += kib;
-            held.by_key.insert(self.key, of_key);
-            held.by_address.insert(self.address, of_address);
+            held.by_key.add(self.key, kib);
+            held.by_address.add(self.address, kib);
             self.kib += kib;
         }
         is_left
@@ -154,18 +148,8 @@ impl Drop for Memory<'_> {
         }
         let mut held = room.lock();
         held.all -= kib;
-        if let Some(of_key) = held.by_key.get_mut(&key) {
-            *of_key -= kib;
-            if *of_key == 0 {
-                held.by_key.remove(&key);
-            }
-        }
-        if let Some(of_address) = held.by_address.get_mut(&address) {
-            *of_address -= kib;
-            if *of_address == 0 {
-                held.by_address.remove(&address);
-            }
-        }
+        held.by_key.take_back(&key, kib);
+        held.by_address.take_back(&address, kib);
         drop(held);
         room.freed.notify_waiters();
     }
@@ -604,20 +588,13 @@ mod tests {
 
     use axum::body::Bytes;
     use hyper::body::{Body as HttpBody, Frame};
-    use model::{Entropy, Timestamp};
     use tokio::sync::mpsc;
 
     use super::*;
-
-    struct Fixed(u8);
-    impl Entropy for Fixed {
-        fn bytes(&self) -> [u8; 16] {
-            [self.0; 16]
-        }
-    }
+    use crate::fixture;
 
     fn key(n: u8) -> Option<KeyId> {
-        Some(KeyId::new(Timestamp::ZERO, &Fixed(n)))
+        Some(fixture::key(n))
     }
 
     fn at(n: u8) -> IpAddr {

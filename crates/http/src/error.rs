@@ -134,35 +134,25 @@ impl Error {
     /// 429: the key has sent more than it may.
     pub fn rate_limited(limit: model::key::RateLimit, wait: Duration) -> Self {
         let (per_minute, burst) = (limit.requests_per_minute, limit.burst);
-        Self {
-            retry_after_s: Some(seconds(wait)),
-            may_repeat: true,
-            ..Self::new(
-                StatusCode::TOO_MANY_REQUESTS,
-                "rate_limited",
-                format!(
-                    "This API key may send {per_minute} requests a minute, {burst} at once, and has used them up. Wait as Retry-After says"
-                ),
-            )
-        }
+        Self::too_many(
+            seconds(wait),
+            format!(
+                "This API key may send {per_minute} requests a minute, {burst} at once, and has used them up. Wait as Retry-After says"
+            ),
+        )
     }
 
     /// 429: the key has as much of something under way as it may have, in words.
     pub fn too_many_under_way(message: impl Into<String>) -> Self {
-        Self {
-            retry_after_s: Some(BUSY_RETRY_AFTER_S),
-            may_repeat: true,
-            ..Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", message)
-        }
+        Self::too_many(BUSY_RETRY_AFTER_S, message)
     }
 
     /// 429: too many requests without a valid key came from one address.
     pub fn too_many_failures(wait: Duration) -> Self {
         Self {
-            retry_after_s: Some(seconds(wait)),
-            ..Self::new(
-                StatusCode::TOO_MANY_REQUESTS,
-                "rate_limited",
+            may_repeat: false,
+            ..Self::too_many(
+                seconds(wait),
                 "Too many requests without a valid API key came from this address. Check the key, and wait as Retry-After says",
             )
         }
@@ -170,16 +160,19 @@ impl Error {
 
     /// 429: one address asked too often for what is answered without a key.
     pub fn too_many_without_key(wait: Duration) -> Self {
+        Self::too_many(
+            seconds(wait),
+            format!(
+                "An address may ask {OPEN_PER_MINUTE} times a minute for the metrics and the document. Wait as Retry-After says"
+            ),
+        )
+    }
+
+    fn too_many(retry_after_s: u32, message: impl Into<String>) -> Self {
         Self {
-            retry_after_s: Some(seconds(wait)),
+            retry_after_s: Some(retry_after_s),
             may_repeat: true,
-            ..Self::new(
-                StatusCode::TOO_MANY_REQUESTS,
-                "rate_limited",
-                format!(
-                    "An address may ask {OPEN_PER_MINUTE} times a minute for the metrics and the document. Wait as Retry-After says"
-                ),
-            )
+            ..Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", message)
         }
     }
 

@@ -5,8 +5,8 @@
 //! requests that wait.
 
 use std::{
-    collections::{HashMap, VecDeque},
-    sync::{Arc, Mutex as Lock, PoisonError},
+    collections::VecDeque,
+    sync::{Arc, Mutex as Lock, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -17,7 +17,7 @@ use store::{
 };
 use tokio::{sync::Mutex, time::Instant};
 
-use crate::preferences::WAIT_POLL;
+use crate::{preferences::WAIT_POLL, tally::Tally};
 
 /// Events that are kept in memory: a wait that was not woken for as many looks into the store. Some
 /// 1 MB.
@@ -173,7 +173,7 @@ fn is_asked_for(head: &EventHead, query: &EventQuery) -> bool {
 
 /// Requests that wait for events, by key.
 #[derive(Clone, Default)]
-pub struct Waits(Arc<Lock<HashMap<Option<KeyId>, usize>>>);
+pub struct Waits(Arc<Lock<Tally<Option<KeyId>>>>);
 
 /// One of them; it waits no longer when dropped.
 pub(crate) struct Wait {
@@ -184,43 +184,34 @@ pub(crate) struct Wait {
 impl Waits {
     /// `None` when the key has as many as it may have.
     pub(crate) fn begin(&self, key: Option<KeyId>) -> Option<Wait> {
-        let mut waits = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let own = waits.entry(key).or_default();
-        if *own >= WAITS_MAX {
+        let mut waits = self.lock();
+        if waits.of(&key) >= WAITS_MAX {
             return None;
         }
-        *own += 1;
+        waits.add(key, 1);
         Some(Wait {
             waits: self.clone(),
             key,
         })
     }
+
+    fn lock(&self) -> MutexGuard<'_, Tally<Option<KeyId>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Drop for Wait {
     fn drop(&mut self) {
-        let mut waits = self.waits.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(own) = waits.get_mut(&self.key) {
-            *own -= 1;
-            if *own == 0 {
-                waits.remove(&self.key);
-            }
-        }
+        self.waits.lock().take_back(&self.key, 1);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use model::{Entropy, IntegrationId, Timestamp, record::Kind, webhook::Trigger};
+    use model::{IntegrationId, Timestamp, record::Kind, webhook::Trigger};
 
     use super::*;
-
-    struct Fixed(u8);
-    impl Entropy for Fixed {
-        fn bytes(&self) -> [u8; 16] {
-            [self.0; 16]
-        }
-    }
+    use crate::fixture::{self, Fixed};
 
     fn integration(n: u8) -> IntegrationId {
         IntegrationId::new(Timestamp::ZERO, &Fixed(n))
@@ -329,7 +320,7 @@ mod tests {
     #[test]
     fn the_waits_of_a_key_are_bounded() {
         let waits = Waits::default();
-        let key = |n| Some(KeyId::new(Timestamp::ZERO, &Fixed(n)));
+        let key = |n| Some(fixture::key(n));
         let mut all: Vec<Wait> = (0..WAITS_MAX)
             .map(|_| waits.begin(key(1)).expect("one may wait"))
             .collect();

@@ -24,6 +24,8 @@ pub mod erasure;
 pub mod error;
 pub mod event_log;
 pub mod events;
+#[cfg(test)]
+mod fixture;
 pub mod follow;
 pub mod headers;
 pub mod health;
@@ -47,6 +49,7 @@ pub mod preferences;
 pub mod prospects;
 pub mod serve;
 pub mod served;
+mod tally;
 pub mod tls;
 pub mod uses;
 pub mod walks;

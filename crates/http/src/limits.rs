@@ -193,20 +193,9 @@ pub(crate) fn whole(address: IpAddr) -> IpAddr {
 #[cfg(test)]
 mod tests {
     use governor::clock::FakeRelativeClock;
-    use model::{Entropy, Timestamp};
 
     use super::*;
-
-    struct Fixed(u8);
-    impl Entropy for Fixed {
-        fn bytes(&self) -> [u8; 16] {
-            [self.0; 16]
-        }
-    }
-
-    fn key(n: u8) -> KeyId {
-        KeyId::new(Timestamp::ZERO, &Fixed(n))
-    }
+    use crate::fixture::key;
 
     #[test]
     fn a_key_has_its_burst_then_its_pace_and_uses_up_nothing_of_others() {

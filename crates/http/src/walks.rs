@@ -133,20 +133,14 @@ impl Walks {
 
 #[cfg(test)]
 mod tests {
-    use model::{Entropy, Timestamp, record::Kind};
+    use model::record::Kind;
     use store::query::RowValue;
 
     use super::*;
-
-    struct Fixed(u8);
-    impl Entropy for Fixed {
-        fn bytes(&self) -> [u8; 16] {
-            [self.0; 16]
-        }
-    }
+    use crate::fixture;
 
     fn key(n: u8) -> Option<KeyId> {
-        Some(KeyId::new(Timestamp::ZERO, &Fixed(n)))
+        Some(fixture::key(n))
     }
 
     fn at(offset: u64) -> Query {

@@ -89,6 +89,15 @@ struct Trial {
 }
 
 impl Trial {
+    /// `None` where no small disk can be had.
+    fn set() -> Option<Self> {
+        Some(Self {
+            disk: SmallDisk::mount()?,
+            sandbox: Process::sandbox(),
+            log: tempfile::NamedTempFile::new().expect("a file"),
+        })
+    }
+
     fn start(&self) -> Process {
         Process::run(self.command())
     }
@@ -166,13 +175,8 @@ fn readiness(caller: &Caller) -> Answer {
 
 #[test]
 fn a_disk_that_fills_up_loses_nothing_and_the_server_goes_on() {
-    let Some(disk) = SmallDisk::mount() else {
+    let Some(trial) = Trial::set() else {
         return;
-    };
-    let trial = Trial {
-        disk,
-        sandbox: Process::sandbox(),
-        log: tempfile::NamedTempFile::new().expect("a file"),
     };
     let disk = &trial.disk;
     let mut server = trial.start();
@@ -270,13 +274,8 @@ fn a_disk_that_fills_up_loses_nothing_and_the_server_goes_on() {
 
 #[test]
 fn a_start_on_a_full_disk_says_so_and_leaves_nothing_in_the_way() {
-    let Some(disk) = SmallDisk::mount() else {
+    let Some(trial) = Trial::set() else {
         return;
-    };
-    let trial = Trial {
-        disk,
-        sandbox: Process::sandbox(),
-        log: tempfile::NamedTempFile::new().expect("a file"),
     };
     let data_dir = trial.disk.path().join("data");
     let others = trial.disk.fill(0);

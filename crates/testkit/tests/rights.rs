@@ -103,6 +103,23 @@ async fn who_waits_with_a_key_that_expires_is_told_nothing() -> Outcome {
     waits_end(End::Expired).await
 }
 
+/// What each of the tokens hears when it asks for a change that is refused as a conflict.
+async fn refusals(
+    app: &TestApp,
+    tokens: [&str; 2],
+    path: &str,
+    change: &Value,
+) -> Outcome<Vec<String>> {
+    let mut refused = Vec::new();
+    for token in tokens {
+        let sent = app.send_as(token, "PUT", path, &[], Some(change.clone()));
+        let (status, answer) = sent.await?;
+        assert_eq!(status, 409, "{answer}");
+        refused.push(answer.to_string());
+    }
+    Ok(refused)
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_may_only_write_learns_nothing_of_others() -> Outcome {
     let app = TestApp::start(1).await?;
@@ -141,13 +158,7 @@ async fn who_may_only_write_learns_nothing_of_others() -> Outcome {
     let own = own["created_record_id"].as_str().ok_or("a prospect")?;
     let path = format!("{PROSPECTS}/{own}");
     let change = json!({ "email_1": "theirs@example.com", "first_name": "Ada" });
-    let mut refused = Vec::new();
-    for token in [&reads, &writes] {
-        let sent = app.send_as(token, "PUT", &path, &[], Some(change.clone()));
-        let (status, answer) = sent.await?;
-        assert_eq!(status, 409, "{answer}");
-        refused.push(answer.to_string());
-    }
+    let refused = refusals(&app, [&reads, &writes], &path, &change).await?;
     assert!(refused[0].contains(theirs), "{}", refused[0]);
     for secret in [theirs, "email_1", "nother"] {
         assert!(!refused[1].contains(secret), "{}", refused[1]);
@@ -156,13 +167,7 @@ async fn who_may_only_write_learns_nothing_of_others() -> Outcome {
     // The id of a write leads only them to the prospect that it made.
     let path = format!("{PROSPECTS}/{own_job}");
     let change = json!({ "first_name": "Ada" });
-    let mut refused = Vec::new();
-    for token in [&reads, &writes] {
-        let sent = app.send_as(token, "PUT", &path, &[], Some(change.clone()));
-        let (status, answer) = sent.await?;
-        assert_eq!(status, 409, "{answer}");
-        refused.push(answer.to_string());
-    }
+    let refused = refusals(&app, [&reads, &writes], &path, &change).await?;
     assert!(refused[0].contains(own), "{}", refused[0]);
     assert!(!refused[1].contains(own), "{}", refused[1]);
 
