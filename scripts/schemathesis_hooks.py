@@ -282,6 +282,9 @@ def is_beyond_the_schema(issue, body, is_generic):
     # What finds the vendor is all that a generic body requires; what the vendor requires, it says itself.
     if is_generic and issue.get("received") == "undefined":
         return True
+    # A required field that is blank is absent, of any kind.
+    if issue.get("received") == "undefined" and is_blank(found_at(body, issue["path"])):
+        return True
     if issue["code"] in ("invalid_type", "too_small"):
         # What a kind of event requires, and was not given or is blank.
         needs = EVENT_NEEDS.get(body.get("event_name"), ()) if isinstance(body, dict) else ()
@@ -297,7 +300,22 @@ def has_blank(value):
         return any(has_blank(one) for one in value.values())
     if isinstance(value, list):
         return any(has_blank(one) for one in value)
+    return is_blank(value)
+
+
+def is_blank(value):
+    """True if it is text with nothing in it."""
     return isinstance(value, str) and not value.strip()
+
+
+def found_at(body, path):
+    """What stands in a body at the path of an issue; None where nothing does."""
+    for step in path:
+        try:
+            body = body[step]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return body
 
 
 @schemathesis.hook
