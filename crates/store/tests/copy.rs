@@ -407,7 +407,7 @@ async fn only_an_empty_target_is_copied_to() {
     tokio::task::block_in_place(|| {
         let why = moving.refused();
         assert!(
-            why.contains("rows in master_key, of a server that was started on it"),
+            why.contains("rows in master_key, audit_keys, of a server that was started on it"),
             "{why}"
         );
         assert!(!why.contains(':') || why.contains("is not empty"), "{why}");

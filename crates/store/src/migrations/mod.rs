@@ -98,6 +98,12 @@ pub const SQLITE: &[Migration] = &[
         sql: include_str!("sqlite/0010_clock.sql"),
         needs: 10,
     },
+    Migration {
+        number: 11,
+        name: "audit_macs",
+        sql: include_str!("sqlite/0011_audit_macs.sql"),
+        needs: 11,
+    },
 ];
 
 /// The steps of the PostgreSQL back end.
@@ -125,6 +131,13 @@ pub const POSTGRES: &[Migration] = &[
         name: "clock",
         sql: include_str!("postgres/0004_clock.sql"),
         needs: 2,
+    },
+    // A node of before would write entries without a MAC.
+    Migration {
+        number: 5,
+        name: "audit_macs",
+        sql: include_str!("postgres/0005_audit_macs.sql"),
+        needs: 5,
     },
 ];
 

@@ -147,7 +147,7 @@ impl<E: Engine> Relational<E> {
                     }
                 };
             };
-            let by = by.clone();
+            let by = self.author(by).await?;
             let step = self
                 .engine
                 .write(move |db, effects| erasure::erase(db, effects, &by, &walk, now))
@@ -263,7 +263,7 @@ impl<E: Engine> Store for Relational<E> {
         if !by.scope.sees(id) {
             return Ok(false);
         }
-        let by = by.clone();
+        let by = self.author(by).await?;
         self.engine
             .write(move |db, effects| {
                 let is_due = sync::request(db, effects, id, now)?;
@@ -451,7 +451,7 @@ impl<E: Engine> Store for Relational<E> {
     ) -> Result<(), Error> {
         let owner = registration.integration.id.to_string();
         let credential = registration.integration.credential.clone();
-        let by = by.clone();
+        let by = self.author(by).await?;
         let change = move |db: &Db<'_>, effects: &mut Effects, sealed: &[u8]| {
             directory::register(db, effects, &by, &registration, sealed, now)
         };
@@ -470,9 +470,10 @@ impl<E: Engine> Store for Relational<E> {
         now: Timestamp,
     ) -> Result<(), Error> {
         self.has_key(id).await?;
-        let by = by.clone();
+        let by = audit::Author::new(by.clone(), &self.sealer, id)?;
+        let sealer = self.sealer.clone();
         self.engine
-            .write(move |db, _| sealed::set(db, &by, id, now))
+            .write(move |db, _| sealed::set(db, &sealer, &by, id, now))
             .await
     }
 
@@ -491,7 +492,7 @@ impl<E: Engine> Store for Relational<E> {
         change: Change,
         now: Timestamp,
     ) -> Result<Option<Integration>, Error> {
-        let by = by.clone();
+        let by = self.author(by).await?;
         let secret = match (&change.credential, change.archived_at) {
             (_, Some(_)) => Secret::new(""),
             (Some(credential), None) => credential.clone(),
@@ -521,7 +522,7 @@ impl<E: Engine> Store for Relational<E> {
         members: Vec<Member>,
         now: Timestamp,
     ) -> Result<Option<Vec<Registered>>, Error> {
-        let by = by.clone();
+        let by = self.author(by).await?;
         self.engine
             .write(move |db, effects| {
                 directory::members(db, effects, &by, (id, action), &members, now)
@@ -530,7 +531,7 @@ impl<E: Engine> Store for Relational<E> {
     }
 
     async fn key_create(&self, by: &Actor, key: Key) -> Result<(), Error> {
-        let by = by.clone();
+        let by = self.author(by).await?;
         self.engine
             .write(move |db, effects| keys::create(db, effects, &by, &key))
             .await
@@ -546,7 +547,7 @@ impl<E: Engine> Store for Relational<E> {
         id: KeyId,
         now: Timestamp,
     ) -> Result<Option<Key>, Error> {
-        let by = by.clone();
+        let by = self.author(by).await?;
         self.engine
             .write(move |db, effects| keys::revoke(db, effects, &by, id, now))
             .await
@@ -560,7 +561,7 @@ impl<E: Engine> Store for Relational<E> {
         old_until: Timestamp,
         now: Timestamp,
     ) -> Result<Option<Key>, Error> {
-        let by = by.clone();
+        let by = self.author(by).await?;
         self.engine
             .write(move |db, effects| keys::rotate(db, effects, &by, id, &token, old_until, now))
             .await
@@ -586,9 +587,12 @@ impl<E: Engine> Store for Relational<E> {
         chain: Chain,
         limit: u32,
     ) -> Result<(Chain, Option<String>), Error> {
-        self.engine
-            .read(move |db| audit::follow(db, chain, limit))
+        self.read_sealed(move |db, sealer| audit::follow(db, sealer, chain, limit))
             .await
+    }
+
+    async fn audit_head(&self) -> Result<Option<(u64, Vec<u8>)>, Error> {
+        self.engine.read(audit::head).await
     }
 
     async fn webhook_create(&self, by: &Actor, webhook: Webhook) -> Result<(), Error> {
@@ -726,7 +730,7 @@ impl<E: Engine> Store for Relational<E> {
         limit: u32,
         now: Timestamp,
     ) -> Result<Option<Replayed>, Error> {
-        let by = by.clone();
+        let by = self.author(by).await?;
         self.engine
             .write(move |db, effects| {
                 let from = (after, limit);
@@ -758,7 +762,7 @@ impl<E: Engine> Store for Relational<E> {
     }
 
     async fn clock_accept(&self, by: &Actor, now: Timestamp) -> Result<i64, Error> {
-        let by = by.clone();
+        let by = self.author(by).await?;
         self.engine
             .write(move |db, _| clock::accept(db, &by, now))
             .await

@@ -3,14 +3,14 @@
 //! Guarantee: a change of a key and its entry in the audit log are one transaction.
 
 use model::{
-    Actor, KeyId, Timestamp,
+    KeyId, Timestamp,
     key::{Key, Token},
     resources::key::KeyRecord,
 };
 use serde_json::Value;
 
 use super::{
-    audit::{self, Deed},
+    audit::{self, Author, Deed},
     corrupt,
     db::{Db, Row, values},
     directory,
@@ -39,7 +39,7 @@ fn write(db: &Db<'_>, effects: &mut Effects, key: &Key) -> Result<(), Error> {
 pub(super) fn create(
     db: &Db<'_>,
     effects: &mut Effects,
-    by: &Actor,
+    by: &Author,
     key: &Key,
 ) -> Result<(), Error> {
     if find(db, key.id)?.is_some() {
@@ -51,7 +51,7 @@ pub(super) fn create(
 
 fn record(
     db: &Db<'_>,
-    by: &Actor,
+    by: &Author,
     action: &str,
     before: Option<&Key>,
     after: &Key,
@@ -108,7 +108,7 @@ pub(super) fn since(db: &Db<'_>, revision: i64) -> Result<Vec<Key>, Error> {
 pub(super) fn revoke(
     db: &Db<'_>,
     effects: &mut Effects,
-    by: &Actor,
+    by: &Author,
     id: KeyId,
     now: Timestamp,
 ) -> Result<Option<Key>, Error> {
@@ -131,7 +131,7 @@ pub(super) fn revoke(
 pub(super) fn rotate(
     db: &Db<'_>,
     effects: &mut Effects,
-    by: &Actor,
+    by: &Author,
     id: KeyId,
     token: &Token,
     old_until: Timestamp,

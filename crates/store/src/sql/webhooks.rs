@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use super::{
     Engine, Relational,
-    audit::{self, Deed},
+    audit::{self, Author, Deed},
     corrupt,
     db::{Db, Row, values},
 };
@@ -229,7 +229,7 @@ fn shown(webhook: &Webhook) -> Result<Value, Error> {
 
 fn note(
     db: &Db<'_>,
-    by: &Actor,
+    by: &Author,
     action: &str,
     id: WebhookId,
     (before, after): (Value, Value),
@@ -267,7 +267,7 @@ const fn takes(webhook: &Webhook) -> bool {
 fn insert(
     db: &Db<'_>,
     effects: &mut Effects,
-    by: &Actor,
+    by: &Author,
     webhook: &Webhook,
     sealed: &[u8],
 ) -> Result<(), Error> {
@@ -314,7 +314,7 @@ fn insert(
 fn replace(
     db: &Db<'_>,
     effects: &mut Effects,
-    (by, action): (&Actor, &str),
+    (by, action): (&Author, &str),
     (before, after): (&Stored, &Webhook),
     sealed: &[u8],
 ) -> Result<bool, Error> {
@@ -363,7 +363,7 @@ fn replace(
 fn delete(
     db: &Db<'_>,
     effects: &mut Effects,
-    by: &Actor,
+    by: &Author,
     id: WebhookId,
     now: Timestamp,
 ) -> Result<bool, Error> {
@@ -470,7 +470,8 @@ impl<E: Engine> Relational<E> {
     }
 
     pub(super) async fn webhook_insert(&self, by: &Actor, webhook: Webhook) -> Result<(), Error> {
-        let (by, id, secrets) = (by.clone(), webhook.id.to_string(), sealed(&webhook)?);
+        let by = self.author(by).await?;
+        let (id, secrets) = (webhook.id.to_string(), sealed(&webhook)?);
         let change = move |db: &Db<'_>, effects: &mut Effects, sealed: &[u8]| {
             insert(db, effects, &by, &webhook, sealed)
         };
@@ -495,7 +496,8 @@ impl<E: Engine> Relational<E> {
             let mut after = before.webhook.clone();
             let settled = self.engine.signals().time().settled(now);
             change.clone().apply(&mut after, now, settled);
-            let (by, secrets, made) = (by.clone(), sealed(&after)?, after.clone());
+            let (secrets, made) = (sealed(&after)?, after.clone());
+            let by = self.author(by).await?;
             let put = move |db: &Db<'_>, effects: &mut Effects, sealed: &[u8]| {
                 replace(db, effects, (&by, action), (&before, &after), sealed)
             };
@@ -515,7 +517,7 @@ impl<E: Engine> Relational<E> {
         id: WebhookId,
         now: Timestamp,
     ) -> Result<bool, Error> {
-        let by = by.clone();
+        let by = self.author(by).await?;
         self.engine
             .write(move |db, effects| delete(db, effects, &by, id, now))
             .await
