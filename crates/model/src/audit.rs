@@ -1,7 +1,8 @@
 //! Who changed what: the audit log's entries, and the chain that they form.
 //!
 //! Guarantee: an entry's hash covers all of it and the hash of the one before, so no entry can be changed, taken out or put in between without the chain
-//! breaking there. What is cut off at the end can be told only by who has noted the last hash elsewhere.
+//! breaking there, unless it is made anew from there on. A MAC over each hash, under a key that the log's database does not have, shows that too. What is cut
+//! off at the end can be told only by who has noted the last hash elsewhere.
 
 use std::net::IpAddr;
 
@@ -75,6 +76,9 @@ pub fn chained(before: &[u8], entry: &str) -> [u8; 32] {
         .into()
 }
 
+/// Bytes of the id of a key that entries are authenticated with.
+pub const AUDIT_KEY_ID_BYTES: usize = 8;
+
 /// Where a chain was followed to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Chain {
@@ -82,6 +86,10 @@ pub struct Chain {
     pub count: u64,
     /// The hash of the last of them.
     pub head: [u8; 32],
+    /// Entries with a MAC, which are the last ones.
+    pub with_mac: u64,
+    /// The key of the last MAC.
+    pub mac_key: Option<[u8; AUDIT_KEY_ID_BYTES]>,
 }
 
 impl Default for Chain {
@@ -89,6 +97,8 @@ impl Default for Chain {
         Self {
             count: 0,
             head: CHAIN_START,
+            with_mac: 0,
+            mac_key: None,
         }
     }
 }
@@ -117,6 +127,39 @@ impl Chain {
             .ok_or_else(|| format!("entry {seq} is not readable as that entry"))?;
         (self.count, self.head) = (seq, found);
         Ok(told)
+    }
+
+    /// Takes note of the key that the MAC of `entry`, the last one, was made with; the MAC itself is good. `rotation` is the
+    /// action of entries with which another key begins.
+    ///
+    /// # Errors
+    /// In words, when that entry lacks a MAC or has one under another key, and that cannot be.
+    pub fn authenticated(
+        &mut self,
+        entry: &Entry,
+        key: Option<[u8; AUDIT_KEY_ID_BYTES]>,
+        rotation: &str,
+    ) -> Result<(), String> {
+        let seq = entry.seq;
+        match (self.mac_key, key) {
+            (None, None) => return Ok(()),
+            (Some(_), None) => {
+                return Err(format!(
+                    "entry {seq} has no MAC, and the one before it has: it was written by somebody without the master key, or by a version of Portico from before there were MACs"
+                ));
+            }
+            (Some(before), Some(key)) if before != key && entry.action != rotation => {
+                return Err(format!(
+                    "entry {seq} has a MAC under key {}, and the one before it under key {}, without a rotation of the master key between them",
+                    hex(&key),
+                    hex(&before)
+                ));
+            }
+            (_, Some(_)) => {}
+        }
+        self.with_mac += 1;
+        self.mac_key = key;
+        Ok(())
     }
 }
 
@@ -153,6 +196,36 @@ mod tests {
                 (seq, entry, head.to_vec())
             })
             .collect()
+    }
+
+    #[test]
+    fn entries_with_a_mac_end_the_log_and_keys_change_by_rotation_alone() {
+        let entries = written(4);
+        let follow = |keys: [Option<u8>; 4], rotated_at: u64| {
+            let mut chain = Chain::default();
+            for ((seq, entry, hash), key) in entries.iter().zip(keys) {
+                let mut entry = chain.follow(*seq, entry, hash)?;
+                if *seq == rotated_at {
+                    entry.action = "rotate".to_owned();
+                }
+                let key = key.map(|key| [key; AUDIT_KEY_ID_BYTES]);
+                chain.authenticated(&entry, key, "rotate")?;
+            }
+            Ok::<_, String>(chain.with_mac)
+        };
+        assert_eq!(follow([None; 4], 0), Ok(0));
+        assert_eq!(follow([None, None, Some(1), Some(1)], 0), Ok(2));
+        assert_eq!(follow([Some(1), Some(1), Some(2), Some(2)], 3), Ok(4));
+        for (keys, part) in [
+            ([None, Some(1), None, Some(1)], "entry 3 has no MAC"),
+            ([Some(1), Some(1), Some(1), None], "entry 4 has no MAC"),
+            (
+                [Some(1), Some(1), Some(2), Some(2)],
+                "entry 3 has a MAC under",
+            ),
+        ] {
+            assert!(follow(keys, 0).is_err_and(|why| why.contains(part)));
+        }
     }
 
     #[test]

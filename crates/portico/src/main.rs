@@ -2,6 +2,7 @@
 //!
 //! Data goes to stdout, everything else to stderr.
 
+mod audit_heads;
 mod clock;
 mod commands;
 mod connection;

@@ -26,6 +26,7 @@ use webhooks::{
 };
 
 use crate::{
+    audit_heads::Heads,
     clock::keeper::Keeper,
     data_dir::Owned,
     signals::Stop,
@@ -137,6 +138,8 @@ pub(crate) struct Setup {
     pub(crate) calls_max: usize,
     /// How the vendor is made to forget, where this process plays it.
     pub(crate) vendor_forgets: Option<VendorForgets>,
+    /// Where it is noted how the audit log stands.
+    pub(crate) heads: Heads,
 }
 
 /// The connections that fit into so many open files, beside so many calls. Where there are few of those, half of them stay for the rest.
@@ -176,6 +179,7 @@ pub(crate) async fn run(
         receivers,
         calls_max,
         vendor_forgets,
+        heads,
     } = setup;
     transport.connections_max = connections_max(descriptors_raise(), calls_max);
     let keeper = Keeper::start(store.clone(), metrics.clone()).await?;
@@ -239,6 +243,7 @@ pub(crate) async fn run(
         schemas,
     });
     let uses = tokio::spawn(keep_uses(app.clone()));
+    let heads = tokio::spawn(heads.keep(store.clone(), app.clock.clone()));
     let router = if role.has_api() {
         portico_http::router(app.clone())
     } else {
@@ -275,6 +280,7 @@ pub(crate) async fn run(
         () = hurry => {}
     }
     uses.abort();
+    heads.abort();
     keeping.abort();
     if let Some(sweeper) = sweeper {
         sweeper.abort();

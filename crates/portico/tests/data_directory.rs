@@ -498,3 +498,73 @@ fn a_new_database_is_made_in_an_empty_directory_or_when_that_is_asked_for() {
     let allowed = ["--init", "--accept-loss"];
     drop(serve(dir.path(), "key", &allowed, KEY).expect("it serves"));
 }
+
+#[test]
+fn the_newest_entry_of_the_audit_log_is_noted_outside_of_the_database() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let directory = dir.path();
+    let settings = [("PORTICO_MASTER_KEY", KEY), ("PORTICO_DATA_DIR", "data")];
+    let often = ["--audit-head-file", "heads", "--audit-head-every-s", "1"];
+    let served = serve(directory, "data", &often, KEY).expect("it serves");
+    let heads = directory.join("heads");
+    let verify = |file: &str| {
+        let arguments = ["audit", "verify", "--json", "--head-file", file];
+        portico(directory, &settings, &arguments)
+    };
+    for place in 1..=2_usize {
+        let make = ["keys", "create", "--name", "one", "--permissions", "read"];
+        let (_, told, code) = portico(directory, &settings, &make);
+        assert_eq!(code, Some(0), "{told}");
+        let until = Instant::now() + PATIENCE;
+        let lines = loop {
+            let lines = fs::read_to_string(&heads).unwrap_or_default();
+            if lines.lines().count() >= place {
+                break lines;
+            }
+            assert!(Instant::now() < until, "{lines}");
+            std::thread::sleep(Duration::from_millis(50));
+        };
+        let (out, told, _) = verify("heads");
+        let shown: Value = serde_json::from_str(&out).expect(&told);
+        let counts = [&shown["entries"], &shown["with_mac"], &shown["without_mac"]];
+        assert_eq!(counts, [&json!(place), &json!(place), &json!(0)]);
+        let head = text(&shown["head"]);
+        assert!(
+            lines.trim_end().ends_with(&format!(" {place} {head}")),
+            "{lines}"
+        );
+        let until = Instant::now() + PATIENCE;
+        while !served
+            .log()
+            .iter()
+            .any(|line| line["fields"]["head"] == head)
+        {
+            assert!(Instant::now() < until, "{head}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+    let noted = fs::read_to_string(&heads).expect("notes");
+    let mode = fs::metadata(&heads)
+        .expect("it is there")
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o077, 0, "its owner's alone");
+    let zeros = "0".repeat(64);
+    for (more, part) in [
+        (
+            format!("t 3 {zeros}\n"),
+            "ends with entry 2, but entry 3 was noted",
+        ),
+        (format!("t 1 {zeros}\n"), "two hashes for entry 1"),
+    ] {
+        fs::write(directory.join("other"), noted.clone() + &more).expect("written");
+        let (_, told, code) = verify("other");
+        assert!(code == Some(1) && told.contains(part), "{told}");
+    }
+    fs::write(directory.join("other"), format!("t 1 {zeros}\n")).expect("written");
+    let (_, told, code) = verify("other");
+    assert!(
+        code == Some(1) && told.contains("is not the one that was noted"),
+        "{told}"
+    );
+}

@@ -509,7 +509,7 @@ fn the_master_key_of_all_nodes_is_replaced_once_all_have_the_new_one() {
     let file = place.path().join("master.key");
     private(&file, &both);
     let told = place.command(&["keys", "rotate-master"]);
-    assert!(told.contains("1 were moved under it"), "{told}");
+    assert!(told.contains("2 were moved under it"), "{told}");
     assert_eq!(
         std::fs::read_to_string(&file).expect("the file"),
         both,

@@ -377,7 +377,7 @@ fn a_byte_order_mark_is_named_in_every_file_of_text() {
 }
 
 /// Commands with options that name files to read, and what else they need to get as far as that.
-const FILE_OPTIONS: [(&[&str], &[&str]); 17] = [
+const FILE_OPTIONS: [(&[&str], &[&str]); 18] = [
     (&["serve"], &["--config"]),
     (&["serve"], &["--vocabulary"]),
     (&["serve"], &["--store-file"]),
@@ -396,7 +396,20 @@ const FILE_OPTIONS: [(&[&str], &[&str]); 17] = [
         &["keys", "rotate-master", "--data-dir", "kept"],
         &["--new-master-key-file", "--master-key-file", "--store-file"],
     ),
-    (&["audit", "verify"], &["--store-file", "--master-key-file"]),
+    (
+        &["audit", "verify"],
+        &["--store-file", "--master-key-file", "--head-file"],
+    ),
+    (
+        &[
+            "serve",
+            "--data-dir",
+            "kept",
+            "--master-key-file",
+            "good.key",
+        ],
+        &["--audit-head-file"],
+    ),
     (&["bench", "accept", "--seconds", "1"], &["--bodies"]),
 ];
 

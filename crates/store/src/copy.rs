@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// Every table with data, each behind those that it refers to. `queue_order` is made from `queue` on SQLite. `migrations` and `turn` are each database's own.
-pub const TABLES: [&str; 26] = [
+pub const TABLES: [&str; 27] = [
     "revisions",
     "clock",
     "master_key",
@@ -45,6 +45,7 @@ pub const TABLES: [&str; 26] = [
     "diffs",
     "syncs",
     "jobs",
+    "audit_keys",
     "audit",
     "consents",
     "erasures",
@@ -253,7 +254,7 @@ fn must_be_empty(session: &Session, to: &Place) -> Result<(), Error> {
         return Ok(());
     }
     let (place, mut what) = (to.told(), filled.join(", "));
-    if filled == ["master_key"] {
+    if filled == ["master_key", "audit_keys"] {
         what += ", of a server that was started on it";
     }
     Err(Error::Conflict(format!(

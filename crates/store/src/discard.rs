@@ -316,6 +316,10 @@ impl Store for Discard {
         self.0.audit_follow(chain, limit).await
     }
 
+    async fn audit_head(&self) -> Result<Option<(u64, Vec<u8>)>, Error> {
+        self.0.audit_head().await
+    }
+
     async fn webhook_create(&self, by: &Actor, webhook: Webhook) -> Result<(), Error> {
         self.0.webhook_create(by, webhook).await
     }

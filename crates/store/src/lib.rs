@@ -600,12 +600,15 @@ pub trait Store: Send + Sync + 'static {
         query: &AuditQuery,
     ) -> Result<Page<(Entry, Vec<u8>)>, Error>;
 
-    /// Follows the audit log's chain for up to `limit` entries; with it, why it breaks there, in words.
+    /// Follows the audit log's chain and its MACs for up to `limit` entries; with it, why it breaks there, in words.
     async fn audit_follow(
         &self,
         chain: Chain,
         limit: u32,
     ) -> Result<(Chain, Option<String>), Error>;
+
+    /// The place and the hash of the newest entry of the audit log; `None` when there is none.
+    async fn audit_head(&self) -> Result<Option<(u64, Vec<u8>)>, Error>;
 
     /// Stores a subscription.
     ///

@@ -23,6 +23,7 @@ use serde::Deserialize;
 use store::retention::Retention;
 
 use crate::{
+    audit_heads::{EVERY_DEFAULT, EVERY_MAX_S, Heads},
     commands::MasterKey,
     data_dir::{self, Allowed},
     listen_at::ListenAt,
@@ -54,7 +55,7 @@ pub(crate) struct Arguments {
     /// A TOML file with any of listen, data_dir, store_file, store_readers, role, vocabulary, master_key_file, master_key_command, trusted_proxies,
     /// vendor_urls, webhook_allow_http, webhook_networks, webhook_ports, requests_per_minute, tls_cert, tls_key,
     /// connections_per_address, idle_timeout_s, log, calls_max, retain_writes_days,
-    /// retain_attempts_days. Flags and environment go before it; relative paths
+    /// retain_attempts_days, audit_head_file, audit_head_every_s. Flags and environment go before it; relative paths
     /// in it start at its own directory.
     #[arg(long, env = "PORTICO_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
@@ -141,6 +142,12 @@ pub(crate) struct Arguments {
     /// Calls to vendors under way at once, over all integrations; what each integration allows is its own setting. [default: 512]
     #[arg(long, env = "PORTICO_CALLS_MAX", value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=i64::from(CALLS_MOST)))]
     calls_max: Option<u16>,
+    /// A file to which the newest entry of the audit log is noted, besides the log: keep it where who can change the database cannot. [default: none]
+    #[arg(long, env = "PORTICO_AUDIT_HEAD_FILE", value_name = "FILE")]
+    audit_head_file: Option<PathBuf>,
+    /// Seconds between two looks at the newest entry of the audit log. [default: 300]
+    #[arg(long, env = "PORTICO_AUDIT_HEAD_EVERY_S", value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=i64::from(EVERY_MAX_S)))]
+    audit_head_every_s: Option<u32>,
 }
 
 /// What a configuration file may say.
@@ -170,6 +177,8 @@ struct File {
     calls_max: Option<u16>,
     retain_writes_days: Option<u32>,
     retain_attempts_days: Option<u32>,
+    audit_head_file: Option<PathBuf>,
+    audit_head_every_s: Option<u32>,
 }
 
 impl File {
@@ -184,6 +193,7 @@ impl File {
             &mut file.master_key_file,
             &mut file.tls_cert,
             &mut file.tls_key,
+            &mut file.audit_head_file,
         ];
         for named in named {
             // A path that is set to nothing is not set, as in the environment.
@@ -349,6 +359,15 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     if calls_max.is_some_and(|count| !(1..=CALLS_MOST).contains(&count)) {
         bail!("calls_max is a number from 1 to {CALLS_MOST}");
     }
+    let every_s = arguments.audit_head_every_s.or(file.audit_head_every_s);
+    if every_s.is_some_and(|seconds| !(1..=EVERY_MAX_S).contains(&seconds)) {
+        bail!("audit_head_every_s is a number of seconds from 1 to {EVERY_MAX_S}");
+    }
+    let heads = Heads {
+        file: arguments.audit_head_file.or(file.audit_head_file),
+        every: every_s.map_or(EVERY_DEFAULT, |seconds| Duration::from_secs(seconds.into())),
+    };
+    heads.check()?;
     let metrics = Arc::new(Metrics::default().with_log_lines_lost(logging::lost()));
     let master_key = arguments.master_key.source_or(&file_key, &at)?;
     let store = at.open(master_key, metrics.clone()).await?;
@@ -380,6 +399,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
             receivers,
             calls_max: calls_max.map_or(delivery::CALLS_MAX, usize::from),
             vendor_forgets: None,
+            heads,
         },
         owned.as_ref(),
         ready,

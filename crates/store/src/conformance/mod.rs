@@ -163,6 +163,7 @@ macro_rules! conformance_tests {
             administration::every_change_is_in_the_audit_log_without_secrets
             sealing::secrets_move_under_another_key_and_nothing_else_changes
             sealing::a_move_that_was_broken_off_needs_both_keys_and_goes_on
+            sealing::the_audit_log_is_judged_by_keys_that_are_gone
             sealing::a_store_in_use_follows_a_change_of_key
             sealing::a_secret_that_cannot_be_sealed_under_the_current_key_is_refused
             sealing::secrets_of_subscriptions_move_too

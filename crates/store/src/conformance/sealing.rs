@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use model::{IntegrationId, Secret, webhook::Trigger};
+use model::{IntegrationId, Secret, audit::Chain, webhook::Trigger};
 
 use super::{Answer, Backend, START, Verdicts, World, at, credential, operator};
 use crate::{
@@ -110,7 +110,8 @@ pub async fn secrets_move_under_another_key_and_nothing_else_changes<B: Backend>
         .master_key_set(&operator(), id('b')?, at(1))
         .await?;
     assert_eq!(world.store.master_key_current().await?, id('b')?);
-    for expected in [1, 1, 0] {
+    // Two credentials, and the key of the audit log.
+    for expected in [1, 1, 1, 0] {
         assert_eq!(world.store.secrets_rewrap(1).await?, expected);
         assert_credentials(&*world.store, &[world.here, world.there]).await?;
     }
@@ -137,9 +138,47 @@ pub async fn a_move_that_was_broken_off_needs_both_keys_and_goes_on<B: Backend>(
     check(&world, "ab", None).await?;
     check(&world, "ba", None).await?;
     world.store = open(&world, &Source::new("ba")).await?;
-    assert_eq!(world.store.secrets_rewrap(10).await?, 1);
+    assert_eq!(world.store.secrets_rewrap(10).await?, 2);
     world.store.close().await;
     check(&world, "b", None).await
+}
+
+pub async fn the_audit_log_is_judged_by_keys_that_are_gone<B: Backend>(backend: B) -> Verdicts {
+    let mut world = World::new(backend).await?;
+    for (digits, next, after) in [("ba", 'b', "b"), ("cb", 'c', "c")] {
+        world.store.close().await;
+        world.store = open(&world, &Source::new(digits)).await?;
+        let (count, key) = (audited(&*world.store).await?, id(next)?);
+        world.store.master_key_set(&operator(), key, at(1)).await?;
+        while world.store.secrets_rewrap(10).await? > 0 {}
+        world
+            .register(IntegrationId::new(at(1), &*world.entropy))
+            .await?;
+        assert_eq!(audited(&*world.store).await?, count + 2);
+        world.store.close().await;
+        world.store = open(&world, &Source::new(after)).await?;
+        assert_eq!(audited(&*world.store).await?, count + 2);
+    }
+    Ok(())
+}
+
+/// The entries of the audit log, which holds, and all of which have a MAC.
+async fn audited(store: &dyn Store) -> Answer<u64> {
+    let mut chain = Chain::default();
+    loop {
+        let (next, broken) = store.audit_follow(chain, 3).await?;
+        if let Some(why) = broken {
+            return Err(why.into());
+        }
+        if next.count == chain.count {
+            break;
+        }
+        chain = next;
+    }
+    assert_eq!(chain.with_mac, chain.count);
+    let head = store.audit_head().await?.ok_or("there are entries")?;
+    assert_eq!(head, (chain.count, chain.head.to_vec()));
+    Ok(chain.count)
 }
 
 pub async fn a_store_in_use_follows_a_change_of_key<B: Backend>(backend: B) -> Verdicts {
@@ -156,7 +195,7 @@ pub async fn a_store_in_use_follows_a_change_of_key<B: Backend>(backend: B) -> V
     assert_eq!(other.secrets_rewrap(1).await?, 1);
     assert_credentials(&*world.store, &[world.here, world.there]).await?;
     world.register(third).await?;
-    assert_eq!(other.secrets_rewrap(10).await?, 1, "the new one is under b");
+    assert_eq!(other.secrets_rewrap(10).await?, 2, "the new one is under b");
     other.close().await;
     source.put("b");
 
@@ -194,7 +233,7 @@ pub async fn a_secret_that_cannot_be_sealed_under_the_current_key_is_refused<B: 
     for _ in 0..LEARN_TRIES {
         match world.register(third).await {
             Ok(()) => {
-                assert_eq!(other.secrets_rewrap(10).await?, 2, "not the new one");
+                assert_eq!(other.secrets_rewrap(10).await?, 3, "not the new one");
                 return assert_credentials(&*world.store, &[world.here, world.there, third]).await;
             }
             Err(Error::MasterKey(_)) => tokio::time::sleep(LEARN_STEP).await,
@@ -212,9 +251,9 @@ pub async fn secrets_of_subscriptions_move_too<B: Backend>(backend: B) -> Verdic
         .store
         .master_key_set(&operator(), id('b')?, at(1))
         .await?;
-    // Two integrations, two webhooks; one of these changes meanwhile, and is sealed anew by that.
+    // Two integrations, two webhooks, of which one changes meanwhile, and is sealed anew by that; and the key of the audit log.
     world.switch(second, true, at(2)).await?;
-    for expected in [2, 1, 0] {
+    for expected in [2, 2, 0] {
         assert_eq!(world.store.secrets_rewrap(2).await?, expected);
         let now = world.webhook_now(webhook).await?;
         let signs = now.secrets(at(3));

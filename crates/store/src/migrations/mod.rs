@@ -104,6 +104,12 @@ pub const SQLITE: &[Migration] = &[
         sql: include_str!("sqlite/0011_makers.sql"),
         needs: 11,
     },
+    Migration {
+        number: 12,
+        name: "audit_macs",
+        sql: include_str!("sqlite/0012_audit_macs.sql"),
+        needs: 12,
+    },
 ];
 
 /// The steps of the PostgreSQL back end.
@@ -137,6 +143,13 @@ pub const POSTGRES: &[Migration] = &[
         name: "makers",
         sql: include_str!("postgres/0005_makers.sql"),
         needs: 2,
+    },
+    // A node of before would write entries without a MAC.
+    Migration {
+        number: 6,
+        name: "audit_macs",
+        sql: include_str!("postgres/0006_audit_macs.sql"),
+        needs: 6,
     },
 ];
 

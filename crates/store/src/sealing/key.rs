@@ -9,6 +9,7 @@ use model::Secret;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
+use super::audit_key::AuditKey;
 use crate::Error;
 
 /// Bytes of a master key.
@@ -47,6 +48,19 @@ impl fmt::Display for MasterKeyId {
 pub struct MasterKey {
     id: MasterKeyId,
     pub(super) cipher: XChaCha20Poly1305,
+    audit: AuditKey,
+}
+
+/// The bytes that 64 hexadecimal digits are.
+pub(super) fn digits(text: &str) -> Option<Zeroizing<[u8; MASTER_KEY_BYTES]>> {
+    if text.len() != 2 * MASTER_KEY_BYTES || !text.bytes().all(|one| one.is_ascii_hexdigit()) {
+        return None;
+    }
+    let mut bytes = Zeroizing::new([0_u8; MASTER_KEY_BYTES]);
+    for (place, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(&text[2 * place..2 * place + 2], 16).ok()?;
+    }
+    Some(bytes)
 }
 
 impl MasterKey {
@@ -56,26 +70,25 @@ impl MasterKey {
     /// When the text is not such a key.
     pub fn parse(key: &Secret) -> Result<Self, Error> {
         let wrong = || Error::MasterKey("it must be 64 hexadecimal digits (32 bytes)".to_owned());
-        let text = key.expose().trim();
-        if text.len() != 2 * MASTER_KEY_BYTES || !text.bytes().all(|one| one.is_ascii_hexdigit()) {
-            return Err(wrong());
-        }
-        let mut bytes = Zeroizing::new([0_u8; MASTER_KEY_BYTES]);
-        for (place, byte) in bytes.iter_mut().enumerate() {
-            *byte = u8::from_str_radix(&text[2 * place..2 * place + 2], 16).map_err(|_| wrong())?;
-        }
+        let bytes = digits(key.expose().trim()).ok_or_else(wrong)?;
         let digest = Sha256::new()
             .chain_update(b"portico master key id")
             .chain_update(&bytes[..])
             .finalize();
         let id = MasterKeyId::from_bytes(&digest[..KEY_ID_BYTES]).ok_or_else(wrong)?;
         let cipher = XChaCha20Poly1305::new_from_slice(&bytes[..]).map_err(|_| wrong())?;
-        Ok(Self { id, cipher })
+        let audit = AuditKey::derived(&bytes);
+        Ok(Self { id, cipher, audit })
     }
 
     /// What it is called.
     pub const fn id(&self) -> MasterKeyId {
         self.id
+    }
+
+    /// The key of the audit log that follows from it.
+    pub(crate) const fn audit(&self) -> &AuditKey {
+        &self.audit
     }
 }
 

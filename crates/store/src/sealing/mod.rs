@@ -4,6 +4,7 @@
 //! with it), and names the key that sealed it, so that a wrong key is recognised before anything is tried. A [`Sealer`] learns of a new key while it is in
 //! use, by reading its source again.
 
+pub(crate) mod audit_key;
 pub(crate) mod blob;
 mod key;
 
@@ -27,6 +28,8 @@ pub enum Purpose {
     Credential,
     /// What a webhook's deliveries are signed with, and the values of its headers.
     WebhookSecret,
+    /// What entries of the audit log are authenticated with.
+    AuditKey,
 }
 
 impl Purpose {
@@ -35,6 +38,7 @@ impl Purpose {
         match self {
             Self::Credential => "credential",
             Self::WebhookSecret => "webhook_secret",
+            Self::AuditKey => "audit_key",
         }
     }
 }
@@ -87,7 +91,7 @@ impl Ring {
         self.0.iter().find(|key| key.id() == id)
     }
 
-    fn find(&self, id: MasterKeyId) -> Result<&MasterKey, Error> {
+    pub(crate) fn find(&self, id: MasterKeyId) -> Result<&MasterKey, Error> {
         self.get(id).ok_or_else(|| {
             Error::MasterKey(format!(
                 "a secret is sealed under key {id}, and the keys at hand are {}; add that key to where the master key comes from, behind the others",

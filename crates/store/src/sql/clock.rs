@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use model::{Actor, Clock, Timestamp};
+use model::{Clock, Timestamp};
 use serde_json::{Value, json};
 
 use super::{
-    audit::{self, Deed},
+    audit::{self, Author, Deed},
     db::{Db, Row, values},
     stamp,
 };
@@ -88,7 +88,7 @@ pub(super) fn set(db: &Db<'_>, to: &Dial) -> Result<bool, Error> {
 }
 
 /// Confirms a jump ahead. Returns how far it was, in microseconds; zero when there is none.
-pub(super) fn accept(db: &Db<'_>, by: &Actor, now: Timestamp) -> Result<i64, Error> {
+pub(super) fn accept(db: &Db<'_>, by: &Author, now: Timestamp) -> Result<i64, Error> {
     let before = dial(db)?;
     if before.ahead_micros <= 0 {
         return Ok(0);

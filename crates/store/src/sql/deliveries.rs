@@ -4,7 +4,7 @@
 //! tried again.
 
 use model::{
-    Actor, EventId, Scope, Timestamp, WebhookId,
+    EventId, Scope, Timestamp, WebhookId,
     record::Kind,
     retry::{CUT_OFFS_EXCUSED, cut_off_seed, delivery::delay_ms},
     webhook::{Delivery, DeliveryAttempt, DeliveryStatus, Trigger},
@@ -12,7 +12,7 @@ use model::{
 use serde_json::{Value, json};
 
 use super::{
-    audit::{self, Deed},
+    audit::{self, Author, Deed},
     corrupt, count,
     db::{Db, Row, Value as Sql, owned, values},
     events,
@@ -442,7 +442,7 @@ struct Piece {
 
 fn piece(
     db: &Db<'_>,
-    by: &Actor,
+    by: &Author,
     (webhook, limited): (i64, Option<String>),
     replay: Replay,
     (after, limit): (i64, u32),
@@ -515,7 +515,7 @@ fn piece(
 pub(super) fn replay(
     db: &Db<'_>,
     effects: &mut Effects,
-    by: &Actor,
+    by: &Author,
     webhook_id: WebhookId,
     replay: Replay,
     (after, limit): (i64, u32),

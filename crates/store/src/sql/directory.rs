@@ -3,7 +3,7 @@
 //! Guarantee: a change and its entry in the audit log are one transaction; each change takes a number, so that what changed since can be read without the rest.
 
 use model::{
-    Actor, IntegrationId, Secret, Timestamp,
+    IntegrationId, Secret, Timestamp,
     directory::{Branch, Contents, Integration, Settings, Vendor},
     key::System,
     record::Kind,
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use super::{
-    audit::{self, Deed},
+    audit::{self, Author, Deed},
     corrupt,
     db::{self, Db, values},
     keys, pace, plan, records, stamp,
@@ -219,7 +219,7 @@ fn write(
 pub(super) fn register(
     db: &Db<'_>,
     effects: &mut Effects,
-    by: &Actor,
+    by: &Author,
     registration: &Registration,
     sealed: &[u8],
     now: Timestamp,
@@ -310,7 +310,7 @@ fn put(
 pub(super) fn change(
     db: &Db<'_>,
     effects: &mut Effects,
-    by: &Actor,
+    by: &Author,
     (id, action): (IntegrationId, &str),
     (change, sealed): (&Change, Option<&[u8]>),
     now: Timestamp,
@@ -379,7 +379,7 @@ fn nothing_is_open(db: &Db<'_>, lane: i64) -> Result<(), Error> {
 pub(super) fn members(
     db: &Db<'_>,
     effects: &mut Effects,
-    by: &Actor,
+    by: &Author,
     (id, action): (IntegrationId, &str),
     members: &[Member],
     now: Timestamp,
@@ -439,7 +439,7 @@ pub(super) fn members(
 /// Notes something that was asked of an integration and changes nothing of it.
 pub(super) fn note(
     db: &Db<'_>,
-    by: &Actor,
+    by: &Author,
     id: IntegrationId,
     (action, subject): (&str, &str),
     now: Timestamp,

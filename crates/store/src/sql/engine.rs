@@ -184,7 +184,7 @@ impl<E: Engine> Relational<E> {
                     }
                 };
             };
-            let by = by.clone();
+            let by = self.author(by).await?;
             let step = self
                 .engine
                 .write(move |db, effects| erasure::erase(db, effects, &by, &walk, now))
@@ -299,7 +299,7 @@ impl<E: Engine> Store for Relational<E> {
         if !by.scope.sees(id) {
             return Ok(false);
         }
-        let by = by.clone();
+        let by = self.author(by).await?;
         self.engine
             .write(move |db, effects| {
                 let is_due = sync::request(db, effects, id, now)?;
@@ -488,7 +488,7 @@ impl<E: Engine> Store for Relational<E> {
     ) -> Result<(), Error> {
         let owner = registration.integration.id.to_string();
         let credential = registration.integration.credential.clone();
-        let by = by.clone();
+        let by = self.author(by).await?;
         let change = move |db: &Db<'_>, effects: &mut Effects, sealed: &[u8]| {
             directory::register(db, effects, &by, &registration, sealed, now)
         };
@@ -507,9 +507,10 @@ impl<E: Engine> Store for Relational<E> {
         now: Timestamp,
     ) -> Result<(), Error> {
         self.has_key(id).await?;
-        let by = by.clone();
+        let by = audit::Author::new(by.clone(), &self.sealer, id)?;
+        let sealer = self.sealer.clone();
         self.engine
-            .write(move |db, _| sealed::set(db, &by, id, now))
+            .write(move |db, _| sealed::set(db, &sealer, &by, id, now))
             .await
     }
 
@@ -528,7 +529,7 @@ impl<E: Engine> Store for Relational<E> {
         change: Change,
         now: Timestamp,
     ) -> Result<Option<Integration>, Error> {
-        let by = by.clone();
+        let by = self.author(by).await?;
         let secret = match (&change.credential, change.archived_at) {
             (_, Some(_)) => Secret::new(""),
             (Some(credential), None) => credential.clone(),
@@ -558,7 +559,7 @@ impl<E: Engine> Store for Relational<E> {
         members: Vec<Member>,
         now: Timestamp,
     ) -> Result<Option<Vec<Registered>>, Error> {
-        let by = by.clone();
+        let by = self.author(by).await?;
         self.engine
             .write(move |db, effects| {
                 directory::members(db, effects, &by, (id, action), &members, now)
@@ -567,7 +568,7 @@ impl<E: Engine> Store for Relational<E> {
     }
 
     async fn key_create(&self, by: &Actor, key: Key) -> Result<(), Error> {
-        let by = by.clone();
+        let by = self.author(by).await?;
         self.engine
             .write(move |db, effects| keys::create(db, effects, &by, &key))
             .await
@@ -586,7 +587,7 @@ impl<E: Engine> Store for Relational<E> {
         keeps_webhooks: bool,
         now: Timestamp,
     ) -> Result<Option<Revoked>, Error> {
-        let by = by.clone();
+        let by = self.author(by).await?;
         self.engine
             .write(move |db, effects| keys::revoke(db, effects, &by, (id, keeps_webhooks), now))
             .await
@@ -600,7 +601,7 @@ impl<E: Engine> Store for Relational<E> {
         old_until: Timestamp,
         now: Timestamp,
     ) -> Result<Option<Key>, Error> {
-        let by = by.clone();
+        let by = self.author(by).await?;
         self.engine
             .write(move |db, effects| keys::rotate(db, effects, &by, id, &token, old_until, now))
             .await
@@ -624,11 +625,14 @@ impl<E: Engine> Store for Relational<E> {
         chain: Chain,
         limit: u32,
     ) -> Result<(Chain, Option<String>), Error> {
-        self.engine
-            .read(Reading::BACKGROUND, move |db| {
-                audit::follow(db, chain, limit)
-            })
-            .await
+        self.read_sealed(Reading::BACKGROUND, move |db, sealer| {
+            audit::follow(db, sealer, chain, limit)
+        })
+        .await
+    }
+
+    async fn audit_head(&self) -> Result<Option<(u64, Vec<u8>)>, Error> {
+        self.engine.read(Reading::BACKGROUND, audit::head).await
     }
 
     async fn webhook_create(&self, by: &Actor, webhook: Webhook) -> Result<(), Error> {
@@ -792,7 +796,7 @@ impl<E: Engine> Store for Relational<E> {
         limit: u32,
         now: Timestamp,
     ) -> Result<Option<Replayed>, Error> {
-        let by = by.clone();
+        let by = self.author(by).await?;
         self.engine
             .write(move |db, effects| {
                 let from = (after, limit);
@@ -826,7 +830,7 @@ impl<E: Engine> Store for Relational<E> {
     }
 
     async fn clock_accept(&self, by: &Actor, now: Timestamp) -> Result<i64, Error> {
-        let by = by.clone();
+        let by = self.author(by).await?;
         self.engine
             .write(move |db, _| clock::accept(db, &by, now))
             .await

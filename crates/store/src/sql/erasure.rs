@@ -9,7 +9,7 @@
 use std::collections::BTreeSet;
 
 use model::{
-    Actor, IntegrationId, Scope, Timestamp,
+    IntegrationId, Scope, Timestamp,
     erasure::erased,
     record::Kind,
     write::{Confirmed, WriteStatus},
@@ -17,7 +17,7 @@ use model::{
 use serde_json::{Value, json};
 
 use super::{
-    audit::{self, Deed},
+    audit::{self, Author, Deed},
     corrupt,
     db::{Db, Row, values},
     events,
@@ -426,7 +426,7 @@ fn not_open(open: &BTreeSet<String>) -> Result<(), Error> {
 pub(super) fn erase(
     db: &Db<'_>,
     effects: &mut Effects,
-    by: &Actor,
+    by: &Author,
     walk: &Walk,
     now: Timestamp,
 ) -> Result<Step, Error> {

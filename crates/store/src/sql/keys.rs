@@ -3,14 +3,14 @@
 //! Guarantee: a change of a key and its entry in the audit log are one transaction.
 
 use model::{
-    Actor, IntegrationId, KeyId, Timestamp,
+    IntegrationId, KeyId, Timestamp,
     key::{Key, Token},
     resources::key::KeyRecord,
 };
 use serde_json::{Value, json};
 
 use super::{
-    audit::{self, Deed},
+    audit::{self, Author, Deed},
     corrupt,
     db::{Db, Row, values},
     directory, webhooks,
@@ -104,7 +104,7 @@ fn there_is_room(db: &Db<'_>, key: &Key) -> Result<(), Error> {
 pub(super) fn create(
     db: &Db<'_>,
     effects: &mut Effects,
-    by: &Actor,
+    by: &Author,
     key: &Key,
 ) -> Result<(), Error> {
     if find(db, key.id)?.is_some() {
@@ -119,7 +119,7 @@ pub(super) fn create(
 
 fn record(
     db: &Db<'_>,
-    by: &Actor,
+    by: &Author,
     action: &str,
     before: Option<&Key>,
     after: &Key,
@@ -182,7 +182,7 @@ pub(super) fn since(db: &Db<'_>, revision: i64) -> Result<Vec<Key>, Error> {
 pub(super) fn revoke(
     db: &Db<'_>,
     effects: &mut Effects,
-    by: &Actor,
+    by: &Author,
     (id, keeps): (KeyId, bool),
     now: Timestamp,
 ) -> Result<Option<Revoked>, Error> {
@@ -233,7 +233,7 @@ pub(super) fn revoke(
 pub(super) fn rotate(
     db: &Db<'_>,
     effects: &mut Effects,
-    by: &Actor,
+    by: &Author,
     id: KeyId,
     token: &Token,
     old_until: Timestamp,

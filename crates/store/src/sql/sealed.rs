@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::{
     Engine, Relational,
-    audit::{self, Deed},
+    audit::{self, Author, Deed},
     db::{Db, values},
 };
 use crate::{
@@ -47,6 +47,12 @@ const COLUMNS: &[Column] = &[
         owner: "id",
         blob: "sealed",
         purpose: Purpose::WebhookSecret,
+    },
+    Column {
+        table: "audit_keys",
+        owner: "id",
+        blob: "sealed",
+        purpose: Purpose::AuditKey,
     },
 ];
 
@@ -160,10 +166,19 @@ pub(crate) fn agree(db: &Db<'_>, sealer: &Sealer, now: Timestamp) -> Result<(), 
             values![id.as_bytes(), now.as_micros()],
         )?;
     }
-    Ok(())
+    let id = current(db)?;
+    audit::keep_key(db, sealer, id, now)?;
+    audit::begin_macs(db, sealer, id, now)
 }
 
-pub(crate) fn set(db: &Db<'_>, by: &Actor, id: MasterKeyId, now: Timestamp) -> Result<(), Error> {
+/// Has the key `id` be in force, which `by` was told.
+pub(crate) fn set(
+    db: &Db<'_>,
+    sealer: &Sealer,
+    by: &Author,
+    id: MasterKeyId,
+    now: Timestamp,
+) -> Result<(), Error> {
     let before = current(db)?;
     if before == id {
         return Ok(());
@@ -172,8 +187,9 @@ pub(crate) fn set(db: &Db<'_>, by: &Actor, id: MasterKeyId, now: Timestamp) -> R
         "UPDATE master_key SET id = ?1, set_at = ?2",
         values![id.as_bytes(), now.as_micros()],
     )?;
+    audit::keep_key(db, sealer, id, now)?;
     let deed = Deed {
-        action: "master_key_rotate",
+        action: audit::ROTATION,
         integration: None,
         subject: id.to_string(),
         before: json!({ "id": before.to_string() }),
@@ -197,6 +213,12 @@ impl<E: Engine> Relational<E> {
         let id = self.engine.read(Reading::OWN, current).await?;
         self.has_key(id).await?;
         Ok(id)
+    }
+
+    /// `by`, with what entries of the audit log are authenticated with now.
+    pub(crate) async fn author(&self, by: &Actor) -> Result<Author, Error> {
+        let id = self.current_key().await?;
+        Author::new(by.clone(), &self.sealer, id)
     }
 
     /// Makes sure that the key `id` is at hand.

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::{
     Engine, Relational,
-    audit::{self, Deed},
+    audit::{self, Author, Deed},
     corrupt,
     db::{self, Db, Row, values},
     keys,
@@ -245,7 +245,7 @@ fn shown(webhook: &Webhook) -> Result<Value, Error> {
 
 fn note(
     db: &Db<'_>,
-    by: &Actor,
+    by: &Author,
     action: &str,
     id: WebhookId,
     (before, after): (Value, Value),
@@ -376,7 +376,7 @@ fn switch_off(
 pub(super) fn disable(
     db: &Db<'_>,
     effects: &mut Effects,
-    by: &Actor,
+    by: &Author,
     (n, id): (i64, WebhookId),
     reason: &str,
     now: Timestamp,
@@ -419,7 +419,7 @@ pub(super) fn lapse(
 fn insert(
     db: &Db<'_>,
     effects: &mut Effects,
-    by: &Actor,
+    by: &Author,
     webhook: &Webhook,
     sealed: &[u8],
 ) -> Result<(), Error> {
@@ -466,7 +466,7 @@ fn insert(
 fn replace(
     db: &Db<'_>,
     effects: &mut Effects,
-    (by, action, adopts): (&Actor, &str, bool),
+    (by, action, adopts): (&Author, &str, bool),
     (before, after): (&Stored, &Webhook),
     sealed: &[u8],
 ) -> Result<Option<Webhook>, Error> {
@@ -530,7 +530,7 @@ fn replace(
 fn delete(
     db: &Db<'_>,
     effects: &mut Effects,
-    by: &Actor,
+    by: &Author,
     id: WebhookId,
     now: Timestamp,
 ) -> Result<bool, Error> {
@@ -657,7 +657,8 @@ impl<E: Engine> Relational<E> {
     }
 
     pub(super) async fn webhook_insert(&self, by: &Actor, webhook: Webhook) -> Result<(), Error> {
-        let (by, id, secrets) = (by.clone(), webhook.id.to_string(), sealed(&webhook)?);
+        let by = self.author(by).await?;
+        let (id, secrets) = (webhook.id.to_string(), sealed(&webhook)?);
         let change = move |db: &Db<'_>, effects: &mut Effects, sealed: &[u8]| {
             insert(db, effects, &by, &webhook, sealed)
         };
@@ -683,7 +684,8 @@ impl<E: Engine> Relational<E> {
             let settled = self.engine.signals().time().settled(now);
             let adopts = change.adopts;
             change.clone().apply(&mut after, now, settled);
-            let (by, secrets) = (by.clone(), sealed(&after)?);
+            let secrets = sealed(&after)?;
+            let by = self.author(by).await?;
             let put = move |db: &Db<'_>, effects: &mut Effects, sealed: &[u8]| {
                 replace(
                     db,
@@ -709,7 +711,7 @@ impl<E: Engine> Relational<E> {
         id: WebhookId,
         now: Timestamp,
     ) -> Result<bool, Error> {
-        let by = by.clone();
+        let by = self.author(by).await?;
         self.engine
             .write(move |db, effects| delete(db, effects, &by, id, now))
             .await

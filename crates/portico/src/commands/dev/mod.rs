@@ -25,6 +25,7 @@ use store::{Registration, Store, discard::Discard, retention::Retention};
 use webhooks::guard::{Network, Ports};
 
 use crate::{
+    audit_heads::Heads,
     commands::sandbox,
     connection::Connection,
     listen_at::ListenAt,
@@ -211,6 +212,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
             // Who develops a receiver has it on this machine.
             receivers: server::receivers(true, this_machine()?, vec![Ports::ANY])?,
             vendor_forgets,
+            heads: Heads::default(),
         },
         owned.as_ref(),
         ready,
