@@ -13,12 +13,17 @@ import hashlib
 import json
 import os
 import re
+import unicodedata
 
 import schemathesis
 from schemathesis.core.parameters import ParameterLocation
 
 SEEDED = json.loads(os.environ["PORTICO_SEEDED"])
 COUNTS_FILE = os.environ["PORTICO_COUNTS"]
+
+# Characters that are not seen: those that control or format, by their category, and fillers, selectors and marks.
+UNSEEN_CATEGORIES = ("Cc", "Cf")
+UNSEEN = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2065\u2800\u3164\uffa0\ufe00-\ufe0f\U000e0000-\U000e01ef]")
 
 DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 
@@ -134,7 +139,7 @@ def make_sense(path, body, number):
     elif takes_contacts and not isinstance(body.get("phone_1"), str) and not isinstance(body.get("email_1"), str):
         body["phone_1"] = phone
     for name in ("last_name", "title"):
-        if isinstance(body.get(name), str) and not body[name].strip():
+        if is_blank(body.get(name)):
             body[name] = "Byron"
     if isinstance(body.get("appointment_date"), str):
         # Times that every seeded community offers, in UTC.
@@ -159,7 +164,7 @@ def make_event(body, number):
         "time_to": "2026-11-24T14:35:00-05:00",
     }
     for name in EVENT_NEEDS.get(body.get("event_name"), ()):
-        if not isinstance(body.get(name), str) or not body[name].strip() or name.startswith("time_"):
+        if not isinstance(body.get(name), str) or is_blank(body[name]) or name.startswith("time_"):
             body[name] = real.get(name) or "Seen"
     if body.get("event_name") != "CALL":
         body.pop("time_from", None)
@@ -288,7 +293,7 @@ def is_beyond_the_schema(issue, body, is_generic):
     if issue["code"] in ("invalid_type", "too_small"):
         # What a kind of event requires, and was not given or is blank.
         needs = EVENT_NEEDS.get(body.get("event_name"), ()) if isinstance(body, dict) else ()
-        return issue["path"][0] in needs and not (body.get(issue["path"][0]) or "").strip()
+        return issue["path"][0] in needs and is_blank(body.get(issue["path"][0]) or "")
     # Zod calls a string of the wrong form invalid_string.
     return issue["code"] == "invalid_string" and issue["path"][0] in FORMS and issue.get("validation") != "regex"
 
@@ -304,8 +309,11 @@ def has_blank(value):
 
 
 def is_blank(value):
-    """True if it is text with nothing in it."""
-    return isinstance(value, str) and not value.strip()
+    """True if it is text with nothing in it that anybody could see: blanks, and characters that steer, which the
+    server removes."""
+    return isinstance(value, str) and all(
+        one.isspace() or unicodedata.category(one) in UNSEEN_CATEGORIES or UNSEEN.match(one) for one in value
+    )
 
 
 def found_at(body, path):

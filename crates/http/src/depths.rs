@@ -1,7 +1,9 @@
 //! How much waits: the depths of the queue of writes and of deliveries, for whoever looks at metrics.
 //!
 //! Guarantee: the numbers are kept. However many ask, and whether or not they stay for the answer, one
-//! look at the store is under way at a time, and looks take a small part of one connection's time.
+//! look at the store is under way at a time, and looks take a small part of one connection's time:
+//! a twentieth, or more where a store is so large or slow that numbers would be older than five
+//! seconds.
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,6 +22,9 @@ const KEPT_MIN: Duration = Duration::from_millis(100);
 /// How much longer they are kept than the look took: counting a million rows takes tens of
 /// milliseconds, and the disk is for writes.
 const KEPT_TIMES: u32 = 20;
+
+/// How long numbers are kept at most: also that the store did not tell, which raises alarms.
+const KEPT_MAX: Duration = Duration::from_secs(5);
 
 /// The depth of writes and of deliveries.
 type Both = (Depth, Depth);
@@ -80,7 +85,8 @@ impl Depths {
             seen.depths = found
                 .map_err(|why| why.tell("the depths could not be read for the metrics"))
                 .ok();
-            seen.until = Some(Instant::now() + kept_min.max(begun.elapsed() * KEPT_TIMES));
+            let kept = (begun.elapsed() * KEPT_TIMES).min(KEPT_MAX).max(kept_min);
+            seen.until = Some(Instant::now() + kept);
             seen.depths
         });
         looked.await.ok().flatten()
@@ -127,8 +133,12 @@ mod tests {
         // One that hangs is given up, and told of as such for a while.
         tokio::time::sleep(Duration::from_secs(1)).await;
         assert!(ask(Duration::from_secs(3_600)).await.is_none());
+        tokio::time::sleep(KEPT_MAX.mul_f32(0.9)).await;
         assert!(ask(Duration::ZERO).await.is_none());
         assert_eq!(looks.load(Ordering::SeqCst), 3);
+        tokio::time::sleep(KEPT_MAX.mul_f32(0.2)).await;
+        assert!(ask(Duration::ZERO).await.is_some());
+        assert_eq!(looks.load(Ordering::SeqCst), 4);
     }
 
     async fn futures<F: Future<Output = Option<Both>> + Send + 'static>(
