@@ -85,7 +85,7 @@ impl Default for Settings {
 /// What the worker works with.
 pub struct Parts {
     /// Where writes are claimed and outcomes recorded.
-    pub store: Arc<dyn Store>,
+    pub store: Arc<Store>,
     /// The vendors.
     pub registry: Registry,
     /// Integrations and their settings, as in force.

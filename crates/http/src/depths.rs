@@ -59,7 +59,7 @@ impl Depths {
     }
 
     /// The depths in `store` of a moment ago; `None` while it does not tell.
-    pub async fn get(&self, store: &Arc<dyn Store>) -> Option<Both> {
+    pub async fn get(&self, store: &Arc<Store>) -> Option<Both> {
         let store = store.clone();
         self.seen_by(async move {
             let writes = store.queue_depth().await?;

@@ -72,7 +72,7 @@ impl Tail {
     /// As the store's.
     pub(crate) async fn look(
         &self,
-        store: &dyn Store,
+        store: &Store,
         scope: &Scope,
         query: &EventQuery,
         known: Option<i64>,
@@ -94,7 +94,7 @@ impl Tail {
 }
 
 impl Newest {
-    async fn begin(store: &dyn Store) -> Result<Self, Error> {
+    async fn begin(store: &Store) -> Result<Self, Error> {
         let revision = store.signals().events_revision();
         let newest = store.event_newest().await?;
         Ok(Self {
@@ -108,7 +108,7 @@ impl Newest {
 
     /// Reads on. `false` when so much is new that it is better to begin anew: who waits then looks
     /// into the store.
-    async fn follow(&mut self, store: &dyn Store) -> Result<bool, Error> {
+    async fn follow(&mut self, store: &Store) -> Result<bool, Error> {
         let revision = store.signals().events_revision();
         // Of what other nodes stored there may be no signal.
         if revision == self.revision && self.read_at.elapsed() < WAIT_POLL {

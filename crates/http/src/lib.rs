@@ -77,7 +77,7 @@ use crate::{error::Error, metrics::Metrics, openapi::Schemas};
 /// What every handler may use.
 pub struct Parts {
     /// Custody.
-    pub store: Arc<dyn Store>,
+    pub store: Arc<Store>,
     /// Keys and references, as in force.
     pub live: Live,
     /// The vendors.

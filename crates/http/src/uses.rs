@@ -31,7 +31,7 @@ impl Uses {
     ///
     /// # Errors
     /// As the store's; what was noted is then noted no more.
-    pub async fn store(&self, store: &dyn Store) -> Result<(), Error> {
+    pub async fn store(&self, store: &Store) -> Result<(), Error> {
         let noted = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
         if noted.is_empty() {
             return Ok(());

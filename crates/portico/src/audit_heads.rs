@@ -70,7 +70,7 @@ impl Heads {
     }
 
     /// Looks again and again, and notes what is new.
-    pub(crate) async fn keep(self, store: Arc<dyn Store>, clock: Arc<dyn Clock>) {
+    pub(crate) async fn keep(self, store: Arc<Store>, clock: Arc<dyn Clock>) {
         let mut noted = None;
         loop {
             match store.audit_head().await {

@@ -119,7 +119,7 @@ pub(crate) struct Setup {
     /// Where it listens.
     pub(crate) listener: TcpListener,
     /// Custody.
-    pub(crate) store: Arc<dyn Store>,
+    pub(crate) store: Arc<Store>,
     /// The vendors.
     pub(crate) registry: Registry,
     /// Metrics.
@@ -187,7 +187,7 @@ pub(crate) async fn run(
     let keeping = tokio::spawn(keeper.keep());
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
     // The lock proves that whoever held these leases is gone.
-    store::take_over(&*store, clock.steady()).await?;
+    store.take_over(clock.steady()).await?;
     let live = Live::load(&*store).await?;
     let follower = tokio::spawn(live.clone().follow(store.clone()));
     let sweeper = role
@@ -314,7 +314,7 @@ async fn keep_uses(app: App) {
     }
 }
 
-async fn sweep(store: Arc<dyn Store>, clock: Arc<dyn Clock>, retention: Retention) {
+async fn sweep(store: Arc<Store>, clock: Arc<dyn Clock>, retention: Retention) {
     loop {
         tokio::time::sleep(SWEEP_EVERY).await;
         let settled = clock.settled();

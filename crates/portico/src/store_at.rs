@@ -177,7 +177,7 @@ impl StoreAt {
         &self,
         master_key: Source,
         observer: Arc<dyn Observer>,
-    ) -> anyhow::Result<Arc<dyn Store>> {
+    ) -> anyhow::Result<Store> {
         let (at, now) = (self.clone(), SystemClock.now());
         if let Self::Directory(path) = self {
             data_dir::make(path)?;
@@ -204,7 +204,7 @@ impl StoreAt {
         connections: usize,
         master_key: Source,
         observer: Arc<dyn Observer>,
-    ) -> anyhow::Result<Arc<dyn Store>> {
+    ) -> anyhow::Result<Store> {
         let Self::Database(place) = self.clone() else {
             bail!("only a database has a pool of connections");
         };

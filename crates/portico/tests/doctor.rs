@@ -114,7 +114,7 @@ impl Entropy for Fixed {
 /// Runs `change` on the store in `directory`, which no server has open.
 fn with_store<F: Future<Output = Result<(), store::Error>>>(
     directory: &Path,
-    change: impl FnOnce(Arc<dyn Store>, Contents) -> F,
+    change: impl FnOnce(Arc<Store>, Contents) -> F,
 ) {
     let key = std::fs::read_to_string(directory.join("dev-master.key")).expect("the key");
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
@@ -123,7 +123,8 @@ fn with_store<F: Future<Output = Result<(), store::Error>>>(
             let sealer = Sealer::new(&Secret::new(key), Arc::new(Fixed))?;
             let path = directory.join("portico.db");
             let now = Timestamp::from_micros(1_795_000_000_000_000);
-            let store = store::sqlite::open(&path, sealer, Arc::new(Unobserved), now)?;
+            let store =
+                store::sqlite::open(&path, sealer, Arc::new(Unobserved), now).map(Arc::new)?;
             let contents = store.directory_contents(0).await?;
             change(store.clone(), contents).await?;
             store.close().await;

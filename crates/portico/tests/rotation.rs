@@ -59,11 +59,11 @@ impl Entropy for Counted {
 }
 
 /// Opens the store in `data_dir` under the keys in `text`.
-fn open(data_dir: &Path, text: &str) -> Result<Arc<dyn Store>, store::Error> {
+fn open(data_dir: &Path, text: &str) -> Result<Arc<Store>, store::Error> {
     let entropy = Arc::new(Counted(AtomicU64::new(1 << 40)));
     let sealer = Sealer::new(&Secret::new(text), entropy)?;
     let path = data_dir.join("portico.db");
-    store::sqlite::open(&path, sealer, Arc::new(Unobserved), Timestamp::ZERO)
+    store::sqlite::open(&path, sealer, Arc::new(Unobserved), Timestamp::ZERO).map(Arc::new)
 }
 
 /// Fills the store up to [`INTEGRATIONS`]. They are not active: what they would read back from the vendor is not looked at here.

@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 use model::Directory;
 use tokio::sync::{Mutex, watch};
 
-use crate::{Error, Store, directory_load};
+use crate::{Error, Store};
 
 /// How often another process's changes are looked for. One indexed read; well below the second that is promised.
 pub const POLL_MS: u64 = 250;
@@ -26,8 +26,8 @@ impl Live {
     ///
     /// # Errors
     /// As the store's.
-    pub async fn load(store: &dyn Store) -> Result<Self, Error> {
-        let directory = directory_load(store).await?;
+    pub async fn load(store: &Store) -> Result<Self, Error> {
+        let directory = store.directory_load().await?;
         Ok(Self {
             current: Arc::new(watch::Sender::new(Arc::new(directory))),
             refreshing: Arc::default(),
@@ -48,7 +48,7 @@ impl Live {
     ///
     /// # Errors
     /// As the store's; the old one stays in force.
-    pub async fn refresh(&self, store: &dyn Store) -> Result<(), Error> {
+    pub async fn refresh(&self, store: &Store) -> Result<(), Error> {
         let _alone = self.refreshing.lock().await;
         let known = self.get();
         let changes = store.directory_contents(known.revision()).await?;
@@ -60,7 +60,7 @@ impl Live {
     }
 
     /// Keeps the directory right until the store is closed.
-    pub async fn follow(self, store: Arc<dyn Store>) {
+    pub async fn follow(self, store: Arc<Store>) {
         loop {
             match store.directory_revision().await {
                 Ok(revision) if self.get().revision() == revision => {}

@@ -30,7 +30,7 @@ impl Retention {
     ///
     /// # Errors
     /// As the store's.
-    pub async fn sweep(&self, store: &dyn Store, clock: &dyn Clock) -> Result<u64, Error> {
+    pub async fn sweep(&self, store: &Store, clock: &dyn Clock) -> Result<u64, Error> {
         let (now, settled) = (clock.now(), clock.settled());
         let before = |days: u32| settled.plus_millis(-i64::from(days) * DAY_MS);
         let mut swept = 0;

@@ -69,11 +69,11 @@ impl Moving {
 }
 
 impl Backend for Moving {
-    async fn open(&self, sealer: Sealer, now: Timestamp) -> Result<Arc<dyn Store>, Error> {
+    async fn open(&self, sealer: Sealer, now: Timestamp) -> Result<Arc<Store>, Error> {
         tokio::task::block_in_place(|| {
             let observer = Arc::new(Unobserved);
             match self.opened.fetch_add(1, Ordering::Relaxed) {
-                0 => return sqlite::open(&self.source(), sealer, observer, now),
+                0 => return sqlite::open(&self.source(), sealer, observer, now).map(Arc::new),
                 1 => {
                     let (report, again) = (self.copy()?, self.check()?);
                     assert!(report.is_same(), "{report:?}");
@@ -85,7 +85,7 @@ impl Backend for Moving {
                 }
                 _ => {}
             }
-            postgres::open(&self.target(), sealer, observer, now)
+            postgres::open(&self.target(), sealer, observer, now).map(Arc::new)
         })
     }
 }

@@ -28,10 +28,12 @@ impl Server {
 }
 
 impl Backend for Server {
-    async fn open(&self, sealer: Sealer, now: Timestamp) -> Result<Arc<dyn Store>, Error> {
+    async fn open(&self, sealer: Sealer, now: Timestamp) -> Result<Arc<Store>, Error> {
         let mut place = Place::new(self.0.socket_url())?;
         place.readers = READERS;
-        tokio::task::block_in_place(|| postgres::open(&place, sealer, Arc::new(Unobserved), now))
+        tokio::task::block_in_place(|| {
+            postgres::open(&place, sealer, Arc::new(Unobserved), now).map(Arc::new)
+        })
     }
 }
 

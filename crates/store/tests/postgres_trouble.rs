@@ -79,7 +79,7 @@ impl Entropy for Counted {
 
 /// A node.
 struct Node {
-    store: Arc<dyn Store>,
+    store: Arc<Store>,
     entropy: Arc<Counted>,
     by: Actor,
     integration_id: IntegrationId,
@@ -104,7 +104,7 @@ impl Node {
         let node = Self {
             integration_id: IntegrationId::new(START, &*entropy),
             community_id: CommunityId::new(START, &*entropy),
-            store,
+            store: Arc::new(store),
             entropy,
             by,
         };

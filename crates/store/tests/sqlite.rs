@@ -9,9 +9,9 @@ use tempfile::TempDir;
 struct Disk(TempDir);
 
 impl Backend for Disk {
-    async fn open(&self, sealer: Sealer, now: Timestamp) -> Result<Arc<dyn Store>, Error> {
+    async fn open(&self, sealer: Sealer, now: Timestamp) -> Result<Arc<Store>, Error> {
         let path = self.0.path().join("portico.db");
-        sqlite::open(&path, sealer, Arc::new(Unobserved), now)
+        sqlite::open(&path, sealer, Arc::new(Unobserved), now).map(Arc::new)
     }
 }
 

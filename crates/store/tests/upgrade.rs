@@ -19,11 +19,11 @@ impl Entropy for Fixed {
     }
 }
 
-fn open(database: &Database) -> Result<Arc<dyn Store>, Error> {
+fn open(database: &Database) -> Result<Arc<Store>, Error> {
     let sealer = Sealer::new(&Secret::new("a".repeat(64)), Arc::new(Fixed))?;
     let place = Place::new(database.url())?;
     tokio::task::block_in_place(|| {
-        postgres::open(&place, sealer, Arc::new(Unobserved), Timestamp::ZERO)
+        postgres::open(&place, sealer, Arc::new(Unobserved), Timestamp::ZERO).map(Arc::new)
     })
 }
 

@@ -165,7 +165,7 @@ impl TestVendor {
 /// What ends when the app is stopped.
 struct Running {
     router: Router,
-    store: Arc<dyn Store>,
+    store: Arc<Store>,
     live: Live,
     registry: Registry,
     metrics: Arc<Metrics>,
@@ -222,7 +222,7 @@ impl TestApp {
         &self.place
     }
 
-    async fn open(&self) -> Outcome<Arc<dyn Store>> {
+    async fn open(&self) -> Outcome<Arc<Store>> {
         let sealer = Sealer::new(&Secret::new("5e".repeat(32)), self.entropy.clone())?;
         let observer = Arc::new(Metrics::default());
         let store = self.place.open(sealer, observer, self.clock.now()).await?;
@@ -230,7 +230,7 @@ impl TestApp {
         Ok(store)
     }
 
-    async fn vendor(&self, store: &dyn Store) -> Outcome<TestVendor> {
+    async fn vendor(&self, store: &Store) -> Outcome<TestVendor> {
         let sandbox = Sandbox::new(Options::new(self.clock.clone())).map_err(wrong)?;
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?.to_string();
@@ -305,7 +305,7 @@ impl TestApp {
     /// When any part cannot be started.
     pub async fn resume(&mut self) -> Outcome {
         let store = self.open().await?;
-        store::take_over(&*store, self.clock.steady()).await?;
+        store.take_over(self.clock.steady()).await?;
         let live = Live::load(&*store).await?;
         let follower = tokio::spawn(live.clone().follow(store.clone()));
         let registry = Registry::new(
@@ -385,7 +385,7 @@ impl TestApp {
 
     fn worker(
         &self,
-        (store, registry, live, metrics): (&Arc<dyn Store>, &Registry, &Live, &Arc<Metrics>),
+        (store, registry, live, metrics): (&Arc<Store>, &Registry, &Live, &Arc<Metrics>),
         settings: delivery::Settings,
     ) -> Worker {
         Worker::start(delivery::Parts {
@@ -456,7 +456,7 @@ impl TestApp {
     ///
     /// # Errors
     /// When the app is stopped.
-    pub fn store(&self) -> Outcome<&dyn Store> {
+    pub fn store(&self) -> Outcome<&Store> {
         Ok(&*self.running()?.store)
     }
 

@@ -59,13 +59,13 @@ impl Place {
         sealer: Sealer,
         observer: Arc<dyn Observer>,
         now: Timestamp,
-    ) -> Outcome<Arc<dyn Store>> {
+    ) -> Outcome<Arc<Store>> {
         match self {
-            Self::Disk(dir) => Ok(sqlite::open(&file(dir), sealer, observer, now)?),
+            Self::Disk(dir) => Ok(Arc::new(sqlite::open(&file(dir), sealer, observer, now)?)),
             Self::Database(database) => {
                 let mut place = postgres::Place::new(database.socket_url())?;
                 place.readers = READERS;
-                let open = move || postgres::open(&place, sealer, observer, now);
+                let open = move || postgres::open(&place, sealer, observer, now).map(Arc::new);
                 Ok(tokio::task::spawn_blocking(open).await??)
             }
         }

@@ -88,7 +88,7 @@ impl Default for Settings {
 /// What the announcer works with.
 pub struct Parts {
     /// Where deliveries are claimed and their outcomes recorded.
-    pub store: Arc<dyn Store>,
+    pub store: Arc<Store>,
     /// The way to receivers.
     pub client: Client,
     /// Time.

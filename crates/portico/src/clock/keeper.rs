@@ -25,7 +25,7 @@ const START_TRIES: u32 = 20;
 
 /// See the module.
 pub(crate) struct Keeper {
-    store: Arc<dyn Store>,
+    store: Arc<Store>,
     metrics: Arc<Metrics>,
     clock: Arc<ServerClock>,
     known: Dial,
@@ -40,7 +40,7 @@ impl Keeper {
     ///
     /// # Errors
     /// As the store's.
-    pub(crate) async fn start(store: Arc<dyn Store>, metrics: Arc<Metrics>) -> Result<Self, Error> {
+    pub(crate) async fn start(store: Arc<Store>, metrics: Arc<Metrics>) -> Result<Self, Error> {
         for _ in 0..START_TRIES {
             let look = store.clock_look().await?;
             let is_shared = look.database.is_some();
@@ -230,7 +230,7 @@ fn begin(look: &Look) -> Begun {
 ///
 /// # Errors
 /// As the store's.
-pub(crate) async fn note_jump(store: &dyn Store) -> Result<(), Error> {
+pub(crate) async fn note_jump(store: &Store) -> Result<(), Error> {
     for _ in 0..START_TRIES {
         let begun = begin(&store.clock_look().await?);
         if !begun.has_jumped || store.clock_set(begun.dial).await? {

@@ -104,7 +104,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     at.must_hold_data().await?;
     let source = arguments.master_key.source(&at)?;
     let store = at.open(source, Arc::new(Unobserved)).await?;
-    let verified = verify(&*store, wanted).await;
+    let verified = verify(&store, wanted).await;
     store.close().await;
     let chain = verified?;
     let (count, head) = (chain.count, hex(&chain.head));
@@ -122,7 +122,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
 }
 
 /// Follows the chain to its end.
-async fn verify(store: &dyn Store, mut wanted: Wanted) -> anyhow::Result<Chain> {
+async fn verify(store: &Store, mut wanted: Wanted) -> anyhow::Result<Chain> {
     let mut chain = Chain::default();
     loop {
         let (next, broken) = store.audit_follow(chain, wanted.at_once(&chain)).await?;

@@ -39,7 +39,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let Command::Accept = arguments.command;
     let now = SystemClock.now();
     // While no server runs, nobody else has noticed a jump.
-    let confirmed = match keeper::note_jump(&*store).await {
+    let confirmed = match keeper::note_jump(&store).await {
         Ok(()) => store.clock_accept(&server::operator(), now).await,
         Err(why) => Err(why),
     };

@@ -112,7 +112,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
             expires_at,
             requests_per_minute,
         } => {
-            let directory = store::directory_load(&*store).await?;
+            let directory = store.directory_load().await?;
             let mut limited = Vec::new();
             for text in &integrations {
                 match directory.find_integration(&by.scope, text) {
@@ -156,7 +156,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
             }
         }
         Command::Rotate { id, overlap_s } => {
-            let key = find(&*store, &id).await?;
+            let key = find(&store, &id).await?;
             let (token, kept) = made(key.system, now)?;
             let until = now.plus_millis(i64::from(overlap_s) * 1_000);
             if store
@@ -172,7 +172,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
             show_token(arguments.json, key.id, &token);
         }
         Command::Revoke { id, keep_webhooks } => {
-            let key = find(&*store, &id).await?;
+            let key = find(&store, &id).await?;
             let Some(revoked) = store.key_revoke(&by, key.id, keep_webhooks, now).await? else {
                 bail!("there is no key {id}");
             };
@@ -180,7 +180,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
             show_revoked(arguments.json, &revoked);
         }
         Command::RotateMaster(rotation) => {
-            rotate::run(&rotation, &*store, &source, &at, arguments.json).await?;
+            rotate::run(&rotation, &store, &source, &at, arguments.json).await?;
         }
     }
     store.close().await;
@@ -191,7 +191,7 @@ fn made(system: System, now: Timestamp) -> anyhow::Result<(Secret, Token)> {
     token_make(system, &SystemEntropy, now).map_err(|why| anyhow::anyhow!(why))
 }
 
-async fn find(store: &dyn Store, id: &str) -> anyhow::Result<Key> {
+async fn find(store: &Store, id: &str) -> anyhow::Result<Key> {
     let keys = store.keys_list().await?;
     match keys.into_iter().find(|key| key.id.to_string() == id) {
         Some(key) => Ok(key),

@@ -79,7 +79,7 @@ fn read(source: &Source) -> anyhow::Result<Vec<Named>> {
 
 pub(crate) async fn run(
     arguments: &Arguments,
-    store: &dyn Store,
+    store: &Store,
     source: &Source,
     at: &StoreAt,
     is_json: bool,
@@ -208,7 +208,7 @@ fn begin(
     master_key::replace(path, &texts)
 }
 
-async fn move_all(store: &dyn Store) -> anyhow::Result<u64> {
+async fn move_all(store: &Store) -> anyhow::Result<u64> {
     let (mut moved, mut told, mut busy) = (0, 0, 0);
     loop {
         let some = match store.secrets_rewrap(BATCH_SECRETS).await {

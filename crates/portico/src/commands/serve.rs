@@ -389,7 +389,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     server::run(
         server::Setup {
             listener,
-            store,
+            store: Arc::new(store),
             registry,
             metrics,
             rate_limit,

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::{
     Backend, START, Verdicts, World, assert_conflict, at, failed, listed, new_key, operator,
 };
-use crate::{Store, directory_load, history::AuditQuery};
+use crate::{Store, history::AuditQuery};
 
 fn update(update: IntegrationUpdate) -> Change {
     Change {
@@ -24,7 +24,7 @@ fn update(update: IntegrationUpdate) -> Change {
 }
 
 /// The whole audit log, newest first, once its chain was followed.
-async fn log(store: &dyn Store) -> Result<Vec<Entry>, crate::Error> {
+async fn log(store: &Store) -> Result<Vec<Entry>, crate::Error> {
     let mut chain = Chain::default();
     loop {
         // In small steps: a chain is followed from where it was left.
@@ -68,7 +68,7 @@ pub async fn a_change_leaves_what_it_does_not_name<B: Backend>(backend: B) -> Ve
     assert_eq!(changed.settings.max_request_frequency, None);
     assert_eq!(changed.settings.max_job_concurrency, 4);
     for _ in 0..2 {
-        let directory = directory_load(&*world.store).await?;
+        let directory = world.store.directory_load().await?;
         let found = directory.integration(world.here).ok_or("it is there")?;
         assert_eq!((found.name.as_str(), found.updated_at), ("Renamed", at(5)));
         assert!(found.credential.expose() == super::credential(world.here));
@@ -152,7 +152,7 @@ pub async fn an_archive_waits_for_open_writes_and_takes_the_credential<B: Backen
         (archived.archived_at, archived.active),
         (Some(at(9)), false)
     );
-    let directory = directory_load(&*world.store).await?;
+    let directory = world.store.directory_load().await?;
     let found = directory.integration(world.here).ok_or("it is there")?;
     assert!(found.credential.expose().is_empty());
     assert!(change(archive()).await?.is_some(), "twice is once");
@@ -189,7 +189,7 @@ pub async fn members_are_known_by_the_vendors_id_of_them<B: Backend>(backend: B)
     .ok_or("it is there")?;
     assert_eq!((again[0].is_new, &again[0].id), (false, &first[1].id));
     assert!(again[1].is_new);
-    let directory = directory_load(&*world.store).await?;
+    let directory = world.store.directory_load().await?;
     let mut names: Vec<_> = directory
         .communities(world.here)
         .map(|one| one.name.as_str())
@@ -228,7 +228,7 @@ pub async fn a_rotated_key_has_both_tokens_for_a_while<B: Backend>(backend: B) -
     world.store.keys_used(vec![(key.id, at(30))]).await?;
     world.store.keys_used(vec![(key.id, at(25))]).await?;
     world.restart().await?;
-    let directory = directory_load(&*world.store).await?;
+    let directory = world.store.directory_load().await?;
     let opens = |token: &Secret, now| directory.authenticate(token.expose(), now).is_some();
     assert!(opens(&old, at(59)) && opens(&new, at(59)));
     assert!(!opens(&old, at(60)) && opens(&new, at(61)));
@@ -239,7 +239,7 @@ pub async fn a_rotated_key_has_both_tokens_for_a_while<B: Backend>(backend: B) -
         .store
         .key_revoke(&operator(), key.id, false, at(70))
         .await?;
-    let directory = directory_load(&*world.store).await?;
+    let directory = world.store.directory_load().await?;
     assert!(directory.authenticate(new.expose(), at(71)).is_none());
     let (_, late) = token_make(System::Sandbox, &*world.entropy, at(80))?;
     let refused = world

@@ -13,7 +13,7 @@ use super::{
     Backend, SIGNAL_TIMEOUT, START, Verdicts, World, assert_conflict, at, credential, failed,
     integration, listed, new_key, operator, sealer,
 };
-use crate::{Error, Registration, directory_load};
+use crate::{Error, Registration};
 
 /// An integration with two communities, an attribution and an agent.
 fn registration<B: Backend>(world: &World<B>, id: IntegrationId) -> Registration {
@@ -99,7 +99,7 @@ pub async fn keys_are_made_listed_and_revoked<B: Backend>(backend: B) -> Verdict
     }
     let listed = world.store.keys_list().await?;
     assert_same_keys(&listed, &[early.clone(), later.clone()]);
-    let directory = directory_load(&*world.store).await?;
+    let directory = world.store.directory_load().await?;
     let scope = directory.authenticate(later_token.expose(), at(60));
     assert!(scope.is_some_and(|scope| scope.sees(world.here) && !scope.sees(world.there)));
 
@@ -132,7 +132,7 @@ pub async fn keys_are_made_listed_and_revoked<B: Backend>(backend: B) -> Verdict
         assert_same_keys(&listed, &[early.clone(), later.clone()]);
         let contents = world.store.directory_contents(0).await?;
         assert_same_keys(&contents.keys, &listed);
-        let directory = directory_load(&*world.store).await?;
+        let directory = world.store.directory_load().await?;
         assert!(
             directory
                 .authenticate(early_token.expose(), at(60))
@@ -233,7 +233,7 @@ pub async fn a_credential_comes_back_after_a_restart<B: Backend>(backend: B) -> 
         .integration_register(&operator(), registration, at(1))
         .await?;
     for _ in 0..2 {
-        let directory = directory_load(&*world.store).await?;
+        let directory = world.store.directory_load().await?;
         for (id, expected) in [
             (world.here, credential(world.here)),
             (world.there, credential(world.there)),

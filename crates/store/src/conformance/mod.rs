@@ -59,7 +59,7 @@ pub trait Backend: Send + Sync + 'static {
         &self,
         sealer: Sealer,
         now: Timestamp,
-    ) -> impl Future<Output = Result<Arc<dyn Store>, Error>> + Send;
+    ) -> impl Future<Output = Result<Arc<Store>, Error>> + Send;
 }
 
 /// One `#[tokio::test]` a case: `conformance_tests!(expression)`, whose expression makes a [`Backend`] over new data.
@@ -250,7 +250,7 @@ impl Entropy for Seeded {
 /// What a case works with: an open store with two integrations, and callers of each kind.
 struct World<B> {
     backend: B,
-    store: Arc<dyn Store>,
+    store: Arc<Store>,
     entropy: Arc<Seeded>,
     here: IntegrationId,
     there: IntegrationId,
@@ -303,7 +303,7 @@ impl<B: Backend> World<B> {
     }
 
     /// The store as another process has it, where there may be another; else the same.
-    async fn elsewhere(&self) -> Answer<Arc<dyn Store>> {
+    async fn elsewhere(&self) -> Answer<Arc<Store>> {
         if !self.store.is_shared() {
             return Ok(self.store.clone());
         }
@@ -460,7 +460,7 @@ impl<B: Backend> World<B> {
 }
 
 /// Claims for one integration.
-async fn ask(store: &dyn Store, ask: Ask, now: Timestamp, lease_until: Timestamp) -> Answer<Lane> {
+async fn ask(store: &Store, ask: Ask, now: Timestamp, lease_until: Timestamp) -> Answer<Lane> {
     let claim = Claim {
         lanes: vec![ask],
         now,
@@ -610,7 +610,7 @@ fn assert_stands(write: &Write, status: WriteStatus, outcome: Option<Outcome>, e
 }
 
 /// Ends every lease that `which` names, however many a call ends.
-async fn lapse(store: &dyn Store, which: Lapse, now: Timestamp) -> Result<u64, Error> {
+async fn lapse(store: &Store, which: Lapse, now: Timestamp) -> Result<u64, Error> {
     let mut all = 0;
     loop {
         match store.leases_lapse(which, now).await? {

@@ -195,7 +195,7 @@ impl<B: Backend> World<B> {
 }
 
 /// Every answer of a store, a line each.
-async fn answers(store: &dyn Store, scope: &Scope) -> Answer<Vec<String>> {
+async fn answers(store: &Store, scope: &Scope) -> Answer<Vec<String>> {
     let mut all = Vec::new();
     let mut note = |one: &dyn Debug| all.push(format!("{one:?}"));
     let log = LogQuery {

@@ -51,7 +51,7 @@ impl KeySource for Source {
 }
 
 /// Opens the data of `world` once more, under the keys of `source`.
-async fn open<B: Backend>(world: &World<B>, source: &Arc<Source>) -> Result<Arc<dyn Store>, Error> {
+async fn open<B: Backend>(world: &World<B>, source: &Arc<Source>) -> Result<Arc<Store>, Error> {
     let sealer = Sealer::from_source(source.clone(), world.entropy.clone())?;
     world.backend.open(sealer, START).await
 }
@@ -80,7 +80,7 @@ async fn check<B: Backend>(
     }
 }
 
-async fn assert_credentials(store: &dyn Store, ids: &[IntegrationId]) -> Verdicts {
+async fn assert_credentials(store: &Store, ids: &[IntegrationId]) -> Verdicts {
     let contents = store.directory_contents(0).await?;
     assert_eq!(contents.branches.len(), ids.len());
     for branch in contents.branches {
@@ -163,7 +163,7 @@ pub async fn the_audit_log_is_judged_by_keys_that_are_gone<B: Backend>(backend: 
 }
 
 /// The entries of the audit log, which holds, and all of which have a MAC.
-async fn audited(store: &dyn Store) -> Answer<u64> {
+async fn audited(store: &Store) -> Answer<u64> {
     let mut chain = Chain::default();
     loop {
         let (next, broken) = store.audit_follow(chain, 3).await?;

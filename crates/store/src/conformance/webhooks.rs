@@ -23,7 +23,7 @@ use super::{
     Answer, Backend, START, Verdicts, World, again, assert_conflict, at, failed, new_key, operator,
 };
 use crate::{
-    Depth, Error, Lapse, Registration, Store, directory_load,
+    Depth, Error, Lapse, Registration, Store,
     history::{AuditQuery, Seen, Tally},
     webhooks::{
         ClaimedDelivery, DeliveryClaim, DeliveryFinish, DeliveryLane, DeliveryQuery,
@@ -324,7 +324,7 @@ fn places(claimed: &[ClaimedDelivery]) -> Answer<Vec<EventId>> {
 }
 
 /// Ends every lease that `which` names, however many a call ends.
-pub(super) async fn lapse(store: &dyn Store, which: Lapse, now: Timestamp) -> Result<u64, Error> {
+pub(super) async fn lapse(store: &Store, which: Lapse, now: Timestamp) -> Result<u64, Error> {
     let mut all = 0;
     loop {
         match store.deliveries_lapse(which, now).await? {
@@ -2218,7 +2218,7 @@ impl<B: Backend> World<B> {
         let (mut key, token) = new_key(&self.entropy, START, None)?;
         key.expires_at = expires_at;
         self.store.key_create(&operator(), key.clone()).await?;
-        let directory = directory_load(&*self.store).await?;
+        let directory = self.store.directory_load().await?;
         let scope = directory.authenticate(token.expose(), START);
         Ok((key.id, Actor::local(scope.ok_or("the key is in force")?)))
     }

@@ -20,8 +20,9 @@ use super::{
     lists, logs, sealed,
 };
 use crate::{
-    Error, Page, Sealer,
+    Error, Page, Sealer, Store,
     history::AuditQuery,
+    reading::Reading,
     sealing::{MasterKeyId, Purpose, audit_key::AuditKey},
 };
 
@@ -359,6 +360,35 @@ pub(super) fn follow(
         return Ok((chain, Some(why)));
     }
     Ok((chain, None))
+}
+
+impl Store {
+    /// The audit log, newest first, with the hash of each entry.
+    pub async fn audit_list(
+        &self,
+        scope: &Scope,
+        query: &AuditQuery,
+    ) -> Result<Page<(Entry, Vec<u8>)>, Error> {
+        self.listed_whole(scope, query, false, list, |page| page.total_is_exact)
+            .await
+    }
+
+    /// Follows the audit log's chain and its MACs for up to `limit` entries; with it, why it breaks there, in words.
+    pub async fn audit_follow(
+        &self,
+        chain: Chain,
+        limit: u32,
+    ) -> Result<(Chain, Option<String>), Error> {
+        self.read_sealed(Reading::BACKGROUND, move |db, sealer| {
+            follow(db, sealer, chain, limit)
+        })
+        .await
+    }
+
+    /// The place and the hash of the newest entry of the audit log; `None` when there is none.
+    pub async fn audit_head(&self) -> Result<Option<(u64, Vec<u8>)>, Error> {
+        self.engine.read(Reading::BACKGROUND, head).await
+    }
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use model::{Clock, Timestamp};
+use model::{Actor, Clock, Timestamp};
 use serde_json::{Value, json};
 
 use super::{
@@ -11,8 +11,9 @@ use super::{
     stamp,
 };
 use crate::{
-    Error,
+    Error, Store,
     clock::{Dial, Look},
+    reading::Reading,
 };
 
 /// How often the two noted times are renewed, in microseconds of steady time: after a restart of
@@ -129,5 +130,25 @@ impl Noting {
         )?;
         self.noted = steady;
         Ok(())
+    }
+}
+
+impl Store {
+    /// How steady time stands to wall time, and the database's own time where it has one.
+    pub async fn clock_look(&self) -> Result<Look, Error> {
+        self.engine.read(Reading::OWN, look).await
+    }
+
+    /// Sets how steady time stands to wall time. `false` when another revision than `to` has is
+    /// stored: another process was first.
+    pub async fn clock_set(&self, to: Dial) -> Result<bool, Error> {
+        self.engine.write(move |db, _| set(db, &to)).await
+    }
+
+    /// Confirms that the clock was rightly set ahead. Returns how far, in microseconds; zero when
+    /// there is nothing to confirm.
+    pub async fn clock_accept(&self, by: &Actor, now: Timestamp) -> Result<i64, Error> {
+        let by = self.author(by).await?;
+        self.engine.write(move |db, _| accept(db, &by, now)).await
     }
 }

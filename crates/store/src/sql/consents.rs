@@ -9,7 +9,7 @@ use super::{
     records,
 };
 use crate::{
-    Error, Page,
+    Error, Page, Store,
     privacy::{ConsentEvent, ConsentQuery},
 };
 
@@ -94,4 +94,15 @@ fn read(row: &Row<'_>) -> Result<ConsentEvent, Error> {
         community_id: text(9)?.parse().map_err(|_| bad("the community"))?,
         write_status: WriteStatus::of(&text(10)?).ok_or_else(|| bad("the write's status"))?,
     })
+}
+
+impl Store {
+    /// What writes said about automated messages to a prospect, newest first; `None` when there is no such prospect that the caller may know of.
+    pub async fn consents_list(
+        &self,
+        scope: &Scope,
+        query: &ConsentQuery,
+    ) -> Result<Option<Page<ConsentEvent>>, Error> {
+        self.listed(scope, query, list).await
+    }
 }

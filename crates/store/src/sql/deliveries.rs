@@ -4,7 +4,7 @@
 //! tried again.
 
 use model::{
-    EventId, Scope, Timestamp, WebhookId,
+    Actor, EventId, Scope, Timestamp, WebhookId,
     record::Kind,
     retry::{CUT_OFFS_EXCUSED, cut_off_seed, delivery::delay_ms},
     webhook::{Delivery, DeliveryAttempt, DeliveryStatus, Trigger},
@@ -19,7 +19,8 @@ use super::{
     webhooks::{self, Place, Tried},
 };
 use crate::{
-    Depth, Error, Lapse, Page,
+    Depth, Error, Lapse, Page, Store,
+    reading::{Cost, Reading},
     signals::Effects,
     webhooks::{
         ClaimedDelivery, DeliveryClaim, DeliveryFinish, DeliveryLane, DeliveryQuery,
@@ -653,5 +654,114 @@ pub(super) mod tests {
         assert_plan(GIVEN_UP_BEHIND, &[failed], &[]);
         let between = "SEARCH e USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)";
         assert_plan(SUBSCRIBED_BETWEEN, &[between], &["SCAN json_each"]);
+    }
+}
+
+impl Store {
+    /// Puts due deliveries of active subscriptions under a lease, in the order due, and counts an attempt for each.
+    pub async fn deliveries_claim(&self, claim: DeliveryClaim) -> Result<Vec<DeliveryLane>, Error> {
+        self.engine
+            .write(move |db, effects| self::claim(db, effects, &claim))
+            .await
+    }
+
+    /// Records an attempt to deliver and what follows from it. Returns what that changed about its
+    /// receiver.
+    pub async fn delivery_finish(&self, finish: &DeliveryFinish) -> Result<Health, Error> {
+        let finish = finish.clone();
+        self.engine
+            .write(move |db, effects| self::finish(db, effects, &finish))
+            .await
+    }
+
+    /// Ends leases of deliveries and records their attempts as cut off. They are due at once, or,
+    /// from the third attempt in a row that was cut off, by the retry schedule. Returns how many.
+    pub async fn deliveries_lapse(&self, which: Lapse, now: Timestamp) -> Result<u64, Error> {
+        self.engine
+            .write(move |db, effects| lapse(db, effects, which, now))
+            .await
+    }
+
+    /// Every active subscription that has a ready delivery, and when its first is due.
+    pub async fn deliveries_due(&self) -> Result<Vec<(WebhookId, Timestamp)>, Error> {
+        self.engine.read(Reading::OWN, due).await
+    }
+
+    /// The deliveries of a subscription, the newest event first, without a total; `None` when there is none that the caller may know of.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] when the event to go on behind is not in the log.
+    pub async fn deliveries_list(
+        &self,
+        scope: &Scope,
+        query: &DeliveryQuery,
+    ) -> Result<Option<Page<Delivery>>, Error> {
+        self.listed(scope, query, list).await.map(|found| {
+            found.map(|page| Page {
+                rows: page
+                    .rows
+                    .into_iter()
+                    .map(|one| self.told_delivery(one))
+                    .collect(),
+                total: page.total,
+                total_is_exact: page.total_is_exact,
+                has_more: page.has_more,
+            })
+        })
+    }
+
+    /// The delivery of an event to a subscription; `None` when there is none that the caller may know of.
+    pub async fn delivery_find(
+        &self,
+        scope: &Scope,
+        webhook_id: WebhookId,
+        event_id: EventId,
+    ) -> Result<Option<Delivery>, Error> {
+        let scope = scope.clone();
+        self.engine
+            .read(Reading::of(&scope, Cost::Lookup), move |db| {
+                find(db, &scope, webhook_id, event_id)
+            })
+            .await
+            .map(|found| found.map(|one| self.told_delivery(one)))
+    }
+
+    /// The attempts of a delivery, oldest first; `None` when there is none that the caller may know of.
+    pub async fn delivery_attempts_list(
+        &self,
+        scope: &Scope,
+        webhook_id: WebhookId,
+        event_id: EventId,
+    ) -> Result<Option<Vec<DeliveryAttempt>>, Error> {
+        let of = (webhook_id, event_id);
+        self.listed(scope, &of, |db, scope, (webhook_id, event_id)| {
+            attempts(db, scope, *webhook_id, *event_id)
+        })
+        .await
+    }
+
+    /// Makes up to `limit` deliveries due once more, from the event behind `after` on. `None` when there is no such subscription, or event, that the caller may
+    /// know of. The first piece, with `after` of 0, is entered in the audit log.
+    pub async fn deliveries_replay(
+        &self,
+        by: &Actor,
+        webhook_id: WebhookId,
+        replay: Replay,
+        after: i64,
+        limit: u32,
+        now: Timestamp,
+    ) -> Result<Option<Replayed>, Error> {
+        let by = self.author(by).await?;
+        self.engine
+            .write(move |db, effects| {
+                let from = (after, limit);
+                self::replay(db, effects, &by, webhook_id, replay, from, now)
+            })
+            .await
+    }
+
+    /// How many deliveries to active subscriptions are waiting, and since when the first is: when its event was stored.
+    pub async fn deliveries_depth(&self) -> Result<Depth, Error> {
+        self.engine.read(Reading::BACKGROUND, depth).await
     }
 }

@@ -19,7 +19,8 @@ use super::{
     stamp, strip,
 };
 use crate::{
-    Ask, Claim, Claimed, Depth, Error, Finish, Lane, Lapse, Ticket, Verdict, signals::Effects,
+    Ask, Claim, Claimed, Depth, Error, Finish, Lane, Lapse, Store, Ticket, Verdict,
+    reading::Reading, signals::Effects,
 };
 
 /// Leases ended in one transaction; the next call ends the rest.
@@ -266,7 +267,7 @@ pub(super) fn due_of(row: &Row<'_>) -> Result<(IntegrationId, Timestamp), Error>
     Ok((id, row.get(1).map(Timestamp::from_micros)?))
 }
 
-pub(super) fn finish(
+pub(crate) fn finish(
     db: &Db<'_>,
     effects: &mut Effects,
     finish: &Finish,
@@ -382,7 +383,7 @@ fn standing(db: &Db<'_>, seq: i64) -> Result<Standing, Error> {
 }
 
 /// Reads for all of `finishes` at once what [`finish`] is going to ask for each, where asking takes a way to another machine.
-pub(super) fn foresee(db: &Db<'_>, effects: &Effects, finishes: &[&Finish]) -> Result<(), Error> {
+pub(crate) fn foresee(db: &Db<'_>, effects: &Effects, finishes: &[&Finish]) -> Result<(), Error> {
     let Db::Postgres(session) = db else {
         return Ok(());
     };
@@ -512,4 +513,52 @@ pub(super) fn depth(db: &Db<'_>) -> Result<Depth, Error> {
                 Ok(Depth { open: row.get::<i64>(0)?.unsigned_abs(), oldest_queued_at: oldest.map(Timestamp::from_micros) })
             },
     )
+}
+
+impl Store {
+    /// The attempts of a write, oldest first.
+    pub async fn attempts_list(&self, scope: &Scope, job_id: JobId) -> Result<Vec<Attempt>, Error> {
+        self.listed(scope, &job_id, |db, scope, job_id| {
+            attempts(db, scope, *job_id)
+        })
+        .await
+    }
+
+    /// Puts due writes under a lease, in the order due, as many as the limits of their integrations leave, and counts an attempt for each.
+    pub async fn writes_claim(&self, claim: Claim) -> Result<Vec<Lane>, Error> {
+        self.engine
+            .write(move |db, effects| self::claim(db, effects, &claim))
+            .await
+    }
+
+    /// Prolongs leases that are still held.
+    pub async fn leases_renew(&self, tickets: Vec<Ticket>, until: Timestamp) -> Result<(), Error> {
+        self.engine
+            .write(move |db, _| renew(db, &tickets, until))
+            .await
+    }
+
+    /// Ends leases and records their attempts as cut off. Their writes are due at once, or, from the
+    /// third attempt in a row that was cut off, by the retry schedule. Returns how many.
+    pub async fn leases_lapse(&self, which: Lapse, now: Timestamp) -> Result<u64, Error> {
+        self.engine
+            .write(move |db, effects| lapse(db, effects, which, now))
+            .await
+    }
+
+    /// Every integration that has a ready write, and when its first is due.
+    pub async fn lanes_due(&self) -> Result<Vec<(IntegrationId, Timestamp)>, Error> {
+        self.engine.read(Reading::OWN, lanes_due).await
+    }
+
+    /// Records an attempt and what follows from it: record, outcome, event, and the next write about the same person made ready.
+    /// Returns the write's status afterwards.
+    pub async fn attempt_finish(&self, finish: &Finish) -> Result<WriteStatus, Error> {
+        self.engine.finish(finish.clone()).await
+    }
+
+    /// How much is waiting.
+    pub async fn queue_depth(&self) -> Result<Depth, Error> {
+        self.engine.read(Reading::BACKGROUND, depth).await
+    }
 }

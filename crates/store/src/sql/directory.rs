@@ -3,7 +3,7 @@
 //! Guarantee: a change and its entry in the audit log are one transaction; each change takes a number, so that what changed since can be read without the rest.
 
 use model::{
-    IntegrationId, Secret, Timestamp,
+    Actor, IntegrationId, Secret, Timestamp,
     directory::{Branch, Contents, Integration, Settings, Vendor},
     key::System,
     record::Kind,
@@ -18,7 +18,10 @@ use super::{
     db::{self, Db, values},
     keys, pace, plan, records, stamp,
 };
-use crate::{Error, Registered, Registration, Sealer, sealing::Purpose, signals::Effects};
+use crate::{
+    Error, Registered, Registration, Sealer, Store, reading::Reading, sealing::Purpose,
+    signals::Effects,
+};
 
 /// An integration's body: what is neither a column nor a secret.
 #[derive(Serialize, Deserialize)]
@@ -453,4 +456,87 @@ pub(super) fn note(
         after: Value::Null,
     };
     audit::record(db, by, deed, now)
+}
+
+impl Store {
+    /// A number that grows with each change of the directory.
+    pub async fn directory_revision(&self) -> Result<i64, Error> {
+        self.engine.read(Reading::OWN, revision).await
+    }
+
+    /// What changed in the [`Directory`] after `since`, credentials unsealed; all of it for 0.
+    pub async fn directory_contents(&self, since: i64) -> Result<Contents, Error> {
+        self.read_sealed(Reading::OWN, move |db, sealer| contents(db, sealer, since))
+            .await
+    }
+
+    /// Registers an integration with all that belongs to it, or replaces what is registered under the same ids.
+    pub async fn integration_register(
+        &self,
+        by: &Actor,
+        registration: Registration,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        let owner = registration.integration.id.to_string();
+        let credential = registration.integration.credential.clone();
+        let by = self.author(by).await?;
+        let change = move |db: &Db<'_>, effects: &mut Effects, sealed: &[u8]| {
+            register(db, effects, &by, &registration, sealed, now)
+        };
+        self.write_sealed(&owner, Purpose::Credential, &credential, change)
+            .await
+    }
+
+    /// Changes an integration; `action` is what the audit log calls that. `None` when there is none that the caller may know of.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] when it is archived, or is to be while writes to it are open.
+    pub async fn integration_change(
+        &self,
+        by: &Actor,
+        id: IntegrationId,
+        action: &'static str,
+        change: Change,
+        now: Timestamp,
+    ) -> Result<Option<Integration>, Error> {
+        let by = self.author(by).await?;
+        let secret = match (&change.credential, change.archived_at) {
+            (_, Some(_)) => Secret::new(""),
+            (Some(credential), None) => credential.clone(),
+            (None, None) => {
+                return self
+                    .engine
+                    .write(move |db, effects| {
+                        let what = (id, action);
+                        self::change(db, effects, &by, what, (&change, None), now)
+                    })
+                    .await;
+            }
+        };
+        let change = move |db: &Db<'_>, effects: &mut Effects, sealed: &[u8]| {
+            let (what, change) = ((id, action), (&change, Some(sealed)));
+            self::change(db, effects, &by, what, change, now)
+        };
+        self.write_sealed(&id.to_string(), Purpose::Credential, &secret, change)
+            .await
+    }
+
+    /// Registers communities, attributions or agents with an integration, all or none; each that is known by the vendor's id of it is changed instead.
+    /// `None` when there is no such integration that the caller may know of.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] when the integration is archived.
+    pub async fn members_register(
+        &self,
+        by: &Actor,
+        id: IntegrationId,
+        action: &'static str,
+        members: Vec<Member>,
+        now: Timestamp,
+    ) -> Result<Option<Vec<Registered>>, Error> {
+        let by = self.author(by).await?;
+        self.engine
+            .write(move |db, effects| self::members(db, effects, &by, (id, action), &members, now))
+            .await
+    }
 }

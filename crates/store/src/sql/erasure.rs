@@ -9,7 +9,7 @@
 use std::collections::BTreeSet;
 
 use model::{
-    IntegrationId, Scope, Timestamp,
+    Actor, IntegrationId, Scope, Timestamp,
     erasure::erased,
     record::Kind,
     write::{Confirmed, WriteStatus},
@@ -26,8 +26,9 @@ use super::{
     stamp, strip, terms,
 };
 use crate::{
-    Error,
+    Error, Store,
     privacy::{Erasure, ErasureCounts},
+    reading::Reading,
     signals::Effects,
 };
 
@@ -522,4 +523,62 @@ fn forget(
     let told = |value| records::as_object(json!({ "erased_at": value }));
     let change = (&told(json!(now)), &told(Value::Null));
     records::announce_change(db, effects, stored, change, None, at)
+}
+
+/// Walks over the writes that are open or went wrong, before an erasure gives up on a person about whom something happens all the time.
+const ERASURE_WALKS_MAX: u32 = 10;
+
+impl Store {
+    /// Forgets the person of a prospect; `None` when there is none that the caller may know of. On `Ok` SQLite has no byte of what was removed left in the
+    /// store's files; PostgreSQL has removed the rows, and overwrites what they leave in its files when it does (vacuum, its write-ahead log). Erasing again
+    /// changes nothing and returns the same.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] while a write about the person is open: then nothing was removed. [`Error::Unfinished`] when all was removed and
+    /// a reader stands in the way of its last traces: asking again finishes it.
+    pub async fn prospect_erase(
+        &self,
+        by: &Actor,
+        id: &str,
+        now: Timestamp,
+    ) -> Result<Option<Erasure>, Error> {
+        let Some(erasure) = self.erase(by, id, now).await? else {
+            return Ok(None);
+        };
+        self.engine.leave_no_traces().await?;
+        Ok(Some(erasure))
+    }
+
+    /// Removes what is a person's from the tables; `None` when there is no such prospect that the caller may know of.
+    async fn erase(&self, by: &Actor, id: &str, now: Timestamp) -> Result<Option<Erasure>, Error> {
+        for _ in 0..ERASURE_WALKS_MAX {
+            let (own, name) = (by.scope.clone(), id.to_owned());
+            let mut walked = self
+                .engine
+                .read(Reading::BACKGROUND, move |db| begin(db, &own, &name))
+                .await?;
+            let walk = loop {
+                walked = match walked {
+                    Walked::None => return Ok(None),
+                    Walked::Done(erasure) => return Ok(Some(erasure)),
+                    Walked::All(walk) => break walk,
+                    Walked::On(walking) => {
+                        let on = move |db: &Db<'_>| walk(db, walking);
+                        self.engine.read(Reading::BACKGROUND, on).await?
+                    }
+                };
+            };
+            let by = self.author(by).await?;
+            let step = self
+                .engine
+                .write(move |db, effects| erase(db, effects, &by, &walk, now))
+                .await?;
+            match step {
+                Step::None => return Ok(None),
+                Step::Done(erasure) => return Ok(Some(erasure)),
+                Step::Again => {}
+            }
+        }
+        Err(Error::Busy)
+    }
 }

@@ -22,7 +22,8 @@ use super::{
     stamp,
 };
 use crate::{
-    Error, Page,
+    Error, Page, Store,
+    reading::{Cost, Reading},
     signals::Effects,
     webhooks::{EventHead, EventPage, EventQuery},
 };
@@ -523,6 +524,49 @@ pub(super) fn sweep(db: &Db<'_>, before: Timestamp, limit: u32) -> Result<u64, E
         }
     }
     Ok(removed)
+}
+
+impl Store {
+    /// What is asked for of the next piece of the log of events: more may follow behind an empty
+    /// page.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] when the event to go on behind is not in the log.
+    pub async fn events_list(&self, scope: &Scope, query: &EventQuery) -> Result<EventPage, Error> {
+        self.listed_whole(scope, query, query.goes_on, list, |_| true)
+            .await
+    }
+
+    /// What is known of the next events behind a place of the log, in order and of whomever: for
+    /// the process itself, which tells callers only of what they may know of.
+    pub async fn event_heads(&self, after: i64, limit: u32) -> Result<Vec<EventHead>, Error> {
+        self.engine
+            .read(Reading::OWN, move |db| heads(db, after, limit))
+            .await
+    }
+
+    /// The place of the newest event; 0 when there is none.
+    pub async fn event_newest(&self) -> Result<i64, Error> {
+        self.engine.read(Reading::OWN, newest).await
+    }
+
+    /// An event; `None` when there is none that the caller may know of.
+    pub async fn event_find(&self, scope: &Scope, id: EventId) -> Result<Option<Event>, Error> {
+        let scope = scope.clone();
+        self.engine
+            .read(Reading::of(&scope, Cost::Lookup), move |db| {
+                find(db, &scope, id)
+            })
+            .await
+    }
+
+    /// Removes events that are older than `before`, with their deliveries, and deliveries of subscriptions that are no more: some `limit` rows of each.
+    /// Returns how many rows; none are left when it is 0. The newest event stays.
+    pub async fn events_sweep(&self, before: Timestamp, limit: u32) -> Result<u64, Error> {
+        self.engine
+            .write(move |db, _| sweep(db, before, limit))
+            .await
+    }
 }
 
 #[cfg(test)]

@@ -12,7 +12,12 @@ use super::{
     db::{self, Db, Ordered, values},
     delivery, erasure, order, records,
 };
-use crate::{Acceptance, Error, Once, signals::Effects};
+use crate::{
+    Acceptance, Error, Once, Store,
+    engines::writer::ACCEPT_MAX,
+    reading::{Cost, Reading},
+    signals::Effects,
+};
 
 /// What the vendor is sent and what its confirmation makes, as kept in `writes.request`.
 #[derive(Serialize, Deserialize)]
@@ -331,4 +336,63 @@ pub(crate) fn read(row: &db::Row<'_>) -> Result<Write, Error> {
         consent: consent.map(|(value, is_stated)| Consent { value, is_stated }),
         stripped_at,
     })
+}
+
+impl Store {
+    /// Takes a write into custody. On `Ok` it is on stable storage.
+    pub async fn write_accept(
+        &self,
+        scope: &Scope,
+        write: NewWrite,
+        once: Option<Once>,
+    ) -> Result<Acceptance, Error> {
+        if !scope.sees(write.integration_id) {
+            return Err(Error::Conflict(
+                "the integration is not the caller's".to_owned(),
+            ));
+        }
+        let row = Row::of(write, scope)?;
+        self.engine.accept(row, once).await
+    }
+
+    /// What an idempotency key stands for already, if anything.
+    pub async fn replay_find(
+        &self,
+        scope: &Scope,
+        once: &Once,
+    ) -> Result<Option<Acceptance>, Error> {
+        let again = once.clone();
+        let once = once.clone();
+        let reading = Reading::of(scope, Cost::Lookup);
+        let found = self
+            .engine
+            .read(reading, move |db| replay(db, &once))
+            .await?;
+        if found.is_none() || !self.engine.is_shared() {
+            return Ok(found);
+        }
+        // It is answered as accepted, and what is read may be on no standby yet: when its commit was given up, or the primary came back without one. A commit that waits is behind it.
+        let confirmed = self.engine.write(move |db, _| replay(db, &again));
+        match tokio::time::timeout(ACCEPT_MAX, confirmed).await {
+            // Not that nothing is stored: it can be read.
+            Ok(Err(Error::Busy)) | Err(_) => Err(Error::InDoubt),
+            Ok(answer) => answer,
+        }
+    }
+
+    /// A write as it stands; `None` when there is none that the caller may know of.
+    pub async fn write_find(&self, scope: &Scope, job_id: JobId) -> Result<Option<Write>, Error> {
+        let scope = scope.clone();
+        self.engine
+            .read(Reading::of(&scope, Cost::Lookup), move |db| {
+                find(db, &scope, job_id)
+            })
+            .await
+            .map(|found| found.map(|write| self.told(write)))
+    }
+
+    /// Removes up to `limit` idempotency keys that have expired. Returns how many.
+    pub async fn idempotency_sweep(&self, now: Timestamp, limit: u32) -> Result<u64, Error> {
+        self.engine.write(move |db, _| sweep(db, now, limit)).await
+    }
 }

@@ -3,7 +3,7 @@
 //! Guarantee: a change of a key and its entry in the audit log are one transaction.
 
 use model::{
-    IntegrationId, KeyId, Timestamp,
+    Actor, IntegrationId, KeyId, Timestamp,
     key::{Key, Token},
     resources::key::KeyRecord,
 };
@@ -15,7 +15,7 @@ use super::{
     db::{Db, Row, values},
     directory, webhooks,
 };
-use crate::{Error, signals::Effects, webhooks::Revoked};
+use crate::{Error, Store, reading::Reading, signals::Effects, webhooks::Revoked};
 
 /// Keys in force that are limited to the same integrations, at most: one for each program and
 /// person of a customer, and many to spare.
@@ -282,6 +282,63 @@ pub(super) fn used(db: &Db<'_>, uses: &[(KeyId, Timestamp)]) -> Result<(), Error
         )?;
     }
     Ok(())
+}
+
+impl Store {
+    /// Stores a key.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] when there are as many as there can be for its integrations, or in all. The operator's are not counted.
+    pub async fn key_create(&self, by: &Actor, key: Key) -> Result<(), Error> {
+        let by = self.author(by).await?;
+        self.engine
+            .write(move |db, effects| create(db, effects, &by, &key))
+            .await
+    }
+
+    /// Every key, oldest first.
+    pub async fn keys_list(&self) -> Result<Vec<Key>, Error> {
+        self.engine.read(Reading::OWN, |db| since(db, 0)).await
+    }
+
+    /// Revokes a key; `None` when there is none with this id. The subscriptions that it made are
+    /// switched off, unless `keeps_webhooks`. Revoking twice changes nothing, but for subscriptions
+    /// that were kept the first time.
+    pub async fn key_revoke(
+        &self,
+        by: &Actor,
+        id: KeyId,
+        keeps_webhooks: bool,
+        now: Timestamp,
+    ) -> Result<Option<Revoked>, Error> {
+        let by = self.author(by).await?;
+        self.engine
+            .write(move |db, effects| revoke(db, effects, &by, (id, keeps_webhooks), now))
+            .await
+    }
+
+    /// Gives a key another token; those it had are taken until `old_until`. `None` when there is none with this id.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] when it is revoked or has expired.
+    pub async fn key_rotate(
+        &self,
+        by: &Actor,
+        id: KeyId,
+        token: Token,
+        old_until: Timestamp,
+        now: Timestamp,
+    ) -> Result<Option<Key>, Error> {
+        let by = self.author(by).await?;
+        self.engine
+            .write(move |db, effects| rotate(db, effects, &by, id, &token, old_until, now))
+            .await
+    }
+
+    /// Notes when keys were last used.
+    pub async fn keys_used(&self, uses: Vec<(KeyId, Timestamp)>) -> Result<(), Error> {
+        self.engine.write(move |db, _| used(db, &uses)).await
+    }
 }
 
 #[cfg(test)]

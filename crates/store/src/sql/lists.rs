@@ -5,7 +5,7 @@
 use model::{Scope, record::Record};
 
 use super::{db::Db, logs, plan::Plan};
-use crate::{Error, Page, Query};
+use crate::{Error, Page, Query, Store};
 
 /// Reads a page.
 pub(super) fn list(db: &Db<'_>, scope: &Scope, query: &Query) -> Result<Page<Record>, Error> {
@@ -56,6 +56,22 @@ pub(super) fn rows(db: &Db<'_>, scope: &Scope, query: &Query) -> Result<Vec<Reco
     let mut rows = plan.rows(db)?;
     rows.truncate(usize::try_from(query.limit).unwrap_or(usize::MAX));
     Ok(rows)
+}
+
+/// Rows that a page passes over at most: beyond it, it is expensive. A walk by offset never comes
+/// there, since the place where the page before ended is known.
+const SKIPPED_MAX: u64 = 5_000;
+
+impl Store {
+    /// A page of records.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] when the row to go on behind is gone.
+    pub async fn records_list(&self, scope: &Scope, query: &Query) -> Result<Page<Record>, Error> {
+        let is_far = query.from.skipped() > SKIPPED_MAX;
+        self.listed_whole(scope, query, is_far, list, |page| page.total_is_exact)
+            .await
+    }
 }
 
 #[cfg(test)]
@@ -110,12 +126,12 @@ mod tests {
     const START: Timestamp = Timestamp::from_micros(1_790_000_000_000_000);
 
     /// A store with prospects: 2,000 of one integration, ten of another; one community in three has nearly all.
-    async fn filled() -> (tempfile::TempDir, Arc<dyn Store>, [IntegrationId; 2]) {
+    async fn filled() -> (tempfile::TempDir, Arc<Store>, [IntegrationId; 2]) {
         let dir = tempfile::tempdir().unwrap();
         let entropy = Arc::new(Counting(1.into()));
         let sealer = Sealer::new(&Secret::new("a".repeat(64)), entropy.clone()).unwrap();
         let path = dir.path().join("portico.db");
-        let store = sqlite::open(&path, sealer, Arc::new(Unobserved), START).unwrap();
+        let store = Arc::new(sqlite::open(&path, sealer, Arc::new(Unobserved), START).unwrap());
         #[expect(clippy::disallowed_methods, reason = "a test acts as the operator")]
         let by = model::Actor::local(Scope::operator());
         let ids = [(); 2].map(|()| IntegrationId::new(START, &*entropy));

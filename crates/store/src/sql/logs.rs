@@ -12,7 +12,7 @@ use super::{
     intake, lists, plan,
 };
 use crate::{
-    Error, Page,
+    Error, Page, Store,
     history::{Diff, DiffQuery, Job, LogQuery},
 };
 
@@ -281,4 +281,31 @@ pub(super) fn sweep(db: &Db<'_>, before: Timestamp, limit: u32) -> Result<u64, E
         removed += db.execute(sql, values![before.as_micros(), limit])?;
     }
     Ok(removed)
+}
+
+impl Store {
+    /// Accepted writes, newest first.
+    pub async fn writes_list(&self, scope: &Scope, query: &LogQuery) -> Result<Vec<Write>, Error> {
+        self.listed(scope, query, writes)
+            .await
+            .map(|all| all.into_iter().map(|write| self.told(write)).collect())
+    }
+
+    /// Runs of synchronisation, newest first.
+    pub async fn jobs_list(&self, scope: &Scope, query: &LogQuery) -> Result<Vec<Job>, Error> {
+        self.listed(scope, query, jobs).await
+    }
+
+    /// What changed in records, newest first.
+    pub async fn diffs_list(&self, scope: &Scope, query: &DiffQuery) -> Result<Page<Diff>, Error> {
+        self.listed_whole(scope, query, false, diffs, |page| page.total_is_exact)
+            .await
+    }
+
+    /// Removes up to `limit` diffs, and as many runs, that are older than `before`. Returns how many.
+    pub async fn history_sweep(&self, before: Timestamp, limit: u32) -> Result<u64, Error> {
+        self.engine
+            .write(move |db, _| sweep(db, before, limit))
+            .await
+    }
 }

@@ -8,11 +8,9 @@
 pub(crate) mod audit;
 pub(crate) mod clock;
 pub(crate) mod consents;
-pub(crate) mod db;
 pub(crate) mod deliveries;
 pub(crate) mod delivery;
 pub(crate) mod directory;
-mod engine;
 pub(crate) mod erasure;
 pub(crate) mod events;
 pub(crate) mod inspect;
@@ -32,9 +30,8 @@ pub(crate) mod strip;
 pub(crate) mod sync;
 pub(crate) mod terms;
 pub(crate) mod webhooks;
-pub(crate) mod writer;
 
-pub(crate) use engine::{Engine, Relational};
+pub(crate) use crate::engines::db;
 
 use crate::Error;
 

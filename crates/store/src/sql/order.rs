@@ -92,7 +92,7 @@ pub(super) fn leave(
 }
 
 /// Makes ready whoever waited for writes that have left with these keys, and waits for nobody else.
-pub(super) fn settle(db: &Db<'_>, left: &[(i64, Timestamp)]) -> Result<(), Error> {
+pub(crate) fn settle(db: &Db<'_>, left: &[(i64, Timestamp)]) -> Result<(), Error> {
     let Some(now) = left.iter().map(|(_, now)| *now).max() else {
         return Ok(());
     };

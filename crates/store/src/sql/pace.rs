@@ -6,7 +6,7 @@
 use model::{IntegrationId, Timestamp, pace::Pace};
 
 use super::db::{Db, owned, values};
-use crate::Error;
+use crate::{Error, Store, reading::Reading};
 
 /// What [`Pacing`] is read from: asked at each claim.
 const STANDING: &str = "SELECT i.n, (SELECT count(*) FROM queue q INDEXED BY queue_leased WHERE q.lane = i.n AND q.state = 2),
@@ -140,6 +140,24 @@ pub(super) fn pause(db: &Db<'_>, seq: i64, until: Timestamp) -> Result<(), Error
 /// Forgets what kept a lane back: it leads elsewhere now, or has other limits.
 pub(super) fn begin_anew(db: &Db<'_>, lane: i64) -> Result<(), Error> {
     db.send("DELETE FROM paces WHERE lane = ?1", values![lane])
+}
+
+impl Store {
+    /// When a run may make a call to its vendor, if not now; one that may be made is counted. `gap_micros` is as in [`Ask`]. What writes take is taken from it, and what it takes is
+    /// not taken from writes.
+    pub async fn call_begin(
+        &self,
+        id: IntegrationId,
+        gap_micros: Option<i64>,
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>, Error> {
+        let begin = move |db: &Db<'_>| call_begin(db, id, gap_micros, now);
+        if gap_micros.is_none() {
+            // There is nothing to count.
+            return self.engine.read(Reading::OWN, begin).await;
+        }
+        self.engine.write(move |db, _| begin(db)).await
+    }
 }
 
 #[cfg(test)]

@@ -20,7 +20,12 @@ use super::{
     memo::ByVendor,
     stamp, terms,
 };
-use crate::{Error, postgres::session::Session, signals::Effects};
+use crate::{
+    Error, Store,
+    postgres::session::Session,
+    reading::{Cost, Reading},
+    signals::Effects,
+};
 
 /// Records with one contact or one address that are looked at, at most: a person has a few.
 const HAVING_MAX_ROWS: u32 = 100;
@@ -630,4 +635,21 @@ pub(super) fn find(
         values![id, kind.word(), limited_to(scope)],
         read,
     )?.map(assemble).transpose()
+}
+
+impl Store {
+    /// A record by its id; `None` when there is none of this kind that the caller may know of. A prospect is there once its vendor has confirmed it.
+    pub async fn record_find(
+        &self,
+        scope: &Scope,
+        kind: Kind,
+        id: &str,
+    ) -> Result<Option<Record>, Error> {
+        let (scope, id) = (scope.clone(), id.to_owned());
+        self.engine
+            .read(Reading::of(&scope, Cost::Lookup), move |db| {
+                find(db, &scope, kind, &id)
+            })
+            .await
+    }
 }

@@ -9,12 +9,11 @@ use model::{Actor, Secret, Timestamp};
 use serde_json::json;
 
 use super::{
-    Engine, Relational,
     audit::{self, Author, Deed},
     db::{Db, values},
 };
 use crate::{
-    Error, Sealer,
+    Error, Sealer, Store,
     reading::Reading,
     sealing::{MasterKeyId, Purpose, blob},
     signals::Effects,
@@ -207,7 +206,7 @@ pub(crate) fn rewrap(db: &Db<'_>, sealer: &Sealer, limit: u32) -> Result<u64, Er
     Ok(u64::from(limit - left))
 }
 
-impl<E: Engine> Relational<E> {
+impl Store {
     /// The current key, which is at hand.
     async fn current_key(&self) -> Result<MasterKeyId, Error> {
         let id = self.engine.read(Reading::OWN, current).await?;
@@ -300,6 +299,43 @@ impl<E: Engine> Relational<E> {
         let sealer = self.sealer.clone();
         let look = move |db: &Db<'_>| look(db, &sealer);
         self.engine.read(reading, look).await
+    }
+}
+
+impl Store {
+    /// The master key that secrets are sealed under.
+    pub async fn master_key_current(&self) -> Result<MasterKeyId, Error> {
+        self.engine.read(Reading::OWN, current).await
+    }
+
+    /// Makes secrets be sealed under another master key from now on, one that the store's sealer has. Those that are sealed stay as they are.
+    ///
+    /// # Errors
+    /// [`Error::MasterKey`] when the sealer does not have it.
+    pub async fn master_key_set(
+        &self,
+        by: &Actor,
+        id: MasterKeyId,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        self.has_key(id).await?;
+        let by = Author::new(by.clone(), &self.sealer, id)?;
+        let sealer = self.sealer.clone();
+        self.engine
+            .write(move |db, _| set(db, &sealer, &by, id, now))
+            .await
+    }
+
+    /// Moves up to `limit` secrets under the current master key. Returns how many; none are left when it is 0. Nothing changes for callers, nor does the
+    /// directory's revision.
+    ///
+    /// # Errors
+    /// [`Error::MasterKey`] when the sealer lacks the key of one, [`Error::Corrupt`] when one is damaged.
+    pub async fn secrets_rewrap(&self, limit: u32) -> Result<u64, Error> {
+        let sealer = self.sealer.clone();
+        self.engine
+            .write(move |db, _| rewrap(db, &sealer, limit))
+            .await
     }
 }
 

@@ -8,7 +8,7 @@ use super::{
     db::{Db, values},
     events,
 };
-use crate::{Error, privacy::ErasureCounts};
+use crate::{Error, Store, privacy::ErasureCounts};
 
 /// States of `writes.kept`.
 const ALL: i64 = 2;
@@ -91,4 +91,25 @@ pub(super) fn sweep_writes(
         write(db, *seq, now, &mut ErasureCounts::default())?;
     }
     Ok(due.len() as u64)
+}
+
+impl Store {
+    /// Removes the attempts of up to `limit` writes that ended before `before`. Returns of how many.
+    pub async fn attempts_sweep(&self, before: Timestamp, limit: u32) -> Result<u64, Error> {
+        self.engine
+            .write(move |db, _| sweep_attempts(db, before, limit))
+            .await
+    }
+
+    /// Removes what up to `limit` writes that ended before `before` say of a person: body, request, errors, attempts. Returns how many.
+    pub async fn writes_sweep(
+        &self,
+        before: Timestamp,
+        limit: u32,
+        now: Timestamp,
+    ) -> Result<u64, Error> {
+        self.engine
+            .write(move |db, _| sweep_writes(db, before, limit, now))
+            .await
+    }
 }

@@ -3,7 +3,7 @@
 //! Guarantee: nothing is deleted; what a vendor shows is stored together with the diff of it.
 
 use model::{
-    IntegrationId, JobId, Scope, Timestamp,
+    Actor, IntegrationId, JobId, Scope, Timestamp,
     record::{Kind, SortField},
     webhook::{Trigger, stored_run},
     write::WriteStatus,
@@ -19,9 +19,10 @@ use super::{
     lists, plan, records, stamp,
 };
 use crate::{
-    Error, Lapse, Query,
+    Error, Lapse, Query, Store,
     history::{Candidate, Seen, Tally},
     query::Sort,
+    reading::Reading,
     signals::Effects,
 };
 
@@ -343,4 +344,108 @@ pub(super) fn lapse(
         }
     }
     Ok(open.len() as u64)
+}
+
+impl Store {
+    /// Makes an integration due to be synchronised now; `false` when there is none that the caller may know of.
+    pub async fn sync_request(
+        &self,
+        by: &Actor,
+        id: IntegrationId,
+        now: Timestamp,
+    ) -> Result<bool, Error> {
+        if !by.scope.sees(id) {
+            return Ok(false);
+        }
+        let by = self.author(by).await?;
+        self.engine
+            .write(move |db, effects| {
+                let is_due = request(db, effects, id, now)?;
+                if is_due {
+                    let deed = ("integration_sync", id.to_string());
+                    directory::note(db, &by, id, (deed.0, &deed.1), now)?;
+                }
+                Ok(is_due)
+            })
+            .await
+    }
+
+    /// Every active integration of which no run is under way, and when it is to be synchronised, the earliest first.
+    pub async fn syncs_due(&self) -> Result<Vec<(IntegrationId, Timestamp)>, Error> {
+        self.engine.read(Reading::OWN, due).await
+    }
+
+    /// Begins a run of synchronisation that is due, under a lease; the next is due at `next_at`, unless one is asked for before. `false` when one is under way or
+    /// none is due any more: another process was first.
+    pub async fn sync_begin(
+        &self,
+        id: IntegrationId,
+        job_id: JobId,
+        now: Timestamp,
+        lease_until: Timestamp,
+        next_at: Timestamp,
+    ) -> Result<bool, Error> {
+        self.engine
+            .write(move |db, effects| begin(db, effects, id, job_id, (now, lease_until), next_at))
+            .await
+    }
+
+    /// Prolongs the leases of runs that are under way. Returns those that are not any more: they are to be broken off.
+    pub async fn syncs_renew(
+        &self,
+        job_ids: Vec<JobId>,
+        until: Timestamp,
+    ) -> Result<Vec<JobId>, Error> {
+        self.engine
+            .write(move |db, _| renew(db, &job_ids, until))
+            .await
+    }
+
+    /// The prospects of an integration to look at again: so many with the newest activity, and so many that were not seen for longest.
+    pub async fn sync_candidates(
+        &self,
+        id: IntegrationId,
+        newest: u64,
+        stalest: u64,
+    ) -> Result<Vec<Candidate>, Error> {
+        self.engine
+            .read(Reading::BACKGROUND, move |db| {
+                candidates(db, id, newest, stalest)
+            })
+            .await
+    }
+
+    /// Stores what a run has seen, with the diffs of it, and says what was new.
+    pub async fn sync_record(
+        &self,
+        id: IntegrationId,
+        job_id: JobId,
+        seen: Vec<Seen>,
+        now: Timestamp,
+    ) -> Result<Tally, Error> {
+        self.engine
+            .write(move |db, effects| record(db, effects, id, job_id, &seen, now))
+            .await
+    }
+
+    /// Ends a run; with `next_at`, the next is due then, unless it is due before. One whose lease has lapsed stays as that left it.
+    pub async fn sync_end(
+        &self,
+        job_id: JobId,
+        status: WriteStatus,
+        tally: Tally,
+        now: Timestamp,
+        next_at: Option<Timestamp>,
+    ) -> Result<(), Error> {
+        self.engine
+            .write(move |db, effects| end(db, effects, job_id, status, &tally, now, next_at))
+            .await
+    }
+
+    /// Ends leases of runs: they have failed, and their integrations are due. Returns how many.
+    pub async fn syncs_lapse(&self, which: Lapse, now: Timestamp) -> Result<u64, Error> {
+        self.engine
+            .write(move |db, effects| lapse(db, effects, which, now))
+            .await
+    }
 }

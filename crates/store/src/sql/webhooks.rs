@@ -14,14 +14,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
-    Engine, Relational,
     audit::{self, Author, Deed},
     corrupt,
     db::{self, Db, Row, values},
     keys,
 };
 use crate::{
-    Error, Sealer,
+    Error, Sealer, Store,
     reading::{Cost, Reading},
     sealing::Purpose,
     signals::Effects,
@@ -634,8 +633,9 @@ pub(super) fn did_well(db: &Db<'_>, tried: Tried) -> Result<Health, Error> {
     Ok(Health::Works)
 }
 
-impl<E: Engine> Relational<E> {
-    pub(super) async fn webhooks(&self, scope: &Scope) -> Result<Vec<Webhook>, Error> {
+impl Store {
+    /// Every subscription that the caller may know of, the oldest first: one that gets no more than the caller sees.
+    pub async fn webhooks_list(&self, scope: &Scope) -> Result<Vec<Webhook>, Error> {
         let (scope, reading) = (scope.clone(), Reading::of(scope, Cost::Lookup));
         self.read_sealed(reading, move |db, sealer| all(db, sealer, &scope))
             .await
@@ -647,7 +647,8 @@ impl<E: Engine> Relational<E> {
             .await
     }
 
-    pub(super) async fn webhook(
+    /// A subscription; `None` when there is none that the caller may know of.
+    pub async fn webhook_find(
         &self,
         scope: &Scope,
         id: WebhookId,
@@ -656,7 +657,11 @@ impl<E: Engine> Relational<E> {
         Ok(stored.map(|stored| stored.webhook))
     }
 
-    pub(super) async fn webhook_insert(&self, by: &Actor, webhook: Webhook) -> Result<(), Error> {
+    /// Stores a subscription.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] when there are as many as there can be for its integrations, or in all.
+    pub async fn webhook_create(&self, by: &Actor, webhook: Webhook) -> Result<(), Error> {
         let by = self.author(by).await?;
         let (id, secrets) = (webhook.id.to_string(), sealed(&webhook)?);
         let change = move |db: &Db<'_>, effects: &mut Effects, sealed: &[u8]| {
@@ -666,7 +671,8 @@ impl<E: Engine> Relational<E> {
             .await
     }
 
-    pub(super) async fn webhook_replace(
+    /// Changes a subscription; `action` is what the audit log calls that. `None` when there is none that the caller may know of.
+    pub async fn webhook_change(
         &self,
         by: &Actor,
         id: WebhookId,
@@ -705,7 +711,8 @@ impl<E: Engine> Relational<E> {
         Err(Error::Busy)
     }
 
-    pub(super) async fn webhook_remove(
+    /// Removes a subscription, with its deliveries. `false` when there is none that the caller may know of.
+    pub async fn webhook_delete(
         &self,
         by: &Actor,
         id: WebhookId,
@@ -715,5 +722,26 @@ impl<E: Engine> Relational<E> {
         self.engine
             .write(move |db, effects| delete(db, effects, &by, id, now))
             .await
+    }
+
+    /// Switches off the subscriptions that are active and whose key has expired by `now`. Returns
+    /// them.
+    pub async fn webhooks_lapse(&self, now: Timestamp) -> Result<Vec<WebhookId>, Error> {
+        // Nearly always there is none, and a read is no commit.
+        if !self
+            .engine
+            .read(Reading::OWN, move |db| is_over(db, now))
+            .await?
+        {
+            return Ok(Vec::new());
+        }
+        self.engine
+            .write(move |db, effects| lapse(db, effects, now))
+            .await
+    }
+
+    /// A number that grows with each change of a subscription that concerns who delivers to it.
+    pub async fn webhooks_revision(&self) -> Result<i64, Error> {
+        self.engine.read(Reading::OWN, revision).await
     }
 }

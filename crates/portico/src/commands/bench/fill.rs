@@ -65,7 +65,7 @@ pub(crate) async fn fill(
         .and_then(|id| id.parse().ok())
         .context("the server told no `integration_id`")?;
     let begun = Instant::now();
-    let (people, changed) = show(&*store, id, people, count).await?;
+    let (people, changed) = show(&store, id, people, count).await?;
     let took = begun.elapsed();
     store.close().await;
     drop(owned);
@@ -85,7 +85,7 @@ pub(crate) async fn fill(
 
 /// Shows `count` people to the store, as one run. Returns their ids, and for each its place among all changes.
 async fn show(
-    store: &dyn Store,
+    store: &Store,
     id: IntegrationId,
     people: &People,
     count: u64,
@@ -93,7 +93,7 @@ async fn show(
     let begun_at = SystemClock.now();
     let job_id = JobId::new(begun_at, &SystemEntropy);
     // A server that was killed may have left a run open, and the next may not be due yet.
-    store::take_over(store, begun_at).await?;
+    store.take_over(begun_at).await?;
     store
         .sync_request(&crate::server::operator(), id, begun_at)
         .await?;

@@ -21,7 +21,7 @@ use model::{
 };
 use portico_http::{VendorForgets, limits::RATE_LIMIT_DEFAULT, metrics::Metrics};
 use serde_json::{Value, json};
-use store::{Registration, Store, discard::Discard, retention::Retention};
+use store::{Registration, Store, retention::Retention};
 use webhooks::guard::{Network, Ports};
 
 use crate::{
@@ -172,12 +172,13 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         std::slice::from_ref(&sandbox_url),
         settings::named("--sandbox-url"),
     )?;
-    let token = seed(&*store, data_dir, &sandbox_url).await?;
-    let store: Arc<dyn Store> = if arguments.discard_accepts {
-        Arc::new(Discard(store))
+    let token = seed(&store, data_dir, &sandbox_url).await?;
+    let store = if arguments.discard_accepts {
+        store.discarding()
     } else {
         store
     };
+    let store = Arc::new(store);
     let contents = store.directory_contents(0).await?;
     let base_url = format!("http://{}", listener.local_addr()?);
     let ready = || {
@@ -263,7 +264,7 @@ fn master_key() -> Secret {
 }
 
 /// Makes integration, references and token on the first start; on a later one, points the integration at the sandbox of this start.
-async fn seed(store: &dyn Store, data_dir: &Path, sandbox_url: &str) -> anyhow::Result<Secret> {
+async fn seed(store: &Store, data_dir: &Path, sandbox_url: &str) -> anyhow::Result<Secret> {
     let contents = store.directory_contents(0).await?;
     let sandbox = contents
         .branches
@@ -292,7 +293,7 @@ async fn seed(store: &dyn Store, data_dir: &Path, sandbox_url: &str) -> anyhow::
             .await?;
     }
     let path = data_dir.join(TOKEN);
-    let directory = store::directory_load(store).await?;
+    let directory = store.directory_load().await?;
     if let Ok(token) = std::fs::read_to_string(&path)
         && directory
             .authenticate(token.trim(), SystemClock.now())

@@ -14,11 +14,11 @@ use super::{
 };
 use crate::{
     Acceptance, Error,
+    engines::writer::{self, Accept, Connection},
     signals::Effects,
     sql::{
         clock::Noting,
         db::{Db, Ordered, values},
-        writer::{self, Accept, Connection},
     },
 };
 

@@ -22,21 +22,22 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use model::{Timestamp, write::WriteStatus};
+use model::Timestamp;
 use tokio::task::JoinHandle;
 
 pub use self::config::{Patience, Place};
 use self::{readers::Readers, session::Session, writing::Writing};
 use crate::{
-    Acceptance, Error, Finish, Observer, Once, Sealer, Signals, Store,
+    Error, Observer, Sealer, Signals, Store,
+    engines::{
+        Engine,
+        writer::{Batch, Writer},
+    },
     migrations::Migration,
     reading::{Cost, PAGE_MAX, Reading},
-    signals::Effects,
     sql::{
-        Engine, Relational,
         db::{Db, Ordered, values},
-        intake, sealed, stamp, terms,
-        writer::{Batch, Writer},
+        sealed, stamp, terms,
     },
 };
 
@@ -56,7 +57,13 @@ struct Member {
 }
 
 /// A request's time with a writer.
-struct Visit<'a>(&'a Member);
+pub(super) struct Visit<'a>(&'a Member);
+
+impl Visit<'_> {
+    pub(super) const fn writer(&self) -> &Writer {
+        &self.0.writer
+    }
+}
 
 impl Drop for Visit<'_> {
     fn drop(&mut self) {
@@ -77,7 +84,7 @@ pub fn open(
     sealer: Sealer,
     observer: Arc<dyn Observer>,
     now: Timestamp,
-) -> Result<Arc<dyn Store>, Error> {
+) -> Result<Store, Error> {
     open_with(place, None, sealer, &observer, now)
 }
 
@@ -96,7 +103,7 @@ pub fn open_pooled(
     sealer: Sealer,
     observer: Arc<dyn Observer>,
     now: Timestamp,
-) -> Result<Arc<dyn Store>, Error> {
+) -> Result<Store, Error> {
     open_with(place, Some(connections), sealer, &observer, now)
 }
 
@@ -106,7 +113,7 @@ fn open_with(
     sealer: Sealer,
     observer: &Arc<dyn Observer>,
     now: Timestamp,
-) -> Result<Arc<dyn Store>, Error> {
+) -> Result<Store, Error> {
     let session = Session::connect(place)?;
     durable(&session)?;
     prepare(&session, &sealer, now)?;
@@ -147,7 +154,7 @@ fn open_with(
         signals,
         listener: Mutex::new(Some(tokio::spawn(listening))),
     };
-    Ok(Arc::new(Relational::new(server, sealer)))
+    Ok(Store::new(Engine::Postgres(server), sealer))
 }
 
 /// Has the tables that are in order give places behind those that were taken in turns.
@@ -226,7 +233,7 @@ fn prepare(session: &Session, sealer: &Sealer, now: Timestamp) -> Result<(), Err
 
 impl Server {
     /// The writer with the fewest requests: one that has none, if there is one.
-    fn visit(&self) -> Result<Visit<'_>, Error> {
+    pub(super) fn visit(&self) -> Result<Visit<'_>, Error> {
         let requests = |member: &&Member| member.requests.load(Ordering::Relaxed);
         let member = self.writers.iter().min_by_key(requests);
         let member = member.ok_or(Error::Closed)?;
@@ -252,26 +259,8 @@ fn beside_changes<T>(
     Ok(answer)
 }
 
-impl Engine for Server {
-    async fn write<T: Send + 'static>(
-        &self,
-        change: impl FnOnce(&Db<'_>, &mut Effects) -> Result<T, Error> + Send + 'static,
-    ) -> Result<T, Error> {
-        let visit = self.visit()?;
-        visit.0.writer.write(change).await
-    }
-
-    async fn accept(&self, row: intake::Row, once: Option<Once>) -> Result<Acceptance, Error> {
-        let visit = self.visit()?;
-        visit.0.writer.accept(row, once).await
-    }
-
-    async fn finish(&self, finish: Finish) -> Result<WriteStatus, Error> {
-        let visit = self.visit()?;
-        visit.0.writer.finish(finish).await
-    }
-
-    async fn read<T: Send + 'static>(
+impl Server {
+    pub(super) async fn read<T: Send + 'static>(
         &self,
         reading: Reading,
         look: impl FnOnce(&Db<'_>) -> Result<T, Error> + Send + 'static,
@@ -284,25 +273,23 @@ impl Engine for Server {
         match reading.cost {
             // But nobody's changes wait for it.
             Cost::Expensive => Err(Error::Busy),
-            Cost::Page => self.write(move |db, _| beside_changes(db, look)).await,
-            Cost::Lookup | Cost::Background => self.write(move |db, _| look(db)).await,
+            Cost::Page => {
+                self.visit()?
+                    .writer()
+                    .write(move |db, _| beside_changes(db, look))
+                    .await
+            }
+            Cost::Lookup | Cost::Background => {
+                self.visit()?.writer().write(move |db, _| look(db)).await
+            }
         }
     }
 
-    fn is_shared(&self) -> bool {
-        true
-    }
-
-    /// PostgreSQL keeps removed rows until its vacuum takes them away; what of a person is left in its files is the operator's to say.
-    async fn leave_no_traces(&self) -> Result<(), Error> {
-        Ok(())
-    }
-
-    fn signals(&self) -> &Signals {
+    pub(super) fn signals(&self) -> &Signals {
         &self.signals
     }
 
-    async fn close(&self) {
+    pub(super) async fn close(&self) {
         // At the same time: each may have to wait until a database that is gone has not answered.
         let writers =
             futures_util::future::join_all(self.writers.iter().map(|member| member.writer.close()));

@@ -18,11 +18,12 @@ use std::{
 use model::{Entropy, write::WriteStatus};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-use super::{db::Db, delivery, intake, order};
+use super::db::Db;
 use crate::{
     Acceptance, Error, Finish, Observer, Once,
     outage::{DISK_QUIET, Outage},
     signals::{Effects, Signals},
+    sql::{delivery, intake, order},
 };
 
 /// Requests that may wait for the disk: some tenths of a second of work, so that who waits longer hears 503 instead.

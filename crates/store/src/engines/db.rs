@@ -61,7 +61,7 @@ pub(crate) trait Bind {
 
 /// The values of a statement, in the order of its places.
 macro_rules! values {
-    ($($value:expr),* $(,)?) => { &[$($crate::sql::db::Bind::bind(&$value)),*] };
+    ($($value:expr),* $(,)?) => { &[$($crate::engines::db::Bind::bind(&$value)),*] };
 }
 pub(crate) use values;
 

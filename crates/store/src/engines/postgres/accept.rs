@@ -14,13 +14,13 @@ use tokio_postgres::types::ToSql;
 use super::session::Session;
 use crate::{
     Acceptance, Error, Once,
+    engines::writer::Accept,
     signals::Effects,
     sql::{
         db::Ordered,
         erasure,
         intake::{self, READY, Row, WAITS},
         order,
-        writer::Accept,
     },
 };
 

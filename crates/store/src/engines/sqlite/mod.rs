@@ -19,7 +19,7 @@ use std::{
     time::Duration,
 };
 
-use model::{Timestamp, write::WriteStatus};
+use model::Timestamp;
 use rusqlite::{Connection, config::DbConfig};
 
 pub use self::room::is_used_up;
@@ -30,15 +30,16 @@ use self::{
     writing::Writing,
 };
 use crate::{
-    Acceptance, Error, Finish, Observer, Once, Sealer, Signals, Store,
+    Error, Observer, Sealer, Signals, Store,
+    engines::{
+        Engine,
+        writer::{Batch, Writer},
+    },
     migrations::Migration,
     reading::Reading,
-    signals::Effects,
     sql::{
-        Engine, Relational,
         db::{Db, values},
-        intake, order, sealed, stamp, terms,
-        writer::{Batch, Writer},
+        order, sealed, stamp, terms,
     },
 };
 
@@ -128,7 +129,7 @@ pub fn open(
     sealer: Sealer,
     observer: Arc<dyn Observer>,
     now: Timestamp,
-) -> Result<Arc<dyn Store>, Error> {
+) -> Result<Store, Error> {
     let room = Room::of(path);
     let made = || -> Result<Connection, Error> {
         let mut connection = connect(path)?;
@@ -161,7 +162,7 @@ pub fn open(
         watch: Mutex::new(Some(Watch::start(files.clone())?)),
         files,
     };
-    Ok(Arc::new(Relational::new(disk, sealer)))
+    Ok(Store::new(Engine::Sqlite(disk), sealer))
 }
 
 /// Brings the schema of the database at `path`, made when absent, up to date. Returns the steps that were applied.
@@ -292,23 +293,12 @@ impl Disk {
     }
 }
 
-impl Engine for Disk {
-    async fn write<T: Send + 'static>(
-        &self,
-        change: impl FnOnce(&Db<'_>, &mut Effects) -> Result<T, Error> + Send + 'static,
-    ) -> Result<T, Error> {
-        self.writer.write(change).await
+impl Disk {
+    pub(super) const fn writer(&self) -> &Writer {
+        &self.writer
     }
 
-    async fn accept(&self, row: intake::Row, once: Option<Once>) -> Result<Acceptance, Error> {
-        self.writer.accept(row, once).await
-    }
-
-    async fn finish(&self, finish: Finish) -> Result<WriteStatus, Error> {
-        self.writer.finish(finish).await
-    }
-
-    async fn read<T: Send + 'static>(
+    pub(super) async fn read<T: Send + 'static>(
         &self,
         reading: Reading,
         look: impl FnOnce(&Db<'_>) -> Result<T, Error> + Send + 'static,
@@ -319,28 +309,23 @@ impl Engine for Disk {
             .await
     }
 
-    fn takes_writes(&self) -> Result<(), Error> {
+    pub(super) fn takes_writes(&self) -> Result<(), Error> {
         match self.room.is_left() {
             true => Ok(()),
             false => Err(room::refused()),
         }
     }
 
-    /// A lock on the directory keeps other servers out.
-    fn is_shared(&self) -> bool {
-        false
-    }
-
-    async fn leave_no_traces(&self) -> Result<(), Error> {
+    pub(super) async fn leave_no_traces(&self) -> Result<(), Error> {
         self.clear().await?;
         self.fold().await
     }
 
-    fn signals(&self) -> &Signals {
+    pub(super) fn signals(&self) -> &Signals {
         &self.signals
     }
 
-    async fn close(&self) {
+    pub(super) async fn close(&self) {
         // The last connection that closes removes the write-ahead log, which one that only reads cannot.
         self.readers.close();
         self.writer.close().await;

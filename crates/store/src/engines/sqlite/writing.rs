@@ -17,13 +17,10 @@ use super::{
 };
 use crate::{
     Acceptance, Error,
+    engines::writer::{self, Accept, Connection},
     outage::{DISK_QUIET, Outage},
     signals::Effects,
-    sql::{
-        clock::Noting,
-        db::Db,
-        writer::{self, Accept, Connection},
-    },
+    sql::{clock::Noting, db::Db},
 };
 
 /// See [`Connection`].

@@ -1,0 +1,120 @@
+//! Engines: the databases that a store can be kept in.
+//!
+//! An engine owns the connections, decides who changes the database at which time, and tells of
+//! commits. Guarantee: a change is on stable storage when `Ok` comes back, or has left nothing.
+//! Changes come one after the other, also where several processes make them.
+
+pub(crate) mod db;
+#[cfg(feature = "discard")]
+mod discard;
+pub mod postgres;
+pub mod sqlite;
+pub(crate) mod writer;
+
+use model::write::WriteStatus;
+
+use self::{db::Db, postgres::Server, sqlite::Disk};
+use crate::{
+    Acceptance, Error, Finish, Once, Signals, reading::Reading, signals::Effects, sql::intake,
+};
+
+/// A database under a store.
+pub(crate) enum Engine {
+    /// A file that this process changes alone.
+    Sqlite(Disk),
+    /// A server that several nodes share.
+    Postgres(Server),
+}
+
+impl Engine {
+    /// Runs `change` in one of the next commits. Returns what it returned, once that commit is on
+    /// stable storage.
+    pub(crate) async fn write<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&Db<'_>, &mut Effects) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        match self {
+            Self::Sqlite(disk) => disk.writer().write(change).await,
+            Self::Postgres(server) => server.visit()?.writer().write(change).await,
+        }
+    }
+
+    /// Accepts a write: refused, rather than kept waiting, when there is no room.
+    pub(crate) async fn accept(
+        &self,
+        row: intake::Row,
+        once: Option<Once>,
+    ) -> Result<Acceptance, Error> {
+        match self {
+            Self::Sqlite(disk) => disk.writer().accept(row, once).await,
+            Self::Postgres(server) => server.visit()?.writer().accept(row, once).await,
+        }
+    }
+
+    /// Records an attempt and what follows from it.
+    pub(crate) async fn finish(&self, finish: Finish) -> Result<WriteStatus, Error> {
+        match self {
+            Self::Sqlite(disk) => disk.writer().finish(finish).await,
+            Self::Postgres(server) => server.visit()?.writer().finish(finish).await,
+        }
+    }
+
+    /// Runs `look` in a transaction that sees one moment, when it is its turn.
+    ///
+    /// # Errors
+    /// [`Error::ReadTooLong`] when it costs more than `reading` says.
+    pub(crate) async fn read<T: Send + 'static>(
+        &self,
+        reading: Reading,
+        look: impl FnOnce(&Db<'_>) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        match self {
+            Self::Sqlite(disk) => disk.read(reading, look).await,
+            Self::Postgres(server) => server.read(reading, look).await,
+        }
+    }
+
+    /// Says whether new writes are taken.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(crate) fn takes_writes(&self) -> Result<(), Error> {
+        match self {
+            Self::Sqlite(disk) => disk.takes_writes(),
+            Self::Postgres(_) => Ok(()),
+        }
+    }
+
+    /// Whether other processes may be at work on the database. A lock on the directory keeps them
+    /// from a file.
+    pub(crate) const fn is_shared(&self) -> bool {
+        matches!(self, Self::Postgres(_))
+    }
+
+    /// Sees to it that no file of the store has anything left of removed rows.
+    ///
+    /// PostgreSQL keeps removed rows until its vacuum takes them away: what of a person is left in
+    /// its files is the operator's to say.
+    pub(crate) async fn leave_no_traces(&self) -> Result<(), Error> {
+        match self {
+            Self::Sqlite(disk) => disk.leave_no_traces().await,
+            Self::Postgres(_) => Ok(()),
+        }
+    }
+
+    /// Who is told of commits.
+    pub(crate) fn signals(&self) -> &Signals {
+        match self {
+            Self::Sqlite(disk) => disk.signals(),
+            Self::Postgres(server) => server.signals(),
+        }
+    }
+
+    /// Finishes what is queued and closes.
+    pub(crate) async fn close(&self) {
+        match self {
+            Self::Sqlite(disk) => disk.close().await,
+            Self::Postgres(server) => server.close().await,
+        }
+    }
+}
