@@ -10,10 +10,10 @@ use std::{
     },
 };
 
-use model::{Entropy, IntegrationId, JobId, Timestamp, WebhookId};
+use model::{IntegrationId, JobId, WebhookId};
 use tokio::sync::{Notify, futures::Notified};
 
-use crate::{sql::memo::Memo, time::Time};
+use crate::time::Time;
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -44,60 +44,26 @@ struct Watched {
     notify: Arc<Notify>,
 }
 
-/// What one commit changed that others wait for.
-pub(crate) struct Effects {
-    /// Ids of what is stored along the way.
-    pub(crate) entropy: Arc<dyn Entropy>,
-    /// The clock that changes go by.
-    pub(crate) time: Time,
+/// What one commit signals.
+#[derive(Default)]
+pub(crate) struct Raised {
+    /// Integrations that have a write due.
     pub(crate) due: HashSet<IntegrationId>,
+    /// Writes that have ended.
     pub(crate) ended: Vec<JobId>,
+    /// Whether the directory changed.
     pub(crate) directory: bool,
+    /// Whether an integration is due to be synchronised.
     pub(crate) sync: bool,
     /// Subscriptions that have a delivery due.
     pub(crate) deliveries: HashSet<WebhookId>,
     /// Whether a subscription changed.
     pub(crate) webhooks: bool,
-    /// Whether something happened.
+    /// Whether an event was recorded.
     pub(crate) events: bool,
-    /// Order keys of writes that have ended, and when, in steady time: who waited for these may be ready.
-    pub(crate) left: Vec<(i64, Timestamp)>,
-    /// What this transaction has read already.
-    pub(crate) memo: Memo,
 }
 
-impl Effects {
-    /// None so far.
-    pub(crate) fn new(entropy: Arc<dyn Entropy>, time: Time) -> Self {
-        Self {
-            entropy,
-            time,
-            due: HashSet::new(),
-            ended: Vec::new(),
-            directory: false,
-            sync: false,
-            deliveries: HashSet::new(),
-            webhooks: false,
-            events: false,
-            left: Vec::new(),
-            memo: Memo::default(),
-        }
-    }
-
-    /// None so far, of a part of the same transaction.
-    pub(crate) fn of_part(&self) -> Self {
-        Self {
-            memo: self.memo.clone(),
-            ..Self::new(self.entropy.clone(), self.time.clone())
-        }
-    }
-
-    /// A subscription has changed.
-    pub(crate) fn webhooks_changed(&mut self) {
-        self.webhooks = true;
-        self.memo.forget();
-    }
-
+impl Raised {
     /// Adds those of `other`.
     pub(crate) fn add(&mut self, other: Self) {
         self.due.extend(other.due);
@@ -107,7 +73,6 @@ impl Effects {
         self.deliveries.extend(other.deliveries);
         self.webhooks |= other.webhooks;
         self.events |= other.events;
-        self.left.extend(other.left);
     }
 }
 
@@ -117,35 +82,35 @@ impl Signals {
         &self.time
     }
 
-    pub(crate) fn publish(&self, effects: Effects) {
-        if !effects.due.is_empty() {
-            lock(&self.due).extend(effects.due);
+    pub(crate) fn publish(&self, raised: Raised) {
+        if !raised.due.is_empty() {
+            lock(&self.due).extend(raised.due);
             self.due_notify.notify_one();
         }
-        if !effects.ended.is_empty() {
+        if !raised.ended.is_empty() {
             let waiting = lock(&self.ended);
             if !waiting.is_empty() {
-                for job_id in effects.ended {
+                for job_id in raised.ended {
                     if let Some(one) = waiting.get(&job_id) {
                         one.notify.notify_waiters();
                     }
                 }
             }
         }
-        if effects.directory {
+        if raised.directory {
             self.directory.notify_one();
         }
-        if effects.directory || effects.sync {
+        if raised.directory || raised.sync {
             self.sync.notify_one();
         }
-        if effects.webhooks {
+        if raised.webhooks {
             self.webhooks.fetch_add(1, Ordering::Release);
         }
-        if effects.webhooks || !effects.deliveries.is_empty() {
-            lock(&self.deliveries).extend(effects.deliveries);
+        if raised.webhooks || !raised.deliveries.is_empty() {
+            lock(&self.deliveries).extend(raised.deliveries);
             self.deliveries_notify.notify_one();
         }
-        if effects.events {
+        if raised.events {
             self.events_revision.fetch_add(1, Ordering::Release);
             self.events.notify_waiters();
         }

@@ -89,7 +89,7 @@ impl Store {
 
     /// True if new writes are taken, a change goes through, and a read too.
     pub async fn check(&self) -> Result<(), Error> {
-        self.engine.write(|_, _| Ok(())).await?;
+        self.engine.write(|_| Ok(())).await?;
         self.engine.takes_writes()?;
         self.engine
             .read(Reading::OWN, |db| {

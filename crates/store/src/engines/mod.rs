@@ -9,14 +9,14 @@ pub(crate) mod db;
 mod discard;
 pub mod postgres;
 pub mod sqlite;
+mod transaction;
 pub(crate) mod writer;
 
 use model::write::WriteStatus;
 
+pub(crate) use self::transaction::Transaction;
 use self::{db::Db, postgres::Server, sqlite::Disk};
-use crate::{
-    Acceptance, Error, Finish, Once, Signals, reading::Reading, signals::Effects, sql::intake,
-};
+use crate::{Acceptance, Error, Finish, Once, Signals, reading::Reading, sql::intake};
 
 /// A database under a store.
 pub(crate) enum Engine {
@@ -31,7 +31,7 @@ impl Engine {
     /// stable storage.
     pub(crate) async fn write<T: Send + 'static>(
         &self,
-        change: impl FnOnce(&Db<'_>, &mut Effects) -> Result<T, Error> + Send + 'static,
+        change: impl FnOnce(&mut Transaction<'_>) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         match self {
             Self::Sqlite(disk) => disk.writer().write(change).await,

@@ -18,12 +18,13 @@ use std::{
 use model::{Entropy, write::WriteStatus};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-use super::db::Db;
+use super::{Transaction, db::Db};
 use crate::{
     Acceptance, Error, Finish, Observer, Once,
     outage::{DISK_QUIET, Outage},
-    signals::{Effects, Signals},
+    signals::{Raised, Signals},
     sql::{delivery, intake, order},
+    time::Time,
 };
 
 /// Requests that may wait for the disk: some tenths of a second of work, so that who waits longer hears 503 instead.
@@ -73,8 +74,8 @@ pub(crate) trait Connection {
     /// Undoes the part.
     fn undo(&self) -> Result<(), Error>;
 
-    /// Ends the transaction. On `Ok` it is on stable storage, and who follows from elsewhere is told of `effects`.
-    fn commit(&mut self, effects: &Effects) -> Result<(), Error>;
+    /// Ends the transaction. On `Ok` it is on stable storage, and other nodes are told of `raised`.
+    fn commit(&mut self, raised: &Raised, time: &Time) -> Result<(), Error>;
 
     /// Ends a transaction that failed, if one is under way.
     fn rollback(&mut self);
@@ -85,10 +86,10 @@ pub(crate) trait Connection {
     /// When the transaction is lost by it.
     fn accept(
         &self,
-        effects: &mut Effects,
+        tx: &mut Transaction<'_>,
         writes: &[Accept],
     ) -> Result<Vec<Result<Acceptance, Error>>, Error> {
-        accept_each(self, effects, writes)
+        accept_each(self, tx, writes)
     }
 
     /// Empties what a log keeps of former contents. `false` when somebody stood in the way.
@@ -129,7 +130,7 @@ impl Default for Batch {
 
 type Done = Box<dyn FnOnce(Result<(), Error>) + Send>;
 /// Given the transaction, or nothing when it could not begin. Returns whether to keep what it did, and who is to hear of it.
-type Run = Box<dyn FnOnce(Option<(&Db<'_>, &mut Effects)>) -> (bool, Done) + Send>;
+type Run = Box<dyn FnOnce(Option<&mut Transaction<'_>>) -> (bool, Done) + Send>;
 
 /// An attempt that is over.
 struct Over {
@@ -185,13 +186,12 @@ impl Writer {
     /// Runs `change` in the next commit and returns what it returned once that commit is on stable storage. It waits for its place in the queue.
     pub(crate) async fn write<T: Send + 'static>(
         &self,
-        change: impl FnOnce(&Db<'_>, &mut Effects) -> Result<T, Error> + Send + 'static,
+        change: impl FnOnce(&mut Transaction<'_>) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         let (reply, answer) = oneshot::channel();
         let run: Run = Box::new(move |transaction| {
             // Without a transaction the answer is why there was none, which comes with the commit.
-            let result =
-                transaction.map_or(Err(Error::Closed), |(db, effects)| change(db, effects));
+            let result = transaction.map_or(Err(Error::Closed), change);
             let keep = result.is_ok();
             let done: Done = Box::new(move |commit| {
                 // A requester that went away has no use for the answer; its change stands.
@@ -381,45 +381,50 @@ fn commit<C: Connection>(
             Request::Fold(reply) => folds.push(reply),
         }
     }
-    let mut effects = Effects::new(entropy.clone(), signals.time().clone());
+    let time = signals.time();
     let mut outcome = connection.begin();
-    let mut answers = Vec::new();
-    if outcome.is_ok() && !accepts.is_empty() {
-        outcome = connection
-            .accept(&mut effects, &accepts)
-            .map(|all| answers = all);
-    }
-    let mut ends = Vec::new();
-    if outcome.is_ok() && !finishes.is_empty() {
-        outcome = finish_all(connection, &mut effects, &finishes).map(|all| ends = all);
-    }
+    let mut raised = Raised::default();
+    let (mut answers, mut ends) = (Vec::new(), Vec::new());
     let mut done = Vec::with_capacity(changes.len());
-    while let Some(run) = changes.pop_front() {
-        if outcome.is_err() {
-            done.push((run(None).1, None));
-            continue;
-        }
-        let ((one, undone), left) = guarded(connection, &mut effects, run);
-        done.extend(one.map(|one| (one, undone)));
-        outcome = left;
-        if outcome.is_ok() && started.elapsed() > BATCH_MAX_WORK {
-            break;
-        }
-    }
-    batch.extend(later);
-    batch.extend(changes.into_iter().map(Request::Change));
     if outcome.is_ok() {
+        let mut work = |db| {
+            let mut tx = Transaction::new(db, entropy.clone(), time.clone());
+            if !accepts.is_empty() {
+                answers = connection.accept(&mut tx, &accepts)?;
+            }
+            if !finishes.is_empty() {
+                ends = finish_all(connection, &mut tx, &finishes)?;
+            }
+            while let Some(run) = changes.pop_front() {
+                let ((one, undone), left) = guarded(connection, &mut tx, run);
+                done.extend(one.map(|one| (one, undone)));
+                left?;
+                if started.elapsed() > BATCH_MAX_WORK {
+                    break;
+                }
+            }
+            order::settle(&tx)?;
+            Ok(tx.raised)
+        };
         outcome = connection
             .db()
-            .and_then(|db| order::settle(&db, &effects.left))
-            .and_then(|()| connection.commit(&effects));
+            .and_then(&mut work)
+            .map(|signalled| raised = signalled);
+    }
+    batch.extend(later);
+    if outcome.is_ok() {
+        batch.extend(changes.into_iter().map(Request::Change));
+        outcome = connection.commit(&raised, time);
+    } else {
+        // None of them has a transaction to go into.
+        done.extend(changes.into_iter().map(|run| (run(None).1, None)));
     }
     let requests = accepts.len() + finishes.len() + done.len();
     if let Err(why) = &outcome {
         observer.commit_failed();
         tell(why, requests, outage);
         connection.rollback();
-        effects = Effects::new(entropy.clone(), signals.time().clone());
+        raised = Raised::default();
     }
     if outcome.is_ok() {
         if let Some(lasted) = outage.succeeds() {
@@ -459,7 +464,7 @@ fn commit<C: Connection>(
             (Err(why), _) => Err(failed(why)),
         });
     }
-    signals.publish(effects);
+    signals.publish(raised);
     if matches!(outcome, Err(Error::InDoubt)) {
         // What may be stored all the same is found by looking.
         signals.look_again();
@@ -494,12 +499,12 @@ fn tell(why: &Error, requests: usize, outage: &Outage) {
 /// Takes writes into custody one after the other.
 pub(crate) fn accept_each<C: Connection + ?Sized>(
     connection: &C,
-    effects: &mut Effects,
+    tx: &mut Transaction<'_>,
     writes: &[Accept],
 ) -> Result<Vec<Result<Acceptance, Error>>, Error> {
     writes
         .iter()
-        .map(|write| accept_one(connection, effects, write))
+        .map(|write| accept_one(connection, tx, write))
         .collect()
 }
 
@@ -509,48 +514,46 @@ pub(crate) fn accept_each<C: Connection + ?Sized>(
 /// When the transaction is lost by it.
 pub(crate) fn accept_one<C: Connection + ?Sized>(
     connection: &C,
-    effects: &mut Effects,
+    tx: &mut Transaction<'_>,
     write: &Accept,
 ) -> Result<Result<Acceptance, Error>, Error> {
-    in_part(connection, effects, |db, effects| {
-        intake::accept(db, effects, &write.row, write.once.as_ref())
+    in_part(connection, tx, |tx| {
+        intake::accept(tx, &write.row, write.once.as_ref())
     })
 }
 
 /// Records attempts that are over: all in one part of the transaction, and only when one of them cannot be recorded each in its own.
 fn finish_all<C: Connection>(
     connection: &C,
-    effects: &mut Effects,
+    tx: &mut Transaction<'_>,
     finishes: &[Over],
 ) -> Result<Vec<Result<WriteStatus, Error>>, Error> {
     if finishes.len() > 1 {
-        let together = |transaction: Option<(&Db<'_>, &mut Effects)>| {
-            let Some((db, effects)) = transaction else {
+        let together = |transaction: Option<&mut Transaction<'_>>| {
+            let Some(tx) = transaction else {
                 return (false, None);
             };
             let all: Vec<&Finish> = finishes.iter().map(|over| &over.finish).collect();
             let mut statuses = Vec::with_capacity(all.len());
             let mut record = || {
-                delivery::foresee(db, effects, &all)?;
+                delivery::foresee(tx, &all)?;
                 for one in &all {
-                    statuses.push(delivery::finish(db, effects, one)?);
+                    statuses.push(delivery::finish(tx, one)?);
                 }
                 Ok::<_, Error>(())
             };
             let is_recorded = record().is_ok();
             (is_recorded, is_recorded.then_some(statuses))
         };
-        let (brought, left) = guarded(connection, effects, together);
+        let (brought, left) = guarded(connection, tx, together);
         left?;
         if let (Some(Some(statuses)), None) = brought {
             return Ok(statuses.into_iter().map(Ok).collect());
         }
     }
-    let each = finishes.iter().map(|over| {
-        in_part(connection, effects, |db, effects| {
-            delivery::finish(db, effects, &over.finish)
-        })
-    });
+    let each = finishes
+        .iter()
+        .map(|over| in_part(connection, tx, |tx| delivery::finish(tx, &over.finish)));
     each.collect()
 }
 
@@ -560,11 +563,11 @@ fn finish_all<C: Connection>(
 /// When the transaction is lost by it; what the change itself answers is inside.
 fn in_part<C: Connection + ?Sized, T>(
     connection: &C,
-    effects: &mut Effects,
-    change: impl FnOnce(&Db<'_>, &mut Effects) -> Result<T, Error>,
+    tx: &mut Transaction<'_>,
+    change: impl FnOnce(&mut Transaction<'_>) -> Result<T, Error>,
 ) -> Result<Result<T, Error>, Error> {
-    let (brought, left) = guarded(connection, effects, |transaction| {
-        let answer = transaction.map_or(Err(Error::Closed), |(db, effects)| change(db, effects));
+    let (brought, left) = guarded(connection, tx, |transaction| {
+        let answer = transaction.map_or(Err(Error::Closed), change);
         (answer.is_ok(), answer)
     });
     left?;
@@ -581,34 +584,33 @@ type Brought<R> = (Option<R>, Option<Error>);
 /// Runs one request so that its failure, or its panic, undoes only itself. The second fails when the transaction is lost.
 fn guarded<C: Connection + ?Sized, R>(
     connection: &C,
-    effects: &mut Effects,
-    run: impl FnOnce(Option<(&Db<'_>, &mut Effects)>) -> (bool, R),
+    tx: &mut Transaction<'_>,
+    run: impl FnOnce(Option<&mut Transaction<'_>>) -> (bool, R),
 ) -> (Brought<R>, Result<(), Error>) {
-    let db = match connection.savepoint().and_then(|()| connection.db()) {
-        Ok(db) => db,
-        Err(why) => return ((Some(run(None).1), None), Err(why)),
-    };
-    let mut own = effects.of_part();
-    match catch_unwind(AssertUnwindSafe(|| run(Some((&db, &mut own))))) {
+    if let Err(why) = connection.savepoint() {
+        return ((Some(run(None).1), None), Err(why));
+    }
+    let outer = tx.begin_part();
+    match catch_unwind(AssertUnwindSafe(|| run(Some(tx)))) {
         Ok((true, brought)) => match connection.release() {
             Ok(()) => {
-                effects.add(own);
+                tx.keep_part(outer);
                 ((Some(brought), None), Ok(()))
             }
             Err(why) => {
-                effects.memo.forget();
+                tx.undo_part(outer);
                 ((Some(brought), Some(why)), connection.undo())
             }
         },
         Ok((false, brought)) => {
-            effects.memo.forget();
+            tx.undo_part(outer);
             ((Some(brought), None), connection.undo())
         }
         Err(_) => {
             tracing::error!(
                 "a request to the store panicked; it was undone and its neighbours were not"
             );
-            effects.memo.forget();
+            tx.undo_part(outer);
             ((None, None), connection.undo())
         }
     }

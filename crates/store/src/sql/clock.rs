@@ -142,13 +142,13 @@ impl Store {
     /// Sets how steady time stands to wall time. `false` when another revision than `to` has is
     /// stored: another process was first.
     pub async fn clock_set(&self, to: Dial) -> Result<bool, Error> {
-        self.engine.write(move |db, _| set(db, &to)).await
+        self.engine.write(move |tx| set(tx, &to)).await
     }
 
     /// Confirms that the clock was rightly set ahead. Returns how far, in microseconds; zero when
     /// there is nothing to confirm.
     pub async fn clock_accept(&self, by: &Actor, now: Timestamp) -> Result<i64, Error> {
         let by = self.author(by).await?;
-        self.engine.write(move |db, _| accept(db, &by, now)).await
+        self.engine.write(move |tx| accept(tx, &by, now)).await
     }
 }

@@ -20,8 +20,8 @@ use super::{
 };
 use crate::{
     Depth, Error, Lapse, Page, Store,
+    engines::Transaction,
     reading::{Cost, Reading},
-    signals::Effects,
     webhooks::{
         ClaimedDelivery, DeliveryClaim, DeliveryFinish, DeliveryLane, DeliveryQuery,
         DeliveryTicket, DeliveryVerdict, Health, Replay, Replayed, Standing,
@@ -71,15 +71,14 @@ const DEPTH: &str =
 
 /// Claims what is due, for all subscriptions together, as that of writes does.
 pub(super) fn claim(
-    db: &Db<'_>,
-    effects: &Effects,
+    tx: &Transaction<'_>,
     claim: &DeliveryClaim,
 ) -> Result<Vec<DeliveryLane>, Error> {
     // The start of an attempt, should it be cut off.
-    let claimed_at = effects.time.wall(claim.now);
+    let claimed_at = tx.time.wall(claim.now);
     let ids: Vec<String> = claim.lanes.iter().map(|(id, _)| id.to_string()).collect();
     let sets: Vec<_> = ids.iter().map(|id| owned(values![id])).collect();
-    let known: Vec<Vec<i64>> = db.all_for(
+    let known: Vec<Vec<i64>> = tx.all_for(
         "SELECT n FROM webhooks WHERE id = ?1 AND active",
         &sets,
         |row| row.get(0),
@@ -93,15 +92,15 @@ pub(super) fn claim(
         .iter()
         .map(|(_, n, limit)| owned(values![n, claim.now.as_micros(), limit]))
         .collect();
-    let due = db.all_for(&due_sql(), &sets, claimed)?;
+    let due = tx.all_for(&due_sql(), &sets, claimed)?;
     for ClaimedDelivery { ticket, .. } in due.iter().flatten() {
-        db.send(
+        tx.send(
             "UPDATE deliveries SET state = 2, due_at = ?3, claimed_at = ?4, attempts = ?5, tries = ?6 WHERE webhook = ?1 AND event = ?2",
             values![ticket.webhook, ticket.event, claim.lease_until.as_micros(), claimed_at.as_micros(), ticket.attempt, ticket.tries],
         )?;
     }
     let sets: Vec<_> = known.iter().map(|(_, n, _)| owned(values![n])).collect();
-    let next: Vec<Vec<Option<i64>>> = db.all_for(NEXT, &sets, |row| row.get(0))?;
+    let next: Vec<Vec<Option<i64>>> = tx.all_for(NEXT, &sets, |row| row.get(0))?;
     let of_each = known.into_iter().zip(due).zip(next);
     let lanes = of_each.map(|(((webhook_id, ..), deliveries), next)| DeliveryLane {
         webhook_id,
@@ -148,18 +147,14 @@ fn record_attempt(
 }
 
 /// Records an attempt and what follows.
-pub(super) fn finish(
-    db: &Db<'_>,
-    effects: &mut Effects,
-    finish: &DeliveryFinish,
-) -> Result<Health, Error> {
+pub(super) fn finish(tx: &mut Transaction<'_>, finish: &DeliveryFinish) -> Result<Health, Error> {
     let DeliveryTicket {
         webhook,
         event,
         attempt,
         ..
     } = finish.ticket;
-    let open: Option<(i64, u32, bool)> = db.find(
+    let open: Option<(i64, u32, bool)> = tx.find(
         "SELECT d.state, d.attempts, w.failing_since IS NOT NULL OR w.gone_since IS NOT NULL
          FROM deliveries d LEFT JOIN webhooks w ON w.n = d.webhook WHERE d.webhook = ?1 AND d.event = ?2",
         values![webhook, event],
@@ -170,11 +165,11 @@ pub(super) fn finish(
         return Ok(Health::Same);
     };
     let mut kept = finish.attempt.clone();
-    if kept.response.is_some() && !events::is_kept(db, event)? {
+    if kept.response.is_some() && !events::is_kept(tx, event)? {
         // The person was forgotten while the receiver was told of them.
         kept.response = None;
     }
-    record_attempt(db, (webhook, event), &kept)?;
+    record_attempt(tx, (webhook, event), &kept)?;
     let holds_the_lease = state == LEASED && current == attempt;
     let (next, due_at) = match finish.verdict {
         // That the receiver has it is the truth, even when the lease had lapsed.
@@ -184,7 +179,7 @@ pub(super) fn finish(
         _ => (state, finish.now),
     };
     if next != state {
-        db.send(
+        tx.send(
             "UPDATE deliveries SET state = ?3, due_at = ?4, error = ?5 WHERE webhook = ?1 AND event = ?2",
             values![webhook, event, next, due_at.as_micros(), finish.attempt.error],
         )?;
@@ -196,11 +191,11 @@ pub(super) fn finish(
     };
     match &finish.standing {
         Standing::Unasked => Ok(Health::Same),
-        Standing::Well => webhooks::did_well(db, tried),
+        Standing::Well => webhooks::did_well(tx, tried),
         Standing::Failed {
             since_before,
             reason,
-        } => webhooks::failed(db, effects, tried, Some(*since_before), reason, finish.now),
+        } => webhooks::failed(tx, tried, Some(*since_before), reason, finish.now),
         Standing::SaidGone {
             said_before,
             reason,
@@ -208,26 +203,21 @@ pub(super) fn finish(
             failed,
         } => {
             let said = Some(*said_before);
-            let health = webhooks::said_gone(db, effects, tried, said, reason, finish.now)?;
+            let health = webhooks::said_gone(tx, tried, said, reason, finish.now)?;
             if health == Health::Off {
                 return Ok(health);
             }
             let since_before = Some(*failed_before);
-            webhooks::failed(db, effects, tried, since_before, failed, finish.now)
+            webhooks::failed(tx, tried, since_before, failed, finish.now)
         }
-        Standing::Gone { reason } => webhooks::failed(db, effects, tried, None, reason, finish.now),
+        Standing::Gone { reason } => webhooks::failed(tx, tried, None, reason, finish.now),
     }
 }
 
-pub(super) fn lapse(
-    db: &Db<'_>,
-    effects: &mut Effects,
-    which: Lapse,
-    now: Timestamp,
-) -> Result<u64, Error> {
+pub(super) fn lapse(tx: &mut Transaction<'_>, which: Lapse, now: Timestamp) -> Result<u64, Error> {
     let until = which.until_micros(now);
     let lapsed: Vec<(i64, i64, u32, i64, u32)> =
-        db.all(LEASED_UNTIL, values![until, LAPSE_MAX_ROWS], |row| {
+        tx.all(LEASED_UNTIL, values![until, LAPSE_MAX_ROWS], |row| {
             let (attempts, tries) = (count(row, 2)?, count(row, 4)?);
             Ok((row.get(0)?, row.get(1)?, attempts, row.get(3)?, tries))
         })?;
@@ -244,9 +234,9 @@ pub(super) fn lapse(
             response: None,
             response_is_cut: false,
         };
-        record_attempt(db, (*webhook, *event), &attempt)?;
+        record_attempt(tx, (*webhook, *event), &attempt)?;
         let first = i64::from(*number) - i64::from(CUT_OFFS_EXCUSED);
-        let cut_off_before: i64 = db.one(
+        let cut_off_before: i64 = tx.one(
             CUT_OFF_BETWEEN,
             values![webhook, event, first, i64::from(*number) - 1],
             |row| row.get(0),
@@ -262,16 +252,16 @@ pub(super) fn lapse(
         let (state, wait_ms) = wait_ms.map_or((GIVEN_UP, 0), |wait_ms| (READY, wait_ms));
         let error = attempt.error.filter(|_| state == GIVEN_UP);
         let due_at = now.plus_millis(i64::try_from(wait_ms).unwrap_or(i64::MAX));
-        db.execute(
+        tx.execute(
             "UPDATE deliveries SET state = ?3, due_at = ?4, tries = ?5, error = coalesce(?6, error) WHERE webhook = ?1 AND event = ?2",
             values![webhook, event, state, due_at.as_micros(), tries, error],
         )?;
-        let id: Option<String> = db.find(
+        let id: Option<String> = tx.find(
             "SELECT id FROM webhooks WHERE n = ?1",
             values![webhook],
             |row| row.get(0),
         )?;
-        effects
+        tx.raised
             .deliveries
             .extend(id.and_then(|id| id.parse::<WebhookId>().ok()));
     }
@@ -514,8 +504,7 @@ fn piece(
 
 /// Makes deliveries due once more.
 pub(super) fn replay(
-    db: &Db<'_>,
-    effects: &mut Effects,
+    tx: &mut Transaction<'_>,
     by: &Author,
     webhook_id: WebhookId,
     replay: Replay,
@@ -525,14 +514,14 @@ pub(super) fn replay(
     let Some(Place {
         n: webhook,
         integrations,
-    }) = webhooks::row(db, &by.scope, webhook_id)?
+    }) = webhooks::row(tx, &by.scope, webhook_id)?
     else {
         return Ok(None);
     };
     let limited =
         integrations.map(|ids| Value::from_iter(ids.iter().map(ToString::to_string)).to_string());
     let asked = (webhook, limited);
-    let Some(piece) = piece(db, by, asked, replay, (after, limit))? else {
+    let Some(piece) = piece(tx, by, asked, replay, (after, limit))? else {
         return Ok(None);
     };
     if after == 0 {
@@ -548,20 +537,20 @@ pub(super) fn replay(
             before: Value::Null,
             after: json!({ "what": what, "since": since }),
         };
-        audit::record(db, by, deed, now)?;
+        audit::record(tx, by, deed, now)?;
     }
-    let due_at = effects.time.at_once(now);
+    let due_at = tx.time.at_once(now);
     let mut count = 0;
     for event in piece.events {
         // What is under a lease is being tried just now.
-        count += db.execute(
+        count += tx.execute(
             "INSERT INTO deliveries (webhook, event, state, due_at) VALUES (?1, ?2, 1, ?3)
                  ON CONFLICT (webhook, event) DO UPDATE SET state = 1, due_at = ?3, tries = 0 WHERE deliveries.state <> 2",
             values![webhook, event, due_at.as_micros()],
         )?;
     }
     if count > 0 {
-        effects.deliveries.insert(webhook_id);
+        tx.raised.deliveries.insert(webhook_id);
     }
     Ok(Some(Replayed {
         count,
@@ -660,26 +649,20 @@ pub(super) mod tests {
 impl Store {
     /// Puts due deliveries of active subscriptions under a lease, in the order due, and counts an attempt for each.
     pub async fn deliveries_claim(&self, claim: DeliveryClaim) -> Result<Vec<DeliveryLane>, Error> {
-        self.engine
-            .write(move |db, effects| self::claim(db, effects, &claim))
-            .await
+        self.engine.write(move |tx| self::claim(tx, &claim)).await
     }
 
     /// Records an attempt to deliver and what follows from it. Returns what that changed about its
     /// receiver.
     pub async fn delivery_finish(&self, finish: &DeliveryFinish) -> Result<Health, Error> {
         let finish = finish.clone();
-        self.engine
-            .write(move |db, effects| self::finish(db, effects, &finish))
-            .await
+        self.engine.write(move |tx| self::finish(tx, &finish)).await
     }
 
     /// Ends leases of deliveries and records their attempts as cut off. They are due at once, or,
     /// from the third attempt in a row that was cut off, by the retry schedule. Returns how many.
     pub async fn deliveries_lapse(&self, which: Lapse, now: Timestamp) -> Result<u64, Error> {
-        self.engine
-            .write(move |db, effects| lapse(db, effects, which, now))
-            .await
+        self.engine.write(move |tx| lapse(tx, which, now)).await
     }
 
     /// Every active subscription that has a ready delivery, and when its first is due.
@@ -753,9 +736,9 @@ impl Store {
     ) -> Result<Option<Replayed>, Error> {
         let by = self.author(by).await?;
         self.engine
-            .write(move |db, effects| {
+            .write(move |tx| {
                 let from = (after, limit);
-                self::replay(db, effects, &by, webhook_id, replay, from, now)
+                self::replay(tx, &by, webhook_id, replay, from, now)
             })
             .await
     }

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     Ask, Claim, Claimed, Depth, Error, Finish, Lane, Lapse, Store, Ticket, Verdict,
-    reading::Reading, signals::Effects,
+    engines::Transaction, reading::Reading,
 };
 
 /// Leases ended in one transaction; the next call ends the rest.
@@ -30,12 +30,12 @@ const LAPSE_MAX_ROWS: u32 = 1_000;
 const FULL_AGAIN_MICROS: i64 = 250_000;
 
 /// Claims what is due, for all lanes together: with so many questions to the database, however many lanes there are.
-pub(super) fn claim(db: &Db<'_>, effects: &Effects, claim: &Claim) -> Result<Vec<Lane>, Error> {
+pub(super) fn claim(tx: &Transaction<'_>, claim: &Claim) -> Result<Vec<Lane>, Error> {
     let now = claim.now;
     // The start of an attempt, should it be cut off.
-    let claimed_at = effects.time.wall(now);
+    let claimed_at = tx.time.wall(now);
     let ids: Vec<_> = claim.lanes.iter().map(|ask| ask.integration_id).collect();
-    let mut pacings = pace::Pacing::of(db, &ids)?;
+    let mut pacings = pace::Pacing::of(tx, &ids)?;
     let places = |ask: &Ask, pacing: &pace::Pacing| ask.concurrency.saturating_sub(pacing.leased);
     let mut sets = Vec::with_capacity(pacings.len());
     for (ask, pacing) in claim.lanes.iter().zip(&pacings) {
@@ -46,19 +46,19 @@ pub(super) fn claim(db: &Db<'_>, effects: &Effects, claim: &Claim) -> Result<Vec
         };
         sets.push(owned(values![pacing.lane, now.as_micros(), room]));
     }
-    let due = db.all_for(&due_sql(), &sets, Due::read)?;
+    let due = tx.all_for(&due_sql(), &sets, Due::read)?;
     for ((ask, pacing), due) in claim.lanes.iter().zip(&mut pacings).zip(&due) {
         let given = u32::try_from(due.len()).unwrap_or(u32::MAX);
-        pacing.writes_began(db, now, ask.gap_micros, given)?;
+        pacing.writes_began(tx, now, ask.gap_micros, given)?;
         for one in due {
-            db.send(
+            tx.send(
                 "UPDATE queue SET state = 2, due_at = ?2, claimed_at = ?3, attempt = ?4 WHERE seq = ?1",
                 values![one.ticket.seq, claim.lease_until.as_micros(), claimed_at.as_micros(), one.ticket.attempt],
             )?;
         }
     }
     let sets: Vec<_> = pacings.iter().map(|one| owned(values![one.lane])).collect();
-    let next: Vec<Vec<Option<i64>>> = db.all_for(NEXT, &sets, |row| row.get(0))?;
+    let next: Vec<Vec<Option<i64>>> = tx.all_for(NEXT, &sets, |row| row.get(0))?;
     let mut lanes = Vec::with_capacity(pacings.len());
     let of_each = claim
         .lanes
@@ -198,14 +198,9 @@ pub(super) fn renew(db: &Db<'_>, tickets: &[Ticket], until: Timestamp) -> Result
     Ok(())
 }
 
-pub(super) fn lapse(
-    db: &Db<'_>,
-    effects: &mut Effects,
-    which: Lapse,
-    now: Timestamp,
-) -> Result<u64, Error> {
+pub(super) fn lapse(tx: &mut Transaction<'_>, which: Lapse, now: Timestamp) -> Result<u64, Error> {
     let until = which.until_micros(now);
-    let lapsed: Vec<(i64, u32, i64, String)> = db.all(
+    let lapsed: Vec<(i64, u32, i64, String)> = tx.all(
         "SELECT q.seq, q.attempt, q.claimed_at, i.id FROM queue q INDEXED BY queue_leased JOIN integrations i ON i.n = q.lane WHERE q.state = 2 AND q.due_at <= ?1 ORDER BY q.due_at LIMIT ?2",
         values![until, LAPSE_MAX_ROWS],
         |row| Ok((row.get(0)?, count(row, 1)?, row.get(2)?, row.get(3)?)),
@@ -221,12 +216,14 @@ pub(super) fn lapse(
             ),
             reply: Reply::default(),
         };
-        record_attempt(db, *seq, &attempt)?;
-        effects.due.extend(integration_id.parse::<IntegrationId>());
+        record_attempt(tx, *seq, &attempt)?;
+        tx.raised
+            .due
+            .extend(integration_id.parse::<IntegrationId>());
     }
     let sql = format!("SELECT a.number FROM {}", excused("?1"));
     let sets: Vec<_> = lapsed.iter().map(|one| owned(values![one.0])).collect();
-    let excused = db.all_for(&sql, &sets, |row| count(row, 0))?;
+    let excused = tx.all_for(&sql, &sets, |row| count(row, 0))?;
     for ((seq, number, ..), excused) in lapsed.iter().zip(excused) {
         let wait_ms = if excused.contains(number) {
             0
@@ -236,7 +233,7 @@ pub(super) fn lapse(
             delay_ms(failures, Class::Unknown, cut_off_seed(*seq, now))
         };
         let due_at = now.plus_millis(i64::try_from(wait_ms).unwrap_or(i64::MAX));
-        db.send(
+        tx.send(
             "UPDATE queue SET state = ?2, due_at = ?3 WHERE seq = ?1",
             values![seq, READY, due_at.as_micros()],
         )?;
@@ -267,22 +264,18 @@ pub(super) fn due_of(row: &Row<'_>) -> Result<(IntegrationId, Timestamp), Error>
     Ok((id, row.get(1).map(Timestamp::from_micros)?))
 }
 
-pub(crate) fn finish(
-    db: &Db<'_>,
-    effects: &mut Effects,
-    finish: &Finish,
-) -> Result<WriteStatus, Error> {
+pub(crate) fn finish(tx: &mut Transaction<'_>, finish: &Finish) -> Result<WriteStatus, Error> {
     let Ticket { seq, attempt } = finish.ticket;
-    let mut write = match effects.memo.standing(seq) {
+    let mut write = match tx.memo.standing(seq) {
         Some(foreseen) => foreseen,
-        None => standing(db, seq)?,
+        None => standing(tx, seq)?,
     };
     if let Some(until) = finish.pause_until {
-        pace::pause(db, seq, until)?;
+        pace::pause(tx, seq, until)?;
     }
     // An answer that comes after the end is on record too, unless attempts of that write are kept no more.
     if write.open.is_some() || write.keeps_attempts {
-        record_attempt(db, seq, &finish.attempt)?;
+        record_attempt(tx, seq, &finish.attempt)?;
     }
     let Some(open) = write.open.take() else {
         // It ended through another attempt; this one changes nothing.
@@ -294,7 +287,7 @@ pub(crate) fn finish(
         // A confirmation is the truth whoever brings it, even after its lease had lapsed.
         Verdict::Delivered { x_id, record_id } => {
             let ids = (x_id.as_deref(), record_id.as_str());
-            let met = records::confirm(db, effects, write.asked()?, ids, finish.now)?;
+            let met = records::confirm(tx, write.asked()?, ids, finish.now)?;
             let (status, trigger) = if met.errors.is_empty() {
                 (WriteStatus::Success, Trigger::WriteSuccess)
             } else {
@@ -306,8 +299,8 @@ pub(crate) fn finish(
                 errors: &met.errors,
                 record_id: Some(&met.id),
             };
-            write.end(db, effects, &open, &end, finish.now)?;
-            write.announce(db, effects, trigger, finish.now)?;
+            write.end(tx, &open, &end, finish.now)?;
+            write.announce(tx, trigger, finish.now)?;
             Ok(status)
         }
         _ if !holds_the_lease => Ok(WriteStatus::Pending),
@@ -318,12 +311,12 @@ pub(crate) fn finish(
                 errors,
                 record_id: None,
             };
-            write.end(db, effects, &open, &end, finish.now)?;
-            write.announce(db, effects, Trigger::WriteFailure, finish.now)?;
+            write.end(tx, &open, &end, finish.now)?;
+            write.announce(tx, Trigger::WriteFailure, finish.now)?;
             Ok(WriteStatus::Failure)
         }
         Verdict::Again { at, errors } => {
-            db.send(
+            tx.send(
                 "UPDATE queue SET state = ?2, due_at = ?3, errors = ?4 WHERE seq = ?1",
                 values![seq, READY, at.as_micros(), json(errors)?],
             )?;
@@ -383,8 +376,8 @@ fn standing(db: &Db<'_>, seq: i64) -> Result<Standing, Error> {
 }
 
 /// Reads for all of `finishes` at once what [`finish`] is going to ask for each, where asking takes a way to another machine.
-pub(crate) fn foresee(db: &Db<'_>, effects: &Effects, finishes: &[&Finish]) -> Result<(), Error> {
-    let Db::Postgres(session) = db else {
+pub(crate) fn foresee(tx: &Transaction<'_>, finishes: &[&Finish]) -> Result<(), Error> {
+    let Db::Postgres(session) = &**tx else {
         return Ok(());
     };
     let seqs: Vec<i64> = finishes.iter().map(|one| one.ticket.seq).collect();
@@ -406,7 +399,7 @@ pub(crate) fn foresee(db: &Db<'_>, effects: &Effects, finishes: &[&Finish]) -> R
         }
     }
     let records = records::by_x_ids(session, asked)?;
-    effects.memo.foresee(standings, records);
+    tx.memo.foresee(standings, records);
     Ok(())
 }
 
@@ -449,26 +442,24 @@ impl Standing {
     /// Ends it; those that waited for it are made ready.
     fn end(
         &self,
-        db: &Db<'_>,
-        effects: &mut Effects,
+        tx: &mut Transaction<'_>,
         open: &Open,
         end: &End<'_>,
         now: Timestamp,
     ) -> Result<(), Error> {
         let outcome = end.outcome.map(Outcome::word);
-        db.send(
+        tx.send(
             "UPDATE writes SET status = ?2, outcome = ?3, errors = ?4, record_id = ?5, attempts = ?6, completed_at = ?7 WHERE seq = ?1",
             values![self.seq, end.status.word(), outcome, json(end.errors)?, end.record_id, open.attempt, now.as_micros()],
         )?;
-        db.send("DELETE FROM queue WHERE seq = ?1", values![self.seq])?;
-        order::leave(db, effects, self.seq, &open.order_keys, now)
+        tx.send("DELETE FROM queue WHERE seq = ?1", values![self.seq])?;
+        order::leave(tx, self.seq, &open.order_keys, now)
     }
 
     /// Puts its end into the outbox and wakes who waits for it.
     fn announce(
         &self,
-        db: &Db<'_>,
-        effects: &mut Effects,
+        tx: &mut Transaction<'_>,
         trigger: Trigger,
         now: Timestamp,
     ) -> Result<(), Error> {
@@ -481,10 +472,10 @@ impl Standing {
             job: Some((&self.job_id, &self.operation)),
             stored: None,
         };
-        events::record(db, effects, &happened, stamp::next(db, now)?)?;
-        effects.ended.extend(self.job_id.parse::<JobId>());
+        events::record(tx, &happened, stamp::next(tx, now)?)?;
+        tx.raised.ended.extend(self.job_id.parse::<JobId>());
         // What waited for it may be ready now.
-        effects
+        tx.raised
             .due
             .extend(self.integration_id.parse::<IntegrationId>());
         Ok(())
@@ -526,24 +517,20 @@ impl Store {
 
     /// Puts due writes under a lease, in the order due, as many as the limits of their integrations leave, and counts an attempt for each.
     pub async fn writes_claim(&self, claim: Claim) -> Result<Vec<Lane>, Error> {
-        self.engine
-            .write(move |db, effects| self::claim(db, effects, &claim))
-            .await
+        self.engine.write(move |tx| self::claim(tx, &claim)).await
     }
 
     /// Prolongs leases that are still held.
     pub async fn leases_renew(&self, tickets: Vec<Ticket>, until: Timestamp) -> Result<(), Error> {
         self.engine
-            .write(move |db, _| renew(db, &tickets, until))
+            .write(move |tx| renew(tx, &tickets, until))
             .await
     }
 
     /// Ends leases and records their attempts as cut off. Their writes are due at once, or, from the
     /// third attempt in a row that was cut off, by the retry schedule. Returns how many.
     pub async fn leases_lapse(&self, which: Lapse, now: Timestamp) -> Result<u64, Error> {
-        self.engine
-            .write(move |db, effects| lapse(db, effects, which, now))
-            .await
+        self.engine.write(move |tx| lapse(tx, which, now)).await
     }
 
     /// Every integration that has a ready write, and when its first is due.

@@ -19,8 +19,8 @@ use super::{
     keys, pace, plan, records, stamp,
 };
 use crate::{
-    Error, Registered, Registration, Sealer, Store, reading::Reading, sealing::Purpose,
-    signals::Effects,
+    Error, Registered, Registration, Sealer, Store, engines::Transaction, reading::Reading,
+    sealing::Purpose,
 };
 
 /// An integration's body: what is neither a column nor a secret.
@@ -40,9 +40,9 @@ pub(super) fn revision(db: &Db<'_>) -> Result<i64, Error> {
 }
 
 /// Takes the number of a change.
-pub(super) fn changed(db: &Db<'_>, effects: &mut Effects) -> Result<i64, Error> {
-    effects.directory = true;
-    db.one(
+pub(super) fn changed(tx: &mut Transaction<'_>) -> Result<i64, Error> {
+    tx.raised.directory = true;
+    tx.one(
         "UPDATE revisions SET revision = revision + 1 WHERE what = 'directory' RETURNING revision",
         &[],
         |row| row.get(0),
@@ -50,9 +50,9 @@ pub(super) fn changed(db: &Db<'_>, effects: &mut Effects) -> Result<i64, Error> 
 }
 
 /// Something that belongs to an integration has changed.
-pub(super) fn branch_changed(db: &Db<'_>, effects: &mut Effects, lane: i64) -> Result<(), Error> {
-    let revision = changed(db, effects)?;
-    db.execute(
+pub(super) fn branch_changed(tx: &mut Transaction<'_>, lane: i64) -> Result<(), Error> {
+    let revision = changed(tx)?;
+    tx.execute(
         "UPDATE integrations SET revision = ?2 WHERE n = ?1",
         values![lane, revision],
     )
@@ -183,20 +183,15 @@ fn shown(integration: &Integration) -> Result<Value, Error> {
 }
 
 /// Writes an integration's row, new or not, and gives its place.
-fn write(
-    db: &Db<'_>,
-    effects: &mut Effects,
-    one: &Integration,
-    sealed: &[u8],
-) -> Result<i64, Error> {
-    let revision = changed(db, effects)?;
+fn write(tx: &mut Transaction<'_>, one: &Integration, sealed: &[u8]) -> Result<i64, Error> {
+    let revision = changed(tx)?;
     let body = Body {
         name: one.name.clone(),
         system: one.system,
         settings: one.settings.clone(),
     };
     let body = serde_json::to_string(&body).map_err(corrupt("an integration"))?;
-    db.one(
+    tx.one(
         "INSERT INTO integrations (id, vendor, active, credential, body, created_at, updated_at, revision, paused_at, archived_at, access)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
              ON CONFLICT (id) DO UPDATE SET vendor = ?2, active = ?3, credential = ?4, body = ?5, updated_at = ?7, revision = ?8, paused_at = ?9, archived_at = ?10, access = ?11
@@ -220,22 +215,21 @@ fn write(
 
 /// Registers an integration with all that belongs to it, or replaces what is registered under the same ids.
 pub(super) fn register(
-    db: &Db<'_>,
-    effects: &mut Effects,
+    tx: &mut Transaction<'_>,
     by: &Author,
     registration: &Registration,
     sealed: &[u8],
     now: Timestamp,
 ) -> Result<(), Error> {
-    let before = find(db, registration.integration.id)?.map(|stored| stored.integration);
+    let before = find(tx, registration.integration.id)?.map(|stored| stored.integration);
     let after = Integration {
         created_at: before.as_ref().map_or(now, |before| before.created_at),
         updated_at: now,
         ..registration.integration.clone()
     };
-    let lane = write(db, effects, &after, sealed)?;
+    let lane = write(tx, &after, sealed)?;
     if before.is_some() {
-        pace::begin_anew(db, lane)?;
+        pace::begin_anew(tx, lane)?;
     }
     let action = match &before {
         None => "integration_create",
@@ -248,7 +242,7 @@ pub(super) fn register(
         before: before.as_ref().map(shown).transpose()?.unwrap_or_default(),
         after: shown(&after)?,
     };
-    audit::record(db, by, deed, now)?;
+    audit::record(tx, by, deed, now)?;
     let integration_id = after.id.to_string();
     let mut put = |kind: Kind, id: String, x_id: &str, body: Result<Value, _>| {
         let body = body.map_err(corrupt("a record of the directory"))?;
@@ -260,7 +254,7 @@ pub(super) fn register(
             x_id: Some(x_id),
             body: &body,
         };
-        put(db, effects, &new, now)
+        put(tx, &new, now)
     };
     for one in &registration.communities {
         put(
@@ -289,18 +283,13 @@ pub(super) fn register(
     Ok(())
 }
 
-fn put(
-    db: &Db<'_>,
-    effects: &mut Effects,
-    new: &records::New<'_>,
-    now: Timestamp,
-) -> Result<(), Error> {
-    let at = stamp::next(db, now)?;
-    match records::by_id(db, new.id)? {
+fn put(tx: &mut Transaction<'_>, new: &records::New<'_>, now: Timestamp) -> Result<(), Error> {
+    let at = stamp::next(tx, now)?;
+    match records::by_id(tx, new.id)? {
         Some(old) if old.lane == new.lane && old.kind == new.kind => {
-            records::register(db, effects, Some(&old), new, at)
+            records::register(tx, Some(&old), new, at)
         }
-        None => records::register(db, effects, None, new, at),
+        None => records::register(tx, None, new, at),
         Some(_) => Err(Error::Conflict(format!(
             "the {} {} belongs to another integration",
             new.kind.word(),
@@ -311,14 +300,13 @@ fn put(
 
 /// Applies `change` to an integration as it is stored; `sealed` is its credential, should that be another. `None` when there is none that the caller may know of.
 pub(super) fn change(
-    db: &Db<'_>,
-    effects: &mut Effects,
+    tx: &mut Transaction<'_>,
     by: &Author,
     (id, action): (IntegrationId, &str),
     (change, sealed): (&Change, Option<&[u8]>),
     now: Timestamp,
 ) -> Result<Option<Integration>, Error> {
-    let Some(stored) = find(db, id)?.filter(|_| by.scope.sees(id)) else {
+    let Some(stored) = find(tx, id)?.filter(|_| by.scope.sees(id)) else {
         return Ok(None);
     };
     // Its credential stays sealed: nothing here needs it.
@@ -332,17 +320,17 @@ pub(super) fn change(
         ));
     }
     if change.archived_at.is_some() {
-        nothing_is_open(db, stored.lane)?;
+        nothing_is_open(tx, stored.lane)?;
     }
     let mut after = before.clone();
     change.apply(&mut after);
     after.updated_at = now;
     let sealed = sealed.unwrap_or(&stored.sealed);
-    write(db, effects, &after, sealed)?;
+    write(tx, &after, sealed)?;
     let leads_elsewhere =
         change.credential.is_some() || after.settings.base_url != before.settings.base_url;
     if leads_elsewhere || after.settings.call_gap_micros() != before.settings.call_gap_micros() {
-        pace::begin_anew(db, stored.lane)?;
+        pace::begin_anew(tx, stored.lane)?;
     }
     let mut told = shown(&after)?;
     if change.credential.is_some() {
@@ -355,10 +343,10 @@ pub(super) fn change(
         before: shown(&before)?,
         after: told,
     };
-    audit::record(db, by, deed, now)?;
+    audit::record(tx, by, deed, now)?;
     if after.calls() {
         // What waited while it was paused goes on.
-        effects.due.insert(id);
+        tx.raised.due.insert(id);
     }
     Ok(Some(after))
 }
@@ -380,14 +368,13 @@ fn nothing_is_open(db: &Db<'_>, lane: i64) -> Result<(), Error> {
 /// Registers members of an integration. Those that are known by the vendor's id of them keep their id and are changed. `None` when there is no such integration
 /// that the caller may know of.
 pub(super) fn members(
-    db: &Db<'_>,
-    effects: &mut Effects,
+    tx: &mut Transaction<'_>,
     by: &Author,
     (id, action): (IntegrationId, &str),
     members: &[Member],
     now: Timestamp,
 ) -> Result<Option<Vec<Registered>>, Error> {
-    let Some(stored) = find(db, id)?.filter(|_| by.scope.sees(id)) else {
+    let Some(stored) = find(tx, id)?.filter(|_| by.scope.sees(id)) else {
         return Ok(None);
     };
     if stored.integration.archived_at.is_some() {
@@ -398,7 +385,7 @@ pub(super) fn members(
     let integration_id = id.to_string();
     let mut registered = Vec::with_capacity(members.len());
     for member in members {
-        let known = records::by_x_id(db, stored.lane, member.kind, &member.x_id)?;
+        let known = records::by_x_id(tx, stored.lane, member.kind, &member.x_id)?;
         let mut body = member.body.clone();
         let own_id = known.as_ref().map_or(&member.id, |known| &known.id);
         body["id"] = json!(own_id);
@@ -416,14 +403,14 @@ pub(super) fn members(
             x_id: Some(&member.x_id),
             body: &body,
         };
-        let at = stamp::next(db, now)?;
-        records::register(db, effects, known.as_ref(), &new, at)?;
+        let at = stamp::next(tx, now)?;
+        records::register(tx, known.as_ref(), &new, at)?;
         registered.push(Registered {
             id: own_id.clone(),
             is_new: known.is_none(),
         });
     }
-    branch_changed(db, effects, stored.lane)?;
+    branch_changed(tx, stored.lane)?;
     let deed = Deed {
         action,
         integration: Some((stored.lane, id)),
@@ -435,7 +422,7 @@ pub(super) fn members(
             }).collect::<Vec<_>>(),
         }),
     };
-    audit::record(db, by, deed, now)?;
+    audit::record(tx, by, deed, now)?;
     Ok(Some(registered))
 }
 
@@ -480,8 +467,8 @@ impl Store {
         let owner = registration.integration.id.to_string();
         let credential = registration.integration.credential.clone();
         let by = self.author(by).await?;
-        let change = move |db: &Db<'_>, effects: &mut Effects, sealed: &[u8]| {
-            register(db, effects, &by, &registration, sealed, now)
+        let change = move |tx: &mut Transaction<'_>, sealed: &[u8]| {
+            register(tx, &by, &registration, sealed, now)
         };
         self.write_sealed(&owner, Purpose::Credential, &credential, change)
             .await
@@ -506,16 +493,16 @@ impl Store {
             (None, None) => {
                 return self
                     .engine
-                    .write(move |db, effects| {
+                    .write(move |tx| {
                         let what = (id, action);
-                        self::change(db, effects, &by, what, (&change, None), now)
+                        self::change(tx, &by, what, (&change, None), now)
                     })
                     .await;
             }
         };
-        let change = move |db: &Db<'_>, effects: &mut Effects, sealed: &[u8]| {
+        let change = move |tx: &mut Transaction<'_>, sealed: &[u8]| {
             let (what, change) = ((id, action), (&change, Some(sealed)));
-            self::change(db, effects, &by, what, change, now)
+            self::change(tx, &by, what, change, now)
         };
         self.write_sealed(&id.to_string(), Purpose::Credential, &secret, change)
             .await
@@ -536,7 +523,7 @@ impl Store {
     ) -> Result<Option<Vec<Registered>>, Error> {
         let by = self.author(by).await?;
         self.engine
-            .write(move |db, effects| self::members(db, effects, &by, (id, action), &members, now))
+            .write(move |tx| self::members(tx, &by, (id, action), &members, now))
             .await
     }
 }

@@ -27,9 +27,9 @@ use super::{
 };
 use crate::{
     Error, Store,
+    engines::Transaction,
     privacy::{Erasure, ErasureCounts},
     reading::Reading,
-    signals::Effects,
 };
 
 /// Writes that one piece of the walk looks at.
@@ -425,27 +425,26 @@ fn not_open(open: &BTreeSet<String>) -> Result<(), Error> {
 
 /// Removes all that the walk found and all that is theirs by its id.
 pub(super) fn erase(
-    db: &Db<'_>,
-    effects: &mut Effects,
+    tx: &mut Transaction<'_>,
     by: &Author,
     walk: &Walk,
     now: Timestamp,
 ) -> Result<Step, Error> {
     let id = &walk.person.id;
-    let Some(record) = find(db, &by.scope, id)? else {
+    let Some(record) = find(tx, &by.scope, id)? else {
         return Ok(Step::None);
     };
-    if let Some(erasure) = earlier(db, id)? {
+    if let Some(erasure) = earlier(tx, id)? {
         return Ok(Step::Done(erasure));
     }
-    let person = Person::of(db, &record)?;
-    let since = newest(db)?;
+    let person = Person::of(tx, &record)?;
+    let since = newest(tx)?;
     if person != walk.person || since - walk.through > SINCE_MAX_WRITES {
         return Ok(Step::Again);
     }
     let (mut open, mut writes) = (BTreeSet::new(), walk.wrong.clone());
     let mut after = walk.through;
-    while let Some(last) = piece(db, LATELY, (after, since), |row| {
+    while let Some(last) = piece(tx, LATELY, (after, since), |row| {
         match person.looks_at(row) {
             Theirs::No => {}
             Theirs::Open(job_id) => drop(open.insert(job_id)),
@@ -456,7 +455,7 @@ pub(super) fn erase(
     }
     not_open(&open)?;
     for record in &person.records {
-        let made: Vec<i64> = db.all(
+        let made: Vec<i64> = tx.all(
             "SELECT seq FROM writes WHERE record_id = ?1",
             values![record],
             |row| row.get(0),
@@ -466,18 +465,18 @@ pub(super) fn erase(
 
     let mut counts = ErasureCounts::default();
     for seq in &writes {
-        strip::write(db, *seq, now, &mut counts)?;
+        strip::write(tx, *seq, now, &mut counts)?;
     }
     for record in &person.records {
-        if let Some(stored) = records::by_id(db, record)? {
-            forget(db, effects, &stored, now)?;
+        if let Some(stored) = records::by_id(tx, record)? {
+            forget(tx, &stored, now)?;
             counts.records += 1;
         }
-        counts.diffs += db.execute("DELETE FROM diffs WHERE record_id = ?1", values![record])?;
+        counts.diffs += tx.execute("DELETE FROM diffs WHERE record_id = ?1", values![record])?;
     }
     {
         let key_id = by.scope.key().map(|id| id.to_string());
-        db.execute(
+        tx.execute(
             "INSERT INTO erasures (record_id, at, key_id, body) VALUES (?1, ?2, ?3, ?4)",
             values![id, now.as_micros(), key_id, json!(counts).to_string()],
         )
@@ -490,7 +489,7 @@ pub(super) fn erase(
         before: Value::Null,
         after: json!(counts),
     };
-    audit::record(db, by, deed, now)?;
+    audit::record(tx, by, deed, now)?;
     Ok(Step::Done(Erasure {
         id: id.clone(),
         erased_at: now,
@@ -499,12 +498,7 @@ pub(super) fn erase(
 }
 
 /// Takes the person out of a record, and its name at the vendor, by which it would be asked for again.
-fn forget(
-    db: &Db<'_>,
-    effects: &mut Effects,
-    stored: &Stored,
-    now: Timestamp,
-) -> Result<(), Error> {
+fn forget(tx: &mut Transaction<'_>, stored: &Stored, now: Timestamp) -> Result<(), Error> {
     let new = records::New {
         id: &stored.id,
         kind: stored.kind,
@@ -513,16 +507,16 @@ fn forget(
         x_id: None,
         body: &erased(stored.kind, &stored.body, now),
     };
-    let at = stamp::next(db, now)?;
-    records::replace(db, stored, &new, at)?;
-    events::forget(db, &stored.id)?;
+    let at = stamp::next(tx, now)?;
+    records::replace(tx, stored, &new, at)?;
+    events::forget(tx, &stored.id)?;
     if stored.kind != Kind::Prospect {
         return Ok(());
     }
     // Whoever was told of the person is told that they are to be forgotten.
     let told = |value| records::as_object(json!({ "erased_at": value }));
     let change = (&told(json!(now)), &told(Value::Null));
-    records::announce_change(db, effects, stored, change, None, at)
+    records::announce_change(tx, stored, change, None, at)
 }
 
 /// Walks over the writes that are open or went wrong, before an erasure gives up on a person about whom something happens all the time.
@@ -571,7 +565,7 @@ impl Store {
             let by = self.author(by).await?;
             let step = self
                 .engine
-                .write(move |db, effects| erase(db, effects, &by, &walk, now))
+                .write(move |tx| erase(tx, &by, &walk, now))
                 .await?;
             match step {
                 Step::None => return Ok(None),

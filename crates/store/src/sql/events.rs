@@ -23,8 +23,8 @@ use super::{
 };
 use crate::{
     Error, Page, Store,
+    engines::Transaction,
     reading::{Cost, Reading},
-    signals::Effects,
     webhooks::{EventHead, EventPage, EventQuery},
 };
 
@@ -48,60 +48,53 @@ const SUBSCRIBERS: &str =
 
 /// Stores an event, with a delivery for each who subscribes to it.
 pub(super) fn record(
-    db: &Db<'_>,
-    effects: &mut Effects,
+    tx: &mut Transaction<'_>,
     happened: &Happened<'_>,
     at: Timestamp,
 ) -> Result<(), Error> {
     let (trigger, kind) = (happened.trigger.word(), happened.kind.map(Kind::word));
     let (job_id, job_type) = happened.job.unzip();
-    let id = EventId::new(at, &*effects.entropy).to_string();
-    let event = db.insert(
+    let id = EventId::new(at, &*tx.entropy).to_string();
+    let event = tx.insert(
         Ordered::Events,
         "INSERT INTO events (seq, id, at, lane, trigger, kind, subject, job_id, job_type, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
         values![id, at.as_micros(), happened.lane, trigger, kind, happened.subject, job_id, job_type, happened.stored],
     )?;
-    effects.events = true;
-    let subscribers = subscribers(db, effects, happened)?;
+    tx.raised.events = true;
+    let subscribers = subscribers(tx, happened)?;
     if subscribers.is_empty() {
         return Ok(());
     }
     // Times of events go ahead of a clock that was set back; what is due is due by the clock.
-    let due_at = effects.time.at_once(stamp::given(db)?.min(at));
-    let queued_at = effects.time.at_once(at);
+    let due_at = tx.time.at_once(stamp::given(tx)?.min(at));
+    let queued_at = tx.time.at_once(at);
     for (webhook, id) in subscribers {
-        db.send(
+        tx.send(
             "INSERT INTO deliveries (webhook, event, state, due_at, queued_at) VALUES (?1, ?2, 1, ?3, ?4)",
             values![webhook, event, due_at.as_micros(), queued_at.as_micros()],
         )?;
-        effects.deliveries.extend(id.parse::<WebhookId>());
+        tx.raised.deliveries.extend(id.parse::<WebhookId>());
     }
     Ok(())
 }
 
 /// Whom an event is to be delivered to. Many of a batch are alike, so it is remembered.
-fn subscribers(
-    db: &Db<'_>,
-    effects: &Effects,
-    happened: &Happened<'_>,
-) -> Result<Subscribers, Error> {
+fn subscribers(tx: &Transaction<'_>, happened: &Happened<'_>) -> Result<Subscribers, Error> {
     let (trigger, kind) = (happened.trigger.word(), happened.kind.map(Kind::word));
     let of = format!(
         "{trigger} {} {}",
         kind.unwrap_or_default(),
         happened.integration_id
     );
-    if let Some(known) = effects.memo.subscribers(&of) {
+    if let Some(known) = tx.memo.subscribers(&of) {
         return Ok(known);
     }
-    let found = db.all(
+    let found = tx.all(
         SUBSCRIBERS,
         values![trigger, kind, happened.integration_id],
         |row| Ok((row.get(0)?, row.get(1)?)),
     )?;
-    effects
-        .memo
-        .subscribers_keep(of, Subscribers::clone(&found));
+    tx.memo.subscribers_keep(of, Subscribers::clone(&found));
     Ok(found)
 }
 
@@ -563,9 +556,7 @@ impl Store {
     /// Removes events that are older than `before`, with their deliveries, and deliveries of subscriptions that are no more: some `limit` rows of each.
     /// Returns how many rows; none are left when it is 0. The newest event stays.
     pub async fn events_sweep(&self, before: Timestamp, limit: u32) -> Result<u64, Error> {
-        self.engine
-            .write(move |db, _| sweep(db, before, limit))
-            .await
+        self.engine.write(move |tx| sweep(tx, before, limit)).await
     }
 }
 

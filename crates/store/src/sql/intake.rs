@@ -14,9 +14,8 @@ use super::{
 };
 use crate::{
     Acceptance, Error, Once, Store,
-    engines::writer::ACCEPT_MAX,
+    engines::{Transaction, writer::ACCEPT_MAX},
     reading::{Cost, Reading},
-    signals::Effects,
 };
 
 /// What the vendor is sent and what its confirmation makes, as kept in `writes.request`.
@@ -88,31 +87,30 @@ impl Row {
 }
 
 pub(crate) fn accept(
-    db: &Db<'_>,
-    effects: &mut Effects,
+    tx: &mut Transaction<'_>,
     write: &Row,
     once: Option<&Once>,
 ) -> Result<Acceptance, Error> {
     if let Some(once) = once {
-        if let Some(earlier) = replay(db, once)? {
+        if let Some(earlier) = replay(tx, once)? {
             return Ok(earlier);
         }
-        db.send(
+        tx.send(
             "INSERT INTO idempotency (key_hash, fingerprint, job_id, expires_at) VALUES (?1, ?2, ?3, ?4) ON CONFLICT (key_hash) DO UPDATE SET fingerprint = ?2, job_id = ?3, expires_at = ?4",
             values![once.key_hash, once.fingerprint, write.job_id, once.expires_at.as_micros()],
         )?;
     }
     if let Some(failed) = &write.retry_of {
-        retry_is_allowed(db, failed)?;
+        retry_is_allowed(tx, failed)?;
     }
     for block in &write.blocked_by {
-        not_blocked(db, write, block)?;
+        not_blocked(tx, write, block)?;
     }
     if let Some(id) = &write.about {
-        erasure::not_erased(db, id)?;
+        erasure::not_erased(tx, id)?;
     }
-    let lane = delivery::lane_of(db, write.integration_id)?;
-    let seq = db.insert(
+    let lane = delivery::lane_of(tx, write.integration_id)?;
+    let seq = tx.insert(
         Ordered::Writes,
         "INSERT INTO writes (seq, job_id, lane, community_id, operation, accepted_at, retry_of, result, request, status) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
         values![
@@ -129,7 +127,7 @@ pub(crate) fn accept(
     )?;
     if let Some(consent) = write.consent {
         consents::add(
-            db,
+            tx,
             seq,
             consent,
             (&write.request_id, write.key_id.as_deref()),
@@ -138,19 +136,19 @@ pub(crate) fn accept(
         )?;
     }
 
-    let waits = order::enter(db, seq, &write.order_keys)?;
-    db.send(
+    let waits = order::enter(tx, seq, &write.order_keys)?;
+    tx.send(
         "INSERT INTO queue (seq, lane, state, due_at, order_keys, queued_at) VALUES (?1, ?2, ?3, ?4, ?5, ?4)",
         values![
             seq,
             lane,
             if waits { WAITS } else { READY },
-            effects.time.at_once(write.accepted_at).as_micros(),
+            tx.time.at_once(write.accepted_at).as_micros(),
             order::kept(&write.order_keys)
         ],
     )?;
     if !waits {
-        effects.due.insert(write.integration_id);
+        tx.raised.due.insert(write.integration_id);
     }
     Ok(Acceptance::Accepted)
 }
@@ -372,7 +370,7 @@ impl Store {
             return Ok(found);
         }
         // It is answered as accepted, and what is read may be on no standby yet: when its commit was given up, or the primary came back without one. A commit that waits is behind it.
-        let confirmed = self.engine.write(move |db, _| replay(db, &again));
+        let confirmed = self.engine.write(move |tx| replay(tx, &again));
         match tokio::time::timeout(ACCEPT_MAX, confirmed).await {
             // Not that nothing is stored: it can be read.
             Ok(Err(Error::Busy)) | Err(_) => Err(Error::InDoubt),
@@ -393,6 +391,6 @@ impl Store {
 
     /// Removes up to `limit` idempotency keys that have expired. Returns how many.
     pub async fn idempotency_sweep(&self, now: Timestamp, limit: u32) -> Result<u64, Error> {
-        self.engine.write(move |db, _| sweep(db, now, limit)).await
+        self.engine.write(move |tx| sweep(tx, now, limit)).await
     }
 }

@@ -15,7 +15,7 @@ use super::{
     db::{Db, Row, values},
     directory, webhooks,
 };
-use crate::{Error, Store, reading::Reading, signals::Effects, webhooks::Revoked};
+use crate::{Error, Store, engines::Transaction, reading::Reading, webhooks::Revoked};
 
 /// Keys in force that are limited to the same integrations, at most: one for each program and
 /// person of a customer, and many to spare.
@@ -35,13 +35,13 @@ fn shown(key: &Key) -> Result<Value, Error> {
     serde_json::to_value(KeyRecord::from(key)).map_err(corrupt("a key"))
 }
 
-fn write(db: &Db<'_>, effects: &mut Effects, key: &Key) -> Result<(), Error> {
-    let revision = directory::changed(db, effects)?;
+fn write(tx: &mut Transaction<'_>, key: &Key) -> Result<(), Error> {
+    let revision = directory::changed(tx)?;
     let body = serde_json::to_string(key).map_err(corrupt("a key"))?;
     let revoked_at = key.revoked_at.map(Timestamp::as_micros);
     let expires_at = key.expires_at.map(Timestamp::as_micros);
     let scope = scope_of(key.integrations.as_deref());
-    db.execute(
+    tx.execute(
         "INSERT INTO keys (id, revision, revoked_at, body, expires_at, scope) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
              ON CONFLICT (id) DO UPDATE SET revision = ?2, revoked_at = ?3, body = ?4, expires_at = ?5, scope = ?6",
         values![key.id.to_string(), revision, revoked_at, body, expires_at, scope],
@@ -101,20 +101,15 @@ fn there_is_room(db: &Db<'_>, key: &Key) -> Result<(), Error> {
     Ok(())
 }
 
-pub(super) fn create(
-    db: &Db<'_>,
-    effects: &mut Effects,
-    by: &Author,
-    key: &Key,
-) -> Result<(), Error> {
-    if find(db, key.id)?.is_some() {
+pub(super) fn create(tx: &mut Transaction<'_>, by: &Author, key: &Key) -> Result<(), Error> {
+    if find(tx, key.id)?.is_some() {
         return Err(Error::Conflict(format!("the key {} exists", key.id)));
     }
     if !by.scope.is_operator() {
-        there_is_room(db, key)?;
+        there_is_room(tx, key)?;
     }
-    write(db, effects, key)?;
-    record(db, by, "key_create", None, key, Value::Null, key.created_at)
+    write(tx, key)?;
+    record(tx, by, "key_create", None, key, Value::Null, key.created_at)
 }
 
 fn record(
@@ -180,16 +175,15 @@ pub(super) fn since(db: &Db<'_>, revision: i64) -> Result<Vec<Key>, Error> {
 /// Revokes a key, and switches off the subscriptions that it made, unless it `keeps` them. `None`
 /// when there is none; a key that is revoked stays so since then.
 pub(super) fn revoke(
-    db: &Db<'_>,
-    effects: &mut Effects,
+    tx: &mut Transaction<'_>,
     by: &Author,
     (id, keeps): (KeyId, bool),
     now: Timestamp,
 ) -> Result<Option<Revoked>, Error> {
-    let Some(before) = find(db, id)? else {
+    let Some(before) = find(tx, id)? else {
         return Ok(None);
     };
-    let made = webhooks::active_of(db, id)?;
+    let made = webhooks::active_of(tx, id)?;
     let ids: Vec<_> = made.iter().map(|(_, id)| *id).collect();
     let (disabled, kept) = if keeps {
         (Vec::new(), ids)
@@ -209,18 +203,18 @@ pub(super) fn revoke(
             }
         }
         // Before it is: a key may revoke itself.
-        record(db, by, "key_revoke", Some(&before), &key, more, now)?;
+        record(tx, by, "key_revoke", Some(&before), &key, more, now)?;
     }
     if keeps {
-        webhooks::keep(db, id)?;
+        webhooks::keep(tx, id)?;
     } else {
         for (n, webhook) in &made {
             let reason = format!("The API key that made it, {id}, was revoked");
-            webhooks::disable(db, effects, by, (*n, *webhook), &reason, now)?;
+            webhooks::disable(tx, by, (*n, *webhook), &reason, now)?;
         }
     }
     if is_new {
-        write(db, effects, &key)?;
+        write(tx, &key)?;
     }
     Ok(Some(Revoked {
         key,
@@ -231,16 +225,15 @@ pub(super) fn revoke(
 
 /// Gives a key another token. `None` when there is none.
 pub(super) fn rotate(
-    db: &Db<'_>,
-    effects: &mut Effects,
+    tx: &mut Transaction<'_>,
     by: &Author,
     id: KeyId,
     token: &Token,
     old_until: Timestamp,
     now: Timestamp,
 ) -> Result<Option<Key>, Error> {
-    let settled = effects.time.settled(now);
-    let Some(before) = find(db, id)? else {
+    let settled = tx.time.settled(now);
+    let Some(before) = find(tx, id)? else {
         return Ok(None);
     };
     if before.revoked_at.is_some() {
@@ -260,9 +253,9 @@ pub(super) fn rotate(
             "this key has {TOKENS_MAX} tokens that are still taken; wait until some are over, or revoke it"
         )));
     }
-    write(db, effects, &after)?;
+    write(tx, &after)?;
     record(
-        db,
+        tx,
         by,
         "key_rotate",
         Some(&before),
@@ -291,9 +284,7 @@ impl Store {
     /// [`Error::Conflict`] when there are as many as there can be for its integrations, or in all. The operator's are not counted.
     pub async fn key_create(&self, by: &Actor, key: Key) -> Result<(), Error> {
         let by = self.author(by).await?;
-        self.engine
-            .write(move |db, effects| create(db, effects, &by, &key))
-            .await
+        self.engine.write(move |tx| create(tx, &by, &key)).await
     }
 
     /// Every key, oldest first.
@@ -313,7 +304,7 @@ impl Store {
     ) -> Result<Option<Revoked>, Error> {
         let by = self.author(by).await?;
         self.engine
-            .write(move |db, effects| revoke(db, effects, &by, (id, keeps_webhooks), now))
+            .write(move |tx| revoke(tx, &by, (id, keeps_webhooks), now))
             .await
     }
 
@@ -331,13 +322,13 @@ impl Store {
     ) -> Result<Option<Key>, Error> {
         let by = self.author(by).await?;
         self.engine
-            .write(move |db, effects| rotate(db, effects, &by, id, &token, old_until, now))
+            .write(move |tx| rotate(tx, &by, id, &token, old_until, now))
             .await
     }
 
     /// Notes when keys were last used.
     pub async fn keys_used(&self, uses: Vec<(KeyId, Timestamp)>) -> Result<(), Error> {
-        self.engine.write(move |db, _| used(db, &uses)).await
+        self.engine.write(move |tx| used(tx, &uses)).await
     }
 }
 

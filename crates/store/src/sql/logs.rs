@@ -304,8 +304,6 @@ impl Store {
 
     /// Removes up to `limit` diffs, and as many runs, that are older than `before`. Returns how many.
     pub async fn history_sweep(&self, before: Timestamp, limit: u32) -> Result<u64, Error> {
-        self.engine
-            .write(move |db, _| sweep(db, before, limit))
-            .await
+        self.engine.write(move |tx| sweep(tx, before, limit)).await
     }
 }

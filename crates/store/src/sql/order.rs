@@ -10,7 +10,7 @@ use super::{
     db::{Db, Row, Value as Sql, values},
     intake::{READY, WAITS},
 };
-use crate::{Error, signals::Effects};
+use crate::{Error, engines::Transaction};
 
 /// Keys as they are kept with a row of the queue.
 pub(crate) fn kept(keys: &[i64]) -> Vec<u8> {
@@ -65,8 +65,7 @@ const KEYS_MAX: usize = 8;
 
 /// Takes out a write whose row of the queue is gone. Who waited for it is looked for at the end of the transaction: [`settle`].
 pub(super) fn leave(
-    db: &Db<'_>,
-    effects: &mut Effects,
+    tx: &mut Transaction<'_>,
     seq: i64,
     kept: &[u8],
     now: Timestamp,
@@ -82,17 +81,16 @@ pub(super) fn leave(
         );
         let mut values = vec![Sql::Integer(seq)];
         values.extend(some.iter().map(|key| Sql::Integer(*key)));
-        db.send(&sql, &values)?;
+        tx.send(&sql, &values)?;
     }
-    let due_at = effects.time.at_once(now);
-    effects
-        .left
-        .extend(keys.into_iter().map(|key| (key, due_at)));
+    let due_at = tx.time.at_once(now);
+    tx.left.extend(keys.into_iter().map(|key| (key, due_at)));
     Ok(())
 }
 
 /// Makes ready whoever waited for writes that have left with these keys, and waits for nobody else.
-pub(crate) fn settle(db: &Db<'_>, left: &[(i64, Timestamp)]) -> Result<(), Error> {
+pub(crate) fn settle(tx: &Transaction<'_>) -> Result<(), Error> {
+    let (db, left) = (&**tx, &tx.left);
     let Some(now) = left.iter().map(|(_, now)| *now).max() else {
         return Ok(());
     };

@@ -156,7 +156,7 @@ impl Store {
             // There is nothing to count.
             return self.engine.read(Reading::OWN, begin).await;
         }
-        self.engine.write(move |db, _| begin(db)).await
+        self.engine.write(move |tx| begin(tx)).await
     }
 }
 

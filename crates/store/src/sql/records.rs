@@ -22,9 +22,9 @@ use super::{
 };
 use crate::{
     Error, Store,
+    engines::Transaction,
     postgres::session::Session,
     reading::{Cost, Reading},
-    signals::Effects,
 };
 
 /// Records with one contact or one address that are looked at, at most: a person has a few.
@@ -148,26 +148,23 @@ pub(super) fn by_id(db: &Db<'_>, id: &str) -> Result<Option<Stored>, Error> {
 
 /// Stores a record that is new.
 pub(super) fn insert(
-    db: &Db<'_>,
-    effects: &mut Effects,
+    tx: &mut Transaction<'_>,
     new: &New<'_>,
     job: Option<Job<'_>>,
     at: Timestamp,
 ) -> Result<(), Error> {
-    let seq = db.insert(
+    let seq = tx.insert(
         Ordered::Records,
         "INSERT INTO records (seq, id, kind, lane, x_id, body, created_at, updated_at, last_seen) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, ?7)",
         values![new.id, new.kind.word(), new.lane, new.x_id, new.body.to_string(), at.as_micros()],
     )?;
-    effects
-        .memo
-        .record_changed(seq, new.lane, new.kind, new.x_id);
+    tx.memo.record_changed(seq, new.lane, new.kind, new.x_id);
     let subject = terms::Subject {
         seq,
         kind: new.kind,
         integration_id: new.integration_id,
     };
-    terms::enter(db, subject, new.body)?;
+    terms::enter(tx, subject, new.body)?;
     let happened = Happened {
         trigger: Trigger::DataNew,
         kind: Some(new.kind),
@@ -177,13 +174,12 @@ pub(super) fn insert(
         job: job.map(Job::told),
         stored: Some(stored_new(new.x_id, new.body)),
     };
-    events::record(db, effects, &happened, at)
+    events::record(tx, &happened, at)
 }
 
 /// Puts the change of a record into the outbox: the members that differ, as they are now and as they were.
 pub(super) fn announce_change(
-    db: &Db<'_>,
-    effects: &mut Effects,
+    tx: &mut Transaction<'_>,
     record: &Stored,
     (new, previous): (&Map<String, Value>, &Map<String, Value>),
     job: Option<Job<'_>>,
@@ -198,7 +194,7 @@ pub(super) fn announce_change(
         job: job.map(Job::told),
         stored: Some(stored_change(&record.body["community_id"], new, previous)),
     };
-    events::record(db, effects, &happened, at)
+    events::record(tx, &happened, at)
 }
 
 /// The members of `new` that differ from `old`, as they are now and as they were.
@@ -245,17 +241,16 @@ pub(super) fn replace(
 
 /// Registers a record that may be known already, and puts what is new about it into the outbox.
 pub(super) fn register(
-    db: &Db<'_>,
-    effects: &mut Effects,
+    tx: &mut Transaction<'_>,
     known: Option<&Stored>,
     new: &New<'_>,
     at: Timestamp,
 ) -> Result<(), Error> {
-    is_free(db, known, new)?;
+    is_free(tx, known, new)?;
     let Some(old) = known else {
-        return insert(db, effects, new, None, at);
+        return insert(tx, new, None, at);
     };
-    replace(db, old, new, at)?;
+    replace(tx, old, new, at)?;
     let mut members = as_object(new.body.clone());
     // What it does not have any more is told as well.
     for (name, value) in as_object(old.body.clone()) {
@@ -267,7 +262,7 @@ pub(super) fn register(
     if now.is_empty() {
         return Ok(());
     }
-    announce_change(db, effects, old, (&now, &previous), None, at)
+    announce_change(tx, old, (&now, &previous), None, at)
 }
 
 fn subject_of(stored: &Stored) -> terms::Subject<'_> {
@@ -280,31 +275,30 @@ fn subject_of(stored: &Stored) -> terms::Subject<'_> {
 
 /// Lays `update` over a record that was seen at the vendor. `true` when that changed it.
 pub(super) fn change(
-    db: &Db<'_>,
-    effects: &mut Effects,
+    tx: &mut Transaction<'_>,
     stored: &Stored,
     update: &Map<String, Value>,
     job: Job<'_>,
     at: Timestamp,
 ) -> Result<bool, Error> {
     let (seq, lane, kind) = (stored.seq, stored.lane, stored.kind);
-    effects.memo.record_changed(seq, lane, kind, None);
+    tx.memo.record_changed(seq, lane, kind, None);
     let more = completed(&stored.body, update);
     let (new, previous) = difference(&stored.body, more.as_ref().unwrap_or(update));
     if new.is_empty() {
-        db.send(
+        tx.send(
             "UPDATE records SET last_seen = ?2 WHERE seq = ?1",
             values![stored.seq, at.as_micros()],
         )?;
         return Ok(false);
     }
     let body = laid_over(&stored.body, &new);
-    db.send(
+    tx.send(
         "UPDATE records SET body = ?2, updated_at = ?3, last_seen = ?3 WHERE seq = ?1",
         values![stored.seq, body.to_string(), at.as_micros()],
     )?;
-    terms::follow(db, subject_of(stored), &stored.body, &body)?;
-    keep_diff(db, effects, stored, (&new, &previous), job, at)?;
+    terms::follow(tx, subject_of(stored), &stored.body, &body)?;
+    keep_diff(tx, stored, (&new, &previous), job, at)?;
     Ok(true)
 }
 
@@ -317,26 +311,24 @@ fn laid_over(body: &Value, update: &Map<String, Value>) -> Value {
 }
 
 fn keep_diff(
-    db: &Db<'_>,
-    effects: &mut Effects,
+    tx: &mut Transaction<'_>,
     stored: &Stored,
     (new, previous): (&Map<String, Value>, &Map<String, Value>),
     job: Job<'_>,
     at: Timestamp,
 ) -> Result<(), Error> {
     let diff = json!({ "new": new, "previous": previous }).to_string();
-    db.insert(
+    tx.insert(
         Ordered::Diffs,
         "INSERT INTO diffs (seq, at, lane, kind, record_id, job_id, diff) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         values![at.as_micros(), stored.lane, stored.kind.word(), stored.id, job.id, diff],
     )?;
-    announce_change(db, effects, stored, (new, previous), Some(job), at)
+    announce_change(tx, stored, (new, previous), Some(job), at)
 }
 
 /// Marks a record that the vendor does not have any more; it stays as it was last seen. `true` when that is news.
 pub(super) fn vanish(
-    db: &Db<'_>,
-    effects: &mut Effects,
+    tx: &mut Transaction<'_>,
     stored: &Stored,
     job: Job<'_>,
     at: Timestamp,
@@ -346,12 +338,12 @@ pub(super) fn vanish(
     }
     let new = as_object(json!({ "vanished_at": at }));
     let body = laid_over(&stored.body, &new);
-    db.send(
+    tx.send(
         "UPDATE records SET body = ?2, updated_at = ?3 WHERE seq = ?1",
         values![stored.seq, body.to_string(), at.as_micros()],
     )?;
     let previous = as_object(json!({ "vanished_at": null }));
-    keep_diff(db, effects, stored, (&new, &previous), job, at)?;
+    keep_diff(tx, stored, (&new, &previous), job, at)?;
     Ok(true)
 }
 
@@ -366,13 +358,12 @@ pub(super) struct Asked<'a> {
 
 /// Makes or changes the record that a write is confirmed to be, under the vendor's id if it gave one; `new_id` is ours, should it be new.
 pub(super) fn confirm(
-    db: &Db<'_>,
-    effects: &mut Effects,
+    tx: &mut Transaction<'_>,
     asked: Asked<'_>,
     (x_id, new_id): (Option<&str>, &str),
     now: Timestamp,
 ) -> Result<Met, Error> {
-    let (kind, at) = (asked.operation.kind(), stamp::next(db, now)?);
+    let (kind, at) = (asked.operation.kind(), stamp::next(tx, now)?);
     let job = Job {
         id: asked.job_id,
         word: asked.operation.word(),
@@ -388,9 +379,9 @@ pub(super) fn confirm(
         ));
     }
     let mut known = match x_id {
-        Some(x_id) => match effects.memo.record(&(asked.lane, kind, x_id.to_owned())) {
+        Some(x_id) => match tx.memo.record(&(asked.lane, kind, x_id.to_owned())) {
             Some(foreseen) => foreseen,
-            None => by_x_id(db, asked.lane, kind, x_id)?,
+            None => by_x_id(tx, asked.lane, kind, x_id)?,
         },
         None => None,
     };
@@ -398,17 +389,16 @@ pub(super) fn confirm(
         && let Some(identity) = &confirmed.identity
     {
         let community = &confirmed.create["community_id"];
-        known = having(db, kind, identity, community)?.into_iter().next();
+        known = having(tx, kind, identity, community)?.into_iter().next();
         if let (Some(known), Some(x_id)) = (&known, x_id) {
-            set_x_id(db, known.seq, x_id)?;
-            effects
-                .memo
+            set_x_id(tx, known.seq, x_id)?;
+            tx.memo
                 .record_changed(known.seq, asked.lane, kind, Some(x_id));
         }
     }
     if let Some(touched) = &confirmed.prospect {
         let community = &confirmed.create["community_id"];
-        if let Some(prospect) = touch(db, effects, touched, community, job, at)? {
+        if let Some(prospect) = touch(tx, touched, community, job, at)? {
             for record in [&mut confirmed.create, &mut confirmed.update] {
                 record["prospect_id"] = json!(prospect);
             }
@@ -424,7 +414,7 @@ pub(super) fn confirm(
             if !known.body["vanished_at"].is_null() {
                 update.insert("vanished_at".to_owned(), Value::Null);
             }
-            let is_changed = change(db, effects, &known, &update, job, at)?;
+            let is_changed = change(tx, &known, &update, job, at)?;
             (known.id, false, is_changed)
         }
         None => {
@@ -436,7 +426,7 @@ pub(super) fn confirm(
                 x_id,
                 body: &confirmed.create,
             };
-            insert(db, effects, &new, Some(job), at)?;
+            insert(tx, &new, Some(job), at)?;
             (new_id.to_owned(), true, true)
         }
     };
@@ -459,15 +449,7 @@ pub(super) fn confirm(
             _ => Outcome::Updated,
         },
         Operation::AppointmentCreate => {
-            let given_way = give_way(
-                db,
-                effects,
-                job,
-                &confirmed.replaces,
-                &id,
-                &confirmed.create,
-                at,
-            )?;
+            let given_way = give_way(tx, job, &confirmed.replaces, &id, &confirmed.create, at)?;
             if given_way || (!is_new && is_changed) {
                 Outcome::Replaced
             } else {
@@ -504,8 +486,7 @@ fn odd(operation: Operation, known: &Stored, confirmed: &Value) -> Option<String
 
 /// Marks the upcoming appointments that appointment `id` took the place of. `true` when there are any.
 fn give_way(
-    db: &Db<'_>,
-    effects: &mut Effects,
+    tx: &mut Transaction<'_>,
     job: Job<'_>,
     replaces: &[(String, String)],
     id: &str,
@@ -514,7 +495,7 @@ fn give_way(
 ) -> Result<bool, Error> {
     let mut any = false;
     for one in replaces {
-        let earlier = having(db, Kind::Appointment, one, &create["community_id"])?;
+        let earlier = having(tx, Kind::Appointment, one, &create["community_id"])?;
         for earlier in earlier.iter().filter(|earlier| earlier.id != id) {
             let starts_at = earlier.body["starts_at"]
                 .as_str()
@@ -525,7 +506,7 @@ fn give_way(
             let is_anothers = !theirs.is_null() && !ours.is_null() && theirs != ours;
             if is_upcoming && !is_anothers && earlier.body["status"] == create["status"] {
                 let update = as_object(json!({ "status": "REPLACED", "replaced_by": id }));
-                any |= change(db, effects, earlier, &update, job, at)?;
+                any |= change(tx, earlier, &update, job, at)?;
             }
         }
     }
@@ -564,19 +545,18 @@ fn set_x_id(db: &Db<'_>, seq: i64, x_id: &str) -> Result<(), Error> {
 
 /// Lays what a write about something else does to a prospect over its record, if there is one. Returns its id.
 fn touch(
-    db: &Db<'_>,
-    effects: &mut Effects,
+    tx: &mut Transaction<'_>,
     touched: &Touched,
     community_id: &Value,
     job: Job<'_>,
     at: Timestamp,
 ) -> Result<Option<String>, Error> {
     for by in &touched.by {
-        let found = having(db, Kind::Prospect, by, community_id)?;
+        let found = having(tx, Kind::Prospect, by, community_id)?;
         // What is gone at the vendor, or merged there, is not what it met.
         if let Some(prospect) = found.into_iter().find(|one| is_there(&one.body)) {
             let update = as_object(touched.update.clone());
-            change(db, effects, &prospect, &update, job, at)?;
+            change(tx, &prospect, &update, job, at)?;
             return Ok(Some(prospect.id));
         }
     }

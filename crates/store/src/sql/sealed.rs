@@ -14,9 +14,9 @@ use super::{
 };
 use crate::{
     Error, Sealer, Store,
+    engines::Transaction,
     reading::Reading,
     sealing::{MasterKeyId, Purpose, blob},
-    signals::Effects,
 };
 
 /// How often a secret is sealed anew, because the key was retired while it waited for the writer, before its change is refused.
@@ -241,7 +241,7 @@ impl Store {
         owner: &str,
         purpose: Purpose,
         secret: &Secret,
-        change: impl Fn(&Db<'_>, &mut Effects, &[u8]) -> Result<T, Error> + Send + Sync + 'static,
+        change: impl Fn(&mut Transaction<'_>, &[u8]) -> Result<T, Error> + Send + Sync + 'static,
     ) -> Result<T, Error> {
         let change = Arc::new(change);
         for _ in 0..SEAL_TRIES {
@@ -252,11 +252,11 @@ impl Store {
             );
             let done = self
                 .engine
-                .write(move |db, effects| {
-                    if current(db)? != under {
+                .write(move |tx| {
+                    if current(tx)? != under {
                         return Ok(None);
                     }
-                    change(db, effects, &sealed).map(Some)
+                    change(tx, &sealed).map(Some)
                 })
                 .await?;
             if let Some(done) = done {
@@ -322,7 +322,7 @@ impl Store {
         let by = Author::new(by.clone(), &self.sealer, id)?;
         let sealer = self.sealer.clone();
         self.engine
-            .write(move |db, _| set(db, &sealer, &by, id, now))
+            .write(move |tx| set(tx, &sealer, &by, id, now))
             .await
     }
 
@@ -334,7 +334,7 @@ impl Store {
     pub async fn secrets_rewrap(&self, limit: u32) -> Result<u64, Error> {
         let sealer = self.sealer.clone();
         self.engine
-            .write(move |db, _| rewrap(db, &sealer, limit))
+            .write(move |tx| rewrap(tx, &sealer, limit))
             .await
     }
 }

@@ -97,7 +97,7 @@ impl Store {
     /// Removes the attempts of up to `limit` writes that ended before `before`. Returns of how many.
     pub async fn attempts_sweep(&self, before: Timestamp, limit: u32) -> Result<u64, Error> {
         self.engine
-            .write(move |db, _| sweep_attempts(db, before, limit))
+            .write(move |tx| sweep_attempts(tx, before, limit))
             .await
     }
 
@@ -109,7 +109,7 @@ impl Store {
         now: Timestamp,
     ) -> Result<u64, Error> {
         self.engine
-            .write(move |db, _| sweep_writes(db, before, limit, now))
+            .write(move |tx| sweep_writes(tx, before, limit, now))
             .await
     }
 }

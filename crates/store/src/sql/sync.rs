@@ -20,10 +20,10 @@ use super::{
 };
 use crate::{
     Error, Lapse, Query, Store,
+    engines::Transaction,
     history::{Candidate, Seen, Tally},
     query::Sort,
     reading::Reading,
-    signals::Effects,
 };
 
 /// What a run is called in events.
@@ -53,42 +53,40 @@ fn set_due(db: &Db<'_>, lane: i64, at: Timestamp) -> Result<(), Error> {
 
 /// Makes an integration due now. `false` when there is none.
 pub(super) fn request(
-    db: &Db<'_>,
-    effects: &mut Effects,
+    tx: &mut Transaction<'_>,
     id: IntegrationId,
     now: Timestamp,
 ) -> Result<bool, Error> {
-    let Some(lane) = plan::lane(db, id)? else {
+    let Some(lane) = plan::lane(tx, id)? else {
         return Ok(false);
     };
-    set_due(db, lane, effects.time.at_once(now))?;
-    effects.sync = true;
+    set_due(tx, lane, tx.time.at_once(now))?;
+    tx.raised.sync = true;
     Ok(true)
 }
 
 /// Begins a run, and says when the next is due should nobody ask for one before. `false` when one is under way, or none is due any more.
 pub(super) fn begin(
-    db: &Db<'_>,
-    effects: &Effects,
+    tx: &Transaction<'_>,
     id: IntegrationId,
     job_id: JobId,
     (now, lease_until): (Timestamp, Timestamp),
     next_at: Timestamp,
 ) -> Result<bool, Error> {
-    let lane: Option<i64> = db.find(
+    let lane: Option<i64> = tx.find(
         &format!("SELECT i.n FROM integrations i LEFT JOIN syncs s ON s.lane = i.n WHERE i.id = ?1 AND coalesce(s.due_at, 0) <= ?2 AND {IS_IDLE}"),
         values![id.to_string(), now.as_micros()],
         |row| row.get(0),
     )?;
     let Some(lane) = lane else { return Ok(false) };
-    set_due(db, lane, next_at)?;
-    db.send(
+    set_due(tx, lane, next_at)?;
+    tx.send(
         "INSERT INTO jobs (job_id, lane, status, started_at, body, lease_until) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
         values![
             job_id.to_string(),
             lane,
             WriteStatus::Pending.word(),
-            effects.time.wall(now).as_micros(),
+            tx.time.wall(now).as_micros(),
             tally(&Tally::default())?,
             lease_until.as_micros(),
         ],
@@ -157,14 +155,13 @@ pub(super) fn candidates(
 
 /// Stores what was seen, and counts it.
 pub(super) fn record(
-    db: &Db<'_>,
-    effects: &mut Effects,
+    tx: &mut Transaction<'_>,
     id: IntegrationId,
     job_id: JobId,
     seen: &[Seen],
     now: Timestamp,
 ) -> Result<Tally, Error> {
-    let (lane, integration_id, job_id) = (lane_of(db, id)?, id.to_string(), job_id.to_string());
+    let (lane, integration_id, job_id) = (lane_of(tx, id)?, id.to_string(), job_id.to_string());
     let job = records::Job {
         id: &job_id,
         word: JOB_TYPE,
@@ -172,14 +169,14 @@ pub(super) fn record(
     let mut tally = Tally::default();
     let mut directory_changed = false;
     for one in seen {
-        let at = stamp::next(db, now)?;
-        let known = records::by_x_id(db, lane, one.kind, &one.x_id)?;
+        let at = stamp::next(tx, now)?;
+        let known = records::by_x_id(tx, lane, one.kind, &one.x_id)?;
         let is_news = match (&known, &one.create) {
             // A vendor that confirmed it since has it again.
             (Some(stored), _) if one.is_gone && stored.updated_at > one.asked_at => false,
             (Some(stored), _) if one.is_gone => {
                 tally.missing += 1;
-                records::vanish(db, effects, stored, job, at)?
+                records::vanish(tx, stored, job, at)?
             }
             (Some(stored), _) => {
                 let mut update = one.update.clone();
@@ -199,7 +196,7 @@ pub(super) fn record(
                 if stored.updated_at > one.asked_at {
                     update.clear();
                 }
-                let is_changed = records::change(db, effects, stored, &update, job, at)?;
+                let is_changed = records::change(tx, stored, &update, job, at)?;
                 tally.seen += 1;
                 tally.changed += u64::from(is_changed);
                 is_changed
@@ -221,7 +218,7 @@ pub(super) fn record(
                     x_id: Some(&one.x_id),
                     body,
                 };
-                records::insert(db, effects, &new, Some(job), at)?;
+                records::insert(tx, &new, Some(job), at)?;
                 tally.seen += 1;
                 tally.created += 1;
                 true
@@ -232,22 +229,21 @@ pub(super) fn record(
         directory_changed |= is_news && is_of_directory;
     }
     if directory_changed {
-        directory::branch_changed(db, effects, lane)?;
+        directory::branch_changed(tx, lane)?;
     }
     Ok(tally)
 }
 
 /// Ends a run, unless it has ended; with `next_at`, the next one is due then, unless it is due before.
 pub(super) fn end(
-    db: &Db<'_>,
-    effects: &mut Effects,
+    tx: &mut Transaction<'_>,
     job_id: JobId,
     status: WriteStatus,
     done: &Tally,
     now: Timestamp,
     next_at: Option<Timestamp>,
 ) -> Result<(), Error> {
-    let lane: Option<i64> = db.find(
+    let lane: Option<i64> = tx.find(
         "UPDATE jobs SET status = ?2, ended_at = ?3, body = ?4 WHERE job_id = ?1 AND ended_at IS NULL RETURNING lane",
         values![
             job_id.to_string(),
@@ -260,24 +256,23 @@ pub(super) fn end(
     // Its lease lapsed, and it was ended for that.
     let Some(lane) = lane else { return Ok(()) };
     if let Some(next_at) = next_at {
-        db.send(
+        tx.send(
             "UPDATE syncs SET due_at = CASE WHEN due_at < ?2 THEN due_at ELSE ?2 END WHERE lane = ?1",
             values![lane, next_at.as_micros()],
         )?;
     }
-    announce(db, effects, (lane, job_id), status, done, now)
+    announce(tx, (lane, job_id), status, done, now)
 }
 
 /// Puts the end of a run into the outbox.
 fn announce(
-    db: &Db<'_>,
-    effects: &mut Effects,
+    tx: &mut Transaction<'_>,
     (lane, job_id): (i64, JobId),
     status: WriteStatus,
     done: &Tally,
     now: Timestamp,
 ) -> Result<(), Error> {
-    let integration_id: String = db.one(
+    let integration_id: String = tx.one(
         "SELECT id FROM integrations WHERE n = ?1",
         values![lane],
         |row| row.get(0),
@@ -285,7 +280,7 @@ fn announce(
     let trigger = if status == WriteStatus::Failure {
         Trigger::JobFailure
     } else {
-        let is_first = db.execute(
+        let is_first = tx.execute(
             "UPDATE syncs SET was_complete = TRUE WHERE lane = ?1 AND NOT was_complete",
             values![lane],
         )? > 0;
@@ -305,30 +300,25 @@ fn announce(
         job: Some((&job_id, JOB_TYPE)),
         stored: Some(stored_run(status, &done.errors)),
     };
-    let at = stamp::next(db, now)?;
-    events::record(db, effects, &happened, at)
+    let at = stamp::next(tx, now)?;
+    events::record(tx, &happened, at)
 }
 
 /// Ends runs whose process is gone, and makes their integrations due.
-pub(super) fn lapse(
-    db: &Db<'_>,
-    effects: &mut Effects,
-    which: Lapse,
-    now: Timestamp,
-) -> Result<u64, Error> {
+pub(super) fn lapse(tx: &mut Transaction<'_>, which: Lapse, now: Timestamp) -> Result<u64, Error> {
     let until = which.until_micros(now);
-    let open: Vec<(i64, String, String)> = db.all(
+    let open: Vec<(i64, String, String)> = tx.all(
         "SELECT lane, body, job_id FROM jobs INDEXED BY jobs_open WHERE ended_at IS NULL AND lease_until <= ?1",
         values![until],
         |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
     )?;
-    let ended_at = effects.time.wall(now);
+    let ended_at = tx.time.wall(now);
     for (lane, body, job_id) in &open {
-        effects.sync = true;
+        tx.raised.sync = true;
         let mut done: Tally = serde_json::from_str(body).map_err(corrupt("a job"))?;
         done.errors
             .push("Portico stopped before the run had ended".to_owned());
-        db.send(
+        tx.send(
             "UPDATE jobs SET status = ?2, ended_at = ?3, body = ?4 WHERE job_id = ?1",
             values![
                 job_id,
@@ -337,10 +327,10 @@ pub(super) fn lapse(
                 tally(&done)?
             ],
         )?;
-        set_due(db, *lane, now)?;
+        set_due(tx, *lane, now)?;
         if let Ok(job_id) = job_id.parse() {
             let run = (*lane, job_id);
-            announce(db, effects, run, WriteStatus::Failure, &done, ended_at)?;
+            announce(tx, run, WriteStatus::Failure, &done, ended_at)?;
         }
     }
     Ok(open.len() as u64)
@@ -359,11 +349,11 @@ impl Store {
         }
         let by = self.author(by).await?;
         self.engine
-            .write(move |db, effects| {
-                let is_due = request(db, effects, id, now)?;
+            .write(move |tx| {
+                let is_due = request(tx, id, now)?;
                 if is_due {
                     let deed = ("integration_sync", id.to_string());
-                    directory::note(db, &by, id, (deed.0, &deed.1), now)?;
+                    directory::note(tx, &by, id, (deed.0, &deed.1), now)?;
                 }
                 Ok(is_due)
             })
@@ -386,7 +376,7 @@ impl Store {
         next_at: Timestamp,
     ) -> Result<bool, Error> {
         self.engine
-            .write(move |db, effects| begin(db, effects, id, job_id, (now, lease_until), next_at))
+            .write(move |tx| begin(tx, id, job_id, (now, lease_until), next_at))
             .await
     }
 
@@ -397,7 +387,7 @@ impl Store {
         until: Timestamp,
     ) -> Result<Vec<JobId>, Error> {
         self.engine
-            .write(move |db, _| renew(db, &job_ids, until))
+            .write(move |tx| renew(tx, &job_ids, until))
             .await
     }
 
@@ -424,7 +414,7 @@ impl Store {
         now: Timestamp,
     ) -> Result<Tally, Error> {
         self.engine
-            .write(move |db, effects| record(db, effects, id, job_id, &seen, now))
+            .write(move |tx| record(tx, id, job_id, &seen, now))
             .await
     }
 
@@ -438,14 +428,12 @@ impl Store {
         next_at: Option<Timestamp>,
     ) -> Result<(), Error> {
         self.engine
-            .write(move |db, effects| end(db, effects, job_id, status, &tally, now, next_at))
+            .write(move |tx| end(tx, job_id, status, &tally, now, next_at))
             .await
     }
 
     /// Ends leases of runs: they have failed, and their integrations are due. Returns how many.
     pub async fn syncs_lapse(&self, which: Lapse, now: Timestamp) -> Result<u64, Error> {
-        self.engine
-            .write(move |db, effects| lapse(db, effects, which, now))
-            .await
+        self.engine.write(move |tx| lapse(tx, which, now)).await
     }
 }

@@ -21,9 +21,9 @@ use super::{
 };
 use crate::{
     Error, Sealer, Store,
+    engines::Transaction,
     reading::{Cost, Reading},
     sealing::Purpose,
-    signals::Effects,
     webhooks::Health,
 };
 
@@ -97,9 +97,9 @@ pub(super) fn revision(db: &Db<'_>) -> Result<i64, Error> {
 }
 
 /// A subscription has changed.
-fn changed(db: &Db<'_>, effects: &mut Effects) -> Result<(), Error> {
-    effects.webhooks_changed();
-    db.send(
+fn changed(tx: &mut Transaction<'_>) -> Result<(), Error> {
+    tx.webhooks_changed();
+    tx.send(
         "UPDATE revisions SET revision = revision + 1 WHERE what = 'webhooks'",
         &[],
     )
@@ -357,35 +357,28 @@ pub(super) fn keep(db: &Db<'_>, key: KeyId) -> Result<(), Error> {
     )
 }
 
-fn switch_off(
-    db: &Db<'_>,
-    effects: &mut Effects,
-    n: i64,
-    reason: &str,
-    now: Timestamp,
-) -> Result<(), Error> {
-    db.send(
+fn switch_off(tx: &mut Transaction<'_>, n: i64, reason: &str, now: Timestamp) -> Result<(), Error> {
+    tx.send(
         "UPDATE webhooks SET active = FALSE, takes = TRUE, disabled_at = ?2, disabled_reason = ?3, revision = revision + 1 WHERE n = ?1 AND active",
         values![n, now.as_micros(), reason],
     )?;
-    changed(db, effects)
+    changed(tx)
 }
 
 /// Switches off an active subscription, for `reason`. What happens is kept for it.
 pub(super) fn disable(
-    db: &Db<'_>,
-    effects: &mut Effects,
+    tx: &mut Transaction<'_>,
     by: &Author,
     (n, id): (i64, WebhookId),
     reason: &str,
     now: Timestamp,
 ) -> Result<(), Error> {
-    switch_off(db, effects, n, reason, now)?;
+    switch_off(tx, n, reason, now)?;
     let states = (
         json!({ "active": true }),
         json!({ "active": false, "disabled_at": now, "disabled_reason": reason }),
     );
-    note(db, by, "webhook_disable", id, states, now)
+    note(tx, by, "webhook_disable", id, states, now)
 }
 
 /// Active subscriptions whose key has expired.
@@ -402,34 +395,29 @@ pub(super) fn is_over(db: &Db<'_>, now: Timestamp) -> Result<bool, Error> {
 }
 
 /// Switches them off.
-pub(super) fn lapse(
-    db: &Db<'_>,
-    effects: &mut Effects,
-    now: Timestamp,
-) -> Result<Vec<WebhookId>, Error> {
-    let over = rows_of(db, &format!("{OVER} ORDER BY n"), values![now.as_micros()])?;
+pub(super) fn lapse(tx: &mut Transaction<'_>, now: Timestamp) -> Result<Vec<WebhookId>, Error> {
+    let over = rows_of(tx, &format!("{OVER} ORDER BY n"), values![now.as_micros()])?;
     let reason = "The API key that made it has expired";
     for (n, _) in &over {
-        switch_off(db, effects, *n, reason, now)?;
+        switch_off(tx, *n, reason, now)?;
     }
     Ok(over.into_iter().map(|(_, id)| id).collect())
 }
 
 fn insert(
-    db: &Db<'_>,
-    effects: &mut Effects,
+    tx: &mut Transaction<'_>,
     by: &Author,
     webhook: &Webhook,
     sealed: &[u8],
 ) -> Result<(), Error> {
-    there_is_room(db, webhook)?;
+    there_is_room(tx, webhook)?;
     let integrations = webhook
         .integrations
         .as_ref()
         .map(serde_json::to_string)
         .transpose()
         .map_err(corrupt("the integrations of a webhook"))?;
-    let n: i64 = db.one(
+    let n: i64 = tx.one(
         "INSERT INTO webhooks (id, active, takes, integrations, sealed, body, revision, created_at, updated_at, created_by, lapses_at, scope)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1, ?7, ?8, ?9, ?10, ?11) RETURNING n",
         values![
@@ -447,11 +435,11 @@ fn insert(
         ],
         |row| row.get(0),
     )?;
-    put_triggers(db, n, &webhook.triggers)?;
-    changed(db, effects)?;
+    put_triggers(tx, n, &webhook.triggers)?;
+    changed(tx)?;
     let states = (Value::Null, shown(webhook)?);
     note(
-        db,
+        tx,
         by,
         "webhook_create",
         webhook.id,
@@ -463,19 +451,18 @@ fn insert(
 /// Puts a changed subscription in the place of what it was read from, and returns it. `None` when
 /// that changed meanwhile.
 fn replace(
-    db: &Db<'_>,
-    effects: &mut Effects,
+    tx: &mut Transaction<'_>,
     (by, action, adopts): (&Author, &str, bool),
     (before, after): (&Stored, &Webhook),
     sealed: &[u8],
 ) -> Result<Option<Webhook>, Error> {
     let mut after = after.clone();
     let begins = after.active && !before.webhook.active;
-    let settled = effects.time.settled(after.updated_at);
+    let settled = tx.time.settled(after.updated_at);
     // Who says where events go answers for it, and so does who switches on what nobody answers for.
     let adopts = adopts
         || after.url != before.webhook.url
-        || (begins && has_outlived_its_key(db, after.created_by, settled)?);
+        || (begins && has_outlived_its_key(tx, after.created_by, settled)?);
     if adopts {
         after.created_by = by.scope.key();
     }
@@ -483,7 +470,7 @@ fn replace(
     let disabled = after.disabled.as_ref();
     // How its receiver does may have been noted since it was read: it is taken back only where the change begins anew.
     let begins_anew = after.url != before.webhook.url || begins;
-    let replaced = db.execute(
+    let replaced = tx.execute(
         "UPDATE webhooks SET active = ?3, takes = ?4, sealed = ?5, body = ?6, revision = revision + 1,
                     failing_since = CASE WHEN ?7 THEN NULL ELSE failing_since END,
                     gone_since = CASE WHEN ?7 THEN NULL ELSE gone_since END, disabled_at = ?8, disabled_reason = ?9, updated_at = ?10,
@@ -508,32 +495,31 @@ fn replace(
     if replaced == 0 {
         return Ok(None);
     }
-    put_triggers(db, before.n, &after.triggers)?;
+    put_triggers(tx, before.n, &after.triggers)?;
     if begins_anew {
         // What failed before is no reason to wait any more. These are few: a receiver that fails is not sent much.
-        db.execute(
+        tx.execute(
             "UPDATE deliveries SET due_at = ?2, tries = 0 WHERE webhook = ?1 AND state = 1 AND due_at > ?2",
             values![
                 before.n,
-                effects.time.at_once(after.updated_at).as_micros()
+                tx.time.at_once(after.updated_at).as_micros()
             ],
         )?;
     }
-    changed(db, effects)?;
-    effects.deliveries.insert(after.id);
+    changed(tx)?;
+    tx.raised.deliveries.insert(after.id);
     let states = (shown(&before.webhook)?, shown(&after)?);
-    note(db, by, action, after.id, states, after.updated_at)?;
+    note(tx, by, action, after.id, states, after.updated_at)?;
     Ok(Some(after))
 }
 
 fn delete(
-    db: &Db<'_>,
-    effects: &mut Effects,
+    tx: &mut Transaction<'_>,
     by: &Author,
     id: WebhookId,
     now: Timestamp,
 ) -> Result<bool, Error> {
-    let Some(Place { n, .. }) = row(db, &by.scope, id)? else {
+    let Some(Place { n, .. }) = row(tx, &by.scope, id)? else {
         return Ok(false);
     };
     for sql in [
@@ -541,11 +527,11 @@ fn delete(
         "DELETE FROM webhook_triggers WHERE webhook = ?1",
         "DELETE FROM webhooks WHERE n = ?1",
     ] {
-        db.send(sql, values![n])?;
+        tx.send(sql, values![n])?;
     }
-    changed(db, effects)?;
+    changed(tx)?;
     let states = (Value::Null, Value::Null);
-    note(db, by, "webhook_delete", id, states, now)?;
+    note(tx, by, "webhook_delete", id, states, now)?;
     Ok(true)
 }
 
@@ -562,48 +548,45 @@ pub(super) struct Tried {
 /// changed says nothing of it as it is now. It is switched off, for `reason`, at once or, with
 /// `since_before`, when it failed all the time since then.
 pub(super) fn failed(
-    db: &Db<'_>,
-    effects: &mut Effects,
+    tx: &mut Transaction<'_>,
     tried: Tried,
     since_before: Option<Timestamp>,
     reason: &str,
     now: Timestamp,
 ) -> Result<Health, Error> {
     let told = (since_before, reason, now);
-    noted(db, effects, "failing_since", tried, told)
+    noted(tx, "failing_since", tried, told)
 }
 
 /// As [`failed`], of a receiver that says that it is gone: it is switched off when it said so first no
 /// later than `said_before`.
 pub(super) fn said_gone(
-    db: &Db<'_>,
-    effects: &mut Effects,
+    tx: &mut Transaction<'_>,
     tried: Tried,
     said_before: Option<Timestamp>,
     reason: &str,
     now: Timestamp,
 ) -> Result<Health, Error> {
-    noted(db, effects, "gone_since", tried, (said_before, reason, now))
+    noted(tx, "gone_since", tried, (said_before, reason, now))
 }
 
 /// Notes in the column `since` that something is so of a receiver, and switches its subscription off
 /// when it has been so for long enough.
 fn noted(
-    db: &Db<'_>,
-    effects: &mut Effects,
+    tx: &mut Transaction<'_>,
     since: &str,
     tried: Tried,
     (since_before, reason, now): (Option<Timestamp>, &str, Timestamp),
 ) -> Result<Health, Error> {
     let (n, started_at) = (tried.n, tried.started_at.as_micros());
-    let is_new = db.execute(
+    let is_new = tx.execute(
         &format!(
             "UPDATE webhooks SET {since} = ?2 WHERE n = ?1 AND {since} IS NULL AND updated_at <= ?3"
         ),
         values![n, now.as_micros(), started_at],
     )? > 0;
     let since_before = since_before.map_or(i64::MAX, Timestamp::as_micros);
-    let disabled = db.execute(
+    let disabled = tx.execute(
         &format!(
             "UPDATE webhooks SET active = FALSE, takes = TRUE, disabled_at = ?3, disabled_reason = ?4, revision = revision + 1
              WHERE n = ?1 AND active AND {since} <= ?2 AND updated_at <= ?5"
@@ -611,7 +594,7 @@ fn noted(
         values![n, since_before, now.as_micros(), reason, started_at],
     )?;
     if disabled > 0 {
-        changed(db, effects)?;
+        changed(tx)?;
         return Ok(Health::Off);
     }
     Ok(if is_new && !tried.fails {
@@ -664,9 +647,8 @@ impl Store {
     pub async fn webhook_create(&self, by: &Actor, webhook: Webhook) -> Result<(), Error> {
         let by = self.author(by).await?;
         let (id, secrets) = (webhook.id.to_string(), sealed(&webhook)?);
-        let change = move |db: &Db<'_>, effects: &mut Effects, sealed: &[u8]| {
-            insert(db, effects, &by, &webhook, sealed)
-        };
+        let change =
+            move |tx: &mut Transaction<'_>, sealed: &[u8]| insert(tx, &by, &webhook, sealed);
         self.write_sealed(&id, Purpose::WebhookSecret, &secrets, change)
             .await
     }
@@ -692,14 +674,8 @@ impl Store {
             change.clone().apply(&mut after, now, settled);
             let secrets = sealed(&after)?;
             let by = self.author(by).await?;
-            let put = move |db: &Db<'_>, effects: &mut Effects, sealed: &[u8]| {
-                replace(
-                    db,
-                    effects,
-                    (&by, action, adopts),
-                    (&before, &after),
-                    sealed,
-                )
+            let put = move |tx: &mut Transaction<'_>, sealed: &[u8]| {
+                replace(tx, (&by, action, adopts), (&before, &after), sealed)
             };
             let made = self
                 .write_sealed(&id.to_string(), Purpose::WebhookSecret, &secrets, put)
@@ -719,9 +695,7 @@ impl Store {
         now: Timestamp,
     ) -> Result<bool, Error> {
         let by = self.author(by).await?;
-        self.engine
-            .write(move |db, effects| delete(db, effects, &by, id, now))
-            .await
+        self.engine.write(move |tx| delete(tx, &by, id, now)).await
     }
 
     /// Switches off the subscriptions that are active and whose key has expired by `now`. Returns
@@ -735,9 +709,7 @@ impl Store {
         {
             return Ok(Vec::new());
         }
-        self.engine
-            .write(move |db, effects| lapse(db, effects, now))
-            .await
+        self.engine.write(move |tx| lapse(tx, now)).await
     }
 
     /// A number that grows with each change of a subscription that concerns who delivers to it.

@@ -14,8 +14,7 @@ use tokio_postgres::types::ToSql;
 use super::session::Session;
 use crate::{
     Acceptance, Error, Once,
-    engines::writer::Accept,
-    signals::Effects,
+    engines::{Transaction, writer::Accept},
     sql::{
         db::Ordered,
         erasure,
@@ -201,7 +200,7 @@ impl Known {
 /// Takes writes into custody that are all plain; an answer for each.
 pub(super) fn all(
     session: &Session,
-    effects: &mut Effects,
+    tx: &mut Transaction<'_>,
     writes: &[&Accept],
 ) -> Result<Vec<Result<Acceptance, Error>>, Error> {
     let mut known = ask(session, writes)?;
@@ -217,22 +216,22 @@ pub(super) fn all(
         });
     }
     if !taken.is_empty() {
-        store(session, effects, &taken)?;
+        store(session, tx, &taken)?;
     }
     for one in taken.iter().filter(|one| !one.waits) {
-        effects.due.insert(one.write.row.integration_id);
+        tx.raised.due.insert(one.write.row.integration_id);
     }
     Ok(answers)
 }
 
-fn store(session: &Session, effects: &Effects, taken: &[Taken<'_>]) -> Result<(), Error> {
+fn store(session: &Session, tx: &Transaction<'_>, taken: &[Taken<'_>]) -> Result<(), Error> {
     fn list<'a, T>(taken: &'a [Taken<'a>], of: impl Fn(&'a Taken<'a>, &'a Row) -> T) -> Vec<T> {
         taken.iter().map(|one| of(one, &one.write.row)).collect()
     }
     let seqs = list(taken, |one, _| one.seq);
     let lanes = list(taken, |one, _| one.lane);
     let times = list(taken, |_, row| row.accepted_at.as_micros());
-    let at_once = |at| effects.time.at_once(at).as_micros();
+    let at_once = |at| tx.time.at_once(at).as_micros();
     let due = list(taken, |_, row| at_once(row.accepted_at));
     let job_ids = list(taken, |_, row| row.job_id.as_str());
     let communities = list(taken, |_, row| row.community_id.as_str());

@@ -147,7 +147,7 @@ fn open_with(
             requests: AtomicUsize::new(0),
         });
     }
-    let listening = notices::listen(place.clone(), node, signals.clone(), entropy);
+    let listening = notices::listen(place.clone(), node, signals.clone());
     let server = Server {
         writers,
         readers,
@@ -276,11 +276,11 @@ impl Server {
             Cost::Page => {
                 self.visit()?
                     .writer()
-                    .write(move |db, _| beside_changes(db, look))
+                    .write(move |tx| beside_changes(tx, look))
                     .await
             }
             Cost::Lookup | Cost::Background => {
-                self.visit()?.writer().write(move |db, _| look(db)).await
+                self.visit()?.writer().write(move |tx| look(tx)).await
             }
         }
     }

@@ -5,7 +5,6 @@
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use model::Entropy;
 use serde::{Deserialize, Serialize};
 use tokio_postgres::{AsyncMessage, SimpleQueryMessage, error::SqlState};
 
@@ -14,7 +13,7 @@ use super::{
     hosts::{Reached, Unreached},
     wish::{self, Use, Wish},
 };
-use crate::{Signals, signals::Effects, time::Time};
+use crate::{Signals, signals::Raised};
 
 /// Bytes of one notice at most: PostgreSQL takes less than 8,000.
 const NOTICE_MAX_BYTES: usize = 7_000;
@@ -64,20 +63,20 @@ const fn is_false(value: &bool) -> bool {
 }
 
 /// The notices of a commit; none when nobody waits for what it did.
-pub(super) fn of(effects: &Effects, node: &str) -> Vec<String> {
+pub(super) fn of(raised: &Raised, node: &str) -> Vec<String> {
     let mut first = Notice {
         from: node.to_owned(),
-        directory: effects.directory,
-        sync: effects.sync,
-        webhooks: effects.webhooks,
-        events: effects.events,
+        directory: raised.directory,
+        sync: raised.sync,
+        webhooks: raised.webhooks,
+        events: raised.events,
         ..Notice::default()
     };
-    let mut has_something = effects.directory || effects.sync || effects.webhooks || effects.events;
+    let mut has_something = raised.directory || raised.sync || raised.webhooks || raised.events;
     let (mut all, mut bytes) = (Vec::new(), 0);
-    let due = effects.due.iter().map(|id| (0, id.to_string()));
-    let ended = effects.ended.iter().map(|id| (1, id.to_string()));
-    let deliveries = effects.deliveries.iter().map(|id| (2, id.to_string()));
+    let due = raised.due.iter().map(|id| (0, id.to_string()));
+    let ended = raised.ended.iter().map(|id| (1, id.to_string()));
+    let deliveries = raised.deliveries.iter().map(|id| (2, id.to_string()));
     for (list, id) in due.chain(ended).chain(deliveries) {
         // Quotes and a comma.
         bytes += id.len() + 3;
@@ -105,12 +104,12 @@ pub(super) fn of(effects: &Effects, node: &str) -> Vec<String> {
 }
 
 impl Notice {
-    fn effects(self, entropy: Arc<dyn Entropy>) -> Effects {
+    fn raised(self) -> Raised {
         // Ids that cannot be read are of a newer Portico: the others count.
         fn read<T: std::str::FromStr, C: FromIterator<T>>(ids: &[String]) -> C {
             ids.iter().filter_map(|id| id.parse().ok()).collect()
         }
-        Effects {
+        Raised {
             due: read::<_, HashSet<_>>(&self.due),
             ended: read(&self.ended),
             deliveries: read::<_, HashSet<_>>(&self.deliveries),
@@ -118,23 +117,17 @@ impl Notice {
             sync: self.sync,
             webhooks: self.webhooks,
             events: self.events,
-            ..Effects::new(entropy, Time::default())
         }
     }
 }
 
 /// Hands the notices of other nodes on to `signals`, until it is dropped.
-pub(super) async fn listen(
-    place: Place,
-    node: String,
-    signals: Arc<Signals>,
-    entropy: Arc<dyn Entropy>,
-) {
+pub(super) async fn listen(place: Place, node: String, signals: Arc<Signals>) {
     let heard = |payload: &str| {
         if let Ok(notice) = serde_json::from_str::<Notice>(payload)
             && notice.from != node
         {
-            signals.publish(notice.effects(entropy.clone()));
+            signals.publish(notice.raised());
         }
     };
     let mut can_listen = true;
@@ -282,7 +275,7 @@ mod tests {
 
     struct Nothing;
 
-    impl Entropy for Nothing {
+    impl model::Entropy for Nothing {
         fn bytes(&self) -> [u8; 16] {
             [0; 16]
         }
@@ -290,23 +283,23 @@ mod tests {
 
     #[test]
     fn a_notice_brings_what_was_told_however_much_it_is() {
-        let mut effects = Effects::new(Arc::new(Nothing), Time::default());
+        let mut raised = Raised::default();
         for number in 0..1_000 {
-            effects.due.insert(IntegrationId::new(
+            raised.due.insert(IntegrationId::new(
                 Timestamp::from_micros(number * 1_000),
                 &Nothing,
             ));
         }
-        effects.directory = true;
-        let notices = of(&effects, "a-node");
+        raised.directory = true;
+        let notices = of(&raised, "a-node");
         assert!(notices.len() > 1);
         let mut heard = HashSet::new();
         for notice in &notices {
             assert!(notice.len() < 8_000, "{}", notice.len());
             let notice: Notice = serde_json::from_str(notice).unwrap();
-            heard.extend(notice.effects(Arc::new(Nothing)).due);
+            heard.extend(notice.raised().due);
         }
-        assert_eq!(heard, effects.due);
-        assert!(of(&Effects::new(Arc::new(Nothing), Time::default()), "a-node").is_empty());
+        assert_eq!(heard, raised.due);
+        assert!(of(&Raised::default(), "a-node").is_empty());
     }
 }

@@ -14,12 +14,16 @@ use super::{
 };
 use crate::{
     Acceptance, Error,
-    engines::writer::{self, Accept, Connection},
-    signals::Effects,
+    engines::{
+        Transaction,
+        writer::{self, Accept, Connection},
+    },
+    signals::Raised,
     sql::{
         clock::Noting,
         db::{Db, Ordered, values},
     },
+    time::Time,
 };
 
 /// Waits until nobody else changes anything.
@@ -129,37 +133,38 @@ impl Connection for Writing {
 
     fn accept(
         &self,
-        effects: &mut Effects,
+        tx: &mut Transaction<'_>,
         writes: &[Accept],
     ) -> Result<Vec<Result<Acceptance, Error>>, Error> {
         let session = self.session()?;
         let plain: Vec<&Accept> = writes.iter().filter(|one| accept::is_plain(one)).collect();
         if plain.len() < 2 {
-            return writer::accept_each(self, effects, writes);
+            return writer::accept_each(self, tx, writes);
         }
         session.send("SAVEPOINT request")?;
-        let mut own = effects.of_part();
-        let Ok(answers) = accept::all(session, &mut own, &plain) else {
+        let outer = tx.begin_part();
+        let Ok(answers) = accept::all(session, tx, &plain) else {
+            tx.undo_part(outer);
             // One of them cannot be stored: alone, each undoes only itself.
             self.undo()?;
-            return writer::accept_each(self, effects, writes);
+            return writer::accept_each(self, tx, writes);
         };
         // All its statements were answered: nothing can be wrong with it any more.
         session.send("RELEASE SAVEPOINT request")?;
-        effects.add(own);
+        tx.keep_part(outer);
         let mut answers = answers.into_iter();
         let mut all = Vec::with_capacity(writes.len());
         for write in writes {
             all.push(if accept::is_plain(write) {
                 answers.next().unwrap_or(Err(Error::Closed))
             } else {
-                writer::accept_one(self, effects, write)?
+                writer::accept_one(self, tx, write)?
             });
         }
         Ok(all)
     }
 
-    fn commit(&mut self, effects: &Effects) -> Result<(), Error> {
+    fn commit(&mut self, raised: &Raised, time: &Time) -> Result<(), Error> {
         let session = self.session.as_ref().ok_or(Error::Busy)?;
         let db = Db::Postgres(session);
         if self.takes_turns && session.stamp_last() > self.stamped {
@@ -169,12 +174,12 @@ impl Connection for Writing {
             )?;
         }
         if self.takes_turns
-            && let Some(clock) = effects.time.clock()
+            && let Some(clock) = time.clock()
             && self.noting.is_due(clock)
         {
             self.noting.note(&db, clock)?;
         }
-        for notice in notices::of(effects, &self.node) {
+        for notice in notices::of(raised, &self.node) {
             db.send("SELECT pg_notify('portico', ?1)", values![notice])?;
         }
         session.commit()

@@ -267,7 +267,7 @@ impl Disk {
             for some in piece.unclear.chunks(pages::CLEAR_MAX_PAGES) {
                 let some = some.to_vec();
                 self.writer
-                    .write(move |db, _| match db {
+                    .write(move |tx| match &**tx {
                         Db::Sqlite(connection) => pages::clear(connection, &some),
                         Db::Postgres(_) => Ok(()),
                     })
@@ -369,10 +369,10 @@ mod tests {
             Arc::new(Nothing),
         )
         .unwrap();
-        let refused = writer.write(|_, _| Ok(())).await;
+        let refused = writer.write(|_| Ok(())).await;
         assert!(matches!(refused, Err(Error::Busy)));
         one.execute_batch("ROLLBACK").unwrap();
-        let done = writer.write(|_, _| Ok(())).await;
+        let done = writer.write(|_| Ok(())).await;
         assert!(done.is_ok());
         writer.close().await;
     }

@@ -17,10 +17,14 @@ use super::{
 };
 use crate::{
     Acceptance, Error,
-    engines::writer::{self, Accept, Connection},
+    engines::{
+        Transaction,
+        writer::{self, Accept, Connection},
+    },
     outage::{DISK_QUIET, Outage},
-    signals::Effects,
+    signals::Raised,
     sql::{clock::Noting, db::Db},
+    time::Time,
 };
 
 /// See [`Connection`].
@@ -90,22 +94,22 @@ impl Connection for Writing {
 
     fn accept(
         &self,
-        effects: &mut Effects,
+        tx: &mut Transaction<'_>,
         writes: &[Accept],
     ) -> Result<Vec<Result<Acceptance, Error>>, Error> {
         if self.log.has_room() {
-            return writer::accept_each(self, effects, writes);
+            return writer::accept_each(self, tx, writes);
         }
         Ok(writes.iter().map(|_| Err(room::refused())).collect())
     }
 
-    fn commit(&mut self, effects: &Effects) -> Result<(), Error> {
+    fn commit(&mut self, _raised: &Raised, time: &Time) -> Result<(), Error> {
         let is_changed = self.connection.total_changes() != self.changed_before;
         if !is_changed && !self.files.is_suspect() {
             return self.step("COMMIT");
         }
         if is_changed
-            && let Some(clock) = effects.time.clock()
+            && let Some(clock) = time.clock()
             && self.noting.is_due(clock)
         {
             self.noting.note(&Db::Sqlite(&self.connection), clock)?;
