@@ -10,6 +10,7 @@ use rusqlite::types::{ToSqlOutput, ValueRef};
 use crate::{Error, postgres, sqlite};
 
 /// A transaction under way.
+#[derive(Clone, Copy)]
 pub(crate) enum Db<'a> {
     /// On SQLite.
     Sqlite(&'a rusqlite::Connection),
@@ -204,6 +205,16 @@ impl Ordered {
             Self::Diffs => "diffs",
         }
     }
+
+    /// Asks for the last place that is taken.
+    pub(super) const fn newest(self) -> &'static str {
+        match self {
+            Self::Writes => "SELECT max(seq) FROM writes",
+            Self::Records => "SELECT max(seq) FROM records",
+            Self::Events => "SELECT max(seq) FROM events",
+            Self::Diffs => "SELECT max(seq) FROM diffs",
+        }
+    }
 }
 
 impl Db<'_> {
@@ -224,33 +235,6 @@ impl Db<'_> {
         match self {
             Self::Sqlite(_) => self.execute(sql, values).map(drop),
             Self::Postgres(session) => session.send_values(sql, values),
-        }
-    }
-
-    /// Stores a row of `table`, whose `seq` the first place stands for, and says where it stands. As with [`Self::send`] nobody waits for how it went.
-    pub(crate) fn insert(
-        &self,
-        table: Ordered,
-        sql: &str,
-        values: &[Value<'_>],
-    ) -> Result<i64, Error> {
-        match self {
-            Self::Sqlite(connection) => {
-                let mut all = Vec::with_capacity(values.len() + 1);
-                // SQLite gives a row its place.
-                all.push(Value::Null);
-                all.extend_from_slice(values);
-                self.execute(sql, &all)?;
-                Ok(connection.last_insert_rowid())
-            }
-            Self::Postgres(session) => {
-                let seq = session.next_seq(table)?;
-                let mut all = Vec::with_capacity(values.len() + 1);
-                all.push(Value::Integer(seq));
-                all.extend_from_slice(values);
-                session.send_values(sql, &all)?;
-                Ok(seq)
-            }
         }
     }
 

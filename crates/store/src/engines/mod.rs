@@ -4,6 +4,7 @@
 //! commits. Guarantee: a change is on stable storage when `Ok` comes back, or has left nothing.
 //! Changes come one after the other, also where several processes make them.
 
+pub(crate) mod bulk;
 pub(crate) mod db;
 #[cfg(feature = "discard")]
 mod discard;

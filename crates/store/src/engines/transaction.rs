@@ -1,14 +1,26 @@
 //! All that one commit carries.
 //!
-//! Guarantee: a part that is undone leaves nothing: neither rows, nor signals, nor deferred work, nor
-//! prefetched rows.
+//! Changes that come in crowds wait in it, and are made for many rows at once: before anything is
+//! read, and at the end of each part. Guarantee: a part that is undone leaves nothing: neither rows,
+//! nor signals, nor deferred work, nor prefetched rows.
 
-use std::{ops::Deref, sync::Arc};
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    ops::Deref,
+    sync::Arc,
+};
 
 use model::{Entropy, Timestamp};
 
-use super::db::Db;
-use crate::{signals::Raised, sql::memo::Memo, time::Time};
+use super::{
+    bulk::{Bulk, Merge},
+    db::{Db, Ordered, Value, values},
+};
+use crate::{Error, signals::Raised, sql::memo::Memo, time::Time};
+
+/// Rows of a change that wait.
+type Rows = Vec<Vec<Value<'static>>>;
 
 /// A transaction under way: its statements, and what follows from its commit.
 pub(crate) struct Transaction<'a> {
@@ -24,6 +36,14 @@ pub(crate) struct Transaction<'a> {
     pub(crate) left: Vec<(i64, Timestamp)>,
     /// Rows that were read already.
     pub(crate) memo: Memo,
+    /// Changes that wait, by their order.
+    waiting: RefCell<BTreeMap<u8, (&'static Bulk, Rows)>>,
+    /// Why a change that waited could not be made.
+    failed: RefCell<Option<Error>>,
+    /// The last row of each table that is in order, on SQLite.
+    last_seqs: Cell<[Option<i64>; Ordered::ALL.len()]>,
+    /// The last time that was given, and the time of the clock then, on SQLite.
+    stamp: Cell<Option<(Timestamp, Timestamp)>>,
 }
 
 /// What a part of a transaction is added to.
@@ -32,10 +52,14 @@ pub(super) struct Outer {
     left: Vec<(i64, Timestamp)>,
 }
 
+/// Whoever reads finds what was changed before.
 impl<'a> Deref for Transaction<'a> {
     type Target = Db<'a>;
 
     fn deref(&self) -> &Db<'a> {
+        if let Err(why) = self.flush() {
+            self.failed.borrow_mut().get_or_insert(why);
+        }
         &self.db
     }
 }
@@ -50,6 +74,91 @@ impl<'a> Transaction<'a> {
             raised: Raised::default(),
             left: Vec::new(),
             memo: Memo::default(),
+            waiting: RefCell::default(),
+            failed: RefCell::default(),
+            last_seqs: Cell::default(),
+            stamp: Cell::default(),
+        }
+    }
+
+    /// Has a change made for one more row.
+    pub(crate) fn put(&self, bulk: &'static Bulk, values: &[Value<'_>]) {
+        let row: Vec<Value<'static>> = values.iter().map(Value::owned).collect();
+        let mut waiting = self.waiting.borrow_mut();
+        let (_, rows) = waiting
+            .entry(bulk.order)
+            .or_insert_with(|| (bulk, Vec::new()));
+        let earlier = match bulk.merge {
+            Merge::Keep => None,
+            Merge::Last | Merge::Sum => rows.iter_mut().rfind(|one| one[0] == row[0]),
+        };
+        match earlier {
+            None => rows.push(row),
+            Some(earlier) if bulk.merge == Merge::Last => *earlier = row,
+            Some(earlier) => {
+                if let (Value::Integer(sum), Value::Integer(more)) = (&mut earlier[1], &row[1]) {
+                    *sum += more;
+                }
+            }
+        }
+    }
+
+    /// Takes back a row of a change that waits.
+    pub(crate) fn take_back(&self, bulk: &'static Bulk, values: &[Value<'_>]) {
+        if let Some((_, rows)) = self.waiting.borrow_mut().get_mut(&bulk.order) {
+            rows.retain(|row| row.as_slice() != values);
+        }
+    }
+
+    /// Makes the changes that wait.
+    fn flush(&self) -> Result<(), Error> {
+        let waiting = std::mem::take(&mut *self.waiting.borrow_mut());
+        for (bulk, rows) in waiting.into_values() {
+            self.db.bulk(bulk, rows)?;
+        }
+        Ok(())
+    }
+
+    /// The place of the next row of a table that is in order. Nobody else stores one meanwhile.
+    pub(crate) fn next_seq(&self, table: Ordered) -> Result<i64, Error> {
+        let Db::Postgres(session) = self.db else {
+            let mut all = self.last_seqs.get();
+            let last = match all[table as usize] {
+                Some(last) => last,
+                None => self.db.one(table.newest(), &[], |row| {
+                    row.get::<Option<i64>>(0).map(Option::unwrap_or_default)
+                })?,
+            };
+            all[table as usize] = Some(last + 1);
+            self.last_seqs.set(all);
+            return Ok(last + 1);
+        };
+        session.next_seq(table)
+    }
+
+    /// A time for what is stored now: `now`, or a microsecond after the last one if that is later.
+    /// So whoever walks a list by time misses nothing that was stored behind their back.
+    pub(crate) fn next_stamp(&self, now: Timestamp) -> Result<Timestamp, Error> {
+        let Db::Postgres(session) = self.db else {
+            let last = match self.stamp.get() {
+                Some((last, _)) => last,
+                None => self
+                    .db
+                    .one("SELECT last FROM temp.stamp", &[], |row| row.get(0))
+                    .map(Timestamp::from_micros)?,
+            };
+            let next = now.max(Timestamp::from_micros(last.as_micros().saturating_add(1)));
+            self.stamp.set(Some((next, now)));
+            return Ok(next);
+        };
+        Ok(session.stamp(now))
+    }
+
+    /// The time of the clock when the last one was given.
+    pub(crate) fn stamped_at(&self) -> Timestamp {
+        match self.db {
+            Db::Postgres(session) => session.stamp_given(),
+            Db::Sqlite(_) => self.stamp.get().map_or(Timestamp::ZERO, |(_, now)| now),
         }
     }
 
@@ -67,6 +176,18 @@ impl<'a> Transaction<'a> {
         }
     }
 
+    /// Makes what waits, at the end of a part or of the whole.
+    ///
+    /// # Errors
+    /// Why something that waited could not be made.
+    pub(crate) fn settle(&self) -> Result<(), Error> {
+        let flushed = self.flush();
+        match self.failed.borrow_mut().take() {
+            Some(why) => Err(why),
+            None => flushed,
+        }
+    }
+
     /// Keeps the part.
     pub(super) fn keep_part(&mut self, outer: Outer) {
         let part = std::mem::replace(&mut self.raised, outer.raised);
@@ -78,6 +199,21 @@ impl<'a> Transaction<'a> {
     /// Forgets the part, whose rows are undone.
     pub(super) fn undo_part(&mut self, outer: Outer) {
         (self.raised, self.left) = (outer.raised, outer.left);
+        self.waiting.borrow_mut().clear();
+        self.failed.borrow_mut().take();
         self.memo.forget();
+    }
+
+    /// Ends it, but for the commit. Returns the signals that the commit raises.
+    ///
+    /// # Errors
+    /// As [`Self::settle`].
+    pub(super) fn end(self) -> Result<Raised, Error> {
+        self.settle()?;
+        if let Some((last, _)) = self.stamp.get() {
+            let sql = "UPDATE temp.stamp SET last = ?1";
+            self.db.execute(sql, values![last.as_micros()])?;
+        }
+        Ok(self.raised)
     }
 }

@@ -23,7 +23,7 @@ use crate::{
     Acceptance, Error, Finish, Observer, Once,
     outage::{DISK_QUIET, Outage},
     signals::{Raised, Signals},
-    sql::{delivery, intake, order},
+    sql::{accept, delivery, intake, order},
     time::Time,
 };
 
@@ -80,16 +80,12 @@ pub(crate) trait Connection {
     /// Ends a transaction that failed, if one is under way.
     fn rollback(&mut self);
 
-    /// Takes writes into custody, with an answer for each.
+    /// Says whether writes are accepted.
     ///
     /// # Errors
-    /// When the transaction is lost by it.
-    fn accept(
-        &self,
-        tx: &mut Transaction<'_>,
-        writes: &[Accept],
-    ) -> Result<Vec<Result<Acceptance, Error>>, Error> {
-        accept_each(self, tx, writes)
+    /// Why not.
+    fn takes_writes(&self) -> Result<(), Error> {
+        Ok(())
     }
 
     /// Empties what a log keeps of former contents. `false` when somebody stood in the way.
@@ -390,7 +386,7 @@ fn commit<C: Connection>(
         let mut work = |db| {
             let mut tx = Transaction::new(db, entropy.clone(), time.clone());
             if !accepts.is_empty() {
-                answers = connection.accept(&mut tx, &accepts)?;
+                answers = accept_all(connection, &mut tx, &accepts)?;
             }
             if !finishes.is_empty() {
                 ends = finish_all(connection, &mut tx, &finishes)?;
@@ -404,7 +400,7 @@ fn commit<C: Connection>(
                 }
             }
             order::settle(&tx)?;
-            Ok(tx.raised)
+            tx.end()
         };
         outcome = connection
             .db()
@@ -496,65 +492,60 @@ fn tell(why: &Error, requests: usize, outage: &Outage) {
     }
 }
 
-/// Takes writes into custody one after the other.
-pub(crate) fn accept_each<C: Connection + ?Sized>(
+/// Accepts a batch of writes.
+///
+/// # Errors
+/// When the transaction is lost by it.
+fn accept_all<C: Connection>(
     connection: &C,
     tx: &mut Transaction<'_>,
     writes: &[Accept],
 ) -> Result<Vec<Result<Acceptance, Error>>, Error> {
-    writes
+    if let Err(why) = connection.takes_writes() {
+        let why = why.to_string();
+        let refused = |_| Err(Error::Refused(why.clone()));
+        return Ok(writes.iter().map(refused).collect());
+    }
+    let asked: Vec<_> = writes
         .iter()
-        .map(|write| accept_one(connection, tx, write))
-        .collect()
+        .map(|write| (&write.row, write.once.as_ref()))
+        .collect();
+    in_batch(connection, tx, &asked, accept::all)
 }
 
-/// Takes one write into custody, so that its failure undoes only itself.
+/// Records attempts that are over.
 ///
 /// # Errors
 /// When the transaction is lost by it.
-pub(crate) fn accept_one<C: Connection + ?Sized>(
-    connection: &C,
-    tx: &mut Transaction<'_>,
-    write: &Accept,
-) -> Result<Result<Acceptance, Error>, Error> {
-    in_part(connection, tx, |tx| {
-        intake::accept(tx, &write.row, write.once.as_ref())
-    })
-}
-
-/// Records attempts that are over: all in one part of the transaction, and only when one of them cannot be recorded each in its own.
 fn finish_all<C: Connection>(
     connection: &C,
     tx: &mut Transaction<'_>,
     finishes: &[Over],
 ) -> Result<Vec<Result<WriteStatus, Error>>, Error> {
-    if finishes.len() > 1 {
-        let together = |transaction: Option<&mut Transaction<'_>>| {
-            let Some(tx) = transaction else {
-                return (false, None);
-            };
-            let all: Vec<&Finish> = finishes.iter().map(|over| &over.finish).collect();
-            let mut statuses = Vec::with_capacity(all.len());
-            let mut record = || {
-                delivery::foresee(tx, &all)?;
-                for one in &all {
-                    statuses.push(delivery::finish(tx, one)?);
-                }
-                Ok::<_, Error>(())
-            };
-            let is_recorded = record().is_ok();
-            (is_recorded, is_recorded.then_some(statuses))
-        };
-        let (brought, left) = guarded(connection, tx, together);
-        left?;
-        if let (Some(Some(statuses)), None) = brought {
-            return Ok(statuses.into_iter().map(Ok).collect());
-        }
+    let all: Vec<&Finish> = finishes.iter().map(|over| &over.finish).collect();
+    in_batch(connection, tx, &all, delivery::finish_all)
+}
+
+/// Serves a batch in one part of the transaction, and, only when one of it cannot be stored, each in
+/// a part of its own.
+///
+/// # Errors
+/// When the transaction is lost by it.
+fn in_batch<C: Connection, R: Copy, A>(
+    connection: &C,
+    tx: &mut Transaction<'_>,
+    batch: &[R],
+    serve: impl Fn(&mut Transaction<'_>, &[R]) -> Result<Vec<Result<A, Error>>, Error>,
+) -> Result<Vec<Result<A, Error>>, Error> {
+    let together = in_part(connection, tx, |tx| serve(tx, batch))?;
+    if let Ok(answers) = together {
+        return Ok(answers);
     }
-    let each = finishes
-        .iter()
-        .map(|over| in_part(connection, tx, |tx| delivery::finish(tx, &over.finish)));
-    each.collect()
+    let alone = |one: &R| -> Result<Result<A, Error>, Error> {
+        let answer = in_part(connection, tx, |tx| serve(tx, &[*one]))?;
+        Ok(answer.and_then(|mut answers| answers.pop().unwrap_or(Err(Error::InDoubt))))
+    };
+    batch.iter().map(alone).collect()
 }
 
 /// Runs a change in a part of the transaction of its own.
@@ -591,8 +582,14 @@ fn guarded<C: Connection + ?Sized, R>(
         return ((Some(run(None).1), None), Err(why));
     }
     let outer = tx.begin_part();
-    match catch_unwind(AssertUnwindSafe(|| run(Some(tx)))) {
-        Ok((true, brought)) => match connection.release() {
+    let ran = catch_unwind(AssertUnwindSafe(|| {
+        let (is_kept, brought) = run(Some(tx));
+        // Without its last changes it is none.
+        let settled = if is_kept { tx.settle() } else { Ok(()) };
+        (is_kept, brought, settled)
+    }));
+    match ran {
+        Ok((true, brought, settled)) => match settled.and_then(|()| connection.release()) {
             Ok(()) => {
                 tx.keep_part(outer);
                 ((Some(brought), None), Ok(()))
@@ -602,7 +599,7 @@ fn guarded<C: Connection + ?Sized, R>(
                 ((Some(brought), Some(why)), connection.undo())
             }
         },
-        Ok((false, brought)) => {
+        Ok((false, brought, _)) => {
             tx.undo_part(outer);
             ((Some(brought), None), connection.undo())
         }

@@ -13,32 +13,6 @@ use crate::{
     privacy::{ConsentEvent, ConsentQuery},
 };
 
-/// Adds the event of write `seq`.
-pub(super) fn add(
-    db: &Db<'_>,
-    seq: i64,
-    consent: Consent,
-    (request_id, key_id): (&str, Option<&str>),
-    retry_of: Option<&str>,
-    at: Timestamp,
-) -> Result<(), Error> {
-    let repeats = retry_of.map(|failed| first(db, failed));
-    db.send(
-        "INSERT INTO consents (seq, at, value, is_stated, request_id, key_id, repeats_job_id) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-        values![seq, at.as_micros(), consent.value, consent.is_stated, request_id, key_id, repeats.transpose()?],
-    )
-}
-
-/// The write that first said what `failed` said: itself, unless it is a retry too.
-fn first(db: &Db<'_>, failed: &str) -> Result<String, Error> {
-    let earlier: Option<Option<String>> = db.find(
-        "SELECT c.repeats_job_id FROM writes w JOIN consents c ON c.seq = w.seq WHERE w.job_id = ?1",
-        values![failed],
-        |row| row.get(0),
-    )?;
-    Ok(earlier.flatten().unwrap_or_else(|| failed.to_owned()))
-}
-
 /// A page of a prospect's events, newest first; `None` when there is no such prospect that the caller may know of.
 pub(super) fn list(
     db: &Db<'_>,

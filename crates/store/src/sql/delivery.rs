@@ -11,16 +11,23 @@ use model::{
 
 use super::{
     corrupt, count,
-    db::{Db, Row, owned, values},
+    db::{Bind, Db, Row, owned, values},
     events::{self, Happened},
     intake::{LEASED, READY, Request},
     order, pace,
     records::{self, Asked},
-    stamp, strip,
+    strip,
 };
 use crate::{
     Ask, Claim, Claimed, Depth, Error, Finish, Lane, Lapse, Store, Ticket, Verdict,
-    engines::Transaction, reading::Reading,
+    engines::{
+        Transaction,
+        bulk::{
+            Bulk, Merge, Question,
+            Type::{Integer, Text},
+        },
+    },
+    reading::Reading,
 };
 
 /// Leases ended in one transaction; the next call ends the rest.
@@ -51,10 +58,15 @@ pub(super) fn claim(tx: &Transaction<'_>, claim: &Claim) -> Result<Vec<Lane>, Er
         let given = u32::try_from(due.len()).unwrap_or(u32::MAX);
         pacing.writes_began(tx, now, ask.gap_micros, given)?;
         for one in due {
-            tx.send(
-                "UPDATE queue SET state = 2, due_at = ?2, claimed_at = ?3, attempt = ?4 WHERE seq = ?1",
-                values![one.ticket.seq, claim.lease_until.as_micros(), claimed_at.as_micros(), one.ticket.attempt],
-            )?;
+            tx.put(
+                &CLAIMED,
+                values![
+                    one.ticket.seq,
+                    claim.lease_until.as_micros(),
+                    claimed_at.as_micros(),
+                    one.ticket.attempt
+                ],
+            );
         }
     }
     let sets: Vec<_> = pacings.iter().map(|one| owned(values![one.lane])).collect();
@@ -264,11 +276,11 @@ pub(super) fn due_of(row: &Row<'_>) -> Result<(IntegrationId, Timestamp), Error>
     Ok((id, row.get(1).map(Timestamp::from_micros)?))
 }
 
-pub(crate) fn finish(tx: &mut Transaction<'_>, finish: &Finish) -> Result<WriteStatus, Error> {
+fn finish(tx: &mut Transaction<'_>, finish: &Finish) -> Result<WriteStatus, Error> {
     let Ticket { seq, attempt } = finish.ticket;
     let mut write = match tx.memo.standing(seq) {
         Some(foreseen) => foreseen,
-        None => standing(tx, seq)?,
+        None => tx.one(STANDING, values![seq], Standing::read)?,
     };
     if let Some(until) = finish.pause_until {
         pace::pause(tx, seq, until)?;
@@ -316,10 +328,7 @@ pub(crate) fn finish(tx: &mut Transaction<'_>, finish: &Finish) -> Result<WriteS
             Ok(WriteStatus::Failure)
         }
         Verdict::Again { at, errors } => {
-            tx.send(
-                "UPDATE queue SET state = ?2, due_at = ?3, errors = ?4 WHERE seq = ?1",
-                values![seq, READY, at.as_micros(), json(errors)?],
-            )?;
+            tx.put(&AGAIN, values![seq, at.as_micros(), json(errors)?]);
             Ok(WriteStatus::Pending)
         }
     }
@@ -329,12 +338,45 @@ fn json(errors: &[String]) -> Result<String, Error> {
     serde_json::to_string(errors).map_err(corrupt("the errors of a write"))
 }
 
-fn record_attempt(db: &Db<'_>, seq: i64, attempt: &Attempt) -> Result<(), Error> {
+const ATTEMPTS: Bulk = Bulk {
+    order: 20,
+    sql: "INSERT INTO attempts (seq, number, body) VALUES (?1, ?2, ?3) ON CONFLICT (seq, number) DO UPDATE SET body = excluded.body",
+    types: &[Integer, Integer, Text],
+    merge: Merge::Keep,
+};
+
+const ENDED: Bulk = Bulk {
+    order: 80,
+    sql: "UPDATE writes SET status = ?2, outcome = ?3, errors = ?4, record_id = ?5, attempts = ?6, completed_at = ?7 WHERE seq = ?1",
+    types: &[Integer, Text, Text, Text, Text, Integer, Integer],
+    merge: Merge::Last,
+};
+
+const DEQUEUED: Bulk = Bulk {
+    order: 81,
+    sql: "DELETE FROM queue WHERE seq = ?1",
+    types: &[Integer],
+    merge: Merge::Last,
+};
+
+const AGAIN: Bulk = Bulk {
+    order: 82,
+    sql: "UPDATE queue SET state = 1, due_at = ?2, errors = ?3 WHERE seq = ?1",
+    types: &[Integer, Integer, Text],
+    merge: Merge::Last,
+};
+
+const CLAIMED: Bulk = Bulk {
+    order: 83,
+    sql: "UPDATE queue SET state = 2, due_at = ?2, claimed_at = ?3, attempt = ?4 WHERE seq = ?1",
+    types: &[Integer, Integer, Integer, Integer],
+    merge: Merge::Last,
+};
+
+fn record_attempt(tx: &Transaction<'_>, seq: i64, attempt: &Attempt) -> Result<(), Error> {
     let body = serde_json::to_string(attempt).map_err(corrupt("an attempt"))?;
-    db.send(
-        "INSERT INTO attempts (seq, number, body) VALUES (?1, ?2, ?3) ON CONFLICT (seq, number) DO UPDATE SET body = ?3",
-        values![seq, attempt.number, body],
-    )
+    tx.put(&ATTEMPTS, values![seq, attempt.number, body]);
+    Ok(())
 }
 
 /// A write as it stands when an attempt of it is over.
@@ -368,25 +410,37 @@ struct End<'a> {
 
 /// What [`Standing::read`] reads.
 const STANDING: &str = "SELECT w.seq, w.lane, i.id, w.job_id, w.operation, w.request, w.status, w.kept, q.state, q.attempt, q.order_keys
-     FROM writes w JOIN integrations i ON i.n = w.lane LEFT JOIN queue q ON q.seq = w.seq";
+     FROM writes w JOIN integrations i ON i.n = w.lane LEFT JOIN queue q ON q.seq = w.seq WHERE w.seq = ?1";
 
-fn standing(db: &Db<'_>, seq: i64) -> Result<Standing, Error> {
-    let sql = format!("{STANDING} WHERE w.seq = ?1");
-    db.one(&sql, values![seq], Standing::read)
+/// Records attempts that are over, and what follows from each; a status for each.
+///
+/// # Errors
+/// When one of them cannot be recorded: then none is.
+pub(crate) fn finish_all(
+    tx: &mut Transaction<'_>,
+    finishes: &[&Finish],
+) -> Result<Vec<Result<WriteStatus, Error>>, Error> {
+    prefetch(tx, finishes)?;
+    let each = finishes.iter().map(|one| finish(tx, one).map(Ok));
+    each.collect()
 }
 
-/// Reads for all of `finishes` at once what [`finish`] is going to ask for each, where asking takes a way to another machine.
-pub(crate) fn foresee(tx: &Transaction<'_>, finishes: &[&Finish]) -> Result<(), Error> {
-    let Db::Postgres(session) = &**tx else {
-        return Ok(());
-    };
-    let seqs: Vec<i64> = finishes.iter().map(|one| one.ticket.seq).collect();
-    let sql = format!("{STANDING} WHERE w.seq = ANY ($1)");
+/// Reads at once the rows that [`finish`] needs of each.
+fn prefetch(tx: &Transaction<'_>, finishes: &[&Finish]) -> Result<(), Error> {
+    let questions = [Question {
+        sql: STANDING,
+        types: &[Integer],
+        sets: finishes
+            .iter()
+            .map(|one| vec![one.ticket.seq.bind()])
+            .collect(),
+    }];
     let mut standings = HashMap::new();
-    for row in session.together(&[(&sql, &[&seqs])])?.iter().flatten() {
-        let one = Standing::read(&Row::Postgres(row))?;
+    tx.ask(&questions)?.each(&questions, 0, |_, row| {
+        let one = Standing::read(row)?;
         standings.insert(one.seq, one);
-    }
+        Ok(())
+    })?;
     let mut asked = HashMap::new();
     for finish in finishes {
         if let Verdict::Delivered {
@@ -398,7 +452,7 @@ pub(crate) fn foresee(tx: &Transaction<'_>, finishes: &[&Finish]) -> Result<(), 
             asked.insert((write.lane, operation.kind(), x_id.clone()), None);
         }
     }
-    let records = records::by_x_ids(session, asked)?;
+    let records = records::by_x_ids(tx, asked)?;
     tx.memo.foresee(standings, records);
     Ok(())
 }
@@ -448,12 +502,21 @@ impl Standing {
         now: Timestamp,
     ) -> Result<(), Error> {
         let outcome = end.outcome.map(Outcome::word);
-        tx.send(
-            "UPDATE writes SET status = ?2, outcome = ?3, errors = ?4, record_id = ?5, attempts = ?6, completed_at = ?7 WHERE seq = ?1",
-            values![self.seq, end.status.word(), outcome, json(end.errors)?, end.record_id, open.attempt, now.as_micros()],
-        )?;
-        tx.send("DELETE FROM queue WHERE seq = ?1", values![self.seq])?;
-        order::leave(tx, self.seq, &open.order_keys, now)
+        tx.put(
+            &ENDED,
+            values![
+                self.seq,
+                end.status.word(),
+                outcome,
+                json(end.errors)?,
+                end.record_id,
+                open.attempt,
+                now.as_micros()
+            ],
+        );
+        tx.put(&DEQUEUED, values![self.seq]);
+        order::leave(tx, self.seq, &open.order_keys, now);
+        Ok(())
     }
 
     /// Puts its end into the outbox and wakes who waits for it.
@@ -472,7 +535,7 @@ impl Standing {
             job: Some((&self.job_id, &self.operation)),
             stored: None,
         };
-        events::record(tx, &happened, stamp::next(tx, now)?)?;
+        events::record(tx, &happened, tx.next_stamp(now)?)?;
         tx.raised.ended.extend(self.job_id.parse::<JobId>());
         // What waited for it may be ready now.
         tx.raised

@@ -16,7 +16,7 @@ use super::{
     audit::{self, Author, Deed},
     corrupt,
     db::{self, Db, values},
-    keys, pace, plan, records, stamp,
+    keys, pace, plan, records,
 };
 use crate::{
     Error, Registered, Registration, Sealer, Store, engines::Transaction, reading::Reading,
@@ -284,7 +284,7 @@ pub(super) fn register(
 }
 
 fn put(tx: &mut Transaction<'_>, new: &records::New<'_>, now: Timestamp) -> Result<(), Error> {
-    let at = stamp::next(tx, now)?;
+    let at = tx.next_stamp(now)?;
     match records::by_id(tx, new.id)? {
         Some(old) if old.lane == new.lane && old.kind == new.kind => {
             records::register(tx, Some(&old), new, at)
@@ -403,7 +403,7 @@ pub(super) fn members(
             x_id: Some(&member.x_id),
             body: &body,
         };
-        let at = stamp::next(tx, now)?;
+        let at = tx.next_stamp(now)?;
         records::register(tx, known.as_ref(), &new, at)?;
         registered.push(Registered {
             id: own_id.clone(),

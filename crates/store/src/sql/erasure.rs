@@ -23,7 +23,7 @@ use super::{
     events,
     intake::Request,
     records::{self, Stored},
-    stamp, strip, terms,
+    strip, terms,
 };
 use crate::{
     Error, Store,
@@ -102,14 +102,6 @@ fn earlier(db: &Db<'_>, id: &str) -> Result<Option<Erasure>, Error> {
             })
         })
         .transpose()
-}
-
-/// Refuses a write about a record whose person was forgotten.
-pub(super) fn not_erased(db: &Db<'_>, id: &str) -> Result<(), Error> {
-    match earlier(db, id)? {
-        None => Ok(()),
-        Some(erasure) => Err(refused(id, erasure.erased_at)),
-    }
 }
 
 /// Why a write about a person who was forgotten is refused.
@@ -507,7 +499,7 @@ fn forget(tx: &mut Transaction<'_>, stored: &Stored, now: Timestamp) -> Result<(
         x_id: None,
         body: &erased(stored.kind, &stored.body, now),
     };
-    let at = stamp::next(tx, now)?;
+    let at = tx.next_stamp(now)?;
     records::replace(tx, stored, &new, at)?;
     events::forget(tx, &stored.id)?;
     if stored.kind != Kind::Prospect {

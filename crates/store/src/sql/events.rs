@@ -19,11 +19,16 @@ use super::{
     memo::Subscribers,
     plan,
     records::limited_to,
-    stamp,
 };
 use crate::{
     Error, Page, Store,
-    engines::Transaction,
+    engines::{
+        Transaction,
+        bulk::{
+            Bulk, Merge,
+            Type::{Integer, Text},
+        },
+    },
     reading::{Cost, Reading},
     webhooks::{EventHead, EventPage, EventQuery},
 };
@@ -46,6 +51,22 @@ const SUBSCRIBERS: &str =
      WHERE t.trigger = ?1 AND t.kind IN ('', ?2) AND w.takes
      AND (w.integrations IS NULL OR EXISTS (SELECT 1 FROM json_each(w.integrations) WHERE value = ?3))";
 
+const EVENTS: Bulk = Bulk {
+    order: 70,
+    sql: "INSERT INTO events (seq, id, at, lane, trigger, kind, subject, job_id, job_type, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+    types: &[
+        Integer, Text, Integer, Integer, Text, Text, Text, Text, Text, Text,
+    ],
+    merge: Merge::Keep,
+};
+
+const DELIVERIES: Bulk = Bulk {
+    order: 71,
+    sql: "INSERT INTO deliveries (webhook, event, state, due_at, queued_at) VALUES (?1, ?2, 1, ?3, ?4)",
+    types: &[Integer, Integer, Integer, Integer],
+    merge: Merge::Keep,
+};
+
 /// Stores an event, with a delivery for each who subscribes to it.
 pub(super) fn record(
     tx: &mut Transaction<'_>,
@@ -55,24 +76,35 @@ pub(super) fn record(
     let (trigger, kind) = (happened.trigger.word(), happened.kind.map(Kind::word));
     let (job_id, job_type) = happened.job.unzip();
     let id = EventId::new(at, &*tx.entropy).to_string();
-    let event = tx.insert(
-        Ordered::Events,
-        "INSERT INTO events (seq, id, at, lane, trigger, kind, subject, job_id, job_type, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
-        values![id, at.as_micros(), happened.lane, trigger, kind, happened.subject, job_id, job_type, happened.stored],
-    )?;
+    let event = tx.next_seq(Ordered::Events)?;
+    tx.put(
+        &EVENTS,
+        values![
+            event,
+            id,
+            at.as_micros(),
+            happened.lane,
+            trigger,
+            kind,
+            happened.subject,
+            job_id,
+            job_type,
+            happened.stored
+        ],
+    );
     tx.raised.events = true;
     let subscribers = subscribers(tx, happened)?;
     if subscribers.is_empty() {
         return Ok(());
     }
     // Times of events go ahead of a clock that was set back; what is due is due by the clock.
-    let due_at = tx.time.at_once(stamp::given(tx)?.min(at));
+    let due_at = tx.time.at_once(tx.stamped_at().min(at));
     let queued_at = tx.time.at_once(at);
     for (webhook, id) in subscribers {
-        tx.send(
-            "INSERT INTO deliveries (webhook, event, state, due_at, queued_at) VALUES (?1, ?2, 1, ?3, ?4)",
+        tx.put(
+            &DELIVERIES,
             values![webhook, event, due_at.as_micros(), queued_at.as_micros()],
-        )?;
+        );
         tx.raised.deliveries.extend(id.parse::<WebhookId>());
     }
     Ok(())

@@ -8,13 +8,13 @@ use model::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    consents, corrupt, count,
-    db::{self, Db, Ordered, values},
-    delivery, erasure, order, records,
+    corrupt, count,
+    db::{self, Db, values},
+    records,
 };
 use crate::{
     Acceptance, Error, Once, Store,
-    engines::{Transaction, writer::ACCEPT_MAX},
+    engines::writer::ACCEPT_MAX,
     reading::{Cost, Reading},
 };
 
@@ -86,89 +86,6 @@ impl Row {
     }
 }
 
-pub(crate) fn accept(
-    tx: &mut Transaction<'_>,
-    write: &Row,
-    once: Option<&Once>,
-) -> Result<Acceptance, Error> {
-    if let Some(once) = once {
-        if let Some(earlier) = replay(tx, once)? {
-            return Ok(earlier);
-        }
-        tx.send(
-            "INSERT INTO idempotency (key_hash, fingerprint, job_id, expires_at) VALUES (?1, ?2, ?3, ?4) ON CONFLICT (key_hash) DO UPDATE SET fingerprint = ?2, job_id = ?3, expires_at = ?4",
-            values![once.key_hash, once.fingerprint, write.job_id, once.expires_at.as_micros()],
-        )?;
-    }
-    if let Some(failed) = &write.retry_of {
-        retry_is_allowed(tx, failed)?;
-    }
-    for block in &write.blocked_by {
-        not_blocked(tx, write, block)?;
-    }
-    if let Some(id) = &write.about {
-        erasure::not_erased(tx, id)?;
-    }
-    let lane = delivery::lane_of(tx, write.integration_id)?;
-    let seq = tx.insert(
-        Ordered::Writes,
-        "INSERT INTO writes (seq, job_id, lane, community_id, operation, accepted_at, retry_of, result, request, status) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
-        values![
-            write.job_id,
-            lane,
-            write.community_id,
-            write.operation.word(),
-            write.accepted_at.as_micros(),
-            write.retry_of,
-            write.result,
-            write.request,
-            WriteStatus::Pending.word(),
-        ],
-    )?;
-    if let Some(consent) = write.consent {
-        consents::add(
-            tx,
-            seq,
-            consent,
-            (&write.request_id, write.key_id.as_deref()),
-            write.retry_of.as_deref(),
-            write.accepted_at,
-        )?;
-    }
-
-    let waits = order::enter(tx, seq, &write.order_keys)?;
-    tx.send(
-        "INSERT INTO queue (seq, lane, state, due_at, order_keys, queued_at) VALUES (?1, ?2, ?3, ?4, ?5, ?4)",
-        values![
-            seq,
-            lane,
-            if waits { WAITS } else { READY },
-            tx.time.at_once(write.accepted_at).as_micros(),
-            order::kept(&write.order_keys)
-        ],
-    )?;
-    if !waits {
-        tx.raised.due.insert(write.integration_id);
-    }
-    Ok(Acceptance::Accepted)
-}
-
-/// What a write would send may depend on how an open one ends: then it has to come after it.
-fn not_blocked(db: &Db<'_>, write: &Row, block: &Block) -> Result<(), Error> {
-    for seq in order::open(db, block.key)? {
-        let (job_id, operation): (String, String) = db.one(
-            "SELECT job_id, operation FROM writes WHERE seq = ?1",
-            values![seq],
-            |row| Ok((row.get(0)?, row.get(1)?)),
-        )?;
-        let blocks = Operation::of(&operation).is_some_and(|one| block.operations.contains(&one));
-        if blocks {
-            return Err(blocked(write, &job_id));
-        }
-    }
-    Ok(())
-}
-
 /// Why a write is refused that the open write `job_id` blocks.
 pub(crate) fn blocked(write: &Row, job_id: &str) -> Error {
     Error::Conflict(if write.may_read_writes {
@@ -182,85 +99,62 @@ pub(crate) fn blocked(write: &Row, job_id: &str) -> Error {
 }
 
 /// Why a write cannot be sent once more.
-fn gone(at: Timestamp) -> String {
+pub(super) fn gone(at: Timestamp) -> String {
     format!(
         "what this write sent was removed at {at}: the person was forgotten, or the time for which writes are kept is over. Send it as a new write"
     )
 }
 
-/// Only a failed write may be repeated, and only once: its repeat can be repeated in turn.
-fn retry_is_allowed(db: &Db<'_>, failed: &str) -> Result<(), Error> {
-    let found: Option<(String, Option<i64>)> = db.find(
-        "SELECT status, stripped_at FROM writes WHERE job_id = ?1",
-        values![failed],
-        |row| Ok((row.get(0)?, row.get(1)?)),
-    )?;
-    let (status, stripped_at) = found.unzip();
-    if let Some(at) = stripped_at.flatten() {
-        return Err(Error::Conflict(gone(Timestamp::from_micros(at))));
-    }
-    match status.as_deref().and_then(WriteStatus::of) {
-        Some(WriteStatus::Failure) => {}
-        Some(status) => {
-            return Err(Error::Conflict(format!(
-                "only a write that ended as FAILURE can be retried; this one is {status}"
-            )));
-        }
-        None => {
-            return Err(Error::Conflict(
-                "there is no such write to retry".to_owned(),
-            ));
-        }
-    }
-    let repeat: Option<String> = db.find(
-        "SELECT job_id FROM writes WHERE retry_of = ?1",
-        values![failed],
-        |row| row.get(0),
-    )?;
-    match repeat {
-        None => Ok(()),
-        Some(job_id) => Err(Error::Conflict(format!(
-            "this write was retried already, as {job_id}; retry that one if it failed too"
-        ))),
-    }
+/// The write that an idempotency key was used for.
+pub(super) struct Used {
+    pub(super) fingerprint: Vec<u8>,
+    pub(super) job_id: String,
+    pub(super) expires_at: Timestamp,
+    /// The write's echo.
+    pub(super) result: String,
+    pub(super) stripped_at: Option<i64>,
 }
 
-/// What a key that has not expired stands for.
+/// The answer that a key gets which has not expired.
 pub(crate) fn replay(db: &Db<'_>, once: &Once) -> Result<Option<Acceptance>, Error> {
-    type Columns = (Vec<u8>, String, String, Option<i64>);
-    let found: Option<Columns> = db.find(
-        "SELECT i.fingerprint, i.job_id, w.result, w.stripped_at FROM idempotency i JOIN writes w ON w.job_id = i.job_id WHERE i.key_hash = ?1 AND i.expires_at > ?2",
+    let found = db.find(
+        "SELECT i.fingerprint, i.job_id, i.expires_at, w.result, w.stripped_at FROM idempotency i JOIN writes w ON w.job_id = i.job_id WHERE i.key_hash = ?1 AND i.expires_at > ?2",
         values![once.key_hash, once.used_at.as_micros()],
-        |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
+        used,
     )?;
-    found
-        .map(|(fingerprint, job_id, result, stripped_at)| {
-            replayed(once, &fingerprint, &job_id, (result, stripped_at))
-        })
-        .transpose()
+    found.map(|used| replayed(once, &used)).transpose()
 }
 
-/// What a key that was used for a write stands for, to who uses it again: the write's echo, unless
-/// that was removed at `stripped_at`. Of a body that was removed no fingerprint is kept, so it is
-/// not compared.
-pub(crate) fn replayed(
-    once: &Once,
-    fingerprint: &[u8],
-    job_id: &str,
-    (result, stripped_at): (String, Option<i64>),
-) -> Result<Acceptance, Error> {
-    if let Some(at) = stripped_at {
+/// Reads an idempotency key with its write.
+pub(super) fn used(row: &db::Row<'_>) -> Result<Used, Error> {
+    Ok(Used {
+        fingerprint: row.get(0)?,
+        job_id: row.get(1)?,
+        expires_at: row.get(2).map(Timestamp::from_micros)?,
+        result: row.get(3)?,
+        stripped_at: row.get(4)?,
+    })
+}
+
+/// The answer to a caller that uses a key again: the write's echo, unless it was removed. Of a body
+/// that was removed no fingerprint is kept, so it is not compared.
+pub(super) fn replayed(once: &Once, used: &Used) -> Result<Acceptance, Error> {
+    if let Some(at) = used.stripped_at {
         return Ok(Acceptance::Erased {
             at: Timestamp::from_micros(at),
         });
     }
-    if fingerprint != once.fingerprint {
+    if used.fingerprint != once.fingerprint {
         return Ok(Acceptance::Mismatch);
     }
-    let job_id = job_id
+    let job_id = used
+        .job_id
         .parse()
         .map_err(|_| Error::Corrupt("a job id of an idempotency key".to_owned()))?;
-    Ok(Acceptance::Replayed { job_id, result })
+    Ok(Acceptance::Replayed {
+        job_id,
+        result: used.result.clone(),
+    })
 }
 
 pub(crate) fn sweep(db: &Db<'_>, now: Timestamp, limit: u32) -> Result<u64, Error> {

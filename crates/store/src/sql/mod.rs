@@ -5,6 +5,7 @@
 //! which time, and how a commit is told.
 //! Guarantee: changes come one after the other, also where several processes make them: an engine lets in one batch at a time.
 
+pub(crate) mod accept;
 pub(crate) mod audit;
 pub(crate) mod clock;
 pub(crate) mod consents;

@@ -7,10 +7,16 @@
 use model::Timestamp;
 
 use super::{
-    db::{Db, Row, Value as Sql, values},
+    db::{Db, Row, values},
     intake::{READY, WAITS},
 };
-use crate::{Error, engines::Transaction};
+use crate::{
+    Error,
+    engines::{
+        Transaction,
+        bulk::{Bulk, Merge, Type::Integer},
+    },
+};
 
 /// Keys as they are kept with a row of the queue.
 pub(crate) fn kept(keys: &[i64]) -> Vec<u8> {
@@ -23,16 +29,6 @@ pub(crate) fn read(kept: &[u8]) -> impl Iterator<Item = i64> {
         .0
         .iter()
         .map(|bytes| i64::from_be_bytes(*bytes))
-}
-
-/// Adds a write behind all others of its keys; `true` when there are any, so that it has to wait.
-pub(super) fn enter(db: &Db<'_>, seq: i64, keys: &[i64]) -> Result<bool, Error> {
-    let mut waits = false;
-    for key in keys {
-        waits |= first(db, *key)?.is_some_and(|first| first != seq);
-        enter_one(db, seq, *key)?;
-    }
-    Ok(waits)
 }
 
 /// Adds one of a write's keys.
@@ -51,41 +47,21 @@ fn first(db: &Db<'_>, key: i64) -> Result<Option<i64>, Error> {
     )
 }
 
-/// The open writes with a key, the earliest first.
-pub(super) fn open(db: &Db<'_>, key: i64) -> Result<Vec<i64>, Error> {
-    db.all(
-        "SELECT seq FROM queue_order WHERE order_key = ?1 ORDER BY seq",
-        values![key],
-        |row| row.get(0),
-    )
-}
+const LEFT: Bulk = Bulk {
+    order: 90,
+    sql: "DELETE FROM queue_order WHERE order_key = ?1 AND seq = ?2",
+    types: &[Integer, Integer],
+    merge: Merge::Keep,
+};
 
-/// Keys in one statement: one form of it for each number up to this is kept prepared. A write has two or three.
-const KEYS_MAX: usize = 8;
-
-/// Takes out a write whose row of the queue is gone. Who waited for it is looked for at the end of the transaction: [`settle`].
-pub(super) fn leave(
-    tx: &mut Transaction<'_>,
-    seq: i64,
-    kept: &[u8],
-    now: Timestamp,
-) -> Result<(), Error> {
-    let keys: Vec<i64> = read(kept).collect();
-    for some in keys.chunks(KEYS_MAX) {
-        let places: Vec<String> = (0..some.len())
-            .map(|place| format!("?{}", place + 2))
-            .collect();
-        let sql = format!(
-            "DELETE FROM queue_order WHERE order_key IN ({}) AND seq = ?1",
-            places.join(", ")
-        );
-        let mut values = vec![Sql::Integer(seq)];
-        values.extend(some.iter().map(|key| Sql::Integer(*key)));
-        tx.send(&sql, &values)?;
-    }
+/// Takes out a write whose row of the queue is gone. Writes that waited for it are looked for at the
+/// end of the transaction: [`settle`].
+pub(super) fn leave(tx: &mut Transaction<'_>, seq: i64, kept: &[u8], now: Timestamp) {
     let due_at = tx.time.at_once(now);
-    tx.left.extend(keys.into_iter().map(|key| (key, due_at)));
-    Ok(())
+    for key in read(kept) {
+        tx.put(&LEFT, values![key, seq]);
+        tx.left.push((key, due_at));
+    }
 }
 
 /// Makes ready whoever waited for writes that have left with these keys, and waits for nobody else.

@@ -15,15 +15,20 @@ use serde_json::{Map, Value, json};
 
 use super::{
     corrupt,
-    db::{self, Db, Ordered, Row, values},
+    db::{self, Db, Ordered, Row, owned, values},
     events::{self, Happened},
     memo::ByVendor,
-    stamp, terms,
+    terms,
 };
 use crate::{
     Error, Store,
-    engines::Transaction,
-    postgres::session::Session,
+    engines::{
+        Transaction,
+        bulk::{
+            Bulk, Merge, Question,
+            Type::{Integer, Text},
+        },
+    },
     reading::{Cost, Reading},
 };
 
@@ -99,28 +104,26 @@ fn columns(row: &Row<'_>) -> Result<Stored, Error> {
     })
 }
 
-/// The records under some ids of the vendors', in PostgreSQL's words.
-const BY_X_IDS: &str = "SELECT r.seq, r.id, r.kind, r.lane, i.id, r.body, r.updated_at, r.x_id FROM UNNEST ($1::BIGINT[], $2::TEXT[], $3::TEXT[]) AS asked (lane, kind, x_id)
-         JOIN records r ON r.lane = asked.lane AND r.kind = asked.kind COLLATE \"C\" AND r.x_id = asked.x_id COLLATE \"C\" JOIN integrations i ON i.n = r.lane";
+const BY_X_ID: &str = "SELECT r.seq, r.id, r.kind, r.lane, i.id, r.body, r.updated_at FROM records r JOIN integrations i ON i.n = r.lane WHERE r.lane = ?1 AND r.kind = ?2 AND r.x_id = ?3";
 
 /// The records under ids of the vendors', all at once.
 pub(super) fn by_x_ids(
-    session: &Session,
+    tx: &Transaction<'_>,
     mut asked: HashMap<ByVendor, Option<Stored>>,
 ) -> Result<HashMap<ByVendor, Option<Stored>>, Error> {
-    if asked.is_empty() {
-        return Ok(asked);
-    }
-    let lanes: Vec<i64> = asked.keys().map(|(lane, ..)| *lane).collect();
-    let kinds: Vec<&str> = asked.keys().map(|(_, kind, _)| kind.word()).collect();
-    let x_ids: Vec<&str> = asked.keys().map(|(.., x_id)| x_id.as_str()).collect();
-    let answers = session.together(&[(BY_X_IDS, &[&lanes, &kinds, &x_ids])])?;
-    for row in answers.iter().flatten() {
-        let row = Row::Postgres(row);
-        let record = columns(&row)?;
-        let by = (record.lane, record.kind, row.get(7)?);
-        asked.insert(by, Some(record));
-    }
+    let keys: Vec<ByVendor> = asked.keys().cloned().collect();
+    let questions = [Question {
+        sql: BY_X_ID,
+        types: &[Integer, Text, Text],
+        sets: keys
+            .iter()
+            .map(|(lane, kind, x_id)| owned(values![lane, kind.word(), x_id]))
+            .collect(),
+    }];
+    tx.ask(&questions)?.each(&questions, 0, |set, row| {
+        asked.insert(keys[set].clone(), Some(columns(row)?));
+        Ok(())
+    })?;
     Ok(asked)
 }
 
@@ -146,6 +149,34 @@ pub(super) fn by_id(db: &Db<'_>, id: &str) -> Result<Option<Stored>, Error> {
     stored(db, "r.id = ?1", values![id])
 }
 
+const NEW: Bulk = Bulk {
+    order: 30,
+    sql: "INSERT INTO records (seq, id, kind, lane, x_id, body, created_at, updated_at, last_seen) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, ?7)",
+    types: &[Integer, Text, Text, Integer, Text, Text, Integer],
+    merge: Merge::Keep,
+};
+
+const SEEN: Bulk = Bulk {
+    order: 31,
+    sql: "UPDATE records SET last_seen = ?2 WHERE seq = ?1",
+    types: &[Integer, Integer],
+    merge: Merge::Last,
+};
+
+const CHANGED: Bulk = Bulk {
+    order: 32,
+    sql: "UPDATE records SET body = ?2, updated_at = ?3, last_seen = ?3 WHERE seq = ?1",
+    types: &[Integer, Text, Integer],
+    merge: Merge::Last,
+};
+
+const DIFFS: Bulk = Bulk {
+    order: 60,
+    sql: "INSERT INTO diffs (seq, at, lane, kind, record_id, job_id, diff) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    types: &[Integer, Integer, Integer, Text, Text, Text, Text],
+    merge: Merge::Keep,
+};
+
 /// Stores a record that is new.
 pub(super) fn insert(
     tx: &mut Transaction<'_>,
@@ -153,18 +184,26 @@ pub(super) fn insert(
     job: Option<Job<'_>>,
     at: Timestamp,
 ) -> Result<(), Error> {
-    let seq = tx.insert(
-        Ordered::Records,
-        "INSERT INTO records (seq, id, kind, lane, x_id, body, created_at, updated_at, last_seen) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, ?7)",
-        values![new.id, new.kind.word(), new.lane, new.x_id, new.body.to_string(), at.as_micros()],
-    )?;
+    let seq = tx.next_seq(Ordered::Records)?;
+    tx.put(
+        &NEW,
+        values![
+            seq,
+            new.id,
+            new.kind.word(),
+            new.lane,
+            new.x_id,
+            new.body.to_string(),
+            at.as_micros()
+        ],
+    );
     tx.memo.record_changed(seq, new.lane, new.kind, new.x_id);
     let subject = terms::Subject {
         seq,
         kind: new.kind,
         integration_id: new.integration_id,
     };
-    terms::enter(tx, subject, new.body)?;
+    terms::enter(tx, subject, new.body);
     let happened = Happened {
         trigger: Trigger::DataNew,
         kind: Some(new.kind),
@@ -227,16 +266,17 @@ fn is_free(db: &Db<'_>, known: Option<&Stored>, new: &New<'_>) -> Result<(), Err
 
 /// Puts another body, and perhaps another vendor's id, in the place of a record's own.
 pub(super) fn replace(
-    db: &Db<'_>,
+    tx: &Transaction<'_>,
     old: &Stored,
     new: &New<'_>,
     at: Timestamp,
 ) -> Result<(), Error> {
-    db.send(
+    tx.send(
         "UPDATE records SET x_id = ?2, body = ?3, updated_at = ?4, last_seen = ?4 WHERE seq = ?1",
         values![old.seq, new.x_id, new.body.to_string(), at.as_micros()],
     )?;
-    terms::follow(db, subject_of(old), &old.body, new.body)
+    terms::follow(tx, subject_of(old), &old.body, new.body);
+    Ok(())
 }
 
 /// Registers a record that may be known already, and puts what is new about it into the outbox.
@@ -286,18 +326,15 @@ pub(super) fn change(
     let more = completed(&stored.body, update);
     let (new, previous) = difference(&stored.body, more.as_ref().unwrap_or(update));
     if new.is_empty() {
-        tx.send(
-            "UPDATE records SET last_seen = ?2 WHERE seq = ?1",
-            values![stored.seq, at.as_micros()],
-        )?;
+        tx.put(&SEEN, values![stored.seq, at.as_micros()]);
         return Ok(false);
     }
     let body = laid_over(&stored.body, &new);
-    tx.send(
-        "UPDATE records SET body = ?2, updated_at = ?3, last_seen = ?3 WHERE seq = ?1",
+    tx.put(
+        &CHANGED,
         values![stored.seq, body.to_string(), at.as_micros()],
-    )?;
-    terms::follow(tx, subject_of(stored), &stored.body, &body)?;
+    );
+    terms::follow(tx, subject_of(stored), &stored.body, &body);
     keep_diff(tx, stored, (&new, &previous), job, at)?;
     Ok(true)
 }
@@ -318,11 +355,18 @@ fn keep_diff(
     at: Timestamp,
 ) -> Result<(), Error> {
     let diff = json!({ "new": new, "previous": previous }).to_string();
-    tx.insert(
-        Ordered::Diffs,
-        "INSERT INTO diffs (seq, at, lane, kind, record_id, job_id, diff) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-        values![at.as_micros(), stored.lane, stored.kind.word(), stored.id, job.id, diff],
-    )?;
+    tx.put(
+        &DIFFS,
+        values![
+            tx.next_seq(Ordered::Diffs)?,
+            at.as_micros(),
+            stored.lane,
+            stored.kind.word(),
+            stored.id,
+            job.id,
+            diff
+        ],
+    );
     announce_change(tx, stored, (new, previous), Some(job), at)
 }
 
@@ -363,7 +407,7 @@ pub(super) fn confirm(
     (x_id, new_id): (Option<&str>, &str),
     now: Timestamp,
 ) -> Result<Met, Error> {
-    let (kind, at) = (asked.operation.kind(), stamp::next(tx, now)?);
+    let (kind, at) = (asked.operation.kind(), tx.next_stamp(now)?);
     let job = Job {
         id: asked.job_id,
         word: asked.operation.word(),

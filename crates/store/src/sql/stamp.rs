@@ -30,27 +30,3 @@ pub(crate) fn last(db: &Db<'_>) -> Result<Timestamp, Error> {
     }
     Ok(Timestamp::from_micros(last))
 }
-
-/// `now`, or a microsecond after the last one if that is later.
-pub(super) fn next(db: &Db<'_>, now: Timestamp) -> Result<Timestamp, Error> {
-    match db {
-        Db::Sqlite(_) => db
-            .one(
-                "UPDATE stamp SET last = max(last + 1, ?1), given = ?1 RETURNING last",
-                values![now.as_micros()],
-                |row| row.get(0),
-            )
-            .map(Timestamp::from_micros),
-        Db::Postgres(session) => Ok(session.stamp(now)),
-    }
-}
-
-/// The `now` of which the last one was made: what the clock says.
-pub(super) fn given(db: &Db<'_>) -> Result<Timestamp, Error> {
-    match db {
-        Db::Sqlite(_) => db
-            .one("SELECT given FROM stamp", &[], |row| row.get(0))
-            .map(Timestamp::from_micros),
-        Db::Postgres(session) => Ok(session.stamp_given()),
-    }
-}

@@ -16,7 +16,7 @@ use super::{
     delivery::{due_of, lane_of},
     directory,
     events::{self, Happened},
-    lists, plan, records, stamp,
+    lists, plan, records,
 };
 use crate::{
     Error, Lapse, Query, Store,
@@ -169,7 +169,7 @@ pub(super) fn record(
     let mut tally = Tally::default();
     let mut directory_changed = false;
     for one in seen {
-        let at = stamp::next(tx, now)?;
+        let at = tx.next_stamp(now)?;
         let known = records::by_x_id(tx, lane, one.kind, &one.x_id)?;
         let is_news = match (&known, &one.create) {
             // A vendor that confirmed it since has it again.
@@ -300,7 +300,7 @@ fn announce(
         job: Some((&job_id, JOB_TYPE)),
         stored: Some(stored_run(status, &done.errors)),
     };
-    let at = stamp::next(tx, now)?;
+    let at = tx.next_stamp(now)?;
     events::record(tx, &happened, at)
 }
 

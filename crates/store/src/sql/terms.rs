@@ -11,9 +11,15 @@ use sha2::{Digest, Sha256};
 
 use super::{
     corrupt,
-    db::{Db, Value as Sql, values},
+    db::{Db, values},
 };
-use crate::Error;
+use crate::{
+    Error,
+    engines::{
+        Transaction,
+        bulk::{Bulk, Merge, Type::Integer},
+    },
+};
 
 /// Raise it when the filters of a kind, or the way a term is made, change: in a step of the schema that needs itself, since nodes that make terms by another rule must
 /// not work beside.
@@ -75,79 +81,55 @@ fn terms(subject: Subject<'_>, body: &Value) -> BTreeSet<(i64, bool)> {
     all
 }
 
+const ENTERED: Bulk = Bulk {
+    order: 41,
+    sql: "INSERT INTO record_terms (term, seq) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
+    types: &[Integer, Integer],
+    merge: Merge::Keep,
+};
+
+const LEFT: Bulk = Bulk {
+    order: 40,
+    sql: "DELETE FROM record_terms WHERE term = ?1 AND seq = ?2",
+    types: &[Integer, Integer],
+    merge: Merge::Keep,
+};
+
+const COUNTS: Bulk = Bulk {
+    order: 42,
+    sql: "INSERT INTO record_counts (term, n) VALUES (?1, ?2) ON CONFLICT (term) DO UPDATE SET n = record_counts.n + excluded.n",
+    types: &[Integer, Integer],
+    merge: Merge::Sum,
+};
+
 /// Enters a new record.
-pub(super) fn enter(db: &Db<'_>, subject: Subject<'_>, body: &Value) -> Result<(), Error> {
-    let all = terms(subject, body);
-    let mut counts = vec![(of_kind(subject.kind), 1)];
-    counts.extend(
-        all.iter()
-            .filter(|(_, is_wide)| *is_wide)
-            .map(|(term, _)| (*term, 1)),
-    );
-    put(db, subject.seq, all.iter().map(|(term, _)| *term))?;
-    count(db, &counts)
+pub(super) fn enter(tx: &Transaction<'_>, subject: Subject<'_>, body: &Value) {
+    tx.put(&COUNTS, values![of_kind(subject.kind), 1_i64]);
+    for (term, is_wide) in terms(subject, body) {
+        add(tx, subject.seq, term, is_wide);
+    }
 }
 
 /// Follows a record from one body to another.
-pub(super) fn follow(
-    db: &Db<'_>,
-    subject: Subject<'_>,
-    from: &Value,
-    to: &Value,
-) -> Result<(), Error> {
+pub(super) fn follow(tx: &Transaction<'_>, subject: Subject<'_>, from: &Value, to: &Value) {
     let (old, new) = (terms(subject, from), terms(subject, to));
-    let mut counts = Vec::new();
     for &(term, is_wide) in old.difference(&new) {
-        db.send(
-            "DELETE FROM record_terms WHERE term = ?1 AND seq = ?2",
-            values![term, subject.seq],
-        )?;
-        counts.extend(is_wide.then_some((term, -1)));
+        tx.take_back(&ENTERED, values![term, subject.seq]);
+        tx.put(&LEFT, values![term, subject.seq]);
+        if is_wide {
+            tx.put(&COUNTS, values![term, -1_i64]);
+        }
     }
-    let wide = new.difference(&old).filter(|(_, is_wide)| *is_wide);
-    counts.extend(wide.map(|(term, _)| (*term, 1)));
-    put(db, subject.seq, new.difference(&old).map(|(term, _)| *term))?;
-    count(db, &counts)
-}
-
-/// Rows of one statement: one form of it for each number up to this is kept prepared.
-const ROWS_MAX: usize = 16;
-
-/// `(?1, ?2), (?3, ?4)` and so on.
-fn places(rows: usize) -> String {
-    let rows: Vec<String> = (0..rows)
-        .map(|row| format!("(?{}, ?{})", 2 * row + 1, 2 * row + 2))
-        .collect();
-    rows.join(", ")
-}
-
-fn put(db: &Db<'_>, seq: i64, terms: impl Iterator<Item = i64>) -> Result<(), Error> {
-    let rows: Vec<(i64, i64)> = terms.map(|term| (term, seq)).collect();
-    for some in rows.chunks(ROWS_MAX) {
-        let sql = format!(
-            "INSERT INTO record_terms (term, seq) VALUES {} ON CONFLICT DO NOTHING",
-            places(some.len())
-        );
-        db.send(&sql, &pairs(some))?;
+    for &(term, is_wide) in new.difference(&old) {
+        add(tx, subject.seq, term, is_wide);
     }
-    Ok(())
 }
 
-fn count(db: &Db<'_>, by: &[(i64, i64)]) -> Result<(), Error> {
-    for some in by.chunks(ROWS_MAX) {
-        let sql = format!(
-            "INSERT INTO record_counts (term, n) VALUES {} ON CONFLICT (term) DO UPDATE SET n = record_counts.n + excluded.n",
-            places(some.len())
-        );
-        db.send(&sql, &pairs(some))?;
+fn add(tx: &Transaction<'_>, seq: i64, term: i64, is_counted: bool) {
+    tx.put(&ENTERED, values![term, seq]);
+    if is_counted {
+        tx.put(&COUNTS, values![term, 1_i64]);
     }
-    Ok(())
-}
-
-fn pairs(rows: &[(i64, i64)]) -> Vec<Sql<'static>> {
-    rows.iter()
-        .flat_map(|(one, other)| [Sql::Integer(*one), Sql::Integer(*other)])
-        .collect()
 }
 
 /// How many records have a term that is counted.
@@ -161,8 +143,8 @@ pub(super) fn counted(db: &Db<'_>, term: i64) -> Result<u64, Error> {
 }
 
 /// Makes all terms anew if they were made by another version of this rule.
-pub(crate) fn build(db: &Db<'_>) -> Result<(), Error> {
-    let made_by: i64 = db.one(
+pub(crate) fn build(tx: &Transaction<'_>) -> Result<(), Error> {
+    let made_by: i64 = tx.one(
         "SELECT revision FROM revisions WHERE what = 'terms'",
         &[],
         |row| row.get(0),
@@ -175,11 +157,11 @@ pub(crate) fn build(db: &Db<'_>) -> Result<(), Error> {
             "what lists are filtered by was made by a newer Portico; start that one".to_owned(),
         ));
     }
-    db.send("DELETE FROM record_terms", &[])?;
-    db.send("DELETE FROM record_counts", &[])?;
+    tx.send("DELETE FROM record_terms", &[])?;
+    tx.send("DELETE FROM record_counts", &[])?;
     let mut last = i64::MIN;
     loop {
-        let some: Vec<(i64, String, String, String)> = db.all(
+        let some: Vec<(i64, String, String, String)> = tx.all(
             "SELECT r.seq, r.kind, i.id, r.body FROM records r JOIN integrations i ON i.n = r.lane WHERE r.seq > ?1 ORDER BY r.seq LIMIT ?2",
             values![last, BUILD_ROWS],
             |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
@@ -193,16 +175,17 @@ pub(crate) fn build(db: &Db<'_>) -> Result<(), Error> {
                 integration_id,
             };
             let body = serde_json::from_str(body).map_err(corrupt("a stored record"))?;
-            enter(db, subject, &body)?;
+            enter(tx, subject, &body);
         }
         if some.is_empty() {
             break;
         }
     }
-    db.send(
+    tx.send(
         "UPDATE revisions SET revision = ?1 WHERE what = 'terms'",
         values![VERSION],
-    )
+    )?;
+    tx.settle()
 }
 
 #[cfg(test)]

@@ -3,7 +3,6 @@
 //! One thread of a node changes the database, a few read. Guarantee: a commit is answered when PostgreSQL has it on stable storage, and on that of its synchronous standbys where it
 //! has any; nodes change the database one after the other, a batch each.
 
-mod accept;
 pub mod alone;
 pub(crate) mod cell;
 pub mod config;
@@ -25,12 +24,11 @@ use std::sync::{
 use model::Timestamp;
 use tokio::task::JoinHandle;
 
-pub use self::config::{Patience, Place};
 use self::{readers::Readers, session::Session, writing::Writing};
 use crate::{
     Error, Observer, Sealer, Signals, Store,
     engines::{
-        Engine,
+        Engine, Transaction,
         writer::{Batch, Writer},
     },
     migrations::Migration,
@@ -39,8 +37,10 @@ use crate::{
         db::{Db, Ordered, values},
         sealed, stamp, terms,
     },
+    time::Time,
 };
 
+pub use self::config::{Patience, Place};
 /// A database that several nodes change.
 pub(crate) struct Server {
     /// One, but for measuring.
@@ -218,7 +218,7 @@ fn prepare(session: &Session, sealer: &Sealer, now: Timestamp) -> Result<(), Err
     let made = schema::migrate(session, now).and_then(|_| {
         let last: i64 = db.one("SELECT last FROM turn FOR UPDATE", &[], |row| row.get(0))?;
         sealed::agree(&db, sealer, now)?;
-        terms::build(&db)?;
+        terms::build(&Transaction::new(db, sealer.entropy(), Time::default()))?;
         let last = stamp::last(&db)?.max(Timestamp::from_micros(last));
         db.execute("UPDATE turn SET last = ?1", values![last.as_micros()])
     });

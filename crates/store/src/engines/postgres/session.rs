@@ -525,6 +525,19 @@ impl Session {
         }))
     }
 
+    /// As [`Self::send_values`], for a statement over arrays.
+    pub(crate) fn send_lists(
+        &self,
+        sql: &str,
+        lists: Vec<Vec<Value<'static>>>,
+    ) -> Result<(), Error> {
+        let statement = self.prepared(sql)?;
+        let client = self.client.clone();
+        self.post(Box::pin(async move {
+            client.execute_raw(&statement, lists).await
+        }))
+    }
+
     /// Runs a statement, and says how many rows it concerned.
     pub(crate) fn execute(&self, sql: &str, values: &[Value<'_>]) -> Result<u64, Error> {
         let statement = self.prepared(sql)?;

@@ -6,18 +6,15 @@
 use model::Timestamp;
 
 use super::{
-    accept, cell,
+    cell,
     config::Place,
     notices,
     session::Session,
     wish::{Use, Wish},
 };
 use crate::{
-    Acceptance, Error,
-    engines::{
-        Transaction,
-        writer::{self, Accept, Connection},
-    },
+    Error,
+    engines::writer::Connection,
     signals::Raised,
     sql::{
         clock::Noting,
@@ -129,39 +126,6 @@ impl Connection for Writing {
         // What was sent may have failed: that is being undone.
         let _ = session.settle();
         session.run("ROLLBACK TO SAVEPOINT request; RELEASE SAVEPOINT request")
-    }
-
-    fn accept(
-        &self,
-        tx: &mut Transaction<'_>,
-        writes: &[Accept],
-    ) -> Result<Vec<Result<Acceptance, Error>>, Error> {
-        let session = self.session()?;
-        let plain: Vec<&Accept> = writes.iter().filter(|one| accept::is_plain(one)).collect();
-        if plain.len() < 2 {
-            return writer::accept_each(self, tx, writes);
-        }
-        session.send("SAVEPOINT request")?;
-        let outer = tx.begin_part();
-        let Ok(answers) = accept::all(session, tx, &plain) else {
-            tx.undo_part(outer);
-            // One of them cannot be stored: alone, each undoes only itself.
-            self.undo()?;
-            return writer::accept_each(self, tx, writes);
-        };
-        // All its statements were answered: nothing can be wrong with it any more.
-        session.send("RELEASE SAVEPOINT request")?;
-        tx.keep_part(outer);
-        let mut answers = answers.into_iter();
-        let mut all = Vec::with_capacity(writes.len());
-        for write in writes {
-            all.push(if accept::is_plain(write) {
-                answers.next().unwrap_or(Err(Error::Closed))
-            } else {
-                writer::accept_one(self, tx, write)?
-            });
-        }
-        Ok(all)
     }
 
     fn commit(&mut self, raised: &Raised, time: &Time) -> Result<(), Error> {

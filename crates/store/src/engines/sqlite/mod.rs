@@ -22,7 +22,6 @@ use std::{
 use model::Timestamp;
 use rusqlite::{Connection, config::DbConfig};
 
-pub use self::room::is_used_up;
 use self::{
     files::{Files, Watch},
     readers::Readers,
@@ -32,7 +31,7 @@ use self::{
 use crate::{
     Error, Observer, Sealer, Signals, Store,
     engines::{
-        Engine,
+        Engine, Transaction,
         writer::{Batch, Writer},
     },
     migrations::Migration,
@@ -41,8 +40,10 @@ use crate::{
         db::{Db, values},
         order, sealed, stamp, terms,
     },
+    time::Time,
 };
 
+pub use self::room::is_used_up;
 /// How long a connection waits for another process (the command line) to finish its transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -224,13 +225,13 @@ fn prepare(connection: &mut Connection, sealer: &Sealer, now: Timestamp) -> Resu
     let transaction = connection.transaction().map_err(database)?;
     let db = Db::Sqlite(&transaction);
     sealed::agree(&db, sealer, now)?;
-    terms::build(&db)?;
+    terms::build(&Transaction::new(db, sealer.entropy(), Time::default()))?;
     order_make(&transaction)?;
     transaction
-        .execute_batch("CREATE TEMP TABLE stamp (last INTEGER NOT NULL, given INTEGER NOT NULL)")
+        .execute_batch("CREATE TEMP TABLE stamp (last INTEGER NOT NULL)")
         .map_err(database)?;
     db.execute(
-        "INSERT INTO temp.stamp (last, given) VALUES (?1, 0)",
+        "INSERT INTO temp.stamp (last) VALUES (?1)",
         values![stamp::last(&db)?.as_micros()],
     )?;
     transaction.commit().map_err(database)

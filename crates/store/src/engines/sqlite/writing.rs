@@ -16,11 +16,8 @@ use super::{
     room::{self, Log},
 };
 use crate::{
-    Acceptance, Error,
-    engines::{
-        Transaction,
-        writer::{self, Accept, Connection},
-    },
+    Error,
+    engines::writer::Connection,
     outage::{DISK_QUIET, Outage},
     signals::Raised,
     sql::{clock::Noting, db::Db},
@@ -92,15 +89,11 @@ impl Connection for Writing {
         self.release()
     }
 
-    fn accept(
-        &self,
-        tx: &mut Transaction<'_>,
-        writes: &[Accept],
-    ) -> Result<Vec<Result<Acceptance, Error>>, Error> {
-        if self.log.has_room() {
-            return writer::accept_each(self, tx, writes);
+    fn takes_writes(&self) -> Result<(), Error> {
+        match self.log.has_room() {
+            true => Ok(()),
+            false => Err(room::refused()),
         }
-        Ok(writes.iter().map(|_| Err(room::refused())).collect())
     }
 
     fn commit(&mut self, _raised: &Raised, time: &Time) -> Result<(), Error> {
