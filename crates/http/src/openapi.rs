@@ -812,7 +812,34 @@ fn compile(document: &Value, name: &str) -> Result<Validator, String> {
         "$ref".to_owned(),
         json!(format!("#/components/schemas/{name}")),
     );
-    root.insert("components".to_owned(), document["components"].clone());
+    let schemas = reachable(&document["components"]["schemas"], name);
+    root.insert("components".to_owned(), json!({ "schemas": schemas }));
     jsonschema::draft202012::new(&Value::Object(root))
         .map_err(|why| format!("the schema {name} is not valid: {why}"))
+}
+
+/// The schema `name` and those that it refers to. A validator keeps all that it is given, and looks
+/// through it for references: with every schema of the document, that takes most of a start.
+fn reachable(schemas: &Value, name: &str) -> Map<String, Value> {
+    let (mut found, mut names) = (Map::new(), vec![name]);
+    while let Some(name) = names.pop() {
+        if let (false, Some(schema)) = (found.contains_key(name), schemas.get(name)) {
+            found.insert(name.to_owned(), schema.clone());
+            references(schema, &mut names);
+        }
+    }
+    found
+}
+
+/// Adds the names of the schemas that are referred to anywhere in `value`.
+fn references<'a>(value: &'a Value, names: &mut Vec<&'a str>) {
+    match value {
+        Value::Object(members) => {
+            let reference = members.get("$ref").and_then(Value::as_str);
+            names.extend(reference.and_then(|path| path.strip_prefix("#/components/schemas/")));
+            members.values().for_each(|value| references(value, names));
+        }
+        Value::Array(values) => values.iter().for_each(|value| references(value, names)),
+        _ => {}
+    }
 }
