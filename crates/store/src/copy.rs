@@ -12,16 +12,15 @@ use sha2::{Digest, Sha256};
 use tokio_postgres::types::Type;
 
 use crate::{
-    Error, migrations,
+    Error,
+    clock::stamp,
+    engines::db::{Db, Value, owned, values},
+    migrations,
     postgres::{
         self, Place,
         cell::{Cell, cell},
         schema,
         session::Session,
-    },
-    sql::{
-        db::{Db, Value, owned, values},
-        stamp,
     },
     sqlite::{self, database, inspect},
 };

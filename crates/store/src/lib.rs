@@ -5,25 +5,28 @@
 //! Guarantee: when a method that changes something returns `Ok`, the change is on stable storage; when it returns an error, nothing changed
 //! that a repeat could double, but for [`Error::InDoubt`].
 
+mod accept;
+mod attempts;
 pub mod clock;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod copy;
+mod directory;
 mod engines;
-pub mod history;
-pub mod live;
+mod erasure;
+mod events;
+mod inspect;
+mod logs;
 pub mod migrations;
 mod outage;
-pub mod privacy;
-pub mod query;
+mod prefetch;
 pub mod reading;
-pub mod retention;
+mod records;
 pub mod sealing;
 pub mod signals;
-mod sql;
 mod store;
-pub mod time;
-pub mod webhooks;
+mod subscriptions;
+mod sync;
 
 use std::time::Duration;
 
@@ -34,12 +37,16 @@ use model::{
 };
 
 pub use crate::{
+    clock::time,
+    directory::live::{self, Live},
     engines::{postgres, sqlite},
-    live::Live,
-    query::{Page, Query},
+    erasure::{privacy, retention},
+    logs::history,
+    records::query::{self, Page, Query},
     sealing::Sealer,
     signals::Signals,
     store::Store,
+    subscriptions::types as webhooks,
 };
 
 /// Why a use case failed.

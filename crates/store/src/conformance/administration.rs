@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::{
     Backend, START, Verdicts, World, assert_conflict, at, failed, listed, new_key, operator,
 };
-use crate::{Store, history::AuditQuery};
+use crate::{Store, logs::history::AuditQuery};
 
 fn update(update: IntegrationUpdate) -> Change {
     Change {

@@ -11,7 +11,7 @@ use model::{
 use super::{Backend, START, Seeded, Verdicts, World, operator, webhooks::lapse};
 use crate::{
     Depth, Lapse,
-    webhooks::{DeliveryClaim, DeliveryTicket, DeliveryVerdict, Replay},
+    subscriptions::types::{DeliveryClaim, DeliveryTicket, DeliveryVerdict, Replay},
 };
 
 /// Histories, and steps of each.

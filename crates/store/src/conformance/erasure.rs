@@ -8,7 +8,7 @@ use model::{
 use serde_json::{Value, json};
 
 use super::{Answer, Backend, Verdicts, World, assert_conflict, at, attempt, failed, listed, once};
-use crate::{Acceptance, Finish, history::DiffQuery, privacy::Erasure};
+use crate::{Acceptance, Finish, erasure::privacy::Erasure, logs::history::DiffQuery};
 
 impl<B: Backend> World<B> {
     /// A write of a prospect with these contacts.

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use super::{Backend, Verdicts, World, at, failed, listed};
 use crate::{
     Lapse,
-    history::{DiffQuery, LogQuery, Seen, Tally},
+    logs::history::{DiffQuery, LogQuery, Seen, Tally},
 };
 
 fn seen(x_id: &str, update: Value, create: Option<(String, Value)>) -> Seen {

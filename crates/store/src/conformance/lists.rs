@@ -16,8 +16,8 @@ use serde_json::{Map, Value, json};
 use super::{Answer, Backend, Verdicts, World, assert_conflict, at, listed};
 use crate::{
     Query,
-    history::Seen,
-    query::{Equal, From, Range, Row, RowValue, Sort},
+    logs::history::Seen,
+    records::query::{Equal, From, Range, Row, RowValue, Sort},
 };
 
 /// Rows of the random lists: more than a page, fewer than what a range may have and still lead.

@@ -44,7 +44,7 @@ use model::{
 
 use crate::{
     Acceptance, Ask, Claim, Claimed, Error, Finish, Lane, Lapse, Once, Page, Query, Registration,
-    Sealer, Store, Ticket, Verdict, query::From,
+    Sealer, Store, Ticket, Verdict, records::query::From,
 };
 
 type Answer<T> = Result<T, Box<dyn StdError + Send + Sync>>;

@@ -19,10 +19,10 @@ use super::{
 };
 use crate::{
     Acceptance, Query, Store, Ticket,
-    history::{AuditQuery, DiffQuery, LogQuery, Seen, Tally},
-    privacy::{ConsentQuery, Erasure},
-    query::Sort,
-    webhooks::{DeliveryQuery, DeliveryTicket, DeliveryVerdict},
+    erasure::privacy::{ConsentQuery, Erasure},
+    logs::history::{AuditQuery, DiffQuery, LogQuery, Seen, Tally},
+    records::query::Sort,
+    subscriptions::types::{DeliveryQuery, DeliveryTicket, DeliveryVerdict},
 };
 
 /// More rows than any list of these cases has.

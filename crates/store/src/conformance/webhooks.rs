@@ -24,8 +24,8 @@ use super::{
 };
 use crate::{
     Depth, Error, Lapse, Registration, Store,
-    history::{AuditQuery, Seen, Tally},
-    webhooks::{
+    logs::history::{AuditQuery, Seen, Tally},
+    subscriptions::types::{
         ClaimedDelivery, DeliveryClaim, DeliveryFinish, DeliveryLane, DeliveryQuery,
         DeliveryTicket, DeliveryVerdict, EventQuery, Health, Replay, Replayed, Standing,
     },

@@ -179,6 +179,23 @@ impl Row<'_> {
     }
 }
 
+/// Reads a count of attempts. One that is none, since somebody changed the row, is the nearest that is one: it must not keep others waiting.
+pub(crate) fn count(row: &Row<'_>, place: usize) -> Result<u32, Error> {
+    let count = row.get::<i64>(place)?.clamp(0, i64::from(u32::MAX));
+    Ok(u32::try_from(count).unwrap_or(u32::MAX))
+}
+
+pub(crate) fn corrupt(what: &str) -> impl FnOnce(serde_json::Error) -> Error {
+    // serde's message repeats the value it stumbled over, which may be a person's: only its place is told.
+    move |why| {
+        Error::Corrupt(format!(
+            "{what} is not readable at line {} column {}",
+            why.line(),
+            why.column()
+        ))
+    }
+}
+
 /// The tables whose rows stand in the order stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ordered {

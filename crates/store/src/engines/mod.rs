@@ -17,7 +17,7 @@ use model::write::WriteStatus;
 
 pub(crate) use self::transaction::Transaction;
 use self::{db::Db, postgres::Server, sqlite::Disk};
-use crate::{Acceptance, Error, Finish, Once, Signals, reading::Reading, sql::intake};
+use crate::{Acceptance, Error, Finish, Once, Signals, accept, reading::Reading};
 
 /// A database under a store.
 pub(crate) enum Engine {
@@ -43,7 +43,7 @@ impl Engine {
     /// Accepts a write: refused, rather than kept waiting, when there is no room.
     pub(crate) async fn accept(
         &self,
-        row: intake::Row,
+        row: accept::Row,
         once: Option<Once>,
     ) -> Result<Acceptance, Error> {
         match self {

@@ -17,7 +17,7 @@ use super::{
     bulk::{Bulk, Merge},
     db::{Db, Ordered, Value, values},
 };
-use crate::{Error, signals::Raised, sql::memo::Memo, time::Time};
+use crate::{Error, clock::time::Time, prefetch::Memo, signals::Raised};
 
 /// Rows of a change that wait.
 type Rows = Vec<Vec<Value<'static>>>;

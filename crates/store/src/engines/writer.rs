@@ -21,10 +21,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use super::{Transaction, db::Db};
 use crate::{
     Acceptance, Error, Finish, Observer, Once,
+    accept::{self, batch},
+    attempts::{self, order},
+    clock::time::Time,
     outage::{DISK_QUIET, Outage},
     signals::{Raised, Signals},
-    sql::{accept, delivery, intake, order},
-    time::Time,
 };
 
 /// Requests that may wait for the disk: some tenths of a second of work, so that who waits longer hears 503 instead.
@@ -102,7 +103,7 @@ pub(crate) trait Connection {
 
 /// A write at the door.
 pub(crate) struct Accept {
-    pub(crate) row: intake::Row,
+    pub(crate) row: accept::Row,
     pub(crate) once: Option<Once>,
     /// Set by whoever is first: the thread that begins to store it, or who brought it and waits no longer.
     is_settled: Arc<AtomicBool>,
@@ -207,7 +208,7 @@ impl Writer {
     /// Takes a write into custody in the next commit; refused when the queue is full, or does not move. It answers within [`ACCEPT_MAX`].
     pub(crate) async fn accept(
         &self,
-        row: intake::Row,
+        row: accept::Row,
         once: Option<Once>,
     ) -> Result<Acceptance, Error> {
         let (reply, answer) = oneshot::channel();
@@ -510,7 +511,7 @@ fn accept_all<C: Connection>(
         .iter()
         .map(|write| (&write.row, write.once.as_ref()))
         .collect();
-    in_batch(connection, tx, &asked, accept::all)
+    in_batch(connection, tx, &asked, batch::all)
 }
 
 /// Records attempts that are over.
@@ -523,7 +524,7 @@ fn finish_all<C: Connection>(
     finishes: &[Over],
 ) -> Result<Vec<Result<WriteStatus, Error>>, Error> {
     let all: Vec<&Finish> = finishes.iter().map(|over| &over.finish).collect();
-    in_batch(connection, tx, &all, delivery::finish_all)
+    in_batch(connection, tx, &all, attempts::finish_all)
 }
 
 /// Serves a batch in one part of the transaction, and, only when one of it cannot be stored, each in

@@ -7,7 +7,7 @@ use std::sync::mpsc;
 use super::{config::Place, session::Session};
 use crate::{
     Error,
-    sql::db::{Db, values},
+    engines::db::{Db, values},
 };
 
 /// For who replaces the master key: a number of no meaning, for this alone.

@@ -4,7 +4,7 @@ use bytes::BytesMut;
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 
 use super::session::database;
-use crate::{Error, sql::db::Value};
+use crate::{Error, engines::db::Value};
 
 type Fault = Box<dyn std::error::Error + Sync + Send>;
 

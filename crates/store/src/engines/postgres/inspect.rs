@@ -6,17 +6,16 @@ use std::{net::IpAddr, time::Duration};
 
 use model::Clock;
 
-pub use crate::sql::inspect::Data;
+pub use crate::inspect::Data;
 use crate::{
-    Error, migrations,
+    Error,
+    engines::db::{Column, Db, values},
+    inspect::look,
+    migrations,
     postgres::{
         config::{Patience, Place},
         schema,
         session::Session,
-    },
-    sql::{
-        db::{Column, Db, values},
-        inspect::look,
     },
 };
 

@@ -27,17 +27,16 @@ use tokio::task::JoinHandle;
 use self::{readers::Readers, session::Session, writing::Writing};
 use crate::{
     Error, Observer, Sealer, Signals, Store,
+    clock::{stamp, time::Time},
     engines::{
         Engine, Transaction,
+        db::{Db, Ordered, values},
         writer::{Batch, Writer},
     },
     migrations::Migration,
     reading::{Cost, PAGE_MAX, Reading},
-    sql::{
-        db::{Db, Ordered, values},
-        sealed, stamp, terms,
-    },
-    time::Time,
+    records::terms,
+    sealing::sealed,
 };
 
 pub use self::config::{Patience, Place};

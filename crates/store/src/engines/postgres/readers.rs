@@ -19,8 +19,8 @@ use super::{
 };
 use crate::{
     Error,
+    engines::db::Db,
     reading::{Cost, Gates, PAGE_MAX, READ_MAX, Reading, Shares},
-    sql::db::Db,
 };
 
 /// How long no connection is asked for while the node has none that reads: to be refused one takes some milliseconds.

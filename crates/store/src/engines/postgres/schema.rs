@@ -7,8 +7,8 @@ use model::Timestamp;
 use super::session::Session;
 use crate::{
     Error,
+    engines::db::{Db, values},
     migrations::{self, Applied, Migration},
-    sql::db::{Db, values},
 };
 
 /// The lock that whoever changes the schema holds: a number of no meaning, for this alone.

@@ -37,8 +37,8 @@ use super::{
 };
 use crate::{
     Error,
+    engines::db::{Ordered, Value, owned, values},
     outage::Seldom,
-    sql::db::{Ordered, Value, owned, values},
 };
 
 /// Statements that one connection keeps prepared: more than there are in the use cases; lists have many forms.

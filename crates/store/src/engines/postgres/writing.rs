@@ -14,13 +14,12 @@ use super::{
 };
 use crate::{
     Error,
-    engines::writer::Connection,
-    signals::Raised,
-    sql::{
-        clock::Noting,
+    clock::{stored::Noting, time::Time},
+    engines::{
         db::{Db, Ordered, values},
+        writer::Connection,
     },
-    time::Time,
+    signals::Raised,
 };
 
 /// Waits until nobody else changes anything.

@@ -22,9 +22,10 @@ use super::{
     room::{self, Space},
 };
 use crate::{
-    Error, migrations,
-    sealing::MasterKeyId,
-    sql::{db::Db, sealed},
+    Error,
+    engines::db::Db,
+    migrations,
+    sealing::{MasterKeyId, sealed},
 };
 
 /// Steps of SQLite's machine between two looks at whether to stop: a millisecond or so.

@@ -21,11 +21,8 @@ use super::{
     note::{self, Number},
     schema,
 };
-pub use crate::sql::inspect::{Data, Misread};
-use crate::{
-    Error, migrations,
-    sql::{db::Db, inspect::look},
-};
+pub use crate::inspect::{Data, Misread};
+use crate::{Error, engines::db::Db, inspect::look, migrations};
 
 /// Damages that are told: the first ones say enough.
 const DAMAGES_MAX: u32 = 3;

@@ -30,17 +30,17 @@ use self::{
 };
 use crate::{
     Error, Observer, Sealer, Signals, Store,
+    attempts::order,
+    clock::{stamp, time::Time},
     engines::{
         Engine, Transaction,
+        db::{Db, values},
         writer::{Batch, Writer},
     },
     migrations::Migration,
     reading::Reading,
-    sql::{
-        db::{Db, values},
-        order, sealed, stamp, terms,
-    },
-    time::Time,
+    records::terms,
+    sealing::sealed,
 };
 
 pub use self::room::is_used_up;

@@ -79,10 +79,10 @@ mod tests {
     use super::*;
     use crate::{
         Query, Sealer, Unobserved,
-        query::Equal,
+        records::query::Equal,
         sealing::{MasterKey, blob::seal_direct},
         sqlite,
-        webhooks::EventQuery,
+        subscriptions::types::EventQuery,
     };
 
     struct Fixed;

@@ -17,11 +17,10 @@ use super::{
 };
 use crate::{
     Error,
-    engines::writer::Connection,
+    clock::{stored::Noting, time::Time},
+    engines::{db::Db, writer::Connection},
     outage::{DISK_QUIET, Outage},
     signals::Raised,
-    sql::{clock::Noting, db::Db},
-    time::Time,
 };
 
 /// See [`Connection`].

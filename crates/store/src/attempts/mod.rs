@@ -1,0 +1,615 @@
+//! Writes on their way: claim, lease, finish, and the order of writes about one person.
+
+pub(crate) mod order;
+pub(crate) mod pace;
+
+use std::collections::HashMap;
+
+use model::{
+    IntegrationId, JobId, Scope, Timestamp,
+    retry::{CUT_OFFS_EXCUSED, cut_off_seed, write::delay_ms},
+    webhook::Trigger,
+    write::{Attempt, Class, Operation, Outcome, Reply, WriteStatus},
+};
+
+use crate::{
+    Ask, Claim, Claimed, Depth, Error, Finish, Lane, Lapse, Store, Ticket, Verdict,
+    engines::{
+        Transaction,
+        bulk::{
+            Bulk, Merge, Question,
+            Type::{Integer, Text},
+        },
+    },
+    reading::Reading,
+};
+use crate::{
+    accept::{LEASED, READY, Request},
+    engines::db::{Bind, Db, Row, corrupt, count, owned, values},
+    erasure::strip,
+    events::{self, Happened},
+    records::{self, Asked},
+};
+
+/// Leases ended in one transaction; the next call ends the rest.
+const LAPSE_MAX_ROWS: u32 = 1_000;
+
+/// How often a lane that others fill, or of whose change the claimer has not heard, is asked again: whoever frees a place of it wakes only their own process. At whole multiples, so that one claim asks for all such lanes.
+const FULL_AGAIN_MICROS: i64 = 250_000;
+
+/// Claims what is due, for all lanes together: with so many questions to the database, however many lanes there are.
+pub(crate) fn claim(tx: &Transaction<'_>, claim: &Claim) -> Result<Vec<Lane>, Error> {
+    let now = claim.now;
+    // The start of an attempt, should it be cut off.
+    let claimed_at = tx.time.wall(now);
+    let ids: Vec<_> = claim.lanes.iter().map(|ask| ask.integration_id).collect();
+    let mut pacings = pace::Pacing::of(tx, &ids)?;
+    let places = |ask: &Ask, pacing: &pace::Pacing| ask.concurrency.saturating_sub(pacing.leased);
+    let mut sets = Vec::with_capacity(pacings.len());
+    for (ask, pacing) in claim.lanes.iter().zip(&pacings) {
+        let wanted = ask.limit.min(places(ask, pacing));
+        let room = match is_outdated(ask, pacing) {
+            true => 0,
+            false => pacing.writes_room(now, ask.gap_micros, wanted).unwrap_or(0),
+        };
+        sets.push(owned(values![pacing.lane, now.as_micros(), room]));
+    }
+    let due = tx.all_for(&due_sql(), &sets, Due::read)?;
+    for ((ask, pacing), due) in claim.lanes.iter().zip(&mut pacings).zip(&due) {
+        let given = u32::try_from(due.len()).unwrap_or(u32::MAX);
+        pacing.writes_began(tx, now, ask.gap_micros, given)?;
+        for one in due {
+            tx.put(
+                &CLAIMED,
+                values![
+                    one.ticket.seq,
+                    claim.lease_until.as_micros(),
+                    claimed_at.as_micros(),
+                    one.ticket.attempt
+                ],
+            );
+        }
+    }
+    let sets: Vec<_> = pacings.iter().map(|one| owned(values![one.lane])).collect();
+    let next: Vec<Vec<Option<i64>>> = tx.all_for(NEXT, &sets, |row| row.get(0))?;
+    let mut lanes = Vec::with_capacity(pacings.len());
+    let of_each = claim
+        .lanes
+        .iter()
+        .zip(&pacings)
+        .zip(due.into_iter().zip(next));
+    for ((ask, pacing), (due, next)) in of_each {
+        let (given, places) = (due.len(), places(ask, pacing));
+        let mut writes = Vec::with_capacity(due.len());
+        let mut unreadable = Vec::new();
+        for one in due {
+            let ticket = one.ticket;
+            match one.claimed() {
+                Ok(write) => writes.push(write),
+                Err(Error::Corrupt(why)) => unreadable.push((ticket, why)),
+                Err(why) => return Err(why),
+            }
+        }
+        let next = next.into_iter().flatten().next();
+        let next_due_at = next.map(Timestamp::from_micros);
+        let mut not_before = pacing.writes_room(now, ask.gap_micros, 1).err();
+        // The claimer could take more, and what others hold has the last places.
+        let is_full = u32::try_from(given) == Ok(places) && places < ask.limit;
+        if (is_full || is_outdated(ask, pacing)) && next_due_at.is_some_and(|at| at <= now) {
+            let micros = (now.as_micros() / FULL_AGAIN_MICROS + 1) * FULL_AGAIN_MICROS;
+            not_before = not_before.max(Some(Timestamp::from_micros(micros)));
+        }
+        lanes.push(Lane {
+            integration_id: ask.integration_id,
+            writes,
+            unreadable,
+            next_due_at,
+            not_before,
+        });
+    }
+    Ok(lanes)
+}
+
+/// Whether the claimer has not yet heard of a change of the integration.
+fn is_outdated(ask: &Ask, pacing: &pace::Pacing) -> bool {
+    ask.as_of.is_some_and(|known| known != pacing.updated_at)
+}
+
+/// When the next of a lane is due.
+const NEXT: &str = "SELECT min(due_at) FROM queue WHERE lane = ?1 AND state = 1";
+
+/// Attempts of a write, as `a`, that Portico's own end cut off and that are excused: those with fewer
+/// than [`CUT_OFFS_EXCUSED`](model::retry::CUT_OFFS_EXCUSED) cut off right before them.
+const EXCUSED: &str = "attempts a WHERE a.seq = SEQ AND json_extract(a.body, '$.duration_ms') IS NULL
+         AND (SELECT count(*) FROM attempts b WHERE b.seq = a.seq AND b.number BETWEEN a.number - CUT_OFFS AND a.number - 1
+                  AND json_extract(b.body, '$.duration_ms') IS NULL) < CUT_OFFS";
+
+/// [`EXCUSED`] of the write that `seq` names.
+fn excused(seq: &str) -> String {
+    EXCUSED
+        .replace("SEQ", seq)
+        .replace("CUT_OFFS", &CUT_OFFS_EXCUSED.to_string())
+}
+
+/// The due writes of a lane, the attempt that each would be, whether the outcome of an earlier one is
+/// unknown, and how many are excused. The queue leads: what waits there is little.
+fn due_sql() -> String {
+    let excused = excused("q.seq");
+    format!(
+        "SELECT q.seq, q.attempt, w.job_id, w.operation, w.accepted_at, w.request,
+            CASE WHEN q.attempt = 0 THEN FALSE ELSE EXISTS (SELECT 1 FROM attempts a WHERE a.seq = q.seq AND json_extract(a.body, '$.class') = 'unknown') END,
+            CASE WHEN q.attempt = 0 THEN 0 ELSE (SELECT count(*) FROM {excused}) END,
+            CASE WHEN q.queued_at > 0 THEN q.queued_at ELSE w.accepted_at END
+         FROM queue q CROSS JOIN writes w ON w.seq = q.seq
+         WHERE q.lane = ?1 AND q.state = 1 AND q.due_at <= ?2 ORDER BY q.due_at, q.seq LIMIT ?3"
+    )
+}
+
+/// A due write.
+struct Due {
+    ticket: Ticket,
+    job_id: String,
+    operation: String,
+    accepted_at: Timestamp,
+    request: String,
+    was_unknown: bool,
+    excused: u32,
+    queued_at: Timestamp,
+}
+
+impl Due {
+    fn read(row: &Row<'_>) -> Result<Self, Error> {
+        Ok(Self {
+            ticket: Ticket {
+                seq: row.get(0)?,
+                attempt: count(row, 1)?.saturating_add(1),
+            },
+            job_id: row.get(2)?,
+            operation: row.get(3)?,
+            accepted_at: row.get(4).map(Timestamp::from_micros)?,
+            request: row.get(5)?,
+            was_unknown: row.get(6)?,
+            excused: count(row, 7)?,
+            queued_at: row.get(8).map(Timestamp::from_micros)?,
+        })
+    }
+
+    fn claimed(self) -> Result<Claimed, Error> {
+        let ticket = self.ticket;
+        let bad = |what: &str| Error::Corrupt(format!("{what} of write {}", ticket.seq));
+        let request: Request =
+            serde_json::from_str(&self.request).map_err(corrupt("a stored request"))?;
+        Ok(Claimed {
+            ticket,
+            job_id: self.job_id.parse().map_err(|_| bad("the job id"))?,
+            operation: Operation::of(&self.operation).ok_or_else(|| bad("the operation"))?,
+            accepted_at: self.accepted_at,
+            queued_at: self.queued_at,
+            may_be_held: self.was_unknown,
+            tries: ticket.attempt.saturating_sub(self.excused).max(1),
+            call: request.call,
+            confirmed: request.confirmed,
+        })
+    }
+}
+
+pub(crate) fn lane_of(db: &Db<'_>, integration_id: IntegrationId) -> Result<i64, Error> {
+    db.one(
+        "SELECT n FROM integrations WHERE id = ?1",
+        values![integration_id.to_string()],
+        |row| row.get(0),
+    )
+}
+
+pub(crate) fn renew(db: &Db<'_>, tickets: &[Ticket], until: Timestamp) -> Result<(), Error> {
+    for ticket in tickets {
+        db.send(
+            "UPDATE queue SET due_at = ?3 WHERE seq = ?1 AND attempt = ?2 AND state = 2",
+            values![ticket.seq, ticket.attempt, until.as_micros()],
+        )?;
+    }
+    Ok(())
+}
+
+pub(crate) fn lapse(tx: &mut Transaction<'_>, which: Lapse, now: Timestamp) -> Result<u64, Error> {
+    let until = which.until_micros(now);
+    let lapsed: Vec<(i64, u32, i64, String)> = tx.all(
+        "SELECT q.seq, q.attempt, q.claimed_at, i.id FROM queue q INDEXED BY queue_leased JOIN integrations i ON i.n = q.lane WHERE q.state = 2 AND q.due_at <= ?1 ORDER BY q.due_at LIMIT ?2",
+        values![until, LAPSE_MAX_ROWS],
+        |row| Ok((row.get(0)?, count(row, 1)?, row.get(2)?, row.get(3)?)),
+    )?;
+    for (seq, number, claimed_at, integration_id) in &lapsed {
+        let attempt = Attempt {
+            number: *number,
+            started_at: Timestamp::from_micros(*claimed_at),
+            duration_ms: None,
+            class: Class::Unknown,
+            error: Some(
+                "Portico stopped, or lost its lease, before the answer was recorded".to_owned(),
+            ),
+            reply: Reply::default(),
+        };
+        record_attempt(tx, *seq, &attempt)?;
+        tx.raised
+            .due
+            .extend(integration_id.parse::<IntegrationId>());
+    }
+    let sql = format!("SELECT a.number FROM {}", excused("?1"));
+    let sets: Vec<_> = lapsed.iter().map(|one| owned(values![one.0])).collect();
+    let excused = tx.all_for(&sql, &sets, |row| count(row, 0))?;
+    for ((seq, number, ..), excused) in lapsed.iter().zip(excused) {
+        let wait_ms = if excused.contains(number) {
+            0
+        } else {
+            let count = u32::try_from(excused.len()).unwrap_or(u32::MAX);
+            let failures = number.saturating_sub(count);
+            delay_ms(failures, Class::Unknown, cut_off_seed(*seq, now))
+        };
+        let due_at = now.plus_millis(i64::try_from(wait_ms).unwrap_or(i64::MAX));
+        tx.send(
+            "UPDATE queue SET state = ?2, due_at = ?3 WHERE seq = ?1",
+            values![seq, READY, due_at.as_micros()],
+        )?;
+    }
+    Ok(lapsed.len() as u64)
+}
+
+pub(crate) fn lanes_due(db: &Db<'_>) -> Result<Vec<(IntegrationId, Timestamp)>, Error> {
+    // Steps from lane to lane over the index, so its cost is the number of integrations, not of writes.
+    db.all(
+        "WITH RECURSIVE lanes (lane) AS (
+                 SELECT min(lane) FROM queue WHERE state = 1
+                 UNION ALL
+                 SELECT (SELECT min(q.lane) FROM queue q WHERE q.state = 1 AND q.lane > lanes.lane) FROM lanes WHERE lanes.lane IS NOT NULL
+             )
+             SELECT i.id, (SELECT min(due_at) FROM queue q WHERE q.lane = lanes.lane AND q.state = 1) FROM lanes JOIN integrations i ON i.n = lanes.lane",
+        &[],
+        due_of,
+    )
+}
+
+/// Reads an integration's id and when something of it is due.
+pub(crate) fn due_of(row: &Row<'_>) -> Result<(IntegrationId, Timestamp), Error> {
+    let id: String = row.get(0)?;
+    let id = id
+        .parse()
+        .map_err(|_| Error::Corrupt("the id of an integration".to_owned()))?;
+    Ok((id, row.get(1).map(Timestamp::from_micros)?))
+}
+
+fn finish(tx: &mut Transaction<'_>, finish: &Finish) -> Result<WriteStatus, Error> {
+    let Ticket { seq, attempt } = finish.ticket;
+    let mut write = match tx.memo.standing(seq) {
+        Some(foreseen) => foreseen,
+        None => tx.one(STANDING, values![seq], Standing::read)?,
+    };
+    if let Some(until) = finish.pause_until {
+        pace::pause(tx, seq, until)?;
+    }
+    // An answer that comes after the end is on record too, unless attempts of that write are kept no more.
+    if write.open.is_some() || write.keeps_attempts {
+        record_attempt(tx, seq, &finish.attempt)?;
+    }
+    let Some(open) = write.open.take() else {
+        // It ended through another attempt; this one changes nothing.
+        return WriteStatus::of(&write.status)
+            .ok_or_else(|| Error::Corrupt(format!("the status of write {seq}")));
+    };
+    let holds_the_lease = open.state == LEASED && open.attempt == attempt;
+    match &finish.verdict {
+        // A confirmation is the truth whoever brings it, even after its lease had lapsed.
+        Verdict::Delivered { x_id, record_id } => {
+            let ids = (x_id.as_deref(), record_id.as_str());
+            let met = records::confirm(tx, write.asked()?, ids, finish.now)?;
+            let (status, trigger) = if met.errors.is_empty() {
+                (WriteStatus::Success, Trigger::WriteSuccess)
+            } else {
+                (WriteStatus::PartialSuccess, Trigger::WriteFailure)
+            };
+            let end = End {
+                status,
+                outcome: Some(met.outcome),
+                errors: &met.errors,
+                record_id: Some(&met.id),
+            };
+            write.end(tx, &open, &end, finish.now)?;
+            write.announce(tx, trigger, finish.now)?;
+            Ok(status)
+        }
+        _ if !holds_the_lease => Ok(WriteStatus::Pending),
+        Verdict::Failed { errors } => {
+            let end = End {
+                status: WriteStatus::Failure,
+                outcome: None,
+                errors,
+                record_id: None,
+            };
+            write.end(tx, &open, &end, finish.now)?;
+            write.announce(tx, Trigger::WriteFailure, finish.now)?;
+            Ok(WriteStatus::Failure)
+        }
+        Verdict::Again { at, errors } => {
+            tx.put(&AGAIN, values![seq, at.as_micros(), json(errors)?]);
+            Ok(WriteStatus::Pending)
+        }
+    }
+}
+
+fn json(errors: &[String]) -> Result<String, Error> {
+    serde_json::to_string(errors).map_err(corrupt("the errors of a write"))
+}
+
+const ATTEMPTS: Bulk = Bulk {
+    order: 20,
+    sql: "INSERT INTO attempts (seq, number, body) VALUES (?1, ?2, ?3) ON CONFLICT (seq, number) DO UPDATE SET body = excluded.body",
+    types: &[Integer, Integer, Text],
+    merge: Merge::Keep,
+};
+
+const ENDED: Bulk = Bulk {
+    order: 80,
+    sql: "UPDATE writes SET status = ?2, outcome = ?3, errors = ?4, record_id = ?5, attempts = ?6, completed_at = ?7 WHERE seq = ?1",
+    types: &[Integer, Text, Text, Text, Text, Integer, Integer],
+    merge: Merge::Last,
+};
+
+const DEQUEUED: Bulk = Bulk {
+    order: 81,
+    sql: "DELETE FROM queue WHERE seq = ?1",
+    types: &[Integer],
+    merge: Merge::Last,
+};
+
+const AGAIN: Bulk = Bulk {
+    order: 82,
+    sql: "UPDATE queue SET state = 1, due_at = ?2, errors = ?3 WHERE seq = ?1",
+    types: &[Integer, Integer, Text],
+    merge: Merge::Last,
+};
+
+const CLAIMED: Bulk = Bulk {
+    order: 83,
+    sql: "UPDATE queue SET state = 2, due_at = ?2, claimed_at = ?3, attempt = ?4 WHERE seq = ?1",
+    types: &[Integer, Integer, Integer, Integer],
+    merge: Merge::Last,
+};
+
+fn record_attempt(tx: &Transaction<'_>, seq: i64, attempt: &Attempt) -> Result<(), Error> {
+    let body = serde_json::to_string(attempt).map_err(corrupt("an attempt"))?;
+    tx.put(&ATTEMPTS, values![seq, attempt.number, body]);
+    Ok(())
+}
+
+/// A write as it stands when an attempt of it is over.
+pub(crate) struct Standing {
+    seq: i64,
+    lane: i64,
+    integration_id: String,
+    job_id: String,
+    operation: String,
+    request: String,
+    status: String,
+    keeps_attempts: bool,
+    /// Its row of the queue, while it has not ended.
+    open: Option<Open>,
+}
+
+/// A row of the queue.
+struct Open {
+    state: i64,
+    attempt: u32,
+    order_keys: Vec<u8>,
+}
+
+/// How a write ends.
+struct End<'a> {
+    status: WriteStatus,
+    outcome: Option<Outcome>,
+    errors: &'a [String],
+    record_id: Option<&'a str>,
+}
+
+/// What [`Standing::read`] reads.
+const STANDING: &str = "SELECT w.seq, w.lane, i.id, w.job_id, w.operation, w.request, w.status, w.kept, q.state, q.attempt, q.order_keys
+     FROM writes w JOIN integrations i ON i.n = w.lane LEFT JOIN queue q ON q.seq = w.seq WHERE w.seq = ?1";
+
+/// Records attempts that are over, and what follows from each; a status for each.
+///
+/// # Errors
+/// When one of them cannot be recorded: then none is.
+pub(crate) fn finish_all(
+    tx: &mut Transaction<'_>,
+    finishes: &[&Finish],
+) -> Result<Vec<Result<WriteStatus, Error>>, Error> {
+    prefetch(tx, finishes)?;
+    let each = finishes.iter().map(|one| finish(tx, one).map(Ok));
+    each.collect()
+}
+
+/// Reads at once the rows that [`finish`] needs of each.
+fn prefetch(tx: &Transaction<'_>, finishes: &[&Finish]) -> Result<(), Error> {
+    let questions = [Question {
+        sql: STANDING,
+        types: &[Integer],
+        sets: finishes
+            .iter()
+            .map(|one| vec![one.ticket.seq.bind()])
+            .collect(),
+    }];
+    let mut standings = HashMap::new();
+    tx.ask(&questions)?.each(&questions, 0, |_, row| {
+        let one = Standing::read(row)?;
+        standings.insert(one.seq, one);
+        Ok(())
+    })?;
+    let mut asked = HashMap::new();
+    for finish in finishes {
+        if let Verdict::Delivered {
+            x_id: Some(x_id), ..
+        } = &finish.verdict
+            && let Some(write) = standings.get(&finish.ticket.seq)
+            && let Some(operation) = Operation::of(&write.operation)
+        {
+            asked.insert((write.lane, operation.kind(), x_id.clone()), None);
+        }
+    }
+    let records = records::by_x_ids(tx, asked)?;
+    tx.memo.foresee(standings, records);
+    Ok(())
+}
+
+impl Standing {
+    fn read(row: &Row<'_>) -> Result<Self, Error> {
+        let open = match row.get::<Option<i64>>(8)? {
+            None => None,
+            Some(state) => Some(Open {
+                state,
+                attempt: count(row, 9)?,
+                order_keys: row.get(10)?,
+            }),
+        };
+        Ok(Self {
+            seq: row.get(0)?,
+            lane: row.get(1)?,
+            integration_id: row.get(2)?,
+            job_id: row.get(3)?,
+            operation: row.get(4)?,
+            request: row.get(5)?,
+            status: row.get(6)?,
+            keeps_attempts: strip::keeps_attempts(row.get(7)?),
+            open,
+        })
+    }
+
+    fn asked(&self) -> Result<Asked<'_>, Error> {
+        let request: Request =
+            serde_json::from_str(&self.request).map_err(corrupt("a stored request"))?;
+        Ok(Asked {
+            lane: self.lane,
+            integration_id: &self.integration_id,
+            job_id: &self.job_id,
+            operation: Operation::of(&self.operation)
+                .ok_or_else(|| Error::Corrupt(format!("the operation of write {}", self.seq)))?,
+            confirmed: request.confirmed,
+        })
+    }
+
+    /// Ends it; those that waited for it are made ready.
+    fn end(
+        &self,
+        tx: &mut Transaction<'_>,
+        open: &Open,
+        end: &End<'_>,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        let outcome = end.outcome.map(Outcome::word);
+        tx.put(
+            &ENDED,
+            values![
+                self.seq,
+                end.status.word(),
+                outcome,
+                json(end.errors)?,
+                end.record_id,
+                open.attempt,
+                now.as_micros()
+            ],
+        );
+        tx.put(&DEQUEUED, values![self.seq]);
+        order::leave(tx, self.seq, &open.order_keys, now);
+        Ok(())
+    }
+
+    /// Puts its end into the outbox and wakes who waits for it.
+    fn announce(
+        &self,
+        tx: &mut Transaction<'_>,
+        trigger: Trigger,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        let happened = Happened {
+            trigger,
+            kind: Operation::of(&self.operation).map(Operation::kind),
+            lane: self.lane,
+            integration_id: &self.integration_id,
+            subject: &self.job_id,
+            job: Some((&self.job_id, &self.operation)),
+            stored: None,
+        };
+        events::record(tx, &happened, tx.next_stamp(now)?)?;
+        tx.raised.ended.extend(self.job_id.parse::<JobId>());
+        // What waited for it may be ready now.
+        tx.raised
+            .due
+            .extend(self.integration_id.parse::<IntegrationId>());
+        Ok(())
+    }
+}
+
+pub(crate) fn attempts(db: &Db<'_>, scope: &Scope, job_id: JobId) -> Result<Vec<Attempt>, Error> {
+    let rows: Vec<(String, String)> = db.all(
+        "SELECT a.body, i.id FROM attempts a JOIN writes w ON w.seq = a.seq JOIN integrations i ON i.n = w.lane WHERE w.job_id = ?1 ORDER BY a.number",
+        values![job_id.to_string()],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
+    rows.into_iter()
+        .filter(|(_, integration)| integration.parse().is_ok_and(|id| scope.sees(id)))
+        .map(|(body, _)| serde_json::from_str(&body).map_err(corrupt("an attempt")))
+        .collect()
+}
+
+pub(crate) fn depth(db: &Db<'_>) -> Result<Depth, Error> {
+    db.one(
+        "SELECT count(*), (SELECT CASE WHEN q.queued_at > 0 THEN q.queued_at ELSE w.accepted_at END
+             FROM queue q JOIN writes w ON w.seq = q.seq WHERE q.seq = (SELECT min(seq) FROM queue)) FROM queue",
+        &[],
+        |row| {
+                let oldest: Option<i64> = row.get(1)?;
+                Ok(Depth { open: row.get::<i64>(0)?.unsigned_abs(), oldest_queued_at: oldest.map(Timestamp::from_micros) })
+            },
+    )
+}
+
+impl Store {
+    /// The attempts of a write, oldest first.
+    pub async fn attempts_list(&self, scope: &Scope, job_id: JobId) -> Result<Vec<Attempt>, Error> {
+        self.listed(scope, &job_id, |db, scope, job_id| {
+            attempts(db, scope, *job_id)
+        })
+        .await
+    }
+
+    /// Puts due writes under a lease, in the order due, as many as the limits of their integrations leave, and counts an attempt for each.
+    pub async fn writes_claim(&self, claim: Claim) -> Result<Vec<Lane>, Error> {
+        self.engine.write(move |tx| self::claim(tx, &claim)).await
+    }
+
+    /// Prolongs leases that are still held.
+    pub async fn leases_renew(&self, tickets: Vec<Ticket>, until: Timestamp) -> Result<(), Error> {
+        self.engine
+            .write(move |tx| renew(tx, &tickets, until))
+            .await
+    }
+
+    /// Ends leases and records their attempts as cut off. Their writes are due at once, or, from the
+    /// third attempt in a row that was cut off, by the retry schedule. Returns how many.
+    pub async fn leases_lapse(&self, which: Lapse, now: Timestamp) -> Result<u64, Error> {
+        self.engine.write(move |tx| lapse(tx, which, now)).await
+    }
+
+    /// Every integration that has a ready write, and when its first is due.
+    pub async fn lanes_due(&self) -> Result<Vec<(IntegrationId, Timestamp)>, Error> {
+        self.engine.read(Reading::OWN, lanes_due).await
+    }
+
+    /// Records an attempt and what follows from it: record, outcome, event, and the next write about the same person made ready.
+    /// Returns the write's status afterwards.
+    pub async fn attempt_finish(&self, finish: &Finish) -> Result<WriteStatus, Error> {
+        self.engine.finish(finish.clone()).await
+    }
+
+    /// How much is waiting.
+    pub async fn queue_depth(&self) -> Result<Depth, Error> {
+        self.engine.read(Reading::BACKGROUND, depth).await
+    }
+}

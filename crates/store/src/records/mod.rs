@@ -1,0 +1,683 @@
+//! Records: made and changed by what a vendor confirms or shows, and found by id.
+//!
+//! Guarantee: a change that changes nothing leaves a record's `updated_at`; one that does is kept as a diff, in the same transaction.
+
+pub(crate) mod consents;
+pub(crate) mod lists;
+pub(crate) mod plan;
+pub mod query;
+pub(crate) mod terms;
+
+use std::collections::HashMap;
+
+use model::{
+    Scope, Timestamp,
+    record::{Kind, Record, completed},
+    resources::prospect::is_there,
+    webhook::{Trigger, stored_change, stored_new},
+    write::{Confirmed, Operation, Outcome, Touched},
+};
+use serde_json::{Map, Value, json};
+
+use crate::{
+    Error, Store,
+    engines::{
+        Transaction,
+        bulk::{
+            Bulk, Merge, Question,
+            Type::{Integer, Text},
+        },
+    },
+    reading::{Cost, Reading},
+};
+use crate::{
+    engines::db::{self, Db, Ordered, Row, corrupt, owned, values},
+    events::{self, Happened},
+    prefetch::ByVendor,
+};
+
+/// Records with one contact or one address that are looked at, at most: a person has a few.
+const HAVING_MAX_ROWS: u32 = 100;
+
+/// Bytes of a vendor's id at most: ids are a tenth of that, and PostgreSQL's index has room for some 2,700.
+const X_ID_MAX_BYTES: usize = 1_024;
+
+/// Whether a text can be a vendor's id of something: one that has no room in an index, or that nobody could name again, is none.
+pub(crate) fn is_x_id(text: &str) -> bool {
+    (1..=X_ID_MAX_BYTES).contains(&text.len()) && !text.contains(char::is_control)
+}
+
+/// A record as it is stored.
+pub(crate) struct Stored {
+    pub(crate) seq: i64,
+    pub(crate) id: String,
+    pub(crate) kind: Kind,
+    pub(crate) lane: i64,
+    pub(crate) integration_id: String,
+    pub(crate) body: Value,
+    pub(crate) updated_at: Timestamp,
+}
+
+/// A record to be stored.
+pub(crate) struct New<'a> {
+    pub(crate) id: &'a str,
+    pub(crate) kind: Kind,
+    pub(crate) lane: i64,
+    pub(crate) integration_id: &'a str,
+    pub(crate) x_id: Option<&'a str>,
+    pub(crate) body: &'a Value,
+}
+
+/// What brings a record, or a change of one: the id of a write or of a run of synchronisation, and the name of which.
+#[derive(Clone, Copy)]
+pub(crate) struct Job<'a> {
+    pub(crate) id: &'a str,
+    pub(crate) word: &'a str,
+}
+
+impl<'a> Job<'a> {
+    const fn told(self) -> (&'a str, &'a str) {
+        (self.id, self.word)
+    }
+}
+
+/// The record that a confirmation made or met.
+pub(crate) struct Met {
+    pub(crate) id: String,
+    pub(crate) outcome: Outcome,
+    /// What is missing, when the vendor did something else than was meant.
+    pub(crate) errors: Vec<String>,
+}
+
+/// Where a record's columns stand for [`stored`].
+const STORED: &str = "SELECT r.seq, r.id, r.kind, r.lane, i.id, r.body, r.updated_at FROM records r JOIN integrations i ON i.n = r.lane";
+
+/// The columns of [`STORED`], the body still to be read.
+fn columns(row: &Row<'_>) -> Result<Stored, Error> {
+    let kind: String = row.get(2)?;
+    let body: String = row.get(5)?;
+    Ok(Stored {
+        seq: row.get(0)?,
+        id: row.get(1)?,
+        // A kind that is not known cannot have been asked for.
+        kind: Kind::of(&kind).ok_or_else(|| Error::Corrupt("the kind of a record".to_owned()))?,
+        lane: row.get(3)?,
+        integration_id: row.get(4)?,
+        body: serde_json::from_str(&body).map_err(corrupt("a stored record"))?,
+        updated_at: row.get(6).map(Timestamp::from_micros)?,
+    })
+}
+
+const BY_X_ID: &str = "SELECT r.seq, r.id, r.kind, r.lane, i.id, r.body, r.updated_at FROM records r JOIN integrations i ON i.n = r.lane WHERE r.lane = ?1 AND r.kind = ?2 AND r.x_id = ?3";
+
+/// The records under ids of the vendors', all at once.
+pub(crate) fn by_x_ids(
+    tx: &Transaction<'_>,
+    mut asked: HashMap<ByVendor, Option<Stored>>,
+) -> Result<HashMap<ByVendor, Option<Stored>>, Error> {
+    let keys: Vec<ByVendor> = asked.keys().cloned().collect();
+    let questions = [Question {
+        sql: BY_X_ID,
+        types: &[Integer, Text, Text],
+        sets: keys
+            .iter()
+            .map(|(lane, kind, x_id)| owned(values![lane, kind.word(), x_id]))
+            .collect(),
+    }];
+    tx.ask(&questions)?.each(&questions, 0, |set, row| {
+        asked.insert(keys[set].clone(), Some(columns(row)?));
+        Ok(())
+    })?;
+    Ok(asked)
+}
+
+/// Reads what [`STORED`] selects, with `condition` behind it.
+fn stored(db: &Db<'_>, condition: &str, values: &[db::Value<'_>]) -> Result<Option<Stored>, Error> {
+    db.find(&format!("{STORED} WHERE {condition}"), values, columns)
+}
+
+pub(crate) fn by_x_id(
+    db: &Db<'_>,
+    lane: i64,
+    kind: Kind,
+    x_id: &str,
+) -> Result<Option<Stored>, Error> {
+    stored(
+        db,
+        "r.lane = ?1 AND r.kind = ?2 AND r.x_id = ?3",
+        values![lane, kind.word(), x_id],
+    )
+}
+
+pub(crate) fn by_id(db: &Db<'_>, id: &str) -> Result<Option<Stored>, Error> {
+    stored(db, "r.id = ?1", values![id])
+}
+
+const NEW: Bulk = Bulk {
+    order: 30,
+    sql: "INSERT INTO records (seq, id, kind, lane, x_id, body, created_at, updated_at, last_seen) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, ?7)",
+    types: &[Integer, Text, Text, Integer, Text, Text, Integer],
+    merge: Merge::Keep,
+};
+
+const SEEN: Bulk = Bulk {
+    order: 31,
+    sql: "UPDATE records SET last_seen = ?2 WHERE seq = ?1",
+    types: &[Integer, Integer],
+    merge: Merge::Last,
+};
+
+const CHANGED: Bulk = Bulk {
+    order: 32,
+    sql: "UPDATE records SET body = ?2, updated_at = ?3, last_seen = ?3 WHERE seq = ?1",
+    types: &[Integer, Text, Integer],
+    merge: Merge::Last,
+};
+
+const DIFFS: Bulk = Bulk {
+    order: 60,
+    sql: "INSERT INTO diffs (seq, at, lane, kind, record_id, job_id, diff) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    types: &[Integer, Integer, Integer, Text, Text, Text, Text],
+    merge: Merge::Keep,
+};
+
+/// Stores a record that is new.
+pub(crate) fn insert(
+    tx: &mut Transaction<'_>,
+    new: &New<'_>,
+    job: Option<Job<'_>>,
+    at: Timestamp,
+) -> Result<(), Error> {
+    let seq = tx.next_seq(Ordered::Records)?;
+    tx.put(
+        &NEW,
+        values![
+            seq,
+            new.id,
+            new.kind.word(),
+            new.lane,
+            new.x_id,
+            new.body.to_string(),
+            at.as_micros()
+        ],
+    );
+    tx.memo.record_changed(seq, new.lane, new.kind, new.x_id);
+    let subject = terms::Subject {
+        seq,
+        kind: new.kind,
+        integration_id: new.integration_id,
+    };
+    terms::enter(tx, subject, new.body);
+    let happened = Happened {
+        trigger: Trigger::DataNew,
+        kind: Some(new.kind),
+        lane: new.lane,
+        integration_id: new.integration_id,
+        subject: new.id,
+        job: job.map(Job::told),
+        stored: Some(stored_new(new.x_id, new.body)),
+    };
+    events::record(tx, &happened, at)
+}
+
+/// Puts the change of a record into the outbox: the members that differ, as they are now and as they were.
+pub(crate) fn announce_change(
+    tx: &mut Transaction<'_>,
+    record: &Stored,
+    (new, previous): (&Map<String, Value>, &Map<String, Value>),
+    job: Option<Job<'_>>,
+    at: Timestamp,
+) -> Result<(), Error> {
+    let happened = Happened {
+        trigger: Trigger::DataUpdate,
+        kind: Some(record.kind),
+        lane: record.lane,
+        integration_id: &record.integration_id,
+        subject: &record.id,
+        job: job.map(Job::told),
+        stored: Some(stored_change(&record.body["community_id"], new, previous)),
+    };
+    events::record(tx, &happened, at)
+}
+
+/// The members of `new` that differ from `old`, as they are now and as they were.
+pub(crate) fn difference(
+    old: &Value,
+    new: &Map<String, Value>,
+) -> (Map<String, Value>, Map<String, Value>) {
+    let (mut now, mut previous) = (Map::new(), Map::new());
+    for (name, value) in new {
+        if old[name] != *value {
+            now.insert(name.clone(), value.clone());
+            previous.insert(name.clone(), old[name].clone());
+        }
+    }
+    (now, previous)
+}
+
+/// Refuses a record under the vendor's id of another.
+fn is_free(db: &Db<'_>, known: Option<&Stored>, new: &New<'_>) -> Result<(), Error> {
+    let Some(x_id) = new.x_id else { return Ok(()) };
+    let other = by_x_id(db, new.lane, new.kind, x_id)?;
+    if other.is_none_or(|other| known.is_some_and(|known| known.seq == other.seq)) {
+        return Ok(());
+    }
+    let (kind, id, x_id) = (new.kind.word(), new.id, model::issue::cut(x_id));
+    Err(Error::Conflict(format!(
+        "the {kind} {id} has the vendor's id of another {kind}, {x_id}"
+    )))
+}
+
+/// Puts another body, and perhaps another vendor's id, in the place of a record's own.
+pub(crate) fn replace(
+    tx: &Transaction<'_>,
+    old: &Stored,
+    new: &New<'_>,
+    at: Timestamp,
+) -> Result<(), Error> {
+    tx.send(
+        "UPDATE records SET x_id = ?2, body = ?3, updated_at = ?4, last_seen = ?4 WHERE seq = ?1",
+        values![old.seq, new.x_id, new.body.to_string(), at.as_micros()],
+    )?;
+    terms::follow(tx, subject_of(old), &old.body, new.body);
+    Ok(())
+}
+
+/// Registers a record that may be known already, and puts what is new about it into the outbox.
+pub(crate) fn register(
+    tx: &mut Transaction<'_>,
+    known: Option<&Stored>,
+    new: &New<'_>,
+    at: Timestamp,
+) -> Result<(), Error> {
+    is_free(tx, known, new)?;
+    let Some(old) = known else {
+        return insert(tx, new, None, at);
+    };
+    replace(tx, old, new, at)?;
+    let mut members = as_object(new.body.clone());
+    // What it does not have any more is told as well.
+    for (name, value) in as_object(old.body.clone()) {
+        if !value.is_null() {
+            members.entry(name).or_insert(Value::Null);
+        }
+    }
+    let (now, previous) = difference(&old.body, &members);
+    if now.is_empty() {
+        return Ok(());
+    }
+    announce_change(tx, old, (&now, &previous), None, at)
+}
+
+fn subject_of(stored: &Stored) -> terms::Subject<'_> {
+    terms::Subject {
+        seq: stored.seq,
+        kind: stored.kind,
+        integration_id: &stored.integration_id,
+    }
+}
+
+/// Lays `update` over a record that was seen at the vendor. `true` when that changed it.
+pub(crate) fn change(
+    tx: &mut Transaction<'_>,
+    stored: &Stored,
+    update: &Map<String, Value>,
+    job: Job<'_>,
+    at: Timestamp,
+) -> Result<bool, Error> {
+    let (seq, lane, kind) = (stored.seq, stored.lane, stored.kind);
+    tx.memo.record_changed(seq, lane, kind, None);
+    let more = completed(&stored.body, update);
+    let (new, previous) = difference(&stored.body, more.as_ref().unwrap_or(update));
+    if new.is_empty() {
+        tx.put(&SEEN, values![stored.seq, at.as_micros()]);
+        return Ok(false);
+    }
+    let body = laid_over(&stored.body, &new);
+    tx.put(
+        &CHANGED,
+        values![stored.seq, body.to_string(), at.as_micros()],
+    );
+    terms::follow(tx, subject_of(stored), &stored.body, &body);
+    keep_diff(tx, stored, (&new, &previous), job, at)?;
+    Ok(true)
+}
+
+fn laid_over(body: &Value, update: &Map<String, Value>) -> Value {
+    let mut body = body.clone();
+    if let Value::Object(body) = &mut body {
+        body.extend(update.clone());
+    }
+    body
+}
+
+fn keep_diff(
+    tx: &mut Transaction<'_>,
+    stored: &Stored,
+    (new, previous): (&Map<String, Value>, &Map<String, Value>),
+    job: Job<'_>,
+    at: Timestamp,
+) -> Result<(), Error> {
+    let diff = json!({ "new": new, "previous": previous }).to_string();
+    tx.put(
+        &DIFFS,
+        values![
+            tx.next_seq(Ordered::Diffs)?,
+            at.as_micros(),
+            stored.lane,
+            stored.kind.word(),
+            stored.id,
+            job.id,
+            diff
+        ],
+    );
+    announce_change(tx, stored, (new, previous), Some(job), at)
+}
+
+/// Marks a record that the vendor does not have any more; it stays as it was last seen. `true` when that is news.
+pub(crate) fn vanish(
+    tx: &mut Transaction<'_>,
+    stored: &Stored,
+    job: Job<'_>,
+    at: Timestamp,
+) -> Result<bool, Error> {
+    if !stored.body["vanished_at"].is_null() {
+        return Ok(false);
+    }
+    let new = as_object(json!({ "vanished_at": at }));
+    let body = laid_over(&stored.body, &new);
+    tx.send(
+        "UPDATE records SET body = ?2, updated_at = ?3 WHERE seq = ?1",
+        values![stored.seq, body.to_string(), at.as_micros()],
+    )?;
+    let previous = as_object(json!({ "vanished_at": null }));
+    keep_diff(tx, stored, (&new, &previous), job, at)?;
+    Ok(true)
+}
+
+/// A write that is confirmed.
+pub(crate) struct Asked<'a> {
+    pub(crate) lane: i64,
+    pub(crate) integration_id: &'a str,
+    pub(crate) job_id: &'a str,
+    pub(crate) operation: Operation,
+    pub(crate) confirmed: Confirmed,
+}
+
+/// Makes or changes the record that a write is confirmed to be, under the vendor's id if it gave one; `new_id` is ours, should it be new.
+pub(crate) fn confirm(
+    tx: &mut Transaction<'_>,
+    asked: Asked<'_>,
+    (x_id, new_id): (Option<&str>, &str),
+    now: Timestamp,
+) -> Result<Met, Error> {
+    let (kind, at) = (asked.operation.kind(), tx.next_stamp(now)?);
+    let job = Job {
+        id: asked.job_id,
+        word: asked.operation.word(),
+    };
+    let mut confirmed = asked.confirmed;
+    let mut errors = Vec::new();
+    let given = x_id;
+    let x_id = given.filter(|text| is_x_id(text));
+    if let (Some(given), None) = (given, x_id) {
+        errors.push(format!(
+            "The vendor took it and answered with an id that cannot be kept, {}: it is empty, longer than {X_ID_MAX_BYTES} bytes, or more than one line. The record has no vendor's id; look it up at the vendor",
+            model::issue::cut(given)
+        ));
+    }
+    let mut known = match x_id {
+        Some(x_id) => match tx.memo.record(&(asked.lane, kind, x_id.to_owned())) {
+            Some(foreseen) => foreseen,
+            None => by_x_id(tx, asked.lane, kind, x_id)?,
+        },
+        None => None,
+    };
+    if known.is_none()
+        && let Some(identity) = &confirmed.identity
+    {
+        let community = &confirmed.create["community_id"];
+        known = having(tx, kind, identity, community)?.into_iter().next();
+        if let (Some(known), Some(x_id)) = (&known, x_id) {
+            set_x_id(tx, known.seq, x_id)?;
+            tx.memo
+                .record_changed(known.seq, asked.lane, kind, Some(x_id));
+        }
+    }
+    if let Some(touched) = &confirmed.prospect {
+        let community = &confirmed.create["community_id"];
+        if let Some(prospect) = touch(tx, touched, community, job, at)? {
+            for record in [&mut confirmed.create, &mut confirmed.update] {
+                record["prospect_id"] = json!(prospect);
+            }
+        }
+    }
+    if let Some(known) = &known {
+        errors.extend(odd(asked.operation, known, &confirmed.create));
+    }
+    let (id, is_new, is_changed) = match known {
+        Some(known) if is_elsewhere(&known, &confirmed.create) => (known.id, false, false),
+        Some(known) => {
+            let mut update = as_object(confirmed.update);
+            if !known.body["vanished_at"].is_null() {
+                update.insert("vanished_at".to_owned(), Value::Null);
+            }
+            let is_changed = change(tx, &known, &update, job, at)?;
+            (known.id, false, is_changed)
+        }
+        None => {
+            let new = New {
+                id: new_id,
+                kind,
+                lane: asked.lane,
+                integration_id: asked.integration_id,
+                x_id,
+                body: &confirmed.create,
+            };
+            insert(tx, &new, Some(job), at)?;
+            (new_id.to_owned(), true, true)
+        }
+    };
+    let plain = if is_new {
+        Outcome::Created
+    } else {
+        Outcome::Matched
+    };
+    let outcome = match asked.operation {
+        Operation::ProspectCreate | Operation::EventCreate => plain,
+        Operation::ListingCreate if is_new => plain,
+        Operation::ListingCreate => Outcome::Updated,
+        Operation::ProspectUpdate => match &confirmed.subject {
+            Some(subject) if *subject != id => {
+                errors.push(format!(
+                    "The vendor found another record by the contact and made the change there: {id}. Prospect {subject} was not changed. Look at both at the vendor"
+                ));
+                plain
+            }
+            _ => Outcome::Updated,
+        },
+        Operation::AppointmentCreate => {
+            let given_way = give_way(tx, job, &confirmed.replaces, &id, &confirmed.create, at)?;
+            if given_way || (!is_new && is_changed) {
+                Outcome::Replaced
+            } else {
+                plain
+            }
+        }
+    };
+    Ok(Met {
+        id,
+        outcome,
+        errors,
+    })
+}
+
+/// Whether a record is of another community than what was confirmed.
+fn is_elsewhere(known: &Stored, confirmed: &Value) -> bool {
+    let (held, sent) = (&known.body["community_id"], &confirmed["community_id"]);
+    !held.is_null() && !sent.is_null() && held != sent
+}
+
+/// What is odd about the record that the vendor answered with.
+fn odd(operation: Operation, known: &Stored, confirmed: &Value) -> Option<String> {
+    let id = &known.id;
+    if is_elsewhere(known, confirmed) {
+        return Some(format!(
+            "The vendor answered with the id of a record of another community, {id}, which was left as it is. Look it up at the vendor"
+        ));
+    }
+    let is_dead = operation.kind() == Kind::Prospect && known.body["is_deleted"] == true;
+    is_dead.then(|| {
+        format!("The vendor put it on a record that it has shown as merged or deleted: {id}. Look it up at the vendor")
+    })
+}
+
+/// Marks the upcoming appointments that appointment `id` took the place of. `true` when there are any.
+fn give_way(
+    tx: &mut Transaction<'_>,
+    job: Job<'_>,
+    replaces: &[(String, String)],
+    id: &str,
+    create: &Value,
+    at: Timestamp,
+) -> Result<bool, Error> {
+    let mut any = false;
+    for one in replaces {
+        let earlier = having(tx, Kind::Appointment, one, &create["community_id"])?;
+        for earlier in earlier.iter().filter(|earlier| earlier.id != id) {
+            let starts_at = earlier.body["starts_at"]
+                .as_str()
+                .and_then(|text| Timestamp::parse(text).ok());
+            let is_upcoming = starts_at.is_some_and(|starts_at| starts_at > at);
+            // Two prospects that are known may share a contact; their tours are two.
+            let (theirs, ours) = (&earlier.body["prospect_id"], &create["prospect_id"]);
+            let is_anothers = !theirs.is_null() && !ours.is_null() && theirs != ours;
+            if is_upcoming && !is_anothers && earlier.body["status"] == create["status"] {
+                let update = as_object(json!({ "status": "REPLACED", "replaced_by": id }));
+                any |= change(tx, earlier, &update, job, at)?;
+            }
+        }
+    }
+    Ok(any)
+}
+
+/// The records of a kind and a community that have a value in a field, the oldest first.
+fn having(
+    db: &Db<'_>,
+    kind: Kind,
+    (field, value): &(String, String),
+    community_id: &Value,
+) -> Result<Vec<Stored>, Error> {
+    let Some(filter) = kind.filter(field) else {
+        return Ok(Vec::new());
+    };
+    let term = terms::of_value(kind, filter, "", value);
+    let ids: Vec<String> = db.all(
+        "SELECT r.id FROM record_terms t JOIN records r ON r.seq = t.seq WHERE t.term = ?1 ORDER BY t.seq LIMIT ?2",
+        values![term, HAVING_MAX_ROWS],
+        |row| row.get(0),
+    )?;
+    let mut found = Vec::new();
+    for id in ids {
+        found.extend(by_id(db, &id)?.filter(|one| one.body["community_id"] == *community_id));
+    }
+    Ok(found)
+}
+
+fn set_x_id(db: &Db<'_>, seq: i64, x_id: &str) -> Result<(), Error> {
+    db.send(
+        "UPDATE records SET x_id = ?2 WHERE seq = ?1",
+        values![seq, x_id],
+    )
+}
+
+/// Lays what a write about something else does to a prospect over its record, if there is one. Returns its id.
+fn touch(
+    tx: &mut Transaction<'_>,
+    touched: &Touched,
+    community_id: &Value,
+    job: Job<'_>,
+    at: Timestamp,
+) -> Result<Option<String>, Error> {
+    for by in &touched.by {
+        let found = having(tx, Kind::Prospect, by, community_id)?;
+        // What is gone at the vendor, or merged there, is not what it met.
+        if let Some(prospect) = found.into_iter().find(|one| is_there(&one.body)) {
+            let update = as_object(touched.update.clone());
+            change(tx, &prospect, &update, job, at)?;
+            return Ok(Some(prospect.id));
+        }
+    }
+    Ok(None)
+}
+
+pub(crate) fn as_object(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(object) => object,
+        _ => Map::new(),
+    }
+}
+
+/// The columns that [`read`] reads.
+pub(crate) const COLUMNS: &str =
+    "r.id, i.id, i.vendor, r.x_id, r.body, r.created_at, r.updated_at, r.last_seen";
+
+/// A record, and its body still to be read.
+pub(crate) fn read(row: &Row<'_>) -> Result<(String, Record), Error> {
+    let time = |place: usize| row.get(place).map(Timestamp::from_micros);
+    let record = Record {
+        id: row.get(0)?,
+        integration_id: row.get(1)?,
+        integration_vendor: row.get(2)?,
+        x_id: row.get(3)?,
+        created_at: time(5)?,
+        updated_at: time(6)?,
+        last_seen: time(7)?,
+        body: Value::Null,
+    };
+    Ok((row.get(4)?, record))
+}
+
+pub(crate) fn assemble((body, record): (String, Record)) -> Result<Record, Error> {
+    let body = serde_json::from_str(&body).map_err(corrupt("a stored record"))?;
+    Ok(Record { body, ..record })
+}
+
+/// The integrations the caller is limited to, as a JSON array; `None` when it sees all.
+pub(crate) fn limited_to(scope: &Scope) -> Option<String> {
+    scope
+        .integrations()
+        .map(|ids| Value::from_iter(ids.iter().map(ToString::to_string)).to_string())
+}
+
+pub(crate) fn find(
+    db: &Db<'_>,
+    scope: &Scope,
+    kind: Kind,
+    id: &str,
+) -> Result<Option<Record>, Error> {
+    db.find(
+        &format!(
+            "SELECT {COLUMNS} FROM records r JOIN integrations i ON i.n = r.lane WHERE r.id = ?1 AND r.kind = ?2 AND (CAST(?3 AS TEXT) IS NULL OR i.id IN (SELECT value FROM json_each(?3)))"
+        ),
+        values![id, kind.word(), limited_to(scope)],
+        read,
+    )?.map(assemble).transpose()
+}
+
+impl Store {
+    /// A record by its id; `None` when there is none of this kind that the caller may know of. A prospect is there once its vendor has confirmed it.
+    pub async fn record_find(
+        &self,
+        scope: &Scope,
+        kind: Kind,
+        id: &str,
+    ) -> Result<Option<Record>, Error> {
+        let (scope, id) = (scope.clone(), id.to_owned());
+        self.engine
+            .read(Reading::of(&scope, Cost::Lookup), move |db| {
+                find(db, &scope, kind, &id)
+            })
+            .await
+    }
+}

@@ -1,0 +1,721 @@
+//! Subscriptions to events.
+//!
+//! Guarantee: secrets and the values of headers are sealed; a change of a subscription and its entry in the audit log are one transaction. What
+//! becomes of a receiver (failing, switched off) changes beside that, and nobody's change undoes it by accident.
+
+pub(crate) mod deliveries;
+pub mod types;
+
+use model::{
+    Actor, IntegrationId, KeyId, Scope, Secret, Timestamp, WebhookId,
+    key::System,
+    record::Kind,
+    resources::webhook::WebhookRecord,
+    webhook::{Change, Disabled, Previous, Subscribed, Webhook},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::{
+    Error, Sealer, Store,
+    engines::Transaction,
+    reading::{Cost, Reading},
+    sealing::Purpose,
+    subscriptions::types::Health,
+};
+use crate::{
+    directory::keys,
+    engines::db::{self, Db, Row, corrupt, values},
+    logs::audit::{self, Author, Deed},
+};
+
+/// Subscriptions that are limited to the same integrations, at most: each event is held against all
+/// that are to its trigger.
+const OF_SCOPE_MAX: i64 = 1_000;
+
+/// Subscriptions in all, at most: the announcer has them in memory, some KB each.
+const ALL_MAX: i64 = 5_000;
+
+/// How often a change is applied anew because another came between.
+const CHANGE_TRIES: usize = 5;
+
+/// What of a subscription stands in the clear.
+#[derive(Serialize, Deserialize)]
+struct Body {
+    url: String,
+    triggers: Vec<Subscribed>,
+    system: System,
+    previous_until: Vec<Timestamp>,
+}
+
+/// What of a subscription is sealed.
+#[derive(Serialize, Deserialize)]
+struct Sealed {
+    secret: String,
+    previous: Vec<String>,
+    headers: Vec<(String, String)>,
+}
+
+fn sealed(webhook: &Webhook) -> Result<Secret, Error> {
+    let sealed = Sealed {
+        secret: webhook.secret.expose().to_owned(),
+        previous: webhook
+            .previous
+            .iter()
+            .map(|previous| previous.secret.expose().to_owned())
+            .collect(),
+        headers: webhook
+            .headers
+            .iter()
+            .map(|(name, value)| (name.clone(), value.expose().to_owned()))
+            .collect(),
+    };
+    serde_json::to_string(&sealed)
+        .map(Secret::new)
+        .map_err(corrupt("the secrets of a webhook"))
+}
+
+fn body(webhook: &Webhook) -> Result<String, Error> {
+    let body = Body {
+        url: webhook.url.clone(),
+        triggers: webhook.triggers.clone(),
+        system: webhook.system,
+        previous_until: webhook
+            .previous
+            .iter()
+            .map(|previous| previous.until)
+            .collect(),
+    };
+    serde_json::to_string(&body).map_err(corrupt("a webhook"))
+}
+
+/// A number that grows with each change of a subscription that concerns who delivers to it.
+pub(crate) fn revision(db: &Db<'_>) -> Result<i64, Error> {
+    db.one(
+        "SELECT revision FROM revisions WHERE what = 'webhooks'",
+        &[],
+        |row| row.get(0),
+    )
+}
+
+/// A subscription has changed.
+fn changed(tx: &mut Transaction<'_>) -> Result<(), Error> {
+    tx.webhooks_changed();
+    tx.send(
+        "UPDATE revisions SET revision = revision + 1 WHERE what = 'webhooks'",
+        &[],
+    )
+}
+
+/// What [`read`] reads.
+const COLUMNS: &str = "id, active, integrations, sealed, body, failing_since, disabled_at, disabled_reason, created_at, updated_at, n, revision, created_by";
+
+/// A subscription, and where it is stored.
+struct Stored {
+    webhook: Webhook,
+    n: i64,
+    revision: i64,
+}
+
+fn read(row: &Row<'_>, sealer: &Sealer) -> Result<Stored, Error> {
+    let text = |place: usize| row.get::<String>(place);
+    let time = |place: usize| {
+        row.get::<Option<i64>>(place)
+            .map(|at| at.map(Timestamp::from_micros))
+    };
+    let id = text(0)?;
+    let integrations: Option<String> = row.get(2)?;
+    let blob: Vec<u8> = row.get(3)?;
+    let body: Body = serde_json::from_str(&text(4)?).map_err(corrupt("a webhook"))?;
+    let secrets = sealer.open(&id, Purpose::WebhookSecret, &blob)?;
+    let secrets: Sealed =
+        serde_json::from_str(secrets.expose()).map_err(corrupt("the secrets of a webhook"))?;
+    let headers = secrets.headers.into_iter();
+    let disabled_at = time(6)?;
+    let reason: Option<String> = row.get(7)?;
+    let webhook = Webhook {
+        id: id
+            .parse()
+            .map_err(|_| Error::Corrupt("the id of a webhook".to_owned()))?,
+        url: body.url,
+        headers: headers
+            .map(|(name, value)| (name, Secret::new(value)))
+            .collect(),
+        triggers: body.triggers,
+        active: row.get(1)?,
+        system: body.system,
+        integrations: integrations
+            .map(|list| serde_json::from_str(&list))
+            .transpose()
+            .map_err(corrupt("the integrations of a webhook"))?,
+        secret: Secret::new(secrets.secret),
+        previous: secrets
+            .previous
+            .into_iter()
+            .zip(body.previous_until)
+            .map(|(secret, until)| Previous {
+                secret: Secret::new(secret),
+                until,
+            })
+            .collect(),
+        failing_since: time(5)?,
+        disabled: disabled_at.map(|at| Disabled {
+            at,
+            reason: reason.unwrap_or_default(),
+        }),
+        created_by: row
+            .get::<Option<String>>(12)?
+            .map(|id| id.parse())
+            .transpose()
+            .map_err(|_| Error::Corrupt("the key of a webhook".to_owned()))?,
+        created_at: time(8)?.unwrap_or(Timestamp::ZERO),
+        updated_at: time(9)?.unwrap_or(Timestamp::ZERO),
+    };
+    Ok(Stored {
+        webhook,
+        n: row.get(10)?,
+        revision: row.get(11)?,
+    })
+}
+
+/// Where a subscription is stored, and the integrations that it is limited to.
+pub(crate) struct Place {
+    pub(crate) n: i64,
+    pub(crate) integrations: Option<Vec<IntegrationId>>,
+}
+
+/// The place of a subscription that `scope` may know of.
+pub(crate) fn row(db: &Db<'_>, scope: &Scope, id: WebhookId) -> Result<Option<Place>, Error> {
+    let found: Option<(i64, Option<String>)> = db.find(
+        "SELECT n, integrations FROM webhooks WHERE id = ?1",
+        values![id.to_string()],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
+    let Some((n, integrations)) = found else {
+        return Ok(None);
+    };
+    let integrations: Option<Vec<IntegrationId>> = integrations
+        .map(|list| serde_json::from_str(&list))
+        .transpose()
+        .map_err(corrupt("the integrations of a webhook"))?;
+    Ok(scope
+        .sees_as_much_as(integrations.as_deref())
+        .then_some(Place { n, integrations }))
+}
+
+/// Every subscription that `scope` may know of and that can be read.
+fn all(db: &Db<'_>, sealer: &Sealer, scope: &Scope) -> Result<Vec<Webhook>, Error> {
+    let rows: Vec<Result<Stored, Error>> = db.all(
+        &format!("SELECT {COLUMNS} FROM webhooks ORDER BY n"),
+        &[],
+        |row| Ok(read(row, sealer)),
+    )?;
+    let mut webhooks = Vec::with_capacity(rows.len());
+    for row in rows {
+        match row {
+            Ok(row) if scope.sees_as_much_as(row.webhook.integrations.as_deref()) => {
+                webhooks.push(row.webhook);
+            }
+            Ok(_) => {}
+            Err(Error::Corrupt(what)) => {
+                tracing::error!(%what, "a webhook cannot be read; the others go on");
+            }
+            Err(why) => return Err(why),
+        }
+    }
+    Ok(webhooks)
+}
+
+fn one(
+    db: &Db<'_>,
+    sealer: &Sealer,
+    scope: &Scope,
+    id: WebhookId,
+) -> Result<Option<Stored>, Error> {
+    let found = db.find(
+        &format!("SELECT {COLUMNS} FROM webhooks WHERE id = ?1"),
+        values![id.to_string()],
+        |row| read(row, sealer),
+    )?;
+    Ok(found.filter(|one| scope.sees_as_much_as(one.webhook.integrations.as_deref())))
+}
+
+fn shown(webhook: &Webhook) -> Result<Value, Error> {
+    serde_json::to_value(WebhookRecord::of(webhook, false)).map_err(corrupt("a webhook"))
+}
+
+fn note(
+    db: &Db<'_>,
+    by: &Author,
+    action: &str,
+    id: WebhookId,
+    (before, after): (Value, Value),
+    now: Timestamp,
+) -> Result<(), Error> {
+    let deed = Deed {
+        action,
+        integration: None,
+        subject: id.to_string(),
+        before,
+        after,
+    };
+    audit::record(db, by, deed, now)
+}
+
+fn put_triggers(db: &Db<'_>, n: i64, triggers: &[Subscribed]) -> Result<(), Error> {
+    db.send(
+        "DELETE FROM webhook_triggers WHERE webhook = ?1",
+        values![n],
+    )?;
+    for one in triggers {
+        db.send(
+            "INSERT INTO webhook_triggers (trigger, kind, webhook) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
+            values![one.trigger.word(), one.kind.map_or("", Kind::word), n],
+        )?;
+    }
+    Ok(())
+}
+
+/// Whether what happens is kept for it.
+const fn takes(webhook: &Webhook) -> bool {
+    webhook.active || webhook.disabled.is_some()
+}
+
+/// Refuses another subscription where there are as many as there can be. It tells of those only
+/// that have the same integrations, all of which the caller may know.
+fn there_is_room(db: &Db<'_>, webhook: &Webhook) -> Result<(), Error> {
+    let count: i64 = db.one(
+        &format!(
+            "SELECT count(CASE WHEN scope = ?1 THEN 1 END) FROM webhooks WHERE {}",
+            keys::OF_SCOPE
+        ),
+        values![keys::scope_of(webhook.integrations.as_deref())],
+        |row| row.get(0),
+    )?;
+    if count >= OF_SCOPE_MAX {
+        let whose = match &webhook.integrations {
+            Some(_) => " of your key's integrations",
+            None => " of all integrations",
+        };
+        return Err(Error::Conflict(format!(
+            "there are {count} webhooks{whose}, which is as many as there can be; delete one that is not needed any more"
+        )));
+    }
+    let all: i64 = db.one("SELECT count(*) FROM webhooks", &[], |row| row.get(0))?;
+    if all >= ALL_MAX {
+        return Err(Error::Conflict(
+            "this Portico has as many webhooks as it can have; delete one that is not needed any more, or ask its operator".to_owned(),
+        ));
+    }
+    Ok(())
+}
+
+/// Whether the key that made a subscription is no longer in force.
+fn has_outlived_its_key(
+    db: &Db<'_>,
+    key: Option<KeyId>,
+    settled: Timestamp,
+) -> Result<bool, Error> {
+    let Some(key) = key else { return Ok(false) };
+    let is_over = db.find(
+        "SELECT revoked_at IS NOT NULL OR coalesce(expires_at <= ?2, FALSE) FROM keys WHERE id = ?1",
+        values![key.to_string(), settled.as_micros()],
+        |row| row.get(0),
+    )?;
+    Ok(is_over.unwrap_or(true))
+}
+
+/// The active subscriptions that a key made: their rows and ids.
+pub(crate) fn active_of(db: &Db<'_>, key: KeyId) -> Result<Vec<(i64, WebhookId)>, Error> {
+    rows_of(
+        db,
+        "created_by = ?1 AND active ORDER BY n",
+        values![key.to_string()],
+    )
+}
+
+fn rows_of(
+    db: &Db<'_>,
+    condition: &str,
+    values: &[db::Value<'_>],
+) -> Result<Vec<(i64, WebhookId)>, Error> {
+    let rows: Vec<(i64, String)> = db.all(
+        &format!("SELECT n, id FROM webhooks WHERE {condition}"),
+        values,
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
+    let parsed = rows.into_iter().map(|(n, id)| match id.parse() {
+        Ok(id) => Ok((n, id)),
+        Err(_) => Err(Error::Corrupt("the id of a webhook".to_owned())),
+    });
+    parsed.collect()
+}
+
+/// Has the subscriptions that a key made go on when that key ends.
+pub(crate) fn keep(db: &Db<'_>, key: KeyId) -> Result<(), Error> {
+    db.send(
+        "UPDATE webhooks SET lapses_at = NULL WHERE created_by = ?1",
+        values![key.to_string()],
+    )
+}
+
+fn switch_off(tx: &mut Transaction<'_>, n: i64, reason: &str, now: Timestamp) -> Result<(), Error> {
+    tx.send(
+        "UPDATE webhooks SET active = FALSE, takes = TRUE, disabled_at = ?2, disabled_reason = ?3, revision = revision + 1 WHERE n = ?1 AND active",
+        values![n, now.as_micros(), reason],
+    )?;
+    changed(tx)
+}
+
+/// Switches off an active subscription, for `reason`. What happens is kept for it.
+pub(crate) fn disable(
+    tx: &mut Transaction<'_>,
+    by: &Author,
+    (n, id): (i64, WebhookId),
+    reason: &str,
+    now: Timestamp,
+) -> Result<(), Error> {
+    switch_off(tx, n, reason, now)?;
+    let states = (
+        json!({ "active": true }),
+        json!({ "active": false, "disabled_at": now, "disabled_reason": reason }),
+    );
+    note(tx, by, "webhook_disable", id, states, now)
+}
+
+/// Active subscriptions whose key has expired.
+const OVER: &str = "active AND lapses_at <= ?1";
+
+/// Whether there are some.
+pub(crate) fn is_over(db: &Db<'_>, now: Timestamp) -> Result<bool, Error> {
+    let first = db.find(
+        &format!("SELECT n FROM webhooks WHERE {OVER} LIMIT 1"),
+        values![now.as_micros()],
+        |row| row.get::<i64>(0),
+    )?;
+    Ok(first.is_some())
+}
+
+/// Switches them off.
+pub(crate) fn lapse(tx: &mut Transaction<'_>, now: Timestamp) -> Result<Vec<WebhookId>, Error> {
+    let over = rows_of(tx, &format!("{OVER} ORDER BY n"), values![now.as_micros()])?;
+    let reason = "The API key that made it has expired";
+    for (n, _) in &over {
+        switch_off(tx, *n, reason, now)?;
+    }
+    Ok(over.into_iter().map(|(_, id)| id).collect())
+}
+
+fn insert(
+    tx: &mut Transaction<'_>,
+    by: &Author,
+    webhook: &Webhook,
+    sealed: &[u8],
+) -> Result<(), Error> {
+    there_is_room(tx, webhook)?;
+    let integrations = webhook
+        .integrations
+        .as_ref()
+        .map(serde_json::to_string)
+        .transpose()
+        .map_err(corrupt("the integrations of a webhook"))?;
+    let n: i64 = tx.one(
+        "INSERT INTO webhooks (id, active, takes, integrations, sealed, body, revision, created_at, updated_at, created_by, lapses_at, scope)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1, ?7, ?8, ?9, ?10, ?11) RETURNING n",
+        values![
+            webhook.id.to_string(),
+            webhook.active,
+            takes(webhook),
+            integrations,
+            sealed,
+            body(webhook)?,
+            webhook.created_at.as_micros(),
+            webhook.updated_at.as_micros(),
+            webhook.created_by.map(|id| id.to_string()),
+            by.scope.expires_at().map(Timestamp::as_micros),
+            keys::scope_of(webhook.integrations.as_deref()),
+        ],
+        |row| row.get(0),
+    )?;
+    put_triggers(tx, n, &webhook.triggers)?;
+    changed(tx)?;
+    let states = (Value::Null, shown(webhook)?);
+    note(
+        tx,
+        by,
+        "webhook_create",
+        webhook.id,
+        states,
+        webhook.created_at,
+    )
+}
+
+/// Puts a changed subscription in the place of what it was read from, and returns it. `None` when
+/// that changed meanwhile.
+fn replace(
+    tx: &mut Transaction<'_>,
+    (by, action, adopts): (&Author, &str, bool),
+    (before, after): (&Stored, &Webhook),
+    sealed: &[u8],
+) -> Result<Option<Webhook>, Error> {
+    let mut after = after.clone();
+    let begins = after.active && !before.webhook.active;
+    let settled = tx.time.settled(after.updated_at);
+    // Who says where events go answers for it, and so does who switches on what nobody answers for.
+    let adopts = adopts
+        || after.url != before.webhook.url
+        || (begins && has_outlived_its_key(tx, after.created_by, settled)?);
+    if adopts {
+        after.created_by = by.scope.key();
+    }
+    let after = after;
+    let disabled = after.disabled.as_ref();
+    // How its receiver does may have been noted since it was read: it is taken back only where the change begins anew.
+    let begins_anew = after.url != before.webhook.url || begins;
+    let replaced = tx.execute(
+        "UPDATE webhooks SET active = ?3, takes = ?4, sealed = ?5, body = ?6, revision = revision + 1,
+                    failing_since = CASE WHEN ?7 THEN NULL ELSE failing_since END,
+                    gone_since = CASE WHEN ?7 THEN NULL ELSE gone_since END, disabled_at = ?8, disabled_reason = ?9, updated_at = ?10,
+                    created_by = ?11, lapses_at = CASE WHEN ?12 THEN ?13 ELSE lapses_at END
+             WHERE n = ?1 AND revision = ?2",
+        values![
+            before.n,
+            before.revision,
+            after.active,
+            takes(&after),
+            sealed,
+            body(&after)?,
+            begins_anew,
+            disabled.map(|disabled| disabled.at.as_micros()),
+            disabled.map(|disabled| disabled.reason.as_str()),
+            after.updated_at.as_micros(),
+            after.created_by.map(|id| id.to_string()),
+            adopts,
+            by.scope.expires_at().map(Timestamp::as_micros),
+        ],
+    )?;
+    if replaced == 0 {
+        return Ok(None);
+    }
+    put_triggers(tx, before.n, &after.triggers)?;
+    if begins_anew {
+        // What failed before is no reason to wait any more. These are few: a receiver that fails is not sent much.
+        tx.execute(
+            "UPDATE deliveries SET due_at = ?2, tries = 0 WHERE webhook = ?1 AND state = 1 AND due_at > ?2",
+            values![
+                before.n,
+                tx.time.at_once(after.updated_at).as_micros()
+            ],
+        )?;
+    }
+    changed(tx)?;
+    tx.raised.deliveries.insert(after.id);
+    let states = (shown(&before.webhook)?, shown(&after)?);
+    note(tx, by, action, after.id, states, after.updated_at)?;
+    Ok(Some(after))
+}
+
+fn delete(
+    tx: &mut Transaction<'_>,
+    by: &Author,
+    id: WebhookId,
+    now: Timestamp,
+) -> Result<bool, Error> {
+    let Some(Place { n, .. }) = row(tx, &by.scope, id)? else {
+        return Ok(false);
+    };
+    for sql in [
+        "INSERT INTO webhooks_gone (n) VALUES (?1)",
+        "DELETE FROM webhook_triggers WHERE webhook = ?1",
+        "DELETE FROM webhooks WHERE n = ?1",
+    ] {
+        tx.send(sql, values![n])?;
+    }
+    changed(tx)?;
+    let states = (Value::Null, Value::Null);
+    note(tx, by, "webhook_delete", id, states, now)?;
+    Ok(true)
+}
+
+/// A receiver that was tried: the row of its subscription, when the attempt began, and whether it
+/// was known to fail by then.
+#[derive(Clone, Copy)]
+pub(crate) struct Tried {
+    pub(crate) n: i64,
+    pub(crate) started_at: Timestamp,
+    pub(crate) fails: bool,
+}
+
+/// Notes that its receiver failed at an attempt; one that began before the subscription was last
+/// changed says nothing of it as it is now. It is switched off, for `reason`, at once or, with
+/// `since_before`, when it failed all the time since then.
+pub(crate) fn failed(
+    tx: &mut Transaction<'_>,
+    tried: Tried,
+    since_before: Option<Timestamp>,
+    reason: &str,
+    now: Timestamp,
+) -> Result<Health, Error> {
+    let told = (since_before, reason, now);
+    noted(tx, "failing_since", tried, told)
+}
+
+/// As [`failed`], of a receiver that says that it is gone: it is switched off when it said so first no
+/// later than `said_before`.
+pub(crate) fn said_gone(
+    tx: &mut Transaction<'_>,
+    tried: Tried,
+    said_before: Option<Timestamp>,
+    reason: &str,
+    now: Timestamp,
+) -> Result<Health, Error> {
+    noted(tx, "gone_since", tried, (said_before, reason, now))
+}
+
+/// Notes in the column `since` that something is so of a receiver, and switches its subscription off
+/// when it has been so for long enough.
+fn noted(
+    tx: &mut Transaction<'_>,
+    since: &str,
+    tried: Tried,
+    (since_before, reason, now): (Option<Timestamp>, &str, Timestamp),
+) -> Result<Health, Error> {
+    let (n, started_at) = (tried.n, tried.started_at.as_micros());
+    let is_new = tx.execute(
+        &format!(
+            "UPDATE webhooks SET {since} = ?2 WHERE n = ?1 AND {since} IS NULL AND updated_at <= ?3"
+        ),
+        values![n, now.as_micros(), started_at],
+    )? > 0;
+    let since_before = since_before.map_or(i64::MAX, Timestamp::as_micros);
+    let disabled = tx.execute(
+        &format!(
+            "UPDATE webhooks SET active = FALSE, takes = TRUE, disabled_at = ?3, disabled_reason = ?4, revision = revision + 1
+             WHERE n = ?1 AND active AND {since} <= ?2 AND updated_at <= ?5"
+        ),
+        values![n, since_before, now.as_micros(), reason, started_at],
+    )?;
+    if disabled > 0 {
+        changed(tx)?;
+        return Ok(Health::Off);
+    }
+    Ok(if is_new && !tried.fails {
+        Health::Fails
+    } else {
+        Health::Same
+    })
+}
+
+/// Notes that its receiver works.
+pub(crate) fn did_well(db: &Db<'_>, tried: Tried) -> Result<Health, Error> {
+    if !tried.fails {
+        return Ok(Health::Same);
+    }
+    db.send(
+        "UPDATE webhooks SET failing_since = NULL, gone_since = NULL WHERE n = ?1",
+        values![tried.n],
+    )?;
+    Ok(Health::Works)
+}
+
+impl Store {
+    /// Every subscription that the caller may know of, the oldest first: one that gets no more than the caller sees.
+    pub async fn webhooks_list(&self, scope: &Scope) -> Result<Vec<Webhook>, Error> {
+        let (scope, reading) = (scope.clone(), Reading::of(scope, Cost::Lookup));
+        self.read_sealed(reading, move |db, sealer| all(db, sealer, &scope))
+            .await
+    }
+
+    async fn webhook_stored(&self, scope: &Scope, id: WebhookId) -> Result<Option<Stored>, Error> {
+        let (scope, reading) = (scope.clone(), Reading::of(scope, Cost::Lookup));
+        self.read_sealed(reading, move |db, sealer| one(db, sealer, &scope, id))
+            .await
+    }
+
+    /// A subscription; `None` when there is none that the caller may know of.
+    pub async fn webhook_find(
+        &self,
+        scope: &Scope,
+        id: WebhookId,
+    ) -> Result<Option<Webhook>, Error> {
+        let stored = self.webhook_stored(scope, id).await?;
+        Ok(stored.map(|stored| stored.webhook))
+    }
+
+    /// Stores a subscription.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] when there are as many as there can be for its integrations, or in all.
+    pub async fn webhook_create(&self, by: &Actor, webhook: Webhook) -> Result<(), Error> {
+        let by = self.author(by).await?;
+        let (id, secrets) = (webhook.id.to_string(), sealed(&webhook)?);
+        let change =
+            move |tx: &mut Transaction<'_>, sealed: &[u8]| insert(tx, &by, &webhook, sealed);
+        self.write_sealed(&id, Purpose::WebhookSecret, &secrets, change)
+            .await
+    }
+
+    /// Changes a subscription; `action` is what the audit log calls that. `None` when there is none that the caller may know of.
+    pub async fn webhook_change(
+        &self,
+        by: &Actor,
+        id: WebhookId,
+        action: &'static str,
+        change: Change,
+        now: Timestamp,
+    ) -> Result<Option<Webhook>, Error> {
+        // One after the other here, so that only who changes it from another process comes between.
+        let _turn = self.webhook_changes.lock().await;
+        for _ in 0..CHANGE_TRIES {
+            let Some(before) = self.webhook_stored(&by.scope, id).await? else {
+                return Ok(None);
+            };
+            let mut after = before.webhook.clone();
+            let settled = self.engine.signals().time().settled(now);
+            let adopts = change.adopts;
+            change.clone().apply(&mut after, now, settled);
+            let secrets = sealed(&after)?;
+            let by = self.author(by).await?;
+            let put = move |tx: &mut Transaction<'_>, sealed: &[u8]| {
+                replace(tx, (&by, action, adopts), (&before, &after), sealed)
+            };
+            let made = self
+                .write_sealed(&id.to_string(), Purpose::WebhookSecret, &secrets, put)
+                .await?;
+            if made.is_some() {
+                return Ok(made);
+            }
+        }
+        Err(Error::Busy)
+    }
+
+    /// Removes a subscription, with its deliveries. `false` when there is none that the caller may know of.
+    pub async fn webhook_delete(
+        &self,
+        by: &Actor,
+        id: WebhookId,
+        now: Timestamp,
+    ) -> Result<bool, Error> {
+        let by = self.author(by).await?;
+        self.engine.write(move |tx| delete(tx, &by, id, now)).await
+    }
+
+    /// Switches off the subscriptions that are active and whose key has expired by `now`. Returns
+    /// them.
+    pub async fn webhooks_lapse(&self, now: Timestamp) -> Result<Vec<WebhookId>, Error> {
+        // Nearly always there is none, and a read is no commit.
+        if !self
+            .engine
+            .read(Reading::OWN, move |db| is_over(db, now))
+            .await?
+        {
+            return Ok(Vec::new());
+        }
+        self.engine.write(move |tx| lapse(tx, now)).await
+    }
+
+    /// A number that grows with each change of a subscription that concerns who delivers to it.
+    pub async fn webhooks_revision(&self) -> Result<i64, Error> {
+        self.engine.read(Reading::OWN, revision).await
+    }
+}
