@@ -71,7 +71,7 @@ pub(crate) fn claim(tx: &Transaction<'_>, claim: &Claim) -> Result<Vec<Lane>, Er
         }
     }
     let sets: Vec<_> = pacings.iter().map(|one| owned(values![one.lane])).collect();
-    let next: Vec<Vec<Option<i64>>> = tx.all_for(NEXT, &sets, |row| row.get(0))?;
+    let next: Vec<Vec<i64>> = tx.all_for(NEXT, &sets, |row| row.get(0))?;
     let mut lanes = Vec::with_capacity(pacings.len());
     let of_each = claim
         .lanes
@@ -90,7 +90,7 @@ pub(crate) fn claim(tx: &Transaction<'_>, claim: &Claim) -> Result<Vec<Lane>, Er
                 Err(why) => return Err(why),
             }
         }
-        let next = next.into_iter().flatten().next();
+        let next = next.into_iter().next();
         let next_due_at = next.map(Timestamp::from_micros);
         let mut not_before = pacing.writes_room(now, ask.gap_micros, 1).err();
         // The claimer could take more, and what others hold has the last places.
@@ -116,7 +116,8 @@ fn is_outdated(ask: &Ask, pacing: &pace::Pacing) -> bool {
 }
 
 /// When the next of a lane is due.
-const NEXT: &str = "SELECT min(due_at) FROM queue WHERE lane = ?1 AND state = 1";
+const NEXT: &str =
+    "SELECT due_at FROM queue WHERE lane = ?1 AND state = 1 ORDER BY due_at, seq LIMIT 1";
 
 /// Attempts of a write, as `a`, that Portico's own end cut off and that are excused: those with fewer
 /// than [`CUT_OFFS_EXCUSED`](model::retry::CUT_OFFS_EXCUSED) cut off right before them.
@@ -258,11 +259,11 @@ pub(crate) fn lanes_due(db: &Db<'_>) -> Result<Vec<(IntegrationId, Timestamp)>, 
     // Steps from lane to lane over the index, so its cost is the number of integrations, not of writes.
     db.all(
         "WITH RECURSIVE lanes (lane) AS (
-                 SELECT min(lane) FROM queue WHERE state = 1
+                 SELECT (SELECT lane FROM queue WHERE state = 1 ORDER BY lane, due_at, seq LIMIT 1)
                  UNION ALL
-                 SELECT (SELECT min(q.lane) FROM queue q WHERE q.state = 1 AND q.lane > lanes.lane) FROM lanes WHERE lanes.lane IS NOT NULL
+                 SELECT (SELECT q.lane FROM queue q WHERE q.state = 1 AND q.lane > lanes.lane ORDER BY q.lane, q.due_at, q.seq LIMIT 1) FROM lanes WHERE lanes.lane IS NOT NULL
              )
-             SELECT i.id, (SELECT min(due_at) FROM queue q WHERE q.lane = lanes.lane AND q.state = 1) FROM lanes JOIN integrations i ON i.n = lanes.lane",
+             SELECT i.id, (SELECT q.due_at FROM queue q WHERE q.lane = lanes.lane AND q.state = 1 ORDER BY q.due_at, q.seq LIMIT 1) FROM lanes JOIN integrations i ON i.n = lanes.lane",
         &[],
         due_of,
     )
@@ -561,7 +562,7 @@ pub(crate) fn attempts(db: &Db<'_>, scope: &Scope, job_id: JobId) -> Result<Vec<
 pub(crate) fn depth(db: &Db<'_>) -> Result<Depth, Error> {
     db.one(
         "SELECT count(*), (SELECT CASE WHEN q.queued_at > 0 THEN q.queued_at ELSE w.accepted_at END
-             FROM queue q JOIN writes w ON w.seq = q.seq WHERE q.seq = (SELECT min(seq) FROM queue)) FROM queue",
+             FROM queue q JOIN writes w ON w.seq = q.seq WHERE q.seq = (SELECT o.seq FROM queue o ORDER BY o.seq LIMIT 1)) FROM queue",
         &[],
         |row| {
                 let oldest: Option<i64> = row.get(1)?;

@@ -4,18 +4,17 @@
 //! from the queue at the start ([`sqlite`](crate::sqlite)): it is never synced, and still follows every rollback. On PostgreSQL it is a table like others, for all nodes.
 //! Guarantee: a write is ready when it is the earliest of all its keys.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use model::Timestamp;
 
 use crate::{
     Error,
     engines::{
         Transaction,
-        bulk::{Bulk, Merge, Type::Integer},
+        bulk::{Bulk, Merge, Question, Type::Integer},
+        db::{Db, owned, values},
     },
-};
-use crate::{
-    accept::{READY, WAITS},
-    engines::db::{Db, Row, values},
 };
 
 /// Keys as they are kept with a row of the queue.
@@ -39,14 +38,6 @@ pub(crate) fn enter_one(db: &Db<'_>, seq: i64, key: i64) -> Result<(), Error> {
     )
 }
 
-fn first(db: &Db<'_>, key: i64) -> Result<Option<i64>, Error> {
-    db.one(
-        "SELECT min(seq) FROM queue_order WHERE order_key = ?1",
-        values![key],
-        |row| row.get(0),
-    )
-}
-
 const LEFT: Bulk = Bulk {
     order: 90,
     sql: "DELETE FROM queue_order WHERE order_key = ?1 AND seq = ?2",
@@ -64,50 +55,48 @@ pub(crate) fn leave(tx: &mut Transaction<'_>, seq: i64, kept: &[u8], now: Timest
     }
 }
 
-/// Makes ready whoever waited for writes that have left with these keys, and waits for nobody else.
+/// The write that is first with a key, if it waits, and all its keys.
+const WAITING: &str = "SELECT q.seq, q.order_keys FROM queue q WHERE q.state = 0 AND q.seq = (SELECT o.seq FROM queue_order o WHERE o.order_key = ?1 ORDER BY o.seq LIMIT 1)";
+
+/// The write that is first with a key.
+const FIRST: &str = "SELECT o.seq FROM queue_order o WHERE o.order_key = ?1 ORDER BY o.seq LIMIT 1";
+
+const MADE_READY: Bulk = Bulk {
+    order: 84,
+    sql: "UPDATE queue SET state = 1, due_at = ?2 WHERE seq = ?1",
+    types: &[Integer, Integer],
+    merge: Merge::Last,
+};
+
+/// Makes ready the writes that waited for writes that have left, and wait for no other.
 pub(crate) fn settle(tx: &Transaction<'_>) -> Result<(), Error> {
-    let (db, left) = (&**tx, &tx.left);
-    let Some(now) = left.iter().map(|(_, now)| *now).max() else {
+    let Some(now) = tx.left.iter().map(|(_, now)| *now).max() else {
         return Ok(());
     };
-    match db {
-        Db::Sqlite(_) => {
-            for (key, _) in left {
-                if let Some(next) = first(db, *key)? {
-                    make_ready(db, next, now)?;
-                }
-            }
-        }
-        // The same, asked once for all.
-        Db::Postgres(session) => {
-            let keys: Vec<i64> = left.iter().map(|(key, _)| *key).collect();
-            let answers = session.together(&[(WAITING, &[&keys])])?;
-            for row in answers.iter().flatten() {
-                make_ready(db, Row::Postgres(row).get(0)?, now)?;
-            }
+    let lookup = |sql, keys: BTreeSet<i64>| {
+        let sets = keys.iter().map(|key| owned(values![key])).collect();
+        let types = &[Integer];
+        [Question { sql, types, sets }]
+    };
+    let questions = lookup(WAITING, tx.left.iter().map(|(key, _)| *key).collect());
+    let mut waiting: BTreeMap<i64, Vec<i64>> = BTreeMap::new();
+    tx.ask(&questions)?.each(&questions, 0, |_, row| {
+        let kept: Vec<u8> = row.get(1)?;
+        waiting.insert(row.get(0)?, read(&kept).collect());
+        Ok(())
+    })?;
+    let keys: BTreeSet<i64> = waiting.values().flatten().copied().collect();
+    let questions = lookup(FIRST, keys.clone());
+    let keys: Vec<i64> = keys.into_iter().collect();
+    let mut first = BTreeMap::new();
+    tx.ask(&questions)?.each(&questions, 0, |set, row| {
+        first.insert(keys[set], row.get(0)?);
+        Ok(())
+    })?;
+    for (seq, keys) in &waiting {
+        if keys.iter().all(|key| first.get(key) == Some(seq)) {
+            tx.put(&MADE_READY, values![seq, now.as_micros()]);
         }
     }
     Ok(())
-}
-
-/// The writes that wait and are the earliest of one of some keys, in PostgreSQL's words.
-const WAITING: &str = "SELECT seq FROM queue WHERE state = 0 AND seq IN (SELECT min(seq) FROM queue_order WHERE order_key = ANY ($1) GROUP BY order_key)";
-
-/// Makes a waiting write ready, if it is the earliest of all its keys.
-fn make_ready(db: &Db<'_>, seq: i64, now: Timestamp) -> Result<(), Error> {
-    let keys: Option<Vec<u8>> = db.find(
-        "SELECT order_keys FROM queue WHERE seq = ?1 AND state = ?2",
-        values![seq, WAITS],
-        |row| row.get(0),
-    )?;
-    let Some(keys) = keys else { return Ok(()) };
-    for key in read(&keys) {
-        if first(db, key)? != Some(seq) {
-            return Ok(());
-        }
-    }
-    db.send(
-        "UPDATE queue SET state = ?2, due_at = ?3 WHERE seq = ?1",
-        values![seq, READY, now.as_micros()],
-    )
 }

@@ -110,6 +110,11 @@ impl<'a> Transaction<'a> {
         }
     }
 
+    /// The database without the changes that wait: for what no such change can concern.
+    pub(crate) const fn before_waiting(&self) -> &Db<'a> {
+        &self.db
+    }
+
     /// Makes the changes that wait.
     fn flush(&self) -> Result<(), Error> {
         let waiting = std::mem::take(&mut *self.waiting.borrow_mut());

@@ -119,7 +119,8 @@ fn subscribers(tx: &Transaction<'_>, happened: &Happened<'_>) -> Result<Subscrib
     if let Some(known) = tx.memo.subscribers(&of) {
         return Ok(known);
     }
-    let found = tx.all(
+    // No change of a subscription waits.
+    let found = tx.before_waiting().all(
         SUBSCRIBERS,
         values![trigger, kind, happened.integration_id],
         |row| Ok((row.get(0)?, row.get(1)?)),

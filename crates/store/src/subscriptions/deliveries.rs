@@ -49,7 +49,8 @@ fn due_sql() -> String {
 }
 
 /// When its next is due.
-const NEXT: &str = "SELECT min(due_at) FROM deliveries WHERE webhook = ?1 AND state = 1";
+const NEXT: &str =
+    "SELECT due_at FROM deliveries WHERE webhook = ?1 AND state = 1 ORDER BY due_at, event LIMIT 1";
 
 /// Leases that end.
 const LEASED_UNTIL: &str = "SELECT webhook, event, attempts, claimed_at, tries FROM deliveries WHERE state = 2 AND due_at <= ?1 ORDER BY due_at LIMIT ?2";
@@ -59,7 +60,7 @@ const CUT_OFF_BETWEEN: &str = "SELECT count(*) FROM delivery_attempts
      WHERE webhook = ?1 AND event = ?2 AND number BETWEEN ?3 AND ?4 AND json_extract(body, '$.duration_ms') IS NULL";
 
 /// When the next is due for each subscription.
-const NEXT_OF_EACH: &str = "SELECT w.id, (SELECT min(due_at) FROM deliveries d WHERE d.webhook = w.n AND d.state = 1) FROM webhooks w WHERE w.active";
+const NEXT_OF_EACH: &str = "SELECT w.id, (SELECT d.due_at FROM deliveries d WHERE d.webhook = w.n AND d.state = 1 ORDER BY d.due_at, d.event LIMIT 1) FROM webhooks w WHERE w.active";
 
 /// How many are open.
 const DEPTH: &str =
