@@ -3,7 +3,7 @@
 //! Guarantee: all problems of a body are found at once; what the schema refuses is described in Zod's words, and repeats of what the caller sent are cut.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashSet},
     net::IpAddr,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -33,7 +33,7 @@ use tokio::{
 
 use crate::{
     App, caller::Admitted, error::Error, json, limits, openapi::Schema, peer::ClientAddress,
-    tally::Tally,
+    problems::Problems, tally::Tally,
 };
 
 /// Bytes that a body may have.
@@ -155,8 +155,8 @@ impl Drop for Memory<'_> {
     }
 }
 
-/// Issues that one answer lists: enough to mend any honest body, and an answer that a hostile one cannot blow up.
-const ISSUES_MAX: usize = 100;
+/// Members that the schema does not have which one issue names.
+const UNKNOWN_NAMED_MAX: usize = 20;
 
 /// A parsed body: any JSON, each member of an object once, of so many bytes at most.
 pub struct JsonBody<const MAX_BYTES: usize = BODY_MAX_BYTES>(pub Value);
@@ -279,8 +279,8 @@ pub struct Screened {
     /// What is left: every member in it keeps the schema.
     pub object: Map<String, Value>,
     /// What was wrong with the rest.
-    pub issues: Vec<Issue>,
-    /// The top-level members that were refused, those beyond the issues listed too.
+    problems: Problems,
+    /// The top-level members that were refused, those of problems that are only counted too.
     broken: BTreeSet<String>,
 }
 
@@ -309,15 +309,13 @@ impl Screened {
     /// # Errors
     /// 400 with all that both found.
     pub fn settle<T>(self, checked: Result<T, Vec<Issue>>) -> Result<T, Error> {
+        let mut problems = self.problems;
         match checked {
-            Ok(checked) if self.issues.is_empty() => Ok(checked),
-            Ok(_) => Err(Error::invalid(&self.issues)),
-            Err(more) => {
-                let mut issues = self.issues;
-                issues.extend(more);
-                Err(Error::invalid(&issues))
-            }
+            Ok(checked) if problems.is_empty() => return Ok(checked),
+            Ok(_) => {}
+            Err(more) => problems.extend(more),
         }
+        Err(Error::of(problems))
     }
 }
 
@@ -328,7 +326,8 @@ impl Screened {
 /// When the body is not an object at all.
 pub fn screen(schema: &Schema, mut body: Value, ignore_unknown: bool) -> Result<Screened, Error> {
     schema.shape.clean(&mut body);
-    let (mut issues, mut unknown, mut broken) = (Vec::new(), Vec::new(), BTreeSet::new());
+    let mut problems = Problems::default();
+    let (mut unknown, mut broken) = (HashSet::new(), BTreeSet::new());
     let found_in_body: Vec<ValidationError<'_>> = schema.validator.iter_errors(&body).collect();
     for error in found_in_body.iter().flat_map(causes) {
         let found = match error.kind() {
@@ -346,20 +345,21 @@ pub fn screen(schema: &Schema, mut body: Value, ignore_unknown: bool) -> Result<
         broken.extend(found.field().map(str::to_owned));
         // Of a value of the wrong type, only that: what else it is not follows from it.
         let says_more = found.code == "invalid_type"
-            || !issues
+            || !problems
+                .listed()
                 .iter()
-                .any(|known: &Issue| known.code == "invalid_type" && known.path == found.path);
-        if says_more && issues.len() < ISSUES_MAX {
-            issues.push(found);
+                .any(|known| known.code == "invalid_type" && known.path == found.path);
+        if says_more {
+            problems.add(found);
         }
     }
     let Value::Object(mut object) = body else {
-        return Err(Error::invalid(&issues));
+        return Err(Error::of(problems));
     };
     object.retain(|name, _| !unknown.contains(name) && !broken.contains(name));
     Ok(Screened {
         object,
-        issues,
+        problems,
         broken,
     })
 }
@@ -396,13 +396,11 @@ pub fn screen_generic(
     let mut screened = screen(own, Value::Object(object), ignore_unknown)?;
     // What is dropped is not looked at.
     if !ignore_unknown {
-        let others = screen(generic, Value::Object(unknown), false)?.issues;
+        let others = screen(generic, Value::Object(unknown), false)?.problems;
         // What these lack is the vendor's to say.
-        let is_of_others = |issue: &Issue| issue.field().is_none_or(|field| !is_own(field));
-        screened
-            .issues
-            .extend(others.into_iter().filter(is_of_others));
-        screened.issues.extend(placeless.iter().map(|name| {
+        let of_others = others.without(|issue| issue.field().is_some_and(is_own));
+        screened.problems.join(of_others);
+        screened.problems.extend(placeless.iter().map(|name| {
             Issue::custom(
                 name,
                 format!("{vendor} has no place for {name}. Leave it out, or add ?ignore_unknown_fields=true to have it dropped"),
@@ -433,13 +431,19 @@ fn causes<'a>(error: &'a ValidationError<'_>) -> Vec<&'a ValidationError<'a>> {
 }
 
 fn unrecognized(keys: &[String]) -> Issue {
-    let keys: Vec<String> = keys.iter().take(ISSUES_MAX).map(|key| cut(key)).collect();
-    let named: Vec<String> = keys.iter().map(|key| format!("'{key}'")).collect();
+    let named = keys.iter().take(UNKNOWN_NAMED_MAX);
+    let named: Vec<String> = named.map(|key| cut(key)).collect();
+    let quoted: Vec<String> = named.iter().map(|key| format!("'{key}'")).collect();
+    let mut message = format!("Unrecognized key(s) in object: {}", quoted.join(", "));
+    let others = keys.len() - named.len();
+    if others > 0 {
+        message += &format!(" and {others} more");
+    }
     Issue::new(
         "unrecognized_keys",
         Vec::new(),
-        format!("Unrecognized key(s) in object: {}", named.join(", ")),
-        json!({ "keys": keys }),
+        message,
+        json!({ "keys": named }),
     )
 }
 
@@ -692,5 +696,55 @@ mod tests {
         drop((same, second, third, others, last));
         let held = room.lock();
         assert!(held.all == 0 && held.by_key.is_empty() && held.by_address.is_empty());
+    }
+
+    fn strict() -> Schema {
+        let schema = json!({
+            "type": "object",
+            "properties": { "a": { "type": "string" } },
+            "additionalProperties": false,
+        });
+        Schema {
+            validator: jsonschema::draft202012::new(&schema).unwrap(),
+            shape: crate::blank::Shape::default(),
+            fields: vec!["a".to_owned()],
+        }
+    }
+
+    #[test]
+    fn members_that_the_schema_does_not_have_cost_as_much_as_there_are() {
+        let mut body: Map<String, Value> = (0..60_000)
+            .map(|n| (format!("member {n}"), Value::Null))
+            .collect();
+        body.insert("a".to_owned(), json!("x"));
+        let body = Value::Object(body);
+        let begun = std::time::Instant::now();
+        let dropped = screen(&strict(), body.clone(), true).unwrap();
+        assert!(dropped.problems.is_empty());
+        assert_eq!(Value::Object(dropped.object), json!({ "a": "x" }));
+        let refused = screen(&strict(), body, false).unwrap();
+        // Comparing each with each takes minutes.
+        let took = begun.elapsed();
+        assert!(took < Duration::from_secs(10), "{took:?}");
+        let [issue] = refused.problems.listed() else {
+            panic!("{:?}", refused.problems);
+        };
+        let named = issue.more["keys"].as_array().map(Vec::len);
+        assert_eq!(named, Some(UNKNOWN_NAMED_MAX));
+        assert!(issue.message.ends_with("' and 59980 more"), "{issue:?}");
+    }
+
+    #[test]
+    fn the_problems_that_rules_find_are_listed_up_to_a_bound() {
+        let screened = screen(&strict(), json!({ "a": 1, "b": 2 }), false).unwrap();
+        let more = (0..300).map(|n| Issue::custom("a", n.to_string()));
+        let why = screened.settle::<()>(Err(more.collect())).unwrap_err();
+        let told = "The request is not valid: 302 problems, the first 100 of them listed";
+        assert!(why.message.starts_with(told), "{}", why.message);
+        let issues = why.details.unwrap()["issues"].clone();
+        let issues = issues.as_array().unwrap();
+        assert_eq!(issues.len(), 101);
+        let last = "There are 202 more problems. Mend those above first";
+        assert_eq!(issues[100]["message"], last);
     }
 }

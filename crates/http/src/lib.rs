@@ -46,6 +46,7 @@ pub mod parameters;
 pub mod peer;
 mod places;
 pub mod preferences;
+pub mod problems;
 pub mod prospects;
 pub mod serve;
 pub mod served;

@@ -414,6 +414,17 @@ impl Directory {
             .flat_map(|branch| &branch.communities)
     }
 
+    /// A community of an integration, by id: for who may use the integration.
+    pub fn community_of(
+        &self,
+        integration: IntegrationId,
+        id: CommunityId,
+    ) -> Option<&Arc<Community>> {
+        self.communities
+            .get(&id)
+            .filter(|one| one.integration_id == integration)
+    }
+
     /// Our id for a vendor's id of what the directory holds of an integration: a community, an attribution or an agent.
     pub fn id_of(&self, kind: Kind, integration: IntegrationId, x_id: &str) -> Option<String> {
         let branch = self.branches.get(&integration)?;

@@ -2,6 +2,8 @@
 //!
 //! Guarantee: nobody makes, rotates or revokes a key that may do or see more than their own, more often, or for longer.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use crate::{
@@ -135,11 +137,11 @@ pub fn check_create(
     }
     let mut integrations = scope.integrations().map(<[_]>::to_vec);
     if let Some(given) = &input.integration_ids {
-        let mut limited: Vec<IntegrationId> = Vec::new();
+        let (mut limited, mut seen) = (Vec::new(), BTreeSet::new());
         for (place, text) in given.iter().enumerate() {
             match directory.find_integration(scope, text) {
-                Some(one) if limited.contains(&one.id) => {}
-                Some(one) => limited.push(one.id),
+                Some(one) if seen.insert(one.id) => limited.push(one.id),
+                Some(_) => {}
                 None => issues.push(at(
                     "integration_ids",
                     place,
