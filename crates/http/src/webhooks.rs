@@ -208,7 +208,7 @@ pub async fn webhook_create(
     let broken = |field: &str| screened.is_broken(field);
     let checked = check_create(input, &broken, allowed, &secret_fits);
     let checked = screened.settle(checked)?;
-    let now = app.clock.now();
+    let (caller, now) = (caller.renewed(&app)?, app.clock.now());
     let webhook = checked.webhook(
         WebhookId::new(now, &*app.entropy),
         (&caller.scope, system(&app, &caller.scope)),
@@ -280,6 +280,7 @@ pub async fn webhook_update(
     let rules = (allowed, &secret_fits as &dyn Fn(&str) -> _);
     let checked = check_update(input, &stored, &broken, rules, now, &*app.entropy);
     let asked = screened.settle(checked)?;
+    let caller = caller.renewed(&app)?;
     change(&app, &caller, stored.id, "webhook_update", asked).await
 }
 
