@@ -53,19 +53,23 @@ const RATE_WINDOW: Duration = Duration::from_secs(4);
 /// KiB of bodies that may be under way at once, over all callers: who finds no room within the time hears 503.
 pub const BODIES_MAX_KIB: usize = 32 * 1_024;
 
-/// Of these, what the bodies of one key may hold: a quarter, which is 32 of the largest ordinary
-/// ones.
-pub const KEY_MAX_KIB: usize = BODIES_MAX_KIB / 4;
+/// KiB of a body that is small, as nearly all are that one thing is written with.
+pub const SMALL_MAX_KIB: usize = 16;
 
-/// The same for one address, from which several keys may come, as through a proxy that is not
-/// trusted to name its callers.
-pub const ADDRESS_MAX_KIB: usize = BODIES_MAX_KIB / 2;
+/// Of all KiB, those that bodies which are not small may take: the rest is for small ones, which are
+/// not kept out by uploads.
+pub const LARGE_MAX_KIB: usize = BODIES_MAX_KIB / 8 * 7;
 
 /// The key that a request came with.
 #[derive(Clone, Copy)]
 pub(crate) struct Asking(pub(crate) Option<KeyId>);
 
 /// Memory for bodies under way.
+///
+/// An address has half of it at most. A key has a quarter, and gets more only as long as it holds no
+/// more than is left, of all and of its address's half: the more keys come, the less each of them
+/// gets, and something is left for the next. Several keys come from one address through a proxy that
+/// is not trusted to name its callers.
 #[derive(Default)]
 pub struct Room {
     held: Mutex<Held>,
@@ -80,12 +84,24 @@ struct Held {
     by_address: Tally<IpAddr>,
 }
 
+impl Held {
+    /// Whether a key at an address may have so many KiB more, of `most` that there are for such
+    /// bodies.
+    fn leaves(&self, most: usize, key: Option<KeyId>, address: IpAddr, kib: usize) -> bool {
+        let of_key = self.by_key.of(&key) + kib;
+        let of_address = self.by_address.of(&address) + kib;
+        of_key <= most / 4 && of_address + of_key <= most / 2 && self.all + kib + of_key <= most
+    }
+}
+
 /// What one body holds; given back when dropped.
 struct Memory<'a> {
     room: &'a Room,
     key: Option<KeyId>,
     address: IpAddr,
     kib: usize,
+    /// True if its caller has not announced more than a small body.
+    may_be_small: bool,
 }
 
 impl Room {
@@ -100,6 +116,7 @@ impl Room {
             key,
             address: limits::whole(address),
             kib: 0,
+            may_be_small: true,
         }
     }
 }
@@ -108,9 +125,14 @@ impl Memory<'_> {
     /// Takes so many KiB more, if they are left of all shares.
     fn take(&mut self, kib: usize) -> bool {
         let mut held = self.room.lock();
-        let is_left = held.all + kib <= BODIES_MAX_KIB
-            && held.by_key.of(&self.key) + kib <= KEY_MAX_KIB
-            && held.by_address.of(&self.address) + kib <= ADDRESS_MAX_KIB;
+        // One KiB more than the bytes need is always held.
+        let is_small = self.may_be_small && self.kib + kib <= SMALL_MAX_KIB + 1;
+        let most = if is_small {
+            BODIES_MAX_KIB
+        } else {
+            LARGE_MAX_KIB
+        };
+        let is_left = held.leaves(most, self.key, self.address, kib);
         if is_left {
             held.all += kib;
             held.by_key.add(self.key, kib);
@@ -142,6 +164,7 @@ impl Drop for Memory<'_> {
             key,
             address,
             kib,
+            may_be_small: _,
         } = *self;
         if kib == 0 {
             return;
@@ -200,6 +223,7 @@ impl<const MAX_BYTES: usize> FromRequest<App> for JsonBody<MAX_BYTES> {
         let key = request.extensions().get().and_then(|Asking(key)| *key);
         let address = ClientAddress::of(request.extensions()).0;
         let mut memory = app.body_room.of(key, address);
+        memory.may_be_small = announced.is_none_or(|bytes| bytes <= SMALL_MAX_KIB * 1_024);
         let bytes = collect::<MAX_BYTES>(request.into_body(), &mut memory).await?;
         if let Some(admitted) = admitted {
             // The body may have taken a while.
@@ -667,35 +691,85 @@ mod tests {
         assert!(words.contains("within 10 s"), "{words}");
     }
 
+    /// Takes a KiB after the other until no more is left, and says how many that were.
+    fn fill(memory: &mut Memory<'_>) -> usize {
+        while memory.take(1) {}
+        memory.kib
+    }
+
+    fn large(room: &Room, n: u8, address: u8) -> Memory<'_> {
+        Memory {
+            may_be_small: false,
+            ..room.of(key(n), at(address))
+        }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn the_memory_for_bodies_is_shared_by_keys_and_addresses() {
+        const MIB: usize = 1_024;
         let room = Room::default();
-        let whole = |n: u8, address: u8| {
-            let mut memory = room.of(key(n), at(address));
-            assert!(memory.take(KEY_MAX_KIB - 1), "{n}");
-            memory
-        };
-        let first = whole(1, 1);
-        let mut same = room.of(key(1), at(2));
-        assert!(same.take(1) && !same.take(1), "its key has no more");
-        let second = whole(2, 1);
-        let mut third = room.of(key(3), at(1));
-        assert!(third.take(2) && !third.take(1), "its address has no more");
-        let others = (whole(4, 2), whole(5, 2));
-        let mut last = room.of(key(6), at(3));
-        // 4 * (KEY_MAX_KIB - 1) + 1 + 2 are held.
-        assert!(last.take(1) && !last.take(1), "nobody has more");
+        let mut first = large(&room, 1, 1);
+        assert_eq!(fill(&mut first), 7 * MIB, "a quarter, alone");
+        let mut same = large(&room, 1, 2);
+        assert_eq!(fill(&mut same), 0, "its key has no more");
+        let mut second = large(&room, 2, 1);
+        assert_eq!(fill(&mut second), 7 * MIB / 2, "half of what is left");
+        let mut third = large(&room, 3, 1);
+        assert_eq!(fill(&mut third), 7 * MIB / 4, "and so on");
+        let mut other = large(&room, 4, 2);
+        assert_eq!(fill(&mut other), 7 * MIB, "another address has its own");
 
         // Who waits has it as soon as it is free, and what nobody holds is not remembered.
-        let grown = async {
-            same.grow(1).await;
-            tokio::time::timeout(Duration::from_secs(9), last.grow(1)).await
-        };
+        let grown = async { tokio::time::timeout(Duration::from_secs(9), third.grow(MIB)).await };
         let (grown, ()) = tokio::join!(grown, async { drop(first) });
         assert!(grown.is_ok());
-        drop((same, second, third, others, last));
+        drop((same, second, third, other));
         let held = room.lock();
         assert!(held.all == 0 && held.by_key.is_empty() && held.by_address.is_empty());
+    }
+
+    #[test]
+    fn however_many_keys_upload_a_small_body_finds_memory() {
+        for addresses in [1, 4, 60] {
+            let room = Room::default();
+            let mut held: Vec<Memory<'_>> = Vec::new();
+            // Each takes all that it gets, as one body and as small ones.
+            for n in 1..=60 {
+                let mut whole = large(&room, n, n % addresses);
+                fill(&mut whole);
+                held.push(whole);
+            }
+            let large_kib = room.lock().all;
+            assert!(large_kib <= LARGE_MAX_KIB, "{large_kib}");
+            for (n, address) in [(100, 1), (101, 200)] {
+                let mut small = room.of(key(n), at(address));
+                assert!(small.take(SMALL_MAX_KIB + 1), "{n} of {addresses}");
+            }
+            for n in 1..=10 {
+                let address = n % addresses;
+                loop {
+                    let mut small = room.of(key(n), at(address));
+                    if !small.take(SMALL_MAX_KIB) {
+                        break;
+                    }
+                    held.push(small);
+                }
+            }
+            for (n, address) in [(100, 1), (101, 200)] {
+                let mut small = room.of(key(n), at(address));
+                assert!(small.take(SMALL_MAX_KIB + 1), "{n} of {addresses}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_body_that_is_announced_as_large_takes_nothing_of_small_ones() {
+        let room = Room::default();
+        let mut large = large(&room, 1, 1);
+        fill(&mut large);
+        let mut grows = room.of(key(1), at(1));
+        assert!(grows.take(SMALL_MAX_KIB + 1), "it may be small so far");
+        assert!(!grows.take(1), "it is not");
     }
 
     fn strict() -> Schema {
