@@ -173,7 +173,7 @@ impl Error {
         Self::too_many(
             seconds(wait),
             format!(
-                "An address may ask {OPEN_PER_MINUTE} times a minute for the metrics and the document. Wait as Retry-After says"
+                "An address may ask {OPEN_PER_MINUTE} times a minute for the metrics, and as often for the document. Wait as Retry-After says"
             ),
         )
     }
