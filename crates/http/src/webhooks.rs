@@ -388,6 +388,11 @@ pub struct TestResult {
     pub response_is_cut: bool,
 }
 
+/// What a receiver answered, as it is shown to people: it steers nothing.
+pub(crate) fn shown_response(text: &str) -> String {
+    model::text::shown_as_sent(text).into_owned()
+}
+
 /// Send a test event
 ///
 /// To the webhook's receiver, now, whether or not it is active, signed as every delivery is, and answers what came of it, within 15 s. It is not repeated, stands in
@@ -429,7 +434,7 @@ pub async fn webhook_test(
         status: attempt.status,
         duration_ms: attempt.duration_ms,
         error: attempt.error,
-        response: attempt.response,
+        response: attempt.response.as_deref().map(shown_response),
         response_is_cut: attempt.response_is_cut,
     };
     Ok(Json(TestAnswer { result }).into_response())
