@@ -3,7 +3,7 @@
 //! Guarantee: all problems of a body are found at once; what the schema refuses is described in Zod's words, and repeats of what the caller sent are cut.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashSet},
     net::IpAddr,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -33,7 +33,7 @@ use tokio::{
 
 use crate::{
     App, caller::Admitted, error::Error, json, limits, openapi::Schema, peer::ClientAddress,
-    tally::Tally,
+    problems::Problems, tally::Tally,
 };
 
 /// Bytes that a body may have.
@@ -53,19 +53,23 @@ const RATE_WINDOW: Duration = Duration::from_secs(4);
 /// KiB of bodies that may be under way at once, over all callers: who finds no room within the time hears 503.
 pub const BODIES_MAX_KIB: usize = 32 * 1_024;
 
-/// Of these, what the bodies of one key may hold: a quarter, which is 32 of the largest ordinary
-/// ones.
-pub const KEY_MAX_KIB: usize = BODIES_MAX_KIB / 4;
+/// KiB of a body that is small, as nearly all are that one thing is written with.
+pub const SMALL_MAX_KIB: usize = 16;
 
-/// The same for one address, from which several keys may come, as through a proxy that is not
-/// trusted to name its callers.
-pub const ADDRESS_MAX_KIB: usize = BODIES_MAX_KIB / 2;
+/// Of all KiB, those that bodies which are not small may take: the rest is for small ones, which are
+/// not kept out by uploads.
+pub const LARGE_MAX_KIB: usize = BODIES_MAX_KIB / 8 * 7;
 
 /// The key that a request came with.
 #[derive(Clone, Copy)]
 pub(crate) struct Asking(pub(crate) Option<KeyId>);
 
 /// Memory for bodies under way.
+///
+/// An address has half of it at most. A key has a quarter, and gets more only as long as it holds no
+/// more than is left, of all and of its address's half: the more keys come, the less each of them
+/// gets, and something is left for the next. Several keys come from one address through a proxy that
+/// is not trusted to name its callers.
 #[derive(Default)]
 pub struct Room {
     held: Mutex<Held>,
@@ -80,12 +84,24 @@ struct Held {
     by_address: Tally<IpAddr>,
 }
 
+impl Held {
+    /// Whether a key at an address may have so many KiB more, of `most` that there are for such
+    /// bodies.
+    fn leaves(&self, most: usize, key: Option<KeyId>, address: IpAddr, kib: usize) -> bool {
+        let of_key = self.by_key.of(&key) + kib;
+        let of_address = self.by_address.of(&address) + kib;
+        of_key <= most / 4 && of_address + of_key <= most / 2 && self.all + kib + of_key <= most
+    }
+}
+
 /// What one body holds; given back when dropped.
 struct Memory<'a> {
     room: &'a Room,
     key: Option<KeyId>,
     address: IpAddr,
     kib: usize,
+    /// True if its caller has not announced more than a small body.
+    may_be_small: bool,
 }
 
 impl Room {
@@ -100,6 +116,7 @@ impl Room {
             key,
             address: limits::whole(address),
             kib: 0,
+            may_be_small: true,
         }
     }
 }
@@ -108,9 +125,14 @@ impl Memory<'_> {
     /// Takes so many KiB more, if they are left of all shares.
     fn take(&mut self, kib: usize) -> bool {
         let mut held = self.room.lock();
-        let is_left = held.all + kib <= BODIES_MAX_KIB
-            && held.by_key.of(&self.key) + kib <= KEY_MAX_KIB
-            && held.by_address.of(&self.address) + kib <= ADDRESS_MAX_KIB;
+        // One KiB more than the bytes need is always held.
+        let is_small = self.may_be_small && self.kib + kib <= SMALL_MAX_KIB + 1;
+        let most = if is_small {
+            BODIES_MAX_KIB
+        } else {
+            LARGE_MAX_KIB
+        };
+        let is_left = held.leaves(most, self.key, self.address, kib);
         if is_left {
             held.all += kib;
             held.by_key.add(self.key, kib);
@@ -142,6 +164,7 @@ impl Drop for Memory<'_> {
             key,
             address,
             kib,
+            may_be_small: _,
         } = *self;
         if kib == 0 {
             return;
@@ -155,8 +178,8 @@ impl Drop for Memory<'_> {
     }
 }
 
-/// Issues that one answer lists: enough to mend any honest body, and an answer that a hostile one cannot blow up.
-const ISSUES_MAX: usize = 100;
+/// Members that the schema does not have which one issue names.
+const UNKNOWN_NAMED_MAX: usize = 20;
 
 /// A parsed body: any JSON, each member of an object once, of so many bytes at most.
 pub struct JsonBody<const MAX_BYTES: usize = BODY_MAX_BYTES>(pub Value);
@@ -200,6 +223,7 @@ impl<const MAX_BYTES: usize> FromRequest<App> for JsonBody<MAX_BYTES> {
         let key = request.extensions().get().and_then(|Asking(key)| *key);
         let address = ClientAddress::of(request.extensions()).0;
         let mut memory = app.body_room.of(key, address);
+        memory.may_be_small = announced.is_none_or(|bytes| bytes <= SMALL_MAX_KIB * 1_024);
         let bytes = collect::<MAX_BYTES>(request.into_body(), &mut memory).await?;
         if let Some(admitted) = admitted {
             // The body may have taken a while.
@@ -279,8 +303,8 @@ pub struct Screened {
     /// What is left: every member in it keeps the schema.
     pub object: Map<String, Value>,
     /// What was wrong with the rest.
-    pub issues: Vec<Issue>,
-    /// The top-level members that were refused, those beyond the issues listed too.
+    problems: Problems,
+    /// The top-level members that were refused, those of problems that are only counted too.
     broken: BTreeSet<String>,
 }
 
@@ -309,15 +333,13 @@ impl Screened {
     /// # Errors
     /// 400 with all that both found.
     pub fn settle<T>(self, checked: Result<T, Vec<Issue>>) -> Result<T, Error> {
+        let mut problems = self.problems;
         match checked {
-            Ok(checked) if self.issues.is_empty() => Ok(checked),
-            Ok(_) => Err(Error::invalid(&self.issues)),
-            Err(more) => {
-                let mut issues = self.issues;
-                issues.extend(more);
-                Err(Error::invalid(&issues))
-            }
+            Ok(checked) if problems.is_empty() => return Ok(checked),
+            Ok(_) => {}
+            Err(more) => problems.extend(more),
         }
+        Err(Error::of(problems))
     }
 }
 
@@ -328,7 +350,8 @@ impl Screened {
 /// When the body is not an object at all.
 pub fn screen(schema: &Schema, mut body: Value, ignore_unknown: bool) -> Result<Screened, Error> {
     schema.shape.clean(&mut body);
-    let (mut issues, mut unknown, mut broken) = (Vec::new(), Vec::new(), BTreeSet::new());
+    let mut problems = Problems::default();
+    let (mut unknown, mut broken) = (HashSet::new(), BTreeSet::new());
     let found_in_body: Vec<ValidationError<'_>> = schema.validator.iter_errors(&body).collect();
     for error in found_in_body.iter().flat_map(causes) {
         let found = match error.kind() {
@@ -346,20 +369,21 @@ pub fn screen(schema: &Schema, mut body: Value, ignore_unknown: bool) -> Result<
         broken.extend(found.field().map(str::to_owned));
         // Of a value of the wrong type, only that: what else it is not follows from it.
         let says_more = found.code == "invalid_type"
-            || !issues
+            || !problems
+                .listed()
                 .iter()
-                .any(|known: &Issue| known.code == "invalid_type" && known.path == found.path);
-        if says_more && issues.len() < ISSUES_MAX {
-            issues.push(found);
+                .any(|known| known.code == "invalid_type" && known.path == found.path);
+        if says_more {
+            problems.add(found);
         }
     }
     let Value::Object(mut object) = body else {
-        return Err(Error::invalid(&issues));
+        return Err(Error::of(problems));
     };
     object.retain(|name, _| !unknown.contains(name) && !broken.contains(name));
     Ok(Screened {
         object,
-        issues,
+        problems,
         broken,
     })
 }
@@ -396,13 +420,11 @@ pub fn screen_generic(
     let mut screened = screen(own, Value::Object(object), ignore_unknown)?;
     // What is dropped is not looked at.
     if !ignore_unknown {
-        let others = screen(generic, Value::Object(unknown), false)?.issues;
+        let others = screen(generic, Value::Object(unknown), false)?.problems;
         // What these lack is the vendor's to say.
-        let is_of_others = |issue: &Issue| issue.field().is_none_or(|field| !is_own(field));
-        screened
-            .issues
-            .extend(others.into_iter().filter(is_of_others));
-        screened.issues.extend(placeless.iter().map(|name| {
+        let of_others = others.without(|issue| issue.field().is_some_and(is_own));
+        screened.problems.join(of_others);
+        screened.problems.extend(placeless.iter().map(|name| {
             Issue::custom(
                 name,
                 format!("{vendor} has no place for {name}. Leave it out, or add ?ignore_unknown_fields=true to have it dropped"),
@@ -433,13 +455,19 @@ fn causes<'a>(error: &'a ValidationError<'_>) -> Vec<&'a ValidationError<'a>> {
 }
 
 fn unrecognized(keys: &[String]) -> Issue {
-    let keys: Vec<String> = keys.iter().take(ISSUES_MAX).map(|key| cut(key)).collect();
-    let named: Vec<String> = keys.iter().map(|key| format!("'{key}'")).collect();
+    let named = keys.iter().take(UNKNOWN_NAMED_MAX);
+    let named: Vec<String> = named.map(|key| cut(key)).collect();
+    let quoted: Vec<String> = named.iter().map(|key| format!("'{key}'")).collect();
+    let mut message = format!("Unrecognized key(s) in object: {}", quoted.join(", "));
+    let others = keys.len() - named.len();
+    if others > 0 {
+        message += &format!(" and {others} more");
+    }
     Issue::new(
         "unrecognized_keys",
         Vec::new(),
-        format!("Unrecognized key(s) in object: {}", named.join(", ")),
-        json!({ "keys": keys }),
+        message,
+        json!({ "keys": named }),
     )
 }
 
@@ -663,34 +691,134 @@ mod tests {
         assert!(words.contains("within 10 s"), "{words}");
     }
 
+    /// Takes a KiB after the other until no more is left, and says how many that were.
+    fn fill(memory: &mut Memory<'_>) -> usize {
+        while memory.take(1) {}
+        memory.kib
+    }
+
+    fn large(room: &Room, n: u8, address: u8) -> Memory<'_> {
+        Memory {
+            may_be_small: false,
+            ..room.of(key(n), at(address))
+        }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn the_memory_for_bodies_is_shared_by_keys_and_addresses() {
+        const MIB: usize = 1_024;
         let room = Room::default();
-        let whole = |n: u8, address: u8| {
-            let mut memory = room.of(key(n), at(address));
-            assert!(memory.take(KEY_MAX_KIB - 1), "{n}");
-            memory
-        };
-        let first = whole(1, 1);
-        let mut same = room.of(key(1), at(2));
-        assert!(same.take(1) && !same.take(1), "its key has no more");
-        let second = whole(2, 1);
-        let mut third = room.of(key(3), at(1));
-        assert!(third.take(2) && !third.take(1), "its address has no more");
-        let others = (whole(4, 2), whole(5, 2));
-        let mut last = room.of(key(6), at(3));
-        // 4 * (KEY_MAX_KIB - 1) + 1 + 2 are held.
-        assert!(last.take(1) && !last.take(1), "nobody has more");
+        let mut first = large(&room, 1, 1);
+        assert_eq!(fill(&mut first), 7 * MIB, "a quarter, alone");
+        let mut same = large(&room, 1, 2);
+        assert_eq!(fill(&mut same), 0, "its key has no more");
+        let mut second = large(&room, 2, 1);
+        assert_eq!(fill(&mut second), 7 * MIB / 2, "half of what is left");
+        let mut third = large(&room, 3, 1);
+        assert_eq!(fill(&mut third), 7 * MIB / 4, "and so on");
+        let mut other = large(&room, 4, 2);
+        assert_eq!(fill(&mut other), 7 * MIB, "another address has its own");
 
         // Who waits has it as soon as it is free, and what nobody holds is not remembered.
-        let grown = async {
-            same.grow(1).await;
-            tokio::time::timeout(Duration::from_secs(9), last.grow(1)).await
-        };
+        let grown = async { tokio::time::timeout(Duration::from_secs(9), third.grow(MIB)).await };
         let (grown, ()) = tokio::join!(grown, async { drop(first) });
         assert!(grown.is_ok());
-        drop((same, second, third, others, last));
+        drop((same, second, third, other));
         let held = room.lock();
         assert!(held.all == 0 && held.by_key.is_empty() && held.by_address.is_empty());
+    }
+
+    #[test]
+    fn however_many_keys_upload_a_small_body_finds_memory() {
+        for addresses in [1, 4, 60] {
+            let room = Room::default();
+            let mut held: Vec<Memory<'_>> = Vec::new();
+            // Each takes all that it gets, as one body and as small ones.
+            for n in 1..=60 {
+                let mut whole = large(&room, n, n % addresses);
+                fill(&mut whole);
+                held.push(whole);
+            }
+            let large_kib = room.lock().all;
+            assert!(large_kib <= LARGE_MAX_KIB, "{large_kib}");
+            for (n, address) in [(100, 1), (101, 200)] {
+                let mut small = room.of(key(n), at(address));
+                assert!(small.take(SMALL_MAX_KIB + 1), "{n} of {addresses}");
+            }
+            for n in 1..=10 {
+                let address = n % addresses;
+                loop {
+                    let mut small = room.of(key(n), at(address));
+                    if !small.take(SMALL_MAX_KIB) {
+                        break;
+                    }
+                    held.push(small);
+                }
+            }
+            for (n, address) in [(100, 1), (101, 200)] {
+                let mut small = room.of(key(n), at(address));
+                assert!(small.take(SMALL_MAX_KIB + 1), "{n} of {addresses}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_body_that_is_announced_as_large_takes_nothing_of_small_ones() {
+        let room = Room::default();
+        let mut large = large(&room, 1, 1);
+        fill(&mut large);
+        let mut grows = room.of(key(1), at(1));
+        assert!(grows.take(SMALL_MAX_KIB + 1), "it may be small so far");
+        assert!(!grows.take(1), "it is not");
+    }
+
+    fn strict() -> Schema {
+        let schema = json!({
+            "type": "object",
+            "properties": { "a": { "type": "string" } },
+            "additionalProperties": false,
+        });
+        Schema {
+            validator: jsonschema::draft202012::new(&schema).unwrap(),
+            shape: crate::blank::Shape::default(),
+            fields: vec!["a".to_owned()],
+        }
+    }
+
+    #[test]
+    fn members_that_the_schema_does_not_have_cost_as_much_as_there_are() {
+        let mut body: Map<String, Value> = (0..60_000)
+            .map(|n| (format!("member {n}"), Value::Null))
+            .collect();
+        body.insert("a".to_owned(), json!("x"));
+        let body = Value::Object(body);
+        let begun = std::time::Instant::now();
+        let dropped = screen(&strict(), body.clone(), true).unwrap();
+        assert!(dropped.problems.is_empty());
+        assert_eq!(Value::Object(dropped.object), json!({ "a": "x" }));
+        let refused = screen(&strict(), body, false).unwrap();
+        // Comparing each with each takes minutes.
+        let took = begun.elapsed();
+        assert!(took < Duration::from_secs(10), "{took:?}");
+        let [issue] = refused.problems.listed() else {
+            panic!("{:?}", refused.problems);
+        };
+        let named = issue.more["keys"].as_array().map(Vec::len);
+        assert_eq!(named, Some(UNKNOWN_NAMED_MAX));
+        assert!(issue.message.ends_with("' and 59980 more"), "{issue:?}");
+    }
+
+    #[test]
+    fn the_problems_that_rules_find_are_listed_up_to_a_bound() {
+        let screened = screen(&strict(), json!({ "a": 1, "b": 2 }), false).unwrap();
+        let more = (0..300).map(|n| Issue::custom("a", n.to_string()));
+        let why = screened.settle::<()>(Err(more.collect())).unwrap_err();
+        let told = "The request is not valid: 302 problems, the first 100 of them listed";
+        assert!(why.message.starts_with(told), "{}", why.message);
+        let issues = why.details.unwrap()["issues"].clone();
+        let issues = issues.as_array().unwrap();
+        assert_eq!(issues.len(), 101);
+        let last = "There are 202 more problems. Mend those above first";
+        assert_eq!(issues[100]["message"], last);
     }
 }

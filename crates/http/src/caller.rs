@@ -87,6 +87,20 @@ pub struct Caller<P> {
 }
 
 impl<P> Caller<P> {
+    /// The same by now, for what makes something that lasts: while a body arrived, the key may have
+    /// been rotated.
+    ///
+    /// # Errors
+    /// 401 when the key, or the token, is in force no more.
+    pub fn renewed(self, app: &App) -> Result<Self, Error> {
+        let directory = app.live.get();
+        let scope = directory.renewed(&self.scope, app.clock.settled());
+        Ok(Self {
+            scope: scope.ok_or_else(Error::unauthorized)?,
+            ..self
+        })
+    }
+
     /// Who asks, as the audit log tells it.
     pub fn actor(&self) -> Actor {
         Actor {

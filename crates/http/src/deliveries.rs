@@ -27,7 +27,7 @@ use crate::{
     openapi::{ChangeProblems, ErrorBody, GetProblems, ListProblems, PageAnswer, WriteQuery},
     parameters::Parameters,
     preferences,
-    webhooks::webhook_id,
+    webhooks::{shown_response, webhook_id},
 };
 
 /// Deliveries that one transaction of a replay makes due: so many take a few milliseconds, and what comes in meanwhile waits no longer.
@@ -130,7 +130,7 @@ impl From<DeliveryAttempt> for DeliveryAttemptRow {
             delivered: attempt.is_taken,
             error: attempt.error,
             status: attempt.status,
-            response: attempt.response,
+            response: attempt.response.as_deref().map(shown_response),
             response_is_cut: attempt.response_is_cut,
         }
     }

@@ -9,11 +9,11 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
-use model::{Issue, issue::Step};
+use model::Issue;
 use serde_json::{Value, json};
 use store::reading::{EXPENSIVE_WAITING_MAX, READ_MAX};
 
-use crate::limits::OPEN_PER_MINUTE;
+use crate::{limits::OPEN_PER_MINUTE, problems::Problems};
 
 /// Seconds after which a caller may try again when the store was busy.
 const BUSY_RETRY_AFTER_S: u32 = 1;
@@ -32,7 +32,7 @@ pub struct Error {
     /// Seconds after which to try again.
     pub retry_after_s: Option<u32>,
     /// What was wrong with the request, where that is why.
-    pub issues: Vec<Issue>,
+    pub problems: Problems,
     /// Whether nothing was stored and the same request may be sent again. The answer says so, in words that fit the request ([`Error::told`]).
     pub may_repeat: bool,
 }
@@ -45,7 +45,7 @@ impl Error {
             message: message.into(),
             details: None,
             retry_after_s: None,
-            issues: Vec::new(),
+            problems: Problems::default(),
             may_repeat: false,
         }
     }
@@ -72,14 +72,28 @@ impl Error {
 
     /// 400: the request has these problems.
     pub fn invalid(issues: &[Issue]) -> Self {
-        let count = issues.len();
-        let message = match issues {
-            [one] => format!("The request is not valid: {}", one.message),
-            _ => format!("The request is not valid: {count} problems, listed in details.issues"),
+        Self::of(issues.iter().cloned().collect())
+    }
+
+    /// The same, of which not all are kept.
+    pub fn of(problems: Problems) -> Self {
+        let (listed, rest) = (problems.listed(), problems.rest());
+        let message = match (listed, &rest) {
+            ([one], _) => format!("The request is not valid: {}", one.message),
+            (_, None) => format!(
+                "The request is not valid: {} problems, listed in details.issues",
+                listed.len()
+            ),
+            (_, Some(_)) => format!(
+                "The request is not valid: {} problems, the first {} of them listed in details.issues",
+                problems.count(),
+                listed.len()
+            ),
         };
+        let issues: Vec<&Issue> = listed.iter().chain(&rest).collect();
         Self {
             details: Some(json!({ "name": "ZodError", "issues": issues })),
-            issues: issues.to_vec(),
+            problems,
             ..Self::new(StatusCode::BAD_REQUEST, "invalid_request", message)
         }
     }
@@ -116,19 +130,15 @@ impl Error {
         )
     }
 
-    /// The issues of a 400, as those of the item with this index.
+    /// The problems of a 400, as those of the item with this index.
     ///
     /// # Errors
     /// Itself, when it is something else.
-    pub fn at(self, index: usize) -> Result<Vec<Issue>, Self> {
-        if self.issues.is_empty() {
+    pub fn at(self, index: usize) -> Result<Problems, Self> {
+        if self.problems.is_empty() {
             return Err(self);
         }
-        let moved = self.issues.into_iter().map(|mut issue| {
-            issue.path.insert(0, Step::Index(index));
-            issue
-        });
-        Ok(moved.collect())
+        Ok(self.problems.at(index))
     }
 
     /// 429: the key has sent more than it may.
@@ -163,7 +173,7 @@ impl Error {
         Self::too_many(
             seconds(wait),
             format!(
-                "An address may ask {OPEN_PER_MINUTE} times a minute for the metrics and the document. Wait as Retry-After says"
+                "An address may ask {OPEN_PER_MINUTE} times a minute for the metrics, and as often for the document. Wait as Retry-After says"
             ),
         )
     }

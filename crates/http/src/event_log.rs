@@ -182,7 +182,7 @@ pub async fn event_log_list(
     let wait_s = wait_s(&headers).filter(|_| !query.is_descending && query.limit > 0);
     let wait = match wait_s {
         None | Some(0) => None,
-        Some(_) => Some(app.waits.begin(caller.scope.key()).ok_or_else(|| {
+        Some(_) => Some(app.waits.begin(caller.scope.key(), WAITS_MAX).ok_or_else(|| {
             Error::too_many_under_way(format!(
                 "This API key has {WAITS_MAX} requests that wait for events, as many as it may have. Let one of them end, or ask without `Prefer: wait`"
             ))

@@ -39,6 +39,10 @@ pub(crate) const PAUSE: Duration = Duration::from_millis(20);
 /// followers.
 pub const WAITS_MAX: usize = 16;
 
+/// Requests of one key that wait for the end of a write at once. Each write that is sent may have
+/// one, so a program has many; they look at the store only when they are told to.
+pub const END_WAITS_MAX: usize = 256;
+
 /// The newest events.
 #[derive(Default)]
 pub struct Tail(Mutex<Option<Newest>>);
@@ -171,7 +175,7 @@ fn is_asked_for(head: &EventHead, query: &EventQuery) -> bool {
         && since.is_none_or(|since| head.at >= since)
 }
 
-/// Requests that wait for events, by key.
+/// Requests that wait for the same kind of thing, by key.
 #[derive(Clone, Default)]
 pub struct Waits(Arc<Lock<Tally<Option<KeyId>>>>);
 
@@ -183,9 +187,9 @@ pub(crate) struct Wait {
 
 impl Waits {
     /// `None` when the key has as many as it may have.
-    pub(crate) fn begin(&self, key: Option<KeyId>) -> Option<Wait> {
+    pub(crate) fn begin(&self, key: Option<KeyId>, most: usize) -> Option<Wait> {
         let mut waits = self.lock();
-        if waits.of(&key) >= WAITS_MAX {
+        if waits.of(&key) >= most {
             return None;
         }
         waits.add(key, 1);
@@ -322,12 +326,12 @@ mod tests {
         let waits = Waits::default();
         let key = |n| Some(fixture::key(n));
         let mut all: Vec<Wait> = (0..WAITS_MAX)
-            .map(|_| waits.begin(key(1)).expect("one may wait"))
+            .map(|_| waits.begin(key(1), WAITS_MAX).expect("one may wait"))
             .collect();
-        assert!(waits.begin(key(1)).is_none());
-        assert!(waits.begin(key(2)).is_some(), "another key");
+        assert!(waits.begin(key(1), WAITS_MAX).is_none());
+        assert!(waits.begin(key(2), WAITS_MAX).is_some(), "another key");
         all.pop();
-        assert!(waits.begin(key(1)).is_some());
+        assert!(waits.begin(key(1), WAITS_MAX).is_some());
         all.clear();
         assert!(waits.0.lock().expect("whole").is_empty());
     }

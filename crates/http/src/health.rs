@@ -16,6 +16,7 @@ use serde_json::json;
 use crate::{
     App,
     error::Error,
+    limits::Open,
     openapi::{ErrorBody, Health},
     peer::ClientAddress,
 };
@@ -69,7 +70,7 @@ pub async fn readiness_get(State(app): State<App>) -> Result<Json<Health>, Error
 /// Metrics in the Prometheus text format
 #[utoipa::path(get, path = "/metrics", operation_id = "metrics_get", tag = "Operations", responses((status = 200, description = "The metrics", body = String, content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8"), (status = 429, description = "The address asks too often; Retry-After says when to go on", body = ErrorBody)))]
 pub async fn metrics_get(State(app): State<App>, client: ClientAddress) -> Result<Response, Error> {
-    in_turn(&app, client)?;
+    in_turn(&app, Open::Metrics, client)?;
     // What this process counts is wanted most while the store is in trouble.
     let depths = app.depths.get(&app.store).await;
     let text = app
@@ -93,14 +94,14 @@ pub async fn openapi_get(
     client: ClientAddress,
     headers: HeaderMap,
 ) -> Result<Response, Error> {
-    in_turn(&app, client)?;
+    in_turn(&app, Open::Document, client)?;
     Ok(app.openapi.answer(&headers))
 }
 
 /// Counts a request without a key, and refuses it when its address has sent too many.
-fn in_turn(app: &App, client: ClientAddress) -> Result<(), Error> {
+fn in_turn(app: &App, what: Open, client: ClientAddress) -> Result<(), Error> {
     app.limits
-        .open(client.0)
+        .open(what, client.0)
         .map_err(Error::too_many_without_key)
 }
 

@@ -25,7 +25,8 @@ use crate::{
     error::Error,
     events, listings,
     openapi::BodyKind,
-    preferences, prospects,
+    preferences::{self, EndWait},
+    prospects,
 };
 
 /// The handler of a write: `post` of a new thing, or `put` of a change of the record that the path names.
@@ -349,12 +350,16 @@ async fn answer(
         (Acceptance::Accepted, None) => return Err(Error::internal()),
     };
     // Who may not learn the end does not learn either how long it took.
-    let wait_s =
-        preferences::wait_s(asked.headers).filter(|_| may_learn_end(asked.scope, asked.operation));
+    let wait = if may_learn_end(asked.scope, asked.operation) {
+        EndWait::of(app, asked.scope, asked.headers)
+    } else {
+        None
+    };
+    let wait_s = wait.as_ref().map(|wait| wait.seconds);
     let mut meta = json!({ "job_id": job_id });
     let mut waited = false;
-    let ended = match wait_s {
-        Some(wait_s) => preferences::await_end(app, asked.scope, job_id, wait_s).await,
+    let ended = match wait {
+        Some(wait) => preferences::await_end(app, asked.scope, job_id, Some(wait)).await,
         None => Ok(None),
     };
     // The write is stored, whatever becomes of the wait: an error would have it sent again.

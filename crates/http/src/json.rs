@@ -1,7 +1,7 @@
 //! JSON as callers send it, more strictly than `serde_json` reads it by itself.
 //!
 //! Guarantee: what is read is what was sent. A member that an object has twice is refused, since each reader may take another one of the two for the truth; text that is
-//! not JSON, not UTF-8, nested too deep or of too many values is refused with the reason and the place. No reason repeats what was sent, but for member names.
+//! not JSON, not UTF-8, nested too deep, of too many values or of too many members in one object is refused with the reason and the place. No reason repeats what was sent, but for member names.
 
 use std::{
     cell::{Cell, RefCell},
@@ -19,11 +19,18 @@ use serde_json::{Map, Number, Value, error::Category, map::Entry};
 /// least in the body.
 pub const BYTES_A_VALUE: usize = 16;
 
+/// Members that one object may have: far more than any schema has. What a body is checked with may
+/// compare them with each other.
+pub const MEMBERS_MAX: usize = 256;
+
 /// Members that are there twice which one answer lists.
 const REPEATED_MAX: usize = 20;
 
 /// What the reader below says when there are too many values.
 const TOO_MANY: &str = "too many values";
+
+/// The same, when an object has too many members.
+const TOO_MANY_MEMBERS: &str = "too many members";
 
 /// U+FEFF in UTF-8. Some editors and programs put it in front of what they write; JSON has no place
 /// for it.
@@ -106,6 +113,9 @@ fn told(why: &serde_json::Error, values_max: usize) -> String {
         ("lone leading surrogate in hex escape", HALF),
         ("unexpected end of hex escape", HALF),
     ];
+    if why.starts_with(TOO_MANY_MEMBERS) {
+        return format!("it has an object of more than {MEMBERS_MAX} members");
+    }
     if why.starts_with(TOO_MANY) {
         return format!("it has more than {values_max} values");
     }
@@ -247,6 +257,9 @@ impl<'de> Visitor<'de> for Place<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
         let mut values = Map::new();
         while let Some(name) = members.next_key::<String>()? {
+            if values.len() == MEMBERS_MAX && !values.contains_key(&name) {
+                return Err(A::Error::custom(TOO_MANY_MEMBERS));
+            }
             let member = Place {
                 notes: self.notes,
                 way: Way::Member(&self.way, &name),
@@ -324,7 +337,9 @@ mod tests {
                 ),
             ],
         );
-        let many: Vec<String> = (0..1_000).map(|name| format!("\"{name}\":1")).collect();
+        let many: Vec<String> = (0..MEMBERS_MAX)
+            .map(|name| format!("\"{name}\":1"))
+            .collect();
         let many = format!("{{{0},{0}}}", many.join(","));
         let issues = read(many.as_bytes(), BYTES_MAX).expect_err("refused");
         assert_eq!(issues.len(), REPEATED_MAX);
@@ -410,6 +425,18 @@ mod tests {
             b"{\"a\":1,\"a\":1",
             &root("The body cannot be read: it ends too early, at line 1 column 12"),
         );
+    }
+
+    #[test]
+    fn an_object_has_so_many_members_at_most() {
+        let of = |count: usize| {
+            let members: Vec<String> = (0..count).map(|n| format!("\"{n}\":0")).collect();
+            format!("[{{{}}}]", members.join(","))
+        };
+        assert!(read(of(MEMBERS_MAX).as_bytes(), BYTES_MAX).is_ok());
+        let issues = read(of(MEMBERS_MAX + 1).as_bytes(), BYTES_MAX).expect_err("refused");
+        let told = "The body cannot be read: it has an object of more than 256 members, at line 1";
+        assert!(issues[0].message.starts_with(told), "{issues:?}");
     }
 
     #[test]

@@ -150,6 +150,7 @@ pub async fn key_create(
     uri: Uri,
     JsonBody(body): JsonBody,
 ) -> Result<Response, Error> {
+    let caller = caller.renewed(&app)?;
     let ignore_unknown = preferences::ignores_unknown_fields(&uri)?;
     let schema = app.schemas.named("KeyCreate");
     let screened = screen(schema.ok_or_else(Error::internal)?, body, ignore_unknown)?;

@@ -46,6 +46,7 @@ pub mod parameters;
 pub mod peer;
 mod places;
 pub mod preferences;
+pub mod problems;
 pub mod prospects;
 pub mod serve;
 pub mod served;
@@ -100,6 +101,8 @@ pub struct Parts {
     pub tail: follow::Tail,
     /// Who waits for events.
     pub waits: follow::Waits,
+    /// Who waits for the end of a write.
+    pub end_waits: follow::Waits,
     /// Where pages of lists ended.
     pub walks: walks::Walks,
     /// Questions to vendors.

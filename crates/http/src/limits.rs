@@ -28,7 +28,8 @@ pub const RATE_LIMIT_DEFAULT: RateLimit = RateLimit {
 /// Requests without a valid key that one address may send in a minute, and at once. A client with a mistyped key stays far below; who guesses does not.
 pub const FAILURES_PER_MINUTE: u32 = 600;
 
-/// Requests for the metrics and the document that one address may send in a minute, and at once: monitors and browsers stay far below.
+/// Requests for the metrics that one address may send in a minute, and at once, and as many for the
+/// document: monitors and browsers stay far below.
 pub const OPEN_PER_MINUTE: u32 = 1_200;
 
 /// Addresses that are remembered for having failed. Beyond that all new ones share one place, until some are forgotten.
@@ -89,7 +90,18 @@ pub struct Limits<C: Clock + Clone = MonotonicClock> {
     default: RateLimit,
     keys: Mutex<HashMap<KeyId, Kept<C>>>,
     failures: ByAddress<C>,
-    open: ByAddress<C>,
+    metrics: ByAddress<C>,
+    document: ByAddress<C>,
+}
+
+/// What is answered without a key. Each has a count of its own: behind one address, who reads the
+/// document keeps no monitor from the metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Open {
+    /// The metrics.
+    Metrics,
+    /// The OpenAPI document.
+    Document,
 }
 
 fn nonzero(count: u32) -> NonZeroU32 {
@@ -111,7 +123,8 @@ impl<C: Clock + Clone> Limits<C> {
         };
         Self {
             failures: by_address(FAILURES_PER_MINUTE),
-            open: by_address(OPEN_PER_MINUTE),
+            metrics: by_address(OPEN_PER_MINUTE),
+            document: by_address(OPEN_PER_MINUTE),
             clock,
             default,
             keys: Mutex::default(),
@@ -162,8 +175,12 @@ impl<C: Clock + Clone> Limits<C> {
     ///
     /// # Errors
     /// How long that address has to wait, when it has sent too many.
-    pub fn open(&self, address: IpAddr) -> Result<(), Duration> {
-        self.count(&self.open, address)
+    pub fn open(&self, what: Open, address: IpAddr) -> Result<(), Duration> {
+        let of = match what {
+            Open::Metrics => &self.metrics,
+            Open::Document => &self.document,
+        };
+        self.count(of, address)
     }
 
     fn count(&self, of: &ByAddress<C>, address: IpAddr) -> Result<(), Duration> {
@@ -243,10 +260,11 @@ mod tests {
         let limits = Limits::on(FakeRelativeClock::default(), RATE_LIMIT_DEFAULT);
         let at = |text: &str| text.parse::<IpAddr>().unwrap();
         for _ in 0..OPEN_PER_MINUTE {
-            assert_eq!(limits.open(at("192.0.2.1")), Ok(()));
+            assert_eq!(limits.open(Open::Document, at("192.0.2.1")), Ok(()));
         }
-        assert!(limits.open(at("192.0.2.1")).is_err());
-        assert_eq!(limits.open(at("192.0.2.2")), Ok(()));
+        assert!(limits.open(Open::Document, at("192.0.2.1")).is_err());
+        assert_eq!(limits.open(Open::Document, at("192.0.2.2")), Ok(()));
+        assert_eq!(limits.open(Open::Metrics, at("192.0.2.1")), Ok(()));
         assert_eq!(limits.failed(at("192.0.2.1")), Ok(()), "another count");
     }
 

@@ -39,6 +39,7 @@ use crate::{
     integrations, lists,
     openapi::{ChangeProblems, WriteQuery},
     preferences,
+    problems::Problems,
 };
 
 /// Items that one call registers at most.
@@ -175,7 +176,7 @@ impl Asked<'_> {
                 items.len()
             )));
         }
-        let (mut members, mut issues) = (Vec::with_capacity(items.len()), Vec::new());
+        let (mut members, mut problems) = (Vec::with_capacity(items.len()), Problems::default());
         let mut places: HashMap<String, usize> = HashMap::new();
         for (index, item) in items.into_iter().enumerate() {
             let x_id = item["x_id"].as_str().unwrap_or_default().trim().to_owned();
@@ -184,15 +185,15 @@ impl Asked<'_> {
             {
                 let path = vec![Step::Index(index), Step::from("x_id")];
                 let why = format!("The item with index {first} has this x_id too");
-                issues.push(Issue::new("custom", path, why, Value::Null));
+                problems.add(Issue::new("custom", path, why, Value::Null));
             }
             match self.item(&integration, item, ignore_unknown) {
                 Ok(member) => members.push(member),
-                Err(why) => issues.extend(why.at(index)?),
+                Err(why) => problems.join(why.at(index)?),
             }
         }
-        if !issues.is_empty() {
-            return Err(Error::invalid(&issues));
+        if !problems.is_empty() {
+            return Err(Error::of(problems));
         }
         let x_ids: Vec<String> = members.iter().map(|one| one.x_id.clone()).collect();
         let stored = self.store(&integration, action, members).await?;

@@ -320,7 +320,7 @@ pub struct WriteHeaders {
     idempotency_key: Option<String>,
     /// `wait=<seconds>` holds the answer until the outcome is final or the time is over (55 s at
     /// most). A key that may read neither such records nor writes is answered at once, without the
-    /// outcome
+    /// outcome, and so is one that has 256 requests that wait so
     #[param(rename = "Prefer", example = "wait=10")]
     prefer: Option<String>,
 }

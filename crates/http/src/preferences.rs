@@ -10,7 +10,11 @@ use sha2::{Digest, Sha256};
 use store::{Acceptance, Once};
 use tokio::time::{Duration, Instant, timeout_at};
 
-use crate::{App, error::Error};
+use crate::{
+    App,
+    error::Error,
+    follow::{END_WAITS_MAX, Wait},
+};
 
 /// The longest that `Prefer: wait` holds an answer, in seconds: below the idle limits of usual proxies.
 pub const WAIT_MAX_S: u64 = 55;
@@ -21,8 +25,13 @@ pub const IDEMPOTENCY_KEY_MAX_CHARS: usize = 255;
 /// How long an idempotency key is kept: twice the promised day.
 const IDEMPOTENCY_KEPT_MS: i64 = 48 * 3_600_000;
 
-/// How often a wait looks at the store, as a net under the signal.
+/// How often a wait for events looks at the store, as a net under the signal: all who wait share
+/// one look.
 pub(crate) const WAIT_POLL: Duration = Duration::from_secs(1);
+
+/// The same for a wait for the end of a write, which has a look of its own. What another node ends
+/// is signalled too, and where a signal may be lost, all who wait are told to look.
+const END_POLL: Duration = Duration::from_secs(15);
 
 /// The seconds of `Prefer: wait=<seconds>` (RFC 7240), at most [`WAIT_MAX_S`]. What is not understood is ignored, as the RFC asks.
 pub fn wait_s(headers: &HeaderMap) -> Option<u64> {
@@ -39,7 +48,30 @@ pub fn wait_s(headers: &HeaderMap) -> Option<u64> {
         .map(|seconds| seconds.min(WAIT_MAX_S))
 }
 
-/// The write once it has ended, or as it stands when the time is over or the server is told to
+/// A wait for the end of a write, among those that the caller's key may have.
+pub struct EndWait {
+    /// How long it takes at most, in seconds.
+    pub seconds: u64,
+    _waits: Option<Wait>,
+}
+
+impl EndWait {
+    /// The wait that the head asks for. `None` when it asks for none, or the key has as many as it
+    /// may have: then the request is answered at once, as without the header.
+    pub fn of(app: &App, scope: &Scope, headers: &HeaderMap) -> Option<Self> {
+        let seconds = wait_s(headers)?;
+        let waits = (seconds > 0).then(|| app.end_waits.begin(scope.key(), END_WAITS_MAX));
+        match waits {
+            Some(None) => None,
+            waits => Some(Self {
+                seconds,
+                _waits: waits.flatten(),
+            }),
+        }
+    }
+}
+
+/// The write once it has ended, or as it stands when the wait is over or the server is told to
 /// stop; `None` when there is none that the caller may see.
 ///
 /// # Errors
@@ -48,9 +80,10 @@ pub async fn await_end(
     app: &App,
     scope: &Scope,
     job_id: JobId,
-    wait_s: u64,
+    wait: Option<EndWait>,
 ) -> Result<Option<Write>, Error> {
-    let deadline = Instant::now() + Duration::from_secs(wait_s);
+    let seconds = wait.as_ref().map_or(0, |wait| wait.seconds);
+    let deadline = Instant::now() + Duration::from_secs(seconds);
     let watch = app.store.signals().watch_end(job_id);
     let mut ousted = std::pin::pin!(app.ousted(scope));
     loop {
@@ -65,7 +98,7 @@ pub async fn await_end(
         if is_over || app.stopping.is_told() || Instant::now() >= deadline {
             return Ok(write);
         }
-        let again_at = deadline.min(Instant::now() + WAIT_POLL);
+        let again_at = deadline.min(Instant::now() + END_POLL);
         tokio::select! {
             _ = timeout_at(again_at, ended) => {}
             () = app.stopping.told() => {}

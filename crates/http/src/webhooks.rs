@@ -208,7 +208,7 @@ pub async fn webhook_create(
     let broken = |field: &str| screened.is_broken(field);
     let checked = check_create(input, &broken, allowed, &secret_fits);
     let checked = screened.settle(checked)?;
-    let now = app.clock.now();
+    let (caller, now) = (caller.renewed(&app)?, app.clock.now());
     let webhook = checked.webhook(
         WebhookId::new(now, &*app.entropy),
         (&caller.scope, system(&app, &caller.scope)),
@@ -280,6 +280,7 @@ pub async fn webhook_update(
     let rules = (allowed, &secret_fits as &dyn Fn(&str) -> _);
     let checked = check_update(input, &stored, &broken, rules, now, &*app.entropy);
     let asked = screened.settle(checked)?;
+    let caller = caller.renewed(&app)?;
     change(&app, &caller, stored.id, "webhook_update", asked).await
 }
 
@@ -387,6 +388,11 @@ pub struct TestResult {
     pub response_is_cut: bool,
 }
 
+/// What a receiver answered, as it is shown to people: it steers nothing.
+pub(crate) fn shown_response(text: &str) -> String {
+    model::text::shown_as_sent(text).into_owned()
+}
+
 /// Send a test event
 ///
 /// To the webhook's receiver, now, whether or not it is active, signed as every delivery is, and answers what came of it, within 15 s. It is not repeated, stands in
@@ -428,7 +434,7 @@ pub async fn webhook_test(
         status: attempt.status,
         duration_ms: attempt.duration_ms,
         error: attempt.error,
-        response: attempt.response,
+        response: attempt.response.as_deref().map(shown_response),
         response_is_cut: attempt.response_is_cut,
     };
     Ok(Json(TestAnswer { result }).into_response())

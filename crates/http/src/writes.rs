@@ -55,8 +55,9 @@ pub async fn write_status_get(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Error> {
-    let wait_s = preferences::wait_s(&headers).unwrap_or(0);
-    let write = preferences::await_end(&app, &caller.scope, job_id(&id)?, wait_s)
+    let job_id = job_id(&id)?;
+    let wait = preferences::EndWait::of(&app, &caller.scope, &headers);
+    let write = preferences::await_end(&app, &caller.scope, job_id, wait)
         .await?
         .ok_or_else(none)?;
     Ok(Json(json!({

@@ -365,12 +365,24 @@ impl Directory {
     ///
     /// The look-up goes by the token's hash, so its timing tells nothing about other tokens.
     pub fn authenticate(&self, token: &str, now: Timestamp) -> Option<Scope> {
-        let token = key::token_hash(token)?;
+        self.scope_of(key::token_hash(token)?, now)
+    }
+
+    /// What the caller may see and do by now: its key may have been changed, or its token
+    /// superseded, since it was authenticated. `None` when the token is in force no more.
+    pub fn renewed(&self, scope: &Scope, now: Timestamp) -> Option<Scope> {
+        match scope.token() {
+            None => scope.is_operator().then(|| scope.clone()),
+            Some(token) => self.scope_of(token, now),
+        }
+    }
+
+    fn scope_of(&self, token: [u8; 32], now: Timestamp) -> Option<Scope> {
         let hash = key::hex(&token);
-        let held = self.keys.get(self.tokens.get(&hash)?)?;
-        held.key
-            .is_in_force(&hash, now)
-            .then(|| held.scope.shown(token))
+        let Held { key, scope } = &**self.keys.get(self.tokens.get(&hash)?)?;
+        let shown = key.tokens.iter().find(|one| one.hash == hash)?;
+        key.is_in_force(&hash, now)
+            .then(|| scope.shown(token, shown.expires_at))
     }
 
     /// Whether the token that a caller showed is still in force at `now`. The operator at the
@@ -412,6 +424,17 @@ impl Directory {
             .get(&integration)
             .into_iter()
             .flat_map(|branch| &branch.communities)
+    }
+
+    /// A community of an integration, by id: for who may use the integration.
+    pub fn community_of(
+        &self,
+        integration: IntegrationId,
+        id: CommunityId,
+    ) -> Option<&Arc<Community>> {
+        self.communities
+            .get(&id)
+            .filter(|one| one.integration_id == integration)
     }
 
     /// Our id for a vendor's id of what the directory holds of an integration: a community, an attribution or an agent.

@@ -20,9 +20,11 @@ pub struct Scope {
     permissions: Arc<[Permission]>,
     integrations: Option<Arc<[IntegrationId]>>,
     rate_limit: Option<RateLimit>,
+    /// When the key ends, or the token that was shown, whichever is earlier.
     expires_at: Option<Timestamp>,
     /// The hash of the token that was shown.
     token: Option<[u8; 32]>,
+    is_superseded: bool,
 }
 
 impl Scope {
@@ -30,6 +32,7 @@ impl Scope {
         Self {
             key: Some(key.id),
             token: None,
+            is_superseded: false,
             permissions: key.permissions.clone().into(),
             integrations: key.integrations.clone().map(Into::into),
             rate_limit: key.rate_limit,
@@ -46,13 +49,17 @@ impl Scope {
             rate_limit: None,
             expires_at: None,
             token: None,
+            is_superseded: false,
         }
     }
 
-    /// The same, of who showed the token with this hash.
-    pub(crate) fn shown(&self, token: [u8; 32]) -> Self {
+    /// The same, of who showed the token with this hash, which ends then. Only a rotation gives a
+    /// token an end of its own.
+    pub(crate) fn shown(&self, token: [u8; 32], end: Option<Timestamp>) -> Self {
         Self {
             token: Some(token),
+            is_superseded: end.is_some(),
+            expires_at: self.expires_at.into_iter().chain(end).min(),
             ..self.clone()
         }
     }
@@ -82,7 +89,12 @@ impl Scope {
         self.rate_limit
     }
 
-    /// From when on the caller's key is not taken any more, if it expires.
+    /// True if the key was rotated since it got the token that was shown.
+    pub const fn is_superseded(&self) -> bool {
+        self.is_superseded
+    }
+
+    /// From when on the caller's key, or the token that was shown, is not taken any more.
     pub const fn expires_at(&self) -> Option<Timestamp> {
         self.expires_at
     }

@@ -1,7 +1,7 @@
 //! Characters that steer what shows a text instead of standing in it.
 //!
-//! Guarantee: a cleaned text has none of them but, where it may have several lines, line feeds and
-//! tabs; a shown text cannot move the cursor, change the direction of what stands beside it, or begin
+//! Guarantee: a cleaned text has none of them but, where it may have several lines, line feeds, tabs
+//! and marks; a shown text cannot move the cursor, change the direction of what stands beside it, or begin
 //! a line that looks like ours.
 
 use std::borrow::Cow;
@@ -28,6 +28,25 @@ pub fn is_control(one: char) -> bool {
         || matches!(one, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
+/// Whether a character is a mark that nobody sees: of direction, of a place where a line may break,
+/// of the order of bytes, or a tag. Two names that differ in these alone look the same. Joiners
+/// (U+200C, U+200D) are none: they are part of words and of emoji.
+pub const fn is_mark(one: char) -> bool {
+    matches!(
+        one,
+        '\u{61c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}'
+    )
+}
+
+/// The text without such marks.
+pub fn without_marks(text: &str) -> Cow<'_, str> {
+    if text.contains(is_mark) {
+        text.replace(is_mark, "").into()
+    } else {
+        text.into()
+    }
+}
+
 /// Whether a character ends a line.
 const fn ends_line(one: char) -> bool {
     matches!(
@@ -36,14 +55,15 @@ const fn ends_line(one: char) -> bool {
     )
 }
 
-/// The text of the member `name` of a write without control characters; `None` when it has none, or
-/// is no free text: of an id, a date or a contact, the rules have their say.
+/// The text of the member `name` of a write without control characters, and where it is one line
+/// without marks that nobody sees; `None` when it has none, or is no free text: of an id, a date or a
+/// contact, the rules have their say.
 pub fn cleaned(name: &str, text: &str) -> Option<String> {
-    if !text.contains(is_control) {
+    if !text.contains(|one| is_control(one) || is_mark(one)) {
         return None;
     }
     if ONE_LINE.contains(&name) {
-        Some(one_line(text))
+        Some(one_line(&without_marks(text)))
     } else if LINES.contains(&name) {
         Some(lines(text)).filter(|cleaned| cleaned != text)
     } else {
@@ -90,6 +110,13 @@ pub fn shown_lines(text: &str) -> Cow<'_, str> {
     escaped(text, |one| is_control(one) && one != '\n' && one != '\t')
 }
 
+/// As [`shown_lines`], of what somebody else sent: its lines end as they do there.
+pub fn shown_as_sent(text: &str) -> Cow<'_, str> {
+    escaped(text, |one| {
+        is_control(one) && !matches!(one, '\n' | '\r' | '\t')
+    })
+}
+
 /// The text with what `is_hidden` finds written as JSON escapes it.
 pub fn escaped(text: &str, is_hidden: impl Fn(char) -> bool) -> Cow<'_, str> {
     if !text.contains(&is_hidden) {
@@ -124,8 +151,22 @@ mod tests {
             ("zip", "\u{7f}98101\u{9b}", Some("98101")),
             ("email_subject", "a\nBcc: b", Some("a Bcc: b")),
             ("title", "\u{0}", Some("")),
-            // Marks of direction and joiners are how some languages are written.
-            ("first_name", "\u{200f}\u{5d0}\u{200d}", None),
+            // Joiners are how some languages and emoji are written.
+            ("first_name", "\u{5d0}\u{200c}\u{200d}", None),
+            (
+                "first_name",
+                "\u{200f}\u{5d0}\u{200d}",
+                Some("\u{5d0}\u{200d}"),
+            ),
+            (
+                "last_name",
+                "\u{feff}B\u{200b}\u{200e}\u{61c}\u{e0041}",
+                Some("B"),
+            ),
+            ("city", "New\u{200b}\nYork", Some("New York")),
+            ("title", "\u{200b}", Some("")),
+            ("notes", "\u{200f}\u{5d0}\u{200b}", None),
+            ("email_1", "\u{200b}ada@example.com", None),
             ("notes", "one\n\ttwo", None),
             (
                 "notes",
@@ -152,6 +193,8 @@ mod tests {
         ] {
             assert_eq!(shown(text), line);
             assert_eq!(shown_lines(text), lines);
+            let as_sent = lines.replace("\\r", "\r");
+            assert_eq!(shown_as_sent(text), as_sent);
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use std::{
     fs::{File, OpenOptions},
-    io::Write,
+    io::{self, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     sync::Arc,
@@ -15,6 +15,8 @@ use std::{
 use anyhow::{Context, anyhow};
 use model::{Clock, key::hex};
 use store::Store;
+
+use rustix::fs::OFlags;
 
 use crate::text_file;
 
@@ -77,7 +79,9 @@ impl Heads {
                 Ok(Some((place, hash))) => {
                     let hash = hex(&hash);
                     let note = Note { place, hash };
-                    if noted.as_ref() != Some(&note) && self.note(&note, &*clock) {
+                    if noted.as_ref() != Some(&note)
+                        && self.note_aside(note.clone(), clock.clone()).await
+                    {
                         noted = Some(note);
                     }
                 }
@@ -89,6 +93,13 @@ impl Heads {
             }
             tokio::time::sleep(self.every).await;
         }
+    }
+
+    /// [`Heads::note`] on a thread that may wait for a disk.
+    async fn note_aside(&self, note: Note, clock: Arc<dyn Clock>) -> bool {
+        let heads = self.clone();
+        let noting = tokio::task::spawn_blocking(move || heads.note(&note, &*clock));
+        noting.await.unwrap_or(false)
     }
 
     /// Tells of `note`. False when it is to be told again.
@@ -115,12 +126,26 @@ impl Heads {
     }
 }
 
-fn open(path: &Path) -> std::io::Result<File> {
-    OpenOptions::new()
+/// Opens a file to add to it. What is no file of its own is refused: a link may lead to a file of
+/// somebody else, and a pipe would keep us waiting.
+fn open(path: &Path) -> io::Result<File> {
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let opened = OpenOptions::new()
         .create(true)
         .append(true)
         .mode(0o600)
-        .open(path)
+        .custom_flags(flags.bits().cast_signed())
+        .open(path);
+    let is_other = match &opened {
+        Ok(file) => !file.metadata()?.is_file(),
+        Err(_) => path.symlink_metadata().is_ok_and(|found| !found.is_file()),
+    };
+    if is_other {
+        return Err(io::Error::other(
+            "it is a link, a pipe or a device; name the path of a regular file",
+        ));
+    }
+    opened
 }
 
 /// The notes in a file, by place, each once.
@@ -175,6 +200,28 @@ fn parse(line: &str) -> Option<Note> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn notes_are_added_to_a_regular_file_alone() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let at = |name: &str| dir.path().join(name);
+        let (link, dangling, pipe) = (at("link"), at("dangling"), at("pipe"));
+        std::os::unix::fs::symlink(at("heads"), &link).expect("linked");
+        std::os::unix::fs::symlink(at("nothing"), &dangling).expect("linked");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+        assert!(made.is_ok_and(|status| status.success()), "a pipe");
+        let heads = |file: PathBuf| Heads {
+            file: Some(file),
+            ..Heads::default()
+        };
+        assert!(heads(at("heads")).check().is_ok());
+        for path in [link, dangling, pipe, PathBuf::from("/dev/null")] {
+            let why = heads(path).check().expect_err("refused");
+            let why = format!("{why:#}");
+            assert!(why.contains("name the path of a regular file"), "{why}");
+        }
+        assert!(!at("nothing").exists(), "nothing is made behind a link");
+    }
 
     #[test]
     fn notes_are_read_as_they_are_written_and_nothing_else_is() {

@@ -73,8 +73,12 @@ pub(crate) fn make(data_dir: &Path) -> anyhow::Result<()> {
 const OTHERS_WRITE: u32 = 0o002;
 const GROUP_WRITES: u32 = 0o020;
 
-/// Checks that nobody but the owner, and a group that this process is of, may put anything into
-/// `data_dir` or change the database in it. Who may can have the server answer with what they like.
+/// The bit of a directory in which only its owner renames what is theirs.
+const STICKY: u32 = 0o1000;
+
+/// Checks that nobody but this process's user and root, and a group that this process is of, may put
+/// anything into `data_dir` or change the database in it. Who may can have the server answer with
+/// what they like.
 ///
 /// # Errors
 /// In words, when somebody may.
@@ -91,6 +95,12 @@ fn check_closed(data_dir: &Path) -> anyhow::Result<()> {
             }
         };
         let (mode, shown) = (found.mode() & 0o7777, path.display());
+        if !us.trusts(found.uid()) {
+            let (owner, own) = (found.uid(), us.user());
+            bail!(
+                "{shown} belongs to user {owner}, who may change it, and this process runs as user {own}; run it as user {owner}, or see whether what is in it is as you left it, and give it to user {own}: chown {own} {shown}"
+            );
+        }
         if mode & OTHERS_WRITE != 0 {
             bail!(
                 "every user of this machine may write to {shown} (mode {mode:o}); close it: chmod o-w {shown}, and see whether what is in it is as you left it"
@@ -104,6 +114,14 @@ fn check_closed(data_dir: &Path) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// The directory that `data_dir` is in, if every user may rename it there and put another in its
+/// place.
+fn open_parent(data_dir: &Path) -> Option<PathBuf> {
+    let parent = data_dir.canonicalize().ok()?.parent()?.to_owned();
+    let mode = std::fs::metadata(&parent).ok()?.mode();
+    (mode & OTHERS_WRITE != 0 && mode & STICKY == 0).then_some(parent)
 }
 
 /// The risks that the operator allows at a start.
@@ -200,6 +218,12 @@ pub(crate) struct Owned {
 pub(crate) fn own(data_dir: &Path) -> anyhow::Result<Owned> {
     make(data_dir)?;
     check_closed(data_dir)?;
+    if let Some(parent) = open_parent(data_dir) {
+        tracing::warn!(
+            directory = %parent.display(),
+            "every user of this machine may replace the data directory; close the directory that it is in: chmod o-w"
+        );
+    }
     let shown = data_dir.display();
     let directory = File::open(data_dir).with_context(|| format!("{shown} cannot be opened"))?;
     lock(&directory, data_dir)?;
@@ -318,6 +342,50 @@ mod tests {
                     assert!(!is_served && why.contains("chmod o-w"), "{why}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_directory_of_another_user_is_not_served() {
+        use std::os::unix::fs::chown;
+
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = database(dir.path());
+        fs::write(&file, "").expect("written");
+        // Only root may give files away.
+        if chown(&file, Some(65_533), None).is_err() {
+            return;
+        }
+        for (of_directory, of_database, expected) in [
+            (0, 0, None),
+            (0, 65_533, Some(file.clone())),
+            (65_533, 0, Some(dir.path().to_owned())),
+        ] {
+            chown(dir.path(), Some(of_directory), None).expect("given");
+            chown(&file, Some(of_database), None).expect("given");
+            let why = own(dir.path()).err().map(|why| why.to_string());
+            let words = expected.map(|path| format!("{} belongs to user 65533", path.display()));
+            assert_eq!(why.is_some(), words.is_some(), "{why:?}");
+            let (why, words) = (why.unwrap_or_default(), words.unwrap_or_default());
+            assert!(why.starts_with(&words), "{why}");
+        }
+    }
+
+    #[test]
+    fn a_parent_in_which_every_user_may_rename_is_told() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let data_dir = dir.path().join("data");
+        make(&data_dir).expect("made");
+        let parent = dir.path().canonicalize().expect("a path");
+        for (mode, is_told) in [
+            (0o755, false),
+            (0o1777, false),
+            (0o777, true),
+            (0o703, true),
+        ] {
+            fs::set_permissions(dir.path(), PermissionsExt::from_mode(mode)).expect("a mode");
+            let told = open_parent(&data_dir);
+            assert_eq!(told, is_told.then(|| parent.clone()), "{mode:o}");
         }
     }
 

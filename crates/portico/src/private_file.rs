@@ -46,6 +46,16 @@ impl Us {
 }
 
 impl Us {
+    /// The user that the process runs as.
+    pub(crate) fn user(&self) -> u32 {
+        self.user
+    }
+
+    /// Whether what `owner` has may be changed by nobody but the process and root.
+    pub(crate) fn trusts(&self, owner: u32) -> bool {
+        owner == self.user || owner == 0
+    }
+
     /// Whether the process belongs to `group`.
     pub(crate) fn has_group(&self, group: u32) -> bool {
         self.groups.contains(&group)
@@ -66,7 +76,7 @@ fn check(mode: u32, owner: u32, group: u32, us: &Us) -> Result<(), String> {
     if mode & GROUP_READS == 0 {
         return Ok(());
     }
-    if owner != us.user && owner != 0 {
+    if !us.trusts(owner) {
         return Err(format!(
             "can be read by its group, and is user {owner}'s: make root its owner, or {closed}"
         ));

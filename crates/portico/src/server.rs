@@ -232,6 +232,7 @@ pub(crate) async fn run(
         body_room: portico_http::body::Room::default(),
         tail: portico_http::follow::Tail::default(),
         waits: portico_http::follow::Waits::default(),
+        end_waits: portico_http::follow::Waits::default(),
         walks: portico_http::walks::Walks::default(),
         desk: portico_http::availability::Desk::default(),
         receivers,

@@ -1,7 +1,7 @@
 //! Goal: a key learns only what it may, and only as long as it is in force. Method: keys of all
 //! kinds ask the whole app, at the same time where that matters.
 
-use model::Clock as _;
+use model::{Clock as _, Timestamp};
 use serde_json::{Value, json};
 use testkit::{Outcome, TestApp, wrong};
 
@@ -192,4 +192,64 @@ async fn who_may_only_write_learns_nothing_of_others() -> Outcome {
         (200, page) if page["meta"]["total"] == 1 => Ok(()),
         (_, page) => Err(wrong(page)),
     }
+}
+
+/// A key with two tokens: the one that was shown first, which ends in an hour, and the newest.
+async fn rotated(app: &TestApp, permissions: &[&str]) -> Outcome<(String, String, String)> {
+    let (id, old) = app.key(permissions, json!({})).await?;
+    let path = format!("/v1/admin/keys/{id}/rotate?overlap_s=3600");
+    let (status, answer) = app.send("POST", &path, None).await?;
+    assert_eq!(status, 200, "{answer}");
+    let new = answer["token"].as_str().ok_or("a token")?;
+    Ok((id, old, new.to_owned()))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_superseded_token_does_ends_with_it() -> Outcome {
+    let app = TestApp::start(1).await?;
+    let (own, old, new) = rotated(&app, &["keys:admin", "webhooks:admin"]).await?;
+    let end = app.clock.now().plus_millis(3_600_000);
+    let (endless, _) = app.key(&["keys:admin"], json!({})).await?;
+    let in_half = app.clock.now().plus_millis(1_800_000).to_string();
+    let (short, _) = app
+        .key(&["keys:admin"], json!({ "expires_at": in_half }))
+        .await?;
+
+    // Rows: whose key, and what each of both tokens hears when it rotates it and when it revokes it.
+    for (id, by_old, by_new) in [(&short, 200, 200), (&endless, 403, 200), (&own, 403, 200)] {
+        let path = format!("/v1/admin/keys/{id}");
+        let rotate = format!("{path}/rotate?overlap_s=3600");
+        for (token, expected) in [(&old, by_old), (&new, by_new)] {
+            let (status, answer) = app.send_as(token, "POST", &rotate, &[], None).await?;
+            assert_eq!(status, expected, "{id}: {answer}");
+        }
+        if by_old == 403 {
+            let (status, answer) = app.send_as(&old, "DELETE", &path, &[], None).await?;
+            assert_eq!(status, 403, "{id}: {answer}");
+        }
+    }
+    // The last of these rotations superseded the newest too.
+    let (_, listed) = app
+        .send("GET", &format!("/v1/admin/keys/{own}"), None)
+        .await?;
+    assert_eq!(listed["result"]["tokens"].as_array().map(Vec::len), Some(3));
+    let path = format!("/v1/admin/keys/{own}/rotate?overlap_s=0");
+    let (status, answer) = app.send_as(&new, "POST", &path, &[], None).await?;
+    let told = answer["error"]["message"].as_str().unwrap_or_default();
+    assert_eq!(status, 403, "{answer}");
+    assert!(told.contains("not the newest of this API key"), "{told}");
+
+    // A key ends with the token that made it, and so does a webhook.
+    let made = json!({ "name": "made", "system": "SANDBOX", "permissions": ["keys:admin"] });
+    let sent = app.send_as(&old, "POST", "/v1/admin/keys", &[], Some(made.clone()));
+    let (status, answer) = sent.await?;
+    assert_eq!(status, 200, "{answer}");
+    let ends = answer["result"]["expires_at"].as_str().ok_or("an end")?;
+    assert!(Timestamp::parse(ends).is_ok_and(|at| at <= end), "{ends}");
+    let mut longer = made;
+    longer["expires_at"] = json!(end.plus_millis(60_000).to_string());
+    let sent = app.send_as(&old, "POST", "/v1/admin/keys", &[], Some(longer));
+    let (status, answer) = sent.await?;
+    assert_eq!(status, 400, "{answer}");
+    Ok(())
 }

@@ -2,6 +2,8 @@
 //!
 //! Guarantee: each is known by the vendor's id of it: registering it again changes it.
 
+use std::collections::BTreeSet;
+
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -218,15 +220,14 @@ fn communities(
     if broken("community_ids") {
         return Vec::new();
     }
-    let mut found = Vec::new();
+    let (mut found, mut seen) = (Vec::new(), BTreeSet::new());
     for (place, text) in named.iter().enumerate() {
-        let id: Option<CommunityId> = text.parse().ok();
-        match id.filter(|id| {
-            directory
-                .communities(integration.id)
-                .any(|one| one.id == *id)
-        }) {
-            Some(id) if !found.contains(&id) => found.push(id),
+        let known = text
+            .parse()
+            .ok()
+            .and_then(|id| directory.community_of(integration.id, id));
+        match known {
+            Some(one) if seen.insert(one.id) => found.push(one.id),
             Some(_) => {}
             None => issues.push(Issue::new(
                 "custom",

@@ -131,11 +131,12 @@ fn pairs(headers: &[ExtraHeader]) -> Vec<(String, String)> {
         .collect()
 }
 
-/// A name of one line.
+/// A name of one line, without marks that nobody sees.
 ///
 /// # Errors
 /// In words.
 pub fn one_line(name: &str) -> Result<String, String> {
+    let name = text::without_marks(name);
     let name = name.trim();
     let is_fit =
         (1..=NAME_MAX_CHARS).contains(&name.chars().count()) && !name.contains(text::is_control);

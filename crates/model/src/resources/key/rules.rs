@@ -1,6 +1,10 @@
 //! What a key must keep that its schema cannot say.
 //!
-//! Guarantee: nobody makes, rotates or revokes a key that may do or see more than their own, more often, or for longer.
+//! Guarantee: nobody makes, rotates or revokes a key that may do or see more than their own, that has
+//! a higher limit of requests, or that is valid for longer than their own key and token. Limits are
+//! compared key by key: who may make keys can send more with several of them.
+
+use std::collections::BTreeSet;
 
 use serde_json::Value;
 
@@ -78,6 +82,10 @@ impl RateLimit {
 /// a token of it, and a revocation takes away what the caller cannot make again. `default` is the limit of keys
 /// that have none of their own. The caller already sees all integrations of `key`.
 ///
+/// A token that was superseded changes no other token of its key: a key is rotated because the old
+/// token may be in wrong hands, and these could otherwise give themselves a new one, and end that of
+/// the key's owner.
+///
 /// # Errors
 /// In words, which say in what `key` is stronger.
 pub fn check_change(scope: &Scope, key: &Key, default: RateLimit) -> Result<(), String> {
@@ -86,10 +94,17 @@ pub fn check_change(scope: &Scope, key: &Key, default: RateLimit) -> Result<(), 
             "That API key has the permission `{missing}`, which yours lacks"
         ));
     }
+    if scope.is_superseded() && scope.key() == Some(key.id) {
+        return Err(
+            "Your token is not the newest of this API key, and only the newest may rotate or \
+             revoke it"
+                .to_owned(),
+        );
+    }
     if let Some(own_end) = scope.expires_at()
         && key.expires_at.is_none_or(|end| end > own_end)
     {
-        return Err("That API key is valid for longer than yours".to_owned());
+        return Err("That API key is valid for longer than yours, or than your token".to_owned());
     }
     if !scope.is_operator() {
         let own = scope.rate_limit().unwrap_or(default);
@@ -135,11 +150,11 @@ pub fn check_create(
     }
     let mut integrations = scope.integrations().map(<[_]>::to_vec);
     if let Some(given) = &input.integration_ids {
-        let mut limited: Vec<IntegrationId> = Vec::new();
+        let (mut limited, mut seen) = (Vec::new(), BTreeSet::new());
         for (place, text) in given.iter().enumerate() {
             match directory.find_integration(scope, text) {
-                Some(one) if limited.contains(&one.id) => {}
-                Some(one) => limited.push(one.id),
+                Some(one) if seen.insert(one.id) => limited.push(one.id),
+                Some(_) => {}
                 None => issues.push(at(
                     "integration_ids",
                     place,
@@ -154,7 +169,7 @@ pub fn check_create(
         match Timestamp::parse(text) {
             Ok(at) if scope.expires_at().is_some_and(|own| at > own) => issues.push(Issue::custom(
                 "expires_at",
-                "Your own key expires before that, so it cannot give more time",
+                "Your own key, or its token, expires before that, so it cannot give more time",
             )),
             Ok(at) if at > now => expires_at = Some(at),
             Ok(_) => issues.push(Issue::custom("expires_at", "This time is over")),
