@@ -56,8 +56,8 @@ pub const BODIES_MAX_KIB: usize = 32 * 1_024;
 /// KiB of a body that is small, as nearly all are that one thing is written with.
 pub const SMALL_MAX_KIB: usize = 16;
 
-/// Of all KiB, those that bodies which are not small may take: the rest is for small ones, which are
-/// not kept out by uploads.
+/// Of all KiB, those that bodies which are not small may take: the rest is for small ones, which
+/// are not kept out by uploads.
 pub const LARGE_MAX_KIB: usize = BODIES_MAX_KIB / 8 * 7;
 
 /// The key that a request came with.
@@ -66,10 +66,10 @@ pub(crate) struct Asking(pub(crate) Option<KeyId>);
 
 /// Memory for bodies under way.
 ///
-/// An address has half of it at most. A key has a quarter, and gets more only as long as it holds no
-/// more than is left, of all and of its address's half: the more keys come, the less each of them
-/// gets, and something is left for the next. Several keys come from one address through a proxy that
-/// is not trusted to name its callers.
+/// An address has half of it at most. A key has a quarter, and gets more only as long as it holds
+/// no more than is left, of all and of its address's half: the more keys come, the less each of
+/// them gets, and something is left for the next. Several keys come from one address through a
+/// proxy that is not trusted to name its callers.
 #[derive(Default)]
 pub struct Room {
     held: Mutex<Held>,

@@ -1,7 +1,8 @@
 //! JSON as callers send it, more strictly than `serde_json` reads it by itself.
 //!
 //! Guarantee: what is read is what was sent. A member that an object has twice is refused, since each reader may take another one of the two for the truth; text that is
-//! not JSON, not UTF-8, nested too deep, of too many values or of too many members in one object is refused with the reason and the place. No reason repeats what was sent, but for member names.
+//! not JSON, not UTF-8, nested too deep, of too many values or of too many members in one object is
+//! refused with the reason and the place. No reason repeats what was sent, but for member names.
 
 use std::{
     cell::{Cell, RefCell},

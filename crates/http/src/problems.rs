@@ -1,7 +1,7 @@
 //! The problems of one request, as a 400 lists them.
 //!
-//! Guarantee: however many a body has, [`LISTED_MAX`] are kept and shown, and one more line says how
-//! many there are besides.
+//! Guarantee: however many a body has, [`LISTED_MAX`] are kept and shown, and one more line says
+//! how many there are besides.
 
 use model::{Issue, issue::Step};
 use serde_json::Value;

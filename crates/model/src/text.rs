@@ -1,8 +1,8 @@
 //! Characters that steer what shows a text instead of standing in it.
 //!
-//! Guarantee: a cleaned text has none of them but, where it may have several lines, line feeds, tabs
-//! and marks; a shown text cannot move the cursor, change the direction of what stands beside it, or begin
-//! a line that looks like ours.
+//! Guarantee: a cleaned text has none of them but, where it may have several lines, line feeds,
+//! tabs and marks; a shown text cannot move the cursor, change the direction of what stands beside
+//! it, or begin a line that looks like ours.
 
 use std::borrow::Cow;
 
@@ -56,8 +56,8 @@ const fn ends_line(one: char) -> bool {
 }
 
 /// The text of the member `name` of a write without control characters, and where it is one line
-/// without marks that nobody sees; `None` when it has none, or is no free text: of an id, a date or a
-/// contact, the rules have their say.
+/// without marks that nobody sees; `None` when it has none, or is no free text: of an id, a date or
+/// a contact, the rules have their say.
 pub fn cleaned(name: &str, text: &str) -> Option<String> {
     if !text.contains(|one| is_control(one) || is_mark(one)) {
         return None;

@@ -76,9 +76,9 @@ const GROUP_WRITES: u32 = 0o020;
 /// The bit of a directory in which only its owner renames what is theirs.
 const STICKY: u32 = 0o1000;
 
-/// Checks that nobody but this process's user and root, and a group that this process is of, may put
-/// anything into `data_dir` or change the database in it. Who may can have the server answer with
-/// what they like.
+/// Checks that nobody but this process's user and root, and a group that this process is of, may
+/// put anything into `data_dir` or change the database in it. Who may can have the server answer
+/// with what they like.
 ///
 /// # Errors
 /// In words, when somebody may.

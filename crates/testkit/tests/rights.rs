@@ -215,7 +215,7 @@ async fn what_a_superseded_token_does_ends_with_it() -> Outcome {
         .key(&["keys:admin"], json!({ "expires_at": in_half }))
         .await?;
 
-    // Rows: whose key, and what each of both tokens hears when it rotates it and when it revokes it.
+    // Whose key, and what the old token and the newest hear when they rotate it.
     for (id, by_old, by_new) in [(&short, 200, 200), (&endless, 403, 200), (&own, 403, 200)] {
         let path = format!("/v1/admin/keys/{id}");
         let rotate = format!("{path}/rotate?overlap_s=3600");

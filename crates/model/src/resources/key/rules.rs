@@ -1,8 +1,8 @@
 //! What a key must keep that its schema cannot say.
 //!
-//! Guarantee: nobody makes, rotates or revokes a key that may do or see more than their own, that has
-//! a higher limit of requests, or that is valid for longer than their own key and token. Limits are
-//! compared key by key: who may make keys can send more with several of them.
+//! Guarantee: nobody makes, rotates or revokes a key that may do or see more than their own, that
+//! has a higher limit of requests, or that is valid for longer than their own key and token. Limits
+//! are compared key by key: who may make keys can send more with several of them.
 
 use std::collections::BTreeSet;
 
@@ -83,8 +83,8 @@ impl RateLimit {
 /// that have none of their own. The caller already sees all integrations of `key`.
 ///
 /// A token that was superseded changes no other token of its key: a key is rotated because the old
-/// token may be in wrong hands, and these could otherwise give themselves a new one, and end that of
-/// the key's owner.
+/// token may be in wrong hands, and these could otherwise give themselves a new one, and end that
+/// of the key's owner.
 ///
 /// # Errors
 /// In words, which say in what `key` is stronger.
