@@ -232,7 +232,7 @@ pub async fn a_rotated_key_has_both_tokens_for_a_while<B: Backend>(backend: B) -
     let opens = |token: &Secret, now| directory.authenticate(token.expose(), now).is_some();
     assert!(opens(&old, at(59)) && opens(&new, at(59)));
     assert!(!opens(&old, at(60)) && opens(&new, at(61)));
-    let listed = world.store.keys_list().await?;
+    let listed = world.store.keys_all().await?;
     assert_eq!(listed[0].last_used_at, Some(at(30)), "the latest counts");
 
     world

@@ -146,6 +146,7 @@ macro_rules! conformance_tests {
             order::a_random_history_agrees_with_a_model
             restart::all_answers_are_the_same_and_all_goes_on
             directory::keys_are_made_listed_and_revoked
+            directory::a_key_is_known_to_who_sees_all_that_it_does
             directory::a_key_that_exists_is_refused
             directory::registering_again_replaces_and_adds_nothing
             directory::a_credential_comes_back_after_a_restart

@@ -264,7 +264,7 @@ pub async fn secrets_of_subscriptions_move_too<B: Backend>(backend: B) -> Verdic
     check(&world, "b", None).await?;
     check(&world, "a", Some('b')).await?;
     world.store = open(&world, &Source::new("b")).await?;
-    for one in world.store.webhooks_list(&world.all).await? {
+    for one in world.store.webhooks_all().await? {
         assert!(one.secret.expose() == "signing-secret");
     }
     Ok(())

@@ -23,11 +23,12 @@ use super::{
     Answer, Backend, START, Verdicts, World, again, assert_conflict, at, failed, new_key, operator,
 };
 use crate::{
-    Depth, Error, Lapse, Registration, Store,
+    Depth, Error, Lapse, Page, Registration, Store,
     logs::history::{AuditQuery, Seen, Tally},
     subscriptions::types::{
         ClaimedDelivery, DeliveryClaim, DeliveryFinish, DeliveryLane, DeliveryQuery,
         DeliveryTicket, DeliveryVerdict, EventQuery, Health, Replay, Replayed, Standing,
+        WebhookQuery,
     },
 };
 
@@ -117,8 +118,23 @@ impl<B: Backend> World<B> {
         self.change_webhook(id, change, now).await
     }
 
+    /// A page, by offset and limit, of the subscriptions that `scope` may know of.
+    async fn webhooks(
+        &self,
+        scope: &Scope,
+        active: Option<bool>,
+        (offset, limit): (u64, u64),
+    ) -> Answer<Page<Webhook>> {
+        let query = WebhookQuery {
+            active,
+            offset,
+            limit,
+        };
+        Ok(self.store.webhooks_list(scope, query).await?)
+    }
+
     pub(super) async fn webhook_now(&self, id: WebhookId) -> Answer<Webhook> {
-        let mut all = self.store.webhooks_list(&self.all).await?.into_iter();
+        let mut all = self.store.webhooks_all().await?.into_iter();
         Ok(all.find(|one| one.id == id).ok_or("the webhook is there")?)
     }
 
@@ -1378,17 +1394,41 @@ pub async fn a_subscription_is_known_to_who_sees_all_that_it_gets<B: Backend>(
         .await?;
     let event = world.happen_here(1, at(1)).await?[0];
     let known = async |scope: &Scope| -> Answer<Vec<WebhookId>> {
-        Ok(world
-            .store
-            .webhooks_list(scope)
-            .await?
-            .iter()
-            .map(|one| one.id)
-            .collect())
+        let listed = world.webhooks(scope, None, (0, 10)).await?.rows;
+        Ok(listed.iter().map(|one| one.id).collect())
     };
     assert_eq!(known(&world.all).await?, [all, mine, both]);
     assert_eq!(known(&world.mine).await?, [mine]);
     assert_eq!(known(&world.theirs).await?, []);
+    for (active, offset, limit, ids, total) in [
+        (None, 1, 1, vec![mine], 3),
+        (None, 2, 1, vec![both], 3),
+        (Some(true), 0, 10, vec![all, mine, both], 3),
+        (Some(false), 0, 10, vec![], 0),
+        (None, 3, 1, vec![], 3),
+        (None, 0, 0, vec![], 3),
+    ] {
+        let page = world.webhooks(&world.all, active, (offset, limit)).await?;
+        let found: Vec<_> = page.rows.iter().map(|one| one.id).collect();
+        assert_eq!((found, page.total), (ids, Some(total)));
+        assert_eq!(page.has_more, offset + limit < total);
+    }
+    world.switch(mine, false, at(1)).await?;
+    let off = world.webhooks(&world.mine, Some(false), (0, 1)).await?;
+    assert_eq!((off.rows.len(), off.total), (1, Some(1)));
+    let on = world.webhooks(&world.mine, Some(true), (0, 1)).await?;
+    assert_eq!((on.rows.len(), on.total), (0, Some(0)));
+    world.switch(mine, true, at(1)).await?;
+    for (scope, id, is_known) in [
+        (&world.all, all, true),
+        (&world.mine, mine, true),
+        (&world.mine, both, false),
+        (&world.mine, all, false),
+        (&world.theirs, mine, false),
+    ] {
+        let found = world.store.webhook_find(scope, id).await?;
+        assert_eq!(found.is_some(), is_known, "{id}");
+    }
     for id in [all, both] {
         let by = Actor::local(world.mine.clone());
         let query = DeliveryQuery {
@@ -2195,7 +2235,7 @@ pub async fn there_is_an_end_to_the_number_of_subscriptions<B: Backend>(backend:
             one.await??;
         }
     }
-    assert_eq!(world.store.webhooks_list(&world.all).await?.len(), 1_000);
+    assert_eq!(world.store.webhooks_all().await?.len(), 1_000);
     let by = operator();
     let create = async |integrations: Option<&[IntegrationId]>| {
         world.store.webhook_create(&by, of(integrations)).await
