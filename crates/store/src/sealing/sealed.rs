@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::{
     Error, Sealer, Store,
     engines::Transaction,
-    reading::Reading,
+    reading::{Cost, Reading},
     sealing::{MasterKeyId, Purpose, blob},
 };
 use crate::{
@@ -208,15 +208,16 @@ pub(crate) fn rewrap(db: &Db<'_>, sealer: &Sealer, limit: u32) -> Result<u64, Er
 
 impl Store {
     /// The current key, which is at hand.
-    async fn current_key(&self) -> Result<MasterKeyId, Error> {
-        let id = self.engine.read(Reading::OWN, current).await?;
+    async fn current_key(&self, reading: Reading) -> Result<MasterKeyId, Error> {
+        let id = self.engine.read(reading, current).await?;
         self.has_key(id).await?;
         Ok(id)
     }
 
     /// `by`, with what entries of the audit log are authenticated with now.
     pub(crate) async fn author(&self, by: &Actor) -> Result<Author, Error> {
-        let id = self.current_key().await?;
+        let reading = Reading::of(&by.scope, Cost::Lookup);
+        let id = self.current_key(reading).await?;
         Author::new(by.clone(), &self.sealer, id)
     }
 
@@ -245,7 +246,7 @@ impl Store {
     ) -> Result<T, Error> {
         let change = Arc::new(change);
         for _ in 0..SEAL_TRIES {
-            let under = self.current_key().await?;
+            let under = self.current_key(Reading::OWN).await?;
             let (change, sealed) = (
                 change.clone(),
                 self.sealer.seal(under, owner, purpose, secret)?,
