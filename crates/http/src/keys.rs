@@ -64,7 +64,7 @@ pub struct RevokedKeyWebhooks {
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "the type stands for its documentation")]
 pub struct RevokeParameters {
-    /// `true` leaves the webhooks that the key made active; otherwise they are switched off
+    /// `true` leaves the webhooks that the key made active, until the key that asks expires; otherwise they are switched off. Not for a key that revokes itself
     #[param(required = false, value_type = String, pattern = "^(true|false)$")]
     keep_webhooks: Option<String>,
 }

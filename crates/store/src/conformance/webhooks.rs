@@ -2280,6 +2280,31 @@ impl<B: Backend> World<B> {
     }
 }
 
+pub async fn a_subscription_that_is_kept_ends_with_the_key_that_kept_it<B: Backend>(
+    backend: B,
+) -> Verdicts {
+    let world = World::new(backend).await?;
+    let (short, by_short) = world.maker(Some(at(10))).await?;
+    let (long, by_long) = world.maker(Some(at(20))).await?;
+    let kept = world.made_by(short, &by_short).await?;
+    let revoke = async |by: &Actor, id| world.store.key_revoke(by, id, true, at(1)).await;
+    assert_conflict(revoke(&by_short, short).await);
+    let done = revoke(&by_long, short)
+        .await?
+        .ok_or("there is such a key")?;
+    assert_eq!(done.kept, [kept]);
+    // A repeat takes nothing from what was kept, and gives it no more.
+    revoke(&operator(), short).await?;
+    assert!(world.store.webhooks_lapse(at(19)).await?.is_empty());
+    assert_eq!(world.store.webhooks_lapse(at(20)).await?, [kept]);
+    // The operator's has no end.
+    let other = world.made_by(long, &by_long).await?;
+    revoke(&operator(), long).await?;
+    assert!(world.store.webhooks_lapse(at(9_999)).await?.is_empty());
+    assert!(world.webhook_now(other).await?.active);
+    Ok(())
+}
+
 pub async fn a_subscription_ends_with_the_key_that_made_it<B: Backend>(backend: B) -> Verdicts {
     let mut world = World::new(backend).await?;
     let (first, by_first) = world.maker(None).await?;

@@ -223,6 +223,11 @@ pub(crate) fn revoke(
     let Some(before) = find(tx, id)? else {
         return Ok(None);
     };
+    if keeps && by.scope.key() == Some(id) {
+        return Err(Error::Conflict(
+            "a key cannot keep its own webhooks active beyond its end; revoke it with another key, or leave out keep_webhooks".to_owned(),
+        ));
+    }
     let made = subscriptions::active_of(tx, id)?;
     let ids: Vec<_> = made.iter().map(|(_, id)| *id).collect();
     let (disabled, kept) = if keeps {
@@ -246,7 +251,10 @@ pub(crate) fn revoke(
         record(tx, by, "key_revoke", Some(&before), &key, more, now)?;
     }
     if keeps {
-        subscriptions::keep(tx, id)?;
+        // Those of a key that is revoked already were kept by who did that.
+        if is_new {
+            subscriptions::keep(tx, by, id)?;
+        }
     } else {
         for (n, webhook) in &made {
             let reason = format!("The API key that made it, {id}, was revoked");
@@ -347,8 +355,11 @@ impl Store {
     }
 
     /// Revokes a key; `None` when there is none with this id. The subscriptions that it made are
-    /// switched off, unless `keeps_webhooks`. Revoking twice changes nothing, but for subscriptions
-    /// that were kept the first time.
+    /// switched off, unless `keeps_webhooks`: then they go on as long as the actor's key does not
+    /// expire. Revoking twice changes nothing, but for subscriptions that were kept the first time.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] when a key is to keep its own subscriptions.
     pub async fn key_revoke(
         &self,
         by: &Actor,

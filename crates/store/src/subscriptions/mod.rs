@@ -394,11 +394,13 @@ fn rows_of(
     parsed.collect()
 }
 
-/// Has the subscriptions that a key made go on when that key ends.
-pub(crate) fn keep(db: &Db<'_>, key: KeyId) -> Result<(), Error> {
+/// Has the subscriptions that a key made go on when that key ends: as long as the key of `by` is in
+/// force.
+pub(crate) fn keep(db: &Db<'_>, by: &Author, key: KeyId) -> Result<(), Error> {
+    let lapses_at = by.scope.expires_at().map(Timestamp::as_micros);
     db.send(
-        "UPDATE webhooks SET lapses_at = NULL WHERE created_by = ?1",
-        values![key.to_string()],
+        "UPDATE webhooks SET lapses_at = ?2 WHERE created_by = ?1",
+        values![key.to_string(), lapses_at],
     )
 }
 
