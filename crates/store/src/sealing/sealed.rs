@@ -135,8 +135,22 @@ pub(crate) fn in_use(db: &Db<'_>) -> Result<Vec<MasterKeyId>, Error> {
     Ok(all)
 }
 
+/// What a store is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Opening {
+    /// To be changed.
+    Work,
+    /// To see whether its audit log is whole: it gets no entry and no key.
+    Verify,
+}
+
 /// Holds the keys at hand against the store, which is told its key when it has none yet.
-pub(crate) fn agree(db: &Db<'_>, sealer: &Sealer, now: Timestamp) -> Result<(), Error> {
+pub(crate) fn agree(
+    db: &Db<'_>,
+    sealer: &Sealer,
+    opening: Opening,
+    now: Timestamp,
+) -> Result<(), Error> {
     let used = in_use(db)?;
     let known = recorded(db)?;
     let wanted = known.or_else(|| used.first().copied());
@@ -165,9 +179,10 @@ pub(crate) fn agree(db: &Db<'_>, sealer: &Sealer, now: Timestamp) -> Result<(), 
             values![id.as_bytes(), now.as_micros()],
         )?;
     }
-    let id = current(db)?;
-    audit::keep_key(db, sealer, id, now)?;
-    audit::begin_macs(db, sealer, id, now)
+    match opening {
+        Opening::Work => audit::begin(db, sealer, current(db)?, now),
+        Opening::Verify => Ok(()),
+    }
 }
 
 /// Has the key `id` be in force, which `by` was told.
