@@ -259,7 +259,7 @@ async fn await_events(
         recorded.as_mut().enable();
         // What is new is known before the store is asked: so all of it that is not found there is
         // not what is waited for.
-        let told = app.tail.look(&*app.store, scope, &query, known).await?;
+        let told = app.tail.look(&app.store, scope, &query, known).await?;
         let looked_at = Instant::now();
         let mut page = EventPage::default();
         if told.may_be_there {

@@ -16,6 +16,7 @@ use model::{
     resources::key::{KeyCreate, KeyRecord, check_change, check_create},
 };
 use serde::Serialize;
+use store::KeyQuery;
 use utoipa::ToSchema;
 
 use crate::{
@@ -23,7 +24,7 @@ use crate::{
     body::{JsonBody, screen},
     caller::{Caller, KeysAdmin},
     error::Error,
-    lists::plain_page,
+    lists::found_page,
     openapi::{
         ChangeProblems, GetProblems, ListProblems, PageAnswer, PageParameters, RotateParameters,
         WriteQuery,
@@ -63,7 +64,7 @@ pub struct RevokedKeyWebhooks {
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "the type stands for its documentation")]
 pub struct RevokeParameters {
-    /// `true` leaves the webhooks that the key made active; otherwise they are switched off
+    /// `true` leaves the webhooks that the key made active, until the key that asks expires; otherwise they are switched off. Not for a key that revokes itself
     #[param(required = false, value_type = String, pattern = "^(true|false)$")]
     keep_webhooks: Option<String>,
 }
@@ -123,12 +124,14 @@ pub async fn keys_list(
     uri: Uri,
 ) -> Result<Response, Error> {
     let mut given = Parameters::of(&uri);
-    let page = given.page();
+    let (offset, limit) = given.page();
     given.finish()?;
-    app.uses.store(&*app.store).await?;
-    let mut keys = app.store.keys_list().await?;
-    keys.retain(|key| may_know(&caller.scope, key));
-    Ok(plain_page(page, &keys, |key| KeyRecord::from(key)))
+    app.uses.store(&app.store).await?;
+    let query = KeyQuery { offset, limit };
+    let found = app.store.keys_list(&caller.scope, &query).await?;
+    Ok(found_page((offset, limit), &found, |key| {
+        KeyRecord::from(key)
+    }))
 }
 
 /// Create an API key
@@ -194,13 +197,9 @@ pub async fn key_get(
     Path(id): Path<String>,
 ) -> Result<Response, Error> {
     let id = find(&app, &caller.scope, &id)?.id;
-    app.uses.store(&*app.store).await?;
-    let keys = app.store.keys_list().await?;
-    let result = keys
-        .iter()
-        .find(|key| key.id == id)
-        .ok_or_else(none)?
-        .into();
+    app.uses.store(&app.store).await?;
+    let found = app.store.key_find(&caller.scope, id).await?;
+    let result = KeyRecord::from(&found.ok_or_else(none)?);
     Ok(Json(KeyAnswer { result }).into_response())
 }
 

@@ -129,7 +129,7 @@ impl Parts {
     /// # Errors
     /// 503 when it cannot be read, in words that do not deny that it is stored.
     async fn follow(&self) -> Result<(), Error> {
-        self.live.refresh(&*self.store).await.map_err(|why| {
+        self.live.refresh(&self.store).await.map_err(|why| {
             tracing::error!(%why, "a change of the directory is stored, and not yet in force here");
             Error::unavailable(
                 "It is stored, and not yet in force here, since the database does not answer. Look at what is stored before you send it again",

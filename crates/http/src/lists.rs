@@ -581,6 +581,17 @@ pub fn plain_page<T, R: Serialize>(
     page_answer((offset, limit), "asc", has_more, (total, true), results)
 }
 
+/// Answers a page that the store has found, in the order of its creation.
+pub fn found_page<T, R: Serialize>(
+    page: (u64, u64),
+    found: &store::Page<T>,
+    shown: impl Fn(&T) -> R,
+) -> Response {
+    let results: Vec<R> = found.rows.iter().map(shown).collect();
+    let total = (found.total, found.total_is_exact);
+    page_answer(page, "asc", found.has_more, total, results)
+}
+
 /// The record of `kind` with this id, as its resource.
 ///
 /// # Errors

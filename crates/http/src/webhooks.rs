@@ -20,6 +20,7 @@ use model::{
 };
 use serde::Serialize;
 use serde_json::{Value, json};
+use store::webhooks::WebhookQuery;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use utoipa::ToSchema;
 
@@ -28,7 +29,7 @@ use crate::{
     body::{JsonBody, Screened, screen},
     caller::{Caller, WebhooksAdmin, WebhooksRead},
     error::Error,
-    lists::plain_page,
+    lists::found_page,
     openapi::{ChangeProblems, GetProblems, ListProblems, PageAnswer, WriteQuery},
     parameters::Parameters,
     preferences,
@@ -171,12 +172,17 @@ pub async fn webhooks_list(
     uri: Uri,
 ) -> Result<Response, Error> {
     let mut given = Parameters::of(&uri);
-    let page = given.page();
+    let (offset, limit) = given.page();
     let active = given.word("active", &[("true", true), ("false", false)]);
     given.finish()?;
-    let mut all = app.store.webhooks_list(&caller.scope).await?;
-    all.retain(|one| active.is_none_or(|active| one.active == active));
-    Ok(plain_page(page, &all, |one| shown(&caller.scope, one)))
+    let query = WebhookQuery {
+        active,
+        offset,
+        limit,
+    };
+    let found = app.store.webhooks_list(&caller.scope, query).await?;
+    let show = |one: &Webhook| shown(&caller.scope, one);
+    Ok(found_page((offset, limit), &found, show))
 }
 
 /// Create a webhook

@@ -188,7 +188,7 @@ pub(crate) async fn run(
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
     // The lock proves that whoever held these leases is gone.
     store.take_over(clock.steady()).await?;
-    let live = Live::load(&*store).await?;
+    let live = Live::load(&store).await?;
     let follower = tokio::spawn(live.clone().follow(store.clone()));
     let sweeper = role
         .has_worker()
@@ -287,7 +287,7 @@ pub(crate) async fn run(
         sweeper.abort();
     }
     follower.abort();
-    if let Err(why) = app.uses.store(&*store).await {
+    if let Err(why) = app.uses.store(&store).await {
         tracing::warn!(%why, "when keys were last used could not be stored");
     }
     // Only a directory can have gone meanwhile; nodes on a database do not wait for it to answer.
@@ -307,7 +307,7 @@ pub(crate) async fn run(
 async fn keep_uses(app: App) {
     loop {
         tokio::time::sleep(uses::STORE_EVERY).await;
-        match app.uses.store(&*app.store).await {
+        match app.uses.store(&app.store).await {
             Ok(()) => {}
             Err(store::Error::Closed) => return,
             Err(why) => tracing::warn!(%why, "when keys were last used could not be stored"),
@@ -325,7 +325,7 @@ async fn sweep(store: Arc<Store>, clock: Arc<dyn Clock>, retention: Retention) {
             // As often as it takes: at full speed there is more in a minute than is removed at once.
             while store.history_sweep(before, SWEEP_ROWS).await? > 0 {}
             while store.events_sweep(before, SWEEP_ROWS).await? > 0 {}
-            retention.sweep(&*store, &*clock).await
+            retention.sweep(&store, &*clock).await
         };
         match swept.await {
             Ok(_) => {}

@@ -38,7 +38,10 @@ use model::{
 
 pub use crate::{
     clock::time,
-    directory::live::{self, Live},
+    directory::{
+        keys::KeyQuery,
+        live::{self, Live},
+    },
     engines::{postgres, sqlite},
     erasure::{privacy, retention},
     logs::history,

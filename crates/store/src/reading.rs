@@ -1,9 +1,9 @@
 //! Which read runs now, and how much it may cost.
 //!
-//! Guarantee: a look-up never waits behind a list. Among lists, the key that was served least is
-//! next, so a key with many requests delays another key by one read at the most. A read that costs
-//! more than a page is expensive: a key has one of these at a time, and not all connections serve
-//! them.
+//! Guarantee: a look-up never waits behind a list, and what the server itself asks never waits
+//! behind a caller's look-up. Among lists, the key that was served least is next, so a key with many
+//! requests delays another key by one read at the most. A read that costs more than a page is
+//! expensive: a key has one of these at a time, and not all connections serve them.
 
 use std::{
     collections::HashMap,
@@ -24,6 +24,10 @@ pub const READ_MAX: Duration = Duration::from_secs(5);
 /// as long as a full page takes on a slow disk.
 pub(crate) const PAGE_MAX: Duration = Duration::from_millis(500);
 
+/// How long the database works on a look-up that a caller waits for: a thousand times as long as
+/// one takes.
+pub(crate) const LOOKUP_MAX: Duration = Duration::from_secs(1);
+
 /// How long a read waits for a connection: callers give up after some ten seconds, and hear before
 /// that how it stands.
 const WAIT_MAX: Duration = Duration::from_secs(8);
@@ -35,7 +39,8 @@ pub const EXPENSIVE_WAITING_MAX: usize = 8;
 /// The cost of a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cost {
-    /// The same always: found by an id, or what the server itself asks all the time.
+    /// The same always: found by an id, or what the server itself asks all the time. That of a
+    /// caller is bounded by [`LOOKUP_MAX`].
     Lookup,
     /// That of a page along an index. What turns out to cost more is broken off, and repeated as
     /// expensive.
@@ -73,6 +78,25 @@ impl Reading {
             key: scope.key(),
         }
     }
+
+    /// True for a look-up that is no caller's.
+    pub(crate) fn is_own(self) -> bool {
+        self.cost == Cost::Lookup && self.key.is_none()
+    }
+
+    /// Whether it goes before others: the lower one does.
+    pub(crate) fn rank(self) -> u8 {
+        match self.cost {
+            Cost::Lookup if self.is_own() => 0,
+            Cost::Lookup => 1,
+            Cost::Page | Cost::Expensive | Cost::Background => 2,
+        }
+    }
+
+    /// Whose turn it is: look-ups of a key take no turn of its lists.
+    fn whose(self) -> (bool, Option<KeyId>) {
+        (self.cost == Cost::Lookup, self.key)
+    }
 }
 
 /// The connections that read, by what they are for.
@@ -80,36 +104,46 @@ impl Reading {
 pub(crate) struct Shares {
     /// For look-ups.
     pub(crate) lookups: usize,
+    /// Of those, at most so many for look-ups of callers at once.
+    pub(crate) callers: usize,
     /// For everything else.
     pub(crate) lists: usize,
     /// Of those for everything else, at most so many for expensive reads at once.
     pub(crate) expensive: usize,
+    /// For all but the server's own look-ups, together.
+    pub(crate) shared: usize,
 }
 
 impl Shares {
-    /// Of connections that can all serve either. With one alone, look-ups wait behind a list.
+    /// Of connections that can all serve either. With fewer than three, none is kept free for the
+    /// server's own look-ups, which are next when one is; with one, look-ups wait behind a list.
     pub(crate) fn of(connections: usize) -> Self {
-        let lists = connections.saturating_sub(1).max(1);
+        let lists = connections.saturating_sub(2).max(1);
+        let shared = match connections {
+            0 | 1 => 1,
+            2 => 2,
+            more => more - 1,
+        };
         Self {
             lookups: connections.max(1),
+            callers: connections.saturating_sub(1).max(1),
             lists,
             expensive: (lists / 2).max(1),
+            shared,
         }
     }
 }
 
 /// Who reads, and who waits for it.
 pub(crate) struct Gates {
-    lookups: Arc<Gate>,
-    lists: Arc<Gate>,
+    gate: Arc<Gate>,
     wait_max: Duration,
 }
 
 impl Gates {
     pub(crate) fn new(shares: Shares) -> Self {
         Self {
-            lookups: Gate::new(shares.lookups, shares.lookups),
-            lists: Gate::new(shares.lists, shares.expensive),
+            gate: Gate::new(shares),
             wait_max: WAIT_MAX,
         }
     }
@@ -120,11 +154,7 @@ impl Gates {
     /// [`Error::ReadsCrowded`] when its key has as many expensive reads as it may have,
     /// [`Error::Busy`] when none may run in time.
     pub(crate) async fn enter(&self, reading: Reading) -> Result<Permit, Error> {
-        let gate = match reading.cost {
-            Cost::Lookup => &self.lookups,
-            Cost::Page | Cost::Expensive | Cost::Background => &self.lists,
-        };
-        let receiver = gate.queue(reading)?;
+        let receiver = self.gate.queue(reading)?;
         match timeout(self.wait_max, receiver).await {
             Ok(permit) => permit.map_err(|_| Error::Closed),
             Err(_) if reading.cost == Cost::Expensive => Err(Error::ReadsCrowded),
@@ -134,21 +164,20 @@ impl Gates {
 
     /// Lets nobody in any more.
     pub(crate) fn close(&self) {
-        self.lookups.close();
-        self.lists.close();
+        self.gate.close();
     }
 }
 
-/// Connections of one use, and who waits for them.
+/// The connections, and who waits for them.
 struct Gate(Mutex<State>);
 
 struct State {
-    free: usize,
-    expensive_free: usize,
+    /// What is free.
+    free: Shares,
     /// In the order they came.
     waiting: Vec<Waiting>,
-    /// The keys of which some read runs or waits.
-    keys: HashMap<Option<KeyId>, Served>,
+    /// The keys of which some read runs or waits, look-ups apart.
+    keys: HashMap<(bool, Option<KeyId>), Served>,
     /// Counts who was let in.
     turn: u64,
     is_closed: bool,
@@ -169,10 +198,9 @@ struct Served {
 }
 
 impl Gate {
-    fn new(slots: usize, expensive: usize) -> Arc<Self> {
+    fn new(shares: Shares) -> Arc<Self> {
         Arc::new(Self(Mutex::new(State {
-            free: slots,
-            expensive_free: expensive,
+            free: shares,
             waiting: Vec::new(),
             keys: HashMap::new(),
             turn: 0,
@@ -209,13 +237,14 @@ impl Gate {
             let Waiting { reading, permit } = state.waiting.remove(place);
             state.turn += 1;
             let turn = state.turn;
-            let served = state.keys.entry(reading.key).or_default();
+            let served = state.keys.entry(reading.whose()).or_default();
             served.turn = turn;
             served.running += 1;
-            state.free -= 1;
             if reading.cost == Cost::Expensive {
                 served.expensive += 1;
-                state.expensive_free -= 1;
+            }
+            for count in state.free.of_reading(reading) {
+                *count -= 1;
             }
             let gate = Some(self.clone());
             if let Err(mut unused) = permit.send(Permit { gate, reading }) {
@@ -233,41 +262,61 @@ impl Gate {
     }
 }
 
+impl Shares {
+    /// The numbers that a read takes one of.
+    fn of_reading(&mut self, reading: Reading) -> impl Iterator<Item = &mut usize> {
+        let Self {
+            lookups,
+            callers,
+            lists,
+            expensive,
+            shared,
+        } = self;
+        let taken = match reading.cost {
+            Cost::Lookup if reading.is_own() => [Some(lookups), None, None],
+            Cost::Lookup => [Some(lookups), Some(callers), Some(shared)],
+            Cost::Expensive => [Some(lists), Some(expensive), Some(shared)],
+            Cost::Page | Cost::Background => [Some(lists), None, Some(shared)],
+        };
+        taken.into_iter().flatten()
+    }
+}
+
 impl State {
     /// The place of who is let in next, if anybody can be.
     fn next(&self) -> Option<usize> {
-        if self.free == 0 {
-            return None;
-        }
-        let served = |key| self.keys.get(&key).copied().unwrap_or_default();
+        let served = |reading: Reading| self.keys.get(&reading.whose()).copied();
         let may_run = |reading: Reading| {
-            reading.cost != Cost::Expensive
-                || (self.expensive_free > 0 && served(reading.key).expensive == 0)
+            let mut free = self.free;
+            let has_room = free.of_reading(reading).all(|count| *count > 0);
+            let expensive = served(reading).unwrap_or_default().expensive;
+            has_room && (reading.cost != Cost::Expensive || expensive == 0)
         };
         let places = self.waiting.iter().enumerate();
         let next = places
             .filter(|(_, one)| may_run(one.reading))
             .min_by_key(|(place, one)| {
-                let served = served(one.reading.key);
-                (served.running, served.turn, *place)
+                let served = served(one.reading).unwrap_or_default();
+                (one.reading.rank(), served.running, served.turn, *place)
             });
         next.map(|(place, _)| place)
     }
 
     fn leave(&mut self, reading: Reading) {
-        self.free += 1;
+        for count in self.free.of_reading(reading) {
+            *count += 1;
+        }
         let is_waiting = self
             .waiting
             .iter()
-            .any(|one| one.reading.key == reading.key);
-        let served = self.keys.entry(reading.key).or_default();
+            .any(|one| one.reading.whose() == reading.whose());
+        let served = self.keys.entry(reading.whose()).or_default();
         served.running -= 1;
         if reading.cost == Cost::Expensive {
             served.expensive -= 1;
-            self.expensive_free += 1;
         }
         if served.running == 0 && !is_waiting {
-            self.keys.remove(&reading.key);
+            self.keys.remove(&reading.whose());
         }
     }
 }
@@ -308,15 +357,17 @@ mod tests {
 
     fn gates(lists: usize, expensive: usize) -> Gates {
         Gates::new(Shares {
-            lookups: 1,
+            lookups: 2,
+            callers: 1,
             lists,
             expensive,
+            shared: lists + 1,
         })
     }
 
     /// A read at the door, queued already when this returns.
     fn queued(gates: &Gates, reading: Reading) -> oneshot::Receiver<Permit> {
-        gates.lists.queue(reading).unwrap()
+        gates.gate.queue(reading).unwrap()
     }
 
     #[test]
@@ -346,7 +397,7 @@ mod tests {
             .map(|_| queued(&gates, reading(Cost::Expensive, 1)))
             .collect();
         assert!(waiting[0].try_recv().is_err(), "one at a time");
-        let refused = gates.lists.queue(reading(Cost::Expensive, 1));
+        let refused = gates.gate.queue(reading(Cost::Expensive, 1));
         assert!(matches!(refused, Err(Error::ReadsCrowded)));
         let second = queued(&gates, reading(Cost::Expensive, 2)).try_recv();
         let mut third = queued(&gates, reading(Cost::Expensive, 3));
@@ -359,7 +410,7 @@ mod tests {
         assert!(third.try_recv().is_ok(), "it was served least");
         drop(running);
         assert!(waiting[0].try_recv().is_ok());
-        assert!(gates.lists.queue(reading(Cost::Expensive, 1)).is_ok());
+        assert!(gates.gate.queue(reading(Cost::Expensive, 1)).is_ok());
     }
 
     #[tokio::test]
@@ -369,12 +420,39 @@ mod tests {
         let lookup = gates.enter(reading(Cost::Lookup, 1)).await;
         assert!(lookup.is_ok());
         drop(list);
-        let keys = |gate: &Gate| gate.lock().keys.len();
         drop(lookup);
-        assert_eq!((keys(&gates.lists), keys(&gates.lookups)), (0, 0));
+        assert_eq!(gates.gate.lock().keys.len(), 0);
         gates.close();
         let closed = gates.enter(reading(Cost::Page, 1)).await;
         assert!(matches!(closed, Err(Error::Closed)));
+    }
+
+    #[test]
+    fn the_servers_own_look_up_waits_for_no_caller() {
+        for connections in 3..6 {
+            let gates = Gates::new(Shares::of(connections));
+            let mut all: Vec<_> = (0..20)
+                .flat_map(|key| [(Cost::Page, key), (Cost::Lookup, key)])
+                .map(|(cost, key)| queued(&gates, reading(cost, key)))
+                .collect();
+            let let_in = |all: &mut Vec<oneshot::Receiver<Permit>>| {
+                all.iter_mut()
+                    .filter_map(|one| one.try_recv().ok())
+                    .collect::<Vec<_>>()
+            };
+            let running = let_in(&mut all);
+            assert_eq!(running.len(), connections - 1, "one is kept free");
+            let is_lookup = |permit: &&Permit| permit.reading.cost == Cost::Lookup;
+            assert!(running.iter().any(|permit| is_lookup(&permit)));
+            assert!(queued(&gates, Reading::OWN).try_recv().is_ok());
+        }
+        // With fewer it is the next.
+        let gates = Gates::new(Shares::of(1));
+        let running = queued(&gates, reading(Cost::Lookup, 1)).try_recv().unwrap();
+        let mut waiting = queued(&gates, reading(Cost::Lookup, 2));
+        let mut own = queued(&gates, Reading::OWN);
+        drop(running);
+        assert!(own.try_recv().is_ok() && waiting.try_recv().is_err());
     }
 
     #[tokio::test]

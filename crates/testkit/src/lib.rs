@@ -209,7 +209,7 @@ impl TestApp {
         let key = Key::new(id, "test", System::Sandbox, &Permission::ALL, None, kept);
         store.key_create(&operator(), key).await?;
         for _ in 0..vendors {
-            let vendor = app.vendor(&*store).await?;
+            let vendor = app.vendor(&store).await?;
             app.vendors.push(vendor);
         }
         store.close().await;
@@ -306,7 +306,7 @@ impl TestApp {
     pub async fn resume(&mut self) -> Outcome {
         let store = self.open().await?;
         store.take_over(self.clock.steady()).await?;
-        let live = Live::load(&*store).await?;
+        let live = Live::load(&store).await?;
         let follower = tokio::spawn(live.clone().follow(store.clone()));
         let registry = Registry::new(
             std::collections::BTreeMap::new(),

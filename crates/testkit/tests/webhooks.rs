@@ -45,7 +45,7 @@ async fn deliveries(app: &TestApp, id: WebhookId) -> Outcome<Vec<Delivery>> {
 }
 
 async fn webhook(app: &TestApp, id: WebhookId) -> Outcome<Webhook> {
-    let all = app.store()?.webhooks_list(&operator().scope).await?;
+    let all = app.store()?.webhooks_all().await?;
     let found = all.into_iter().find(|one| one.id == id);
     found.ok_or_else(|| wrong("no such webhook"))
 }

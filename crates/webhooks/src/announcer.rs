@@ -17,7 +17,7 @@ use delivery::{
     way::{Turn, Way},
 };
 use model::{
-    Entropy, EventId, Scope, Timestamp, WebhookId, retry,
+    Entropy, EventId, Timestamp, WebhookId, retry,
     webhook::{DeliveryAttempt, Event, Webhook},
 };
 use store::{
@@ -226,18 +226,13 @@ async fn run(parts: Arc<Parts>, mut stopping: watch::Receiver<bool>) {
 
 /// Reads the subscriptions anew, if one of them changed, here or in another process. One that was changed begins anew: perhaps it leads elsewhere now.
 async fn reload(parts: &Parts, known: &mut Known, signalled: u64) {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the announcer delivers for all subscriptions"
-    )]
-    let all = Scope::operator();
     let read = async {
         // Before what it is of: a change between the two is read once more, and never missed.
         let revision = parts.store.webhooks_revision().await?;
         if known.revision == Some(revision) {
             return Ok(None);
         }
-        let read = parts.store.webhooks_list(&all).await?;
+        let read = parts.store.webhooks_all().await?;
         Ok(Some((revision, read)))
     };
     match read.await {

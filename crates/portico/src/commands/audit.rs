@@ -1,12 +1,12 @@
 //! `portico audit`
 
-use std::{path::PathBuf, sync::Arc};
+use std::path::PathBuf;
 
 use anyhow::bail;
 use clap::Subcommand;
 use model::{audit::Chain, key::hex};
 use serde_json::json;
-use store::{Store, Unobserved};
+use store::Store;
 
 use crate::{
     audit_heads::{self, Note},
@@ -103,7 +103,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let at = arguments.store.at()?;
     at.must_hold_data().await?;
     let source = arguments.master_key.source(&at)?;
-    let store = at.open(source, Arc::new(Unobserved)).await?;
+    let store = at.open_to_verify(source).await?;
     let verified = verify(&store, wanted).await;
     store.close().await;
     let chain = verified?;

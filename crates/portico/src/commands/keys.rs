@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::bail;
 use clap::Subcommand;
 use model::{
-    Clock, KeyId, Permission, Secret, Timestamp, WebhookId,
+    Actor, Clock, KeyId, Permission, Secret, Timestamp, WebhookId,
     key::{Key, RateLimit, System, Token, token_make},
     resources::{
         integration::one_line,
@@ -147,7 +147,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
             show_token(arguments.json, id, &token);
         }
         Command::List => {
-            let keys = store.keys_list().await?;
+            let keys = store.keys_all().await?;
             if arguments.json {
                 let rows: Vec<_> = keys.iter().map(KeyRecord::from).collect();
                 output::data(&serde_json::to_string(&rows)?);
@@ -156,7 +156,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
             }
         }
         Command::Rotate { id, overlap_s } => {
-            let key = find(&store, &id).await?;
+            let key = find(&store, &by, &id).await?;
             let (token, kept) = made(key.system, now)?;
             let until = now.plus_millis(i64::from(overlap_s) * 1_000);
             if store
@@ -172,7 +172,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
             show_token(arguments.json, key.id, &token);
         }
         Command::Revoke { id, keep_webhooks } => {
-            let key = find(&store, &id).await?;
+            let key = find(&store, &by, &id).await?;
             let Some(revoked) = store.key_revoke(&by, key.id, keep_webhooks, now).await? else {
                 bail!("there is no key {id}");
             };
@@ -191,9 +191,12 @@ fn made(system: System, now: Timestamp) -> anyhow::Result<(Secret, Token)> {
     token_make(system, &SystemEntropy, now).map_err(|why| anyhow::anyhow!(why))
 }
 
-async fn find(store: &Store, id: &str) -> anyhow::Result<Key> {
-    let keys = store.keys_list().await?;
-    match keys.into_iter().find(|key| key.id.to_string() == id) {
+async fn find(store: &Store, by: &Actor, id: &str) -> anyhow::Result<Key> {
+    let key = match id.parse() {
+        Ok(id) => store.key_find(&by.scope, id).await?,
+        Err(_) => None,
+    };
+    match key {
         Some(key) => Ok(key),
         None => bail!("there is no key {id}; `portico keys list` shows them"),
     }

@@ -232,7 +232,7 @@ pub async fn a_rotated_key_has_both_tokens_for_a_while<B: Backend>(backend: B) -
     let opens = |token: &Secret, now| directory.authenticate(token.expose(), now).is_some();
     assert!(opens(&old, at(59)) && opens(&new, at(59)));
     assert!(!opens(&old, at(60)) && opens(&new, at(61)));
-    let listed = world.store.keys_list().await?;
+    let listed = world.store.keys_all().await?;
     assert_eq!(listed[0].last_used_at, Some(at(30)), "the latest counts");
 
     world
@@ -252,7 +252,7 @@ pub async fn a_rotated_key_has_both_tokens_for_a_while<B: Backend>(backend: B) -
 
 pub async fn every_change_is_in_the_audit_log_without_secrets<B: Backend>(backend: B) -> Verdicts {
     let mut world = World::new(backend).await?;
-    let before = log(&*world.store).await?.len();
+    let before = log(&world.store).await?.len();
     let (key, token) = new_key(&world.entropy, at(10), Some(vec![world.here]))?;
     let by = Actor {
         scope: world.mine.clone(),
@@ -276,7 +276,7 @@ pub async fn every_change_is_in_the_audit_log_without_secrets<B: Backend>(backen
     world.store.key_revoke(&by, key.id, false, at(13)).await?;
     assert!(world.store.sync_request(&by, world.here, at(14)).await?);
     for _ in 0..2 {
-        let entries = log(&*world.store).await?;
+        let entries = log(&world.store).await?;
         let actions: Vec<_> = entries.iter().map(|one| one.action.as_str()).collect();
         let expected = [
             "integration_sync",

@@ -238,7 +238,7 @@ impl<B: Backend> History<B> {
                 };
             }
         }
-        assert_eq!(lapse(&*self.world.store, which, self.now).await?, expected);
+        assert_eq!(lapse(&self.world.store, which, self.now).await?, expected);
         Ok(())
     }
 

@@ -167,16 +167,16 @@ pub async fn a_renewed_lease_stays<B: Backend>(backend: B) -> Verdicts {
     world.accept_here(&[]).await?;
     let lane = world.lane(world.here, 9, at(0), at(10)).await?;
     let (kept, left) = (lane.writes[0].ticket, lane.writes[1].ticket);
-    assert_eq!(lapse(&*world.store, Lapse::Expired, at(9)).await?, 0);
+    assert_eq!(lapse(&world.store, Lapse::Expired, at(9)).await?, 0);
     world.store.leases_renew(vec![kept], at(30)).await?;
-    assert_eq!(lapse(&*world.store, Lapse::Expired, at(20)).await?, 1);
+    assert_eq!(lapse(&world.store, Lapse::Expired, at(20)).await?, 1);
     let again = world.lane(world.here, 9, at(20), at(40)).await?;
     assert_eq!(jobs(&again.writes), [lane.writes[1].job_id]);
     // A ticket of a lease that is gone renews nothing.
     world.store.leases_renew(vec![left], at(999)).await?;
     world.store.leases_renew(Vec::new(), at(999)).await?;
-    assert_eq!(lapse(&*world.store, Lapse::Expired, at(30)).await?, 1);
-    assert_eq!(lapse(&*world.store, Lapse::Expired, at(40)).await?, 1);
+    assert_eq!(lapse(&world.store, Lapse::Expired, at(30)).await?, 1);
+    assert_eq!(lapse(&world.store, Lapse::Expired, at(40)).await?, 1);
     // Nor does it take hold of a write that is ready.
     world.store.leases_renew(vec![kept, left], at(999)).await?;
     assert_eq!(world.claim(at(40)).await?.len(), 2);
@@ -190,7 +190,7 @@ pub async fn a_lapsed_lease_comes_back_with_its_attempt_unknown<B: Backend>(
     let job_id = world.accept_here(&[]).await?;
     let first = world.lane(world.here, 9, at(3), at(10)).await?;
     assert_eq!(first.writes.len(), 1);
-    assert_eq!(lapse(&*world.store, Lapse::Expired, at(12)).await?, 1);
+    assert_eq!(lapse(&world.store, Lapse::Expired, at(12)).await?, 1);
     let found = world.find(job_id).await?;
     assert_eq!(found.status, WriteStatus::Pending);
     assert_eq!((found.attempts, found.next_attempt_at), (1, Some(at(12))));
@@ -259,7 +259,7 @@ pub async fn what_is_cut_off_again_and_again_waits_from_the_third_time<B: Backen
         }
         let was_cut_off_twice = matches!(place, 5..=7);
         world.restart().await?;
-        assert_eq!(lapse(&*world.store, Lapse::All, now).await?, 1);
+        assert_eq!(lapse(&world.store, Lapse::All, now).await?, 1);
         let due_at = world.find(job_id).await?.next_attempt_at;
         let due_at = due_at.ok_or("it is due again")?;
         if was_cut_off_twice {
@@ -286,9 +286,9 @@ pub async fn all_leases_can_be_ended_at_once<B: Backend>(backend: B) -> Verdicts
     let held = world.lane(world.here, 2, at(0), at(9_999)).await?.writes;
     let there = world.lane(world.there, 1, at(0), at(9_999)).await?.writes;
     world.restart().await?;
-    assert_eq!(lapse(&*world.store, Lapse::Expired, at(5)).await?, 0);
-    assert_eq!(lapse(&*world.store, Lapse::All, at(5)).await?, 3);
-    assert_eq!(lapse(&*world.store, Lapse::All, at(5)).await?, 0);
+    assert_eq!(lapse(&world.store, Lapse::Expired, at(5)).await?, 0);
+    assert_eq!(lapse(&world.store, Lapse::All, at(5)).await?, 3);
+    assert_eq!(lapse(&world.store, Lapse::All, at(5)).await?, 0);
     for claimed in held.iter().chain(&there) {
         let found = world.find(claimed.job_id).await?;
         assert_eq!(found.next_attempt_at, Some(at(5)));
@@ -334,7 +334,7 @@ pub async fn a_late_confirmation_counts<B: Backend>(backend: B) -> Verdicts {
         let job_id = world.accept_here(&[5]).await?;
         let next_id = world.accept_here(&[5]).await?;
         let first = world.claim_one(at(0)).await?;
-        lapse(&*world.store, Lapse::All, at(10)).await?;
+        lapse(&world.store, Lapse::All, at(10)).await?;
         let second = match is_claimed_again {
             true => Some(world.claim_one(at(10)).await?),
             false => None,
@@ -356,7 +356,7 @@ pub async fn a_late_confirmation_counts<B: Backend>(backend: B) -> Verdicts {
         let next = world.claim(at(12)).await?;
         assert_eq!(jobs(&next), [next_id], "never the one that has ended");
         world.finish(next[0].ticket, failed("no"), at(12)).await?;
-        assert_eq!(lapse(&*world.store, Lapse::All, at(13)).await?, 0);
+        assert_eq!(lapse(&world.store, Lapse::All, at(13)).await?, 0);
     }
     Ok(())
 }
@@ -365,7 +365,7 @@ pub async fn a_late_failure_changes_nothing<B: Backend>(backend: B) -> Verdicts 
     let world = World::new(backend).await?;
     let job_id = world.accept_here(&[]).await?;
     let first = world.claim_one(at(0)).await?;
-    lapse(&*world.store, Lapse::All, at(10)).await?;
+    lapse(&world.store, Lapse::All, at(10)).await?;
     for is_leased in [false, true] {
         let second = match is_leased {
             true => Some(world.claim_one(at(10)).await?),
@@ -388,7 +388,7 @@ pub async fn a_late_failure_changes_nothing<B: Backend>(backend: B) -> Verdicts 
         );
         if let Some(second) = second {
             assert_eq!(
-                lapse(&*world.store, Lapse::Expired, at(12)).await?,
+                lapse(&world.store, Lapse::Expired, at(12)).await?,
                 0,
                 "the second lease still stands"
             );
@@ -407,7 +407,7 @@ pub async fn an_attempt_after_the_end_is_recorded_and_changes_nothing<B: Backend
     let world = World::new(backend).await?;
     let job_id = world.accept_here(&[]).await?;
     let first = world.claim_one(at(0)).await?;
-    lapse(&*world.store, Lapse::All, at(1)).await?;
+    lapse(&world.store, Lapse::All, at(1)).await?;
     let second = world.claim_one(at(1)).await?;
     world.finish(second, failed("no"), at(2)).await?;
     let (record_id, verdict) = world.delivered("x1");
@@ -625,7 +625,7 @@ pub async fn accepts_and_lapses_signal_what_is_due<B: Backend>(backend: B) -> Ve
     world.finish(ticket, failed("no"), at(1)).await?;
     assert_eq!(world.due().await?, HashSet::from([world.here]));
     world.claim_one(at(1)).await?;
-    lapse(&*world.store, Lapse::All, at(2)).await?;
+    lapse(&world.store, Lapse::All, at(2)).await?;
     assert_eq!(world.due().await?, HashSet::from([world.here]));
     world.accept(world.write(world.there, at(3), &[])).await?;
     assert_eq!(world.due().await?, HashSet::from([world.there]));

@@ -13,7 +13,7 @@ use super::{
     Backend, SIGNAL_TIMEOUT, START, Verdicts, World, assert_conflict, at, credential, failed,
     integration, listed, new_key, operator, sealer,
 };
-use crate::{Error, Registration};
+use crate::{Error, KeyQuery, Registration};
 
 /// An integration with two communities, an attribution and an agent.
 fn registration<B: Backend>(world: &World<B>, id: IntegrationId) -> Registration {
@@ -91,13 +91,13 @@ fn assert_same_keys(found: &[Key], expected: &[Key]) {
 
 pub async fn keys_are_made_listed_and_revoked<B: Backend>(backend: B) -> Verdicts {
     let mut world = World::new(backend).await?;
-    assert!(world.store.keys_list().await?.is_empty());
+    assert!(world.store.keys_all().await?.is_empty());
     let (later, later_token) = new_key(&world.entropy, at(20), Some(vec![world.here]))?;
     let (mut early, early_token) = new_key(&world.entropy, at(10), None)?;
     for key in [&later, &early] {
         world.store.key_create(&operator(), key.clone()).await?;
     }
-    let listed = world.store.keys_list().await?;
+    let listed = world.store.keys_all().await?;
     assert_same_keys(&listed, &[early.clone(), later.clone()]);
     let directory = world.store.directory_load().await?;
     let scope = directory.authenticate(later_token.expose(), at(60));
@@ -128,7 +128,7 @@ pub async fn keys_are_made_listed_and_revoked<B: Backend>(backend: B) -> Verdict
             .is_none()
     );
     for _ in 0..2 {
-        let listed = world.store.keys_list().await?;
+        let listed = world.store.keys_all().await?;
         assert_same_keys(&listed, &[early.clone(), later.clone()]);
         let contents = world.store.directory_contents(0).await?;
         assert_same_keys(&contents.keys, &listed);
@@ -148,6 +148,62 @@ pub async fn keys_are_made_listed_and_revoked<B: Backend>(backend: B) -> Verdict
     Ok(())
 }
 
+pub async fn a_key_is_known_to_who_sees_all_that_it_does<B: Backend>(backend: B) -> Verdicts {
+    let world = World::new(backend).await?;
+    let mut made = Vec::new();
+    for (place, limited) in [
+        None,
+        Some(vec![world.here]),
+        Some(vec![world.there, world.here]),
+        Some(vec![world.there]),
+        Some(vec![world.here]),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let (key, _) = new_key(&world.entropy, at(i64::try_from(place)?), limited)?;
+        world.store.key_create(&operator(), key.clone()).await?;
+        made.push(key);
+    }
+    let both = Some(vec![world.here, world.there]);
+    let (both, token) = new_key(&world.entropy, at(9), both)?;
+    world.store.key_create(&operator(), both).await?;
+    let directory = world.store.directory_load().await?;
+    let both = directory.authenticate(token.expose(), at(9));
+    let both = both.ok_or("the key is in force")?;
+    for (scope, offset, limit, places, total) in [
+        (&world.all, 0, 3, vec![0, 1, 2], 6),
+        (&world.all, 3, 2, vec![3, 4], 6),
+        (&world.mine, 0, 9, vec![1, 4], 2),
+        (&world.mine, 1, 1, vec![4], 2),
+        (&world.theirs, 0, 9, vec![3], 1),
+        (&both, 0, 4, vec![1, 2, 3, 4], 5),
+        (&both, 0, 0, vec![], 5),
+        (&both, 9, 9, vec![], 5),
+    ] {
+        let query = KeyQuery { offset, limit };
+        let page = world.store.keys_list(scope, &query).await?;
+        let expected: Vec<_> = places.iter().map(|place: &usize| &made[*place]).collect();
+        assert_same_keys(
+            &page.rows,
+            &expected.into_iter().cloned().collect::<Vec<_>>(),
+        );
+        assert_eq!(page.total, Some(total));
+        assert_eq!(page.has_more, offset + limit < total);
+    }
+    for (scope, places) in [
+        (&world.all, vec![0, 1, 2, 3, 4]),
+        (&world.mine, vec![1, 4]),
+        (&both, vec![1, 2, 3, 4]),
+    ] {
+        for (place, key) in made.iter().enumerate() {
+            let found = world.store.key_find(scope, key.id).await?;
+            assert_eq!(found.is_some(), places.contains(&place), "{place}");
+        }
+    }
+    Ok(())
+}
+
 pub async fn a_key_that_exists_is_refused<B: Backend>(backend: B) -> Verdicts {
     let world = World::new(backend).await?;
     let (key, _) = new_key(&world.entropy, at(10), None)?;
@@ -159,7 +215,7 @@ pub async fn a_key_that_exists_is_refused<B: Backend>(backend: B) -> Verdicts {
             .await
             .is_err()
     );
-    assert_same_keys(&world.store.keys_list().await?, &[key]);
+    assert_same_keys(&world.store.keys_all().await?, &[key]);
     Ok(())
 }
 

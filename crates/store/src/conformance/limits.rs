@@ -70,32 +70,32 @@ pub async fn claimers_together_hold_as_many_as_may_be_under_way<B: Backend>(
     let mut elsewhere = world.elsewhere().await?;
     world.accept_many(here, 12).await?;
     world.accept_many(there, 5).await?;
-    let first = ask(&*world.store, at_most(4, here, 3), at(1), at(20)).await?;
+    let first = ask(&world.store, at_most(4, here, 3), at(1), at(20)).await?;
     assert_eq!((first.writes.len(), first.not_before), (3, None));
     // The second could take as many, and gets what is left.
-    let second = ask(&*elsewhere, at_most(4, here, 4), at(1), at(20)).await?;
+    let second = ask(&elsewhere, at_most(4, here, 4), at(1), at(20)).await?;
     assert_eq!((second.writes.len(), second.next_due_at), (1, Some(at(0))));
     let soon = second.not_before.ok_or("others fill it")?;
     assert!(soon > at(1) && soon <= at(1).plus_millis(SOON_MS));
     for now in [at(1), soon] {
-        let none = ask(&*elsewhere, at_most(4, here, 3), now, at(20)).await?;
+        let none = ask(&elsewhere, at_most(4, here, 3), now, at(20)).await?;
         assert_eq!(none.writes.len(), 0);
         assert!(none.not_before > Some(now), "it is not asked all the time");
     }
-    let other = ask(&*world.store, at_most(4, there, 9), at(1), at(20)).await?;
+    let other = ask(&world.store, at_most(4, there, 9), at(1), at(20)).await?;
     assert_eq!(other.writes.len(), 4, "another integration's are its own");
 
     // Whoever comes later, also in another process, finds them held.
     world.restart().await?;
     elsewhere = world.elsewhere().await?;
-    let none = ask(&*elsewhere, at_most(4, here, 4), at(2), at(20)).await?;
+    let none = ask(&elsewhere, at_most(4, here, 4), at(2), at(20)).await?;
     assert_eq!(none.writes.len(), 0);
     world.pause(first.writes[0].ticket, None, at(2)).await?;
-    let one = ask(&*world.store, at_most(4, here, 4), at(2), at(20)).await?;
+    let one = ask(&world.store, at_most(4, here, 4), at(2), at(20)).await?;
     assert_eq!(one.writes.len(), 1, "a place is free");
-    let fewer = ask(&*world.store, at_most(2, here, 2), at(2), at(20)).await?;
+    let fewer = ask(&world.store, at_most(2, here, 2), at(2), at(20)).await?;
     assert_eq!(fewer.writes.len(), 0, "more are under way than may be now");
-    let more = ask(&*world.store, at_most(6, here, 6), at(2), at(20)).await?;
+    let more = ask(&world.store, at_most(6, here, 6), at(2), at(20)).await?;
     assert_eq!(more.writes.len(), 2);
 
     // However many ask at once.
@@ -118,10 +118,10 @@ pub async fn claimers_together_hold_as_many_as_may_be_under_way<B: Backend>(
     assert_eq!(given, 2, "6 were under way");
 
     // Of those who are gone, too, until their leases lapse.
-    let none = ask(&*world.store, at_most(8, here, 8), at(25), at(50)).await?;
+    let none = ask(&world.store, at_most(8, here, 8), at(25), at(50)).await?;
     assert_eq!(none.writes.len(), 0);
-    assert_eq!(lapse(&*elsewhere, Lapse::Expired, at(25)).await?, 12);
-    let taken_over = ask(&*world.store, at_most(8, here, 9), at(25), at(50)).await?;
+    assert_eq!(lapse(&elsewhere, Lapse::Expired, at(25)).await?, 12);
+    let taken_over = ask(&world.store, at_most(8, here, 9), at(25), at(50)).await?;
     assert_eq!(taken_over.writes.len(), 8);
     let held: Vec<_> = jobs(&first.writes)[1..].to_vec();
     assert!(held.iter().all(|id| jobs(&taken_over.writes).contains(id)));
@@ -142,7 +142,7 @@ pub async fn claimers_together_keep_to_the_pace<B: Backend>(backend: B) -> Verdi
         while now < begin.plus_millis(60_000) {
             let wanted = u32::try_from(1 + world.entropy.below(9))?;
             let store = [&world.store, &elsewhere][world.entropy.below(2)];
-            let lane = ask(&**store, paced(Some(gap), here, wanted), now, at(999_999)).await?;
+            let lane = ask(store, paced(Some(gap), here, wanted), now, at(999_999)).await?;
             let count = lane.writes.len();
             if now >= promised {
                 assert!(count > 0, "{now}: it said that there would be one");
@@ -177,7 +177,7 @@ pub async fn claimers_together_keep_to_the_pace<B: Backend>(backend: B) -> Verdi
     // Another integration has its own, and none without a limit.
     world.accept_many(world.there, 5).await?;
     let unpaced = paced(None, world.there, 9);
-    let other = ask(&*world.store, unpaced, at(0), at(9_999)).await?;
+    let other = ask(&world.store, unpaced, at(0), at(9_999)).await?;
     assert_eq!((other.writes.len(), other.not_before), (5, None));
     Ok(())
 }
@@ -193,7 +193,7 @@ pub async fn a_vendor_that_asked_to_be_left_alone_is_left_alone_by_all<B: Backen
     let held = world.lane(here, 3, at(1), at(99)).await?.writes;
     world.pause(held[0].ticket, Some(at(30)), at(2)).await?;
     for _ in 0..2 {
-        let none = ask(&*elsewhere, unlimited(here, 9), at(29), at(99)).await?;
+        let none = ask(&elsewhere, unlimited(here, 9), at(29), at(99)).await?;
         assert_eq!((none.writes.len(), none.not_before), (0, Some(at(30))));
         assert_eq!(none.next_due_at, Some(at(0)));
         assert_eq!(
@@ -233,7 +233,7 @@ pub async fn synchronisation_takes_what_writes_leave_and_nothing_of_theirs<B: Ba
     assert_eq!(call(here, at(10)).await?, Some(at(11)), "its own pace");
     assert_eq!(call(there, at(10)).await?, None);
     // A write that comes now goes now, though synchronisation has just had a call.
-    let lane = ask(&*elsewhere, paced(SECOND, here, 9), at(10), at(99)).await?;
+    let lane = ask(&elsewhere, paced(SECOND, here, 9), at(10), at(99)).await?;
     assert_eq!((lane.writes.len(), lane.not_before), (1, Some(at(11))));
     assert_eq!(
         call(here, at(11)).await?,
@@ -258,11 +258,11 @@ pub async fn an_integration_that_changed_begins_anew<B: Backend>(backend: B) -> 
     world.accept_many(here, 20).await?;
     let hour = Some(3_600_000_000);
     let pause = async || -> Verdicts {
-        let lane = ask(&*world.store, paced(hour, here, 9), at(1), at(99)).await?;
+        let lane = ask(&world.store, paced(hour, here, 9), at(1), at(99)).await?;
         assert_eq!(lane.writes.len(), 1);
         let ticket = lane.writes[0].ticket;
         world.pause(ticket, Some(at(60)), at(1)).await?;
-        let none = ask(&*world.store, paced(hour, here, 9), at(2), at(99)).await?;
+        let none = ask(&world.store, paced(hour, here, 9), at(2), at(99)).await?;
         assert_eq!((none.writes.len(), none.not_before), (0, Some(at(60))));
         Ok(())
     };
@@ -283,7 +283,7 @@ pub async fn an_integration_that_changed_begins_anew<B: Backend>(backend: B) -> 
         ..IntegrationUpdate::default()
     };
     change(update(name)).await?;
-    let none = ask(&*world.store, paced(hour, here, 9), at(2), at(99)).await?;
+    let none = ask(&world.store, paced(hour, here, 9), at(2), at(99)).await?;
     assert_eq!(none.writes.len(), 0, "its name has nothing to do with that");
     for one in [
         Change {
@@ -323,11 +323,11 @@ pub async fn an_integration_that_changed_begins_anew<B: Backend>(backend: B) -> 
         as_of: Some(as_of),
         ..paced(hour, here, 9)
     };
-    let none = ask(&*world.store, known(at(3)), at(4), at(99)).await?;
+    let none = ask(&world.store, known(at(3)), at(4), at(99)).await?;
     assert_eq!((none.writes.len(), none.next_due_at), (0, Some(at(0))));
     let soon = none.not_before.ok_or("it hears of it soon")?;
     assert!(soon > at(4) && soon <= at(4).plus_millis(SOON_MS));
-    let lane = ask(&*world.store, known(at(2)), at(4), at(99)).await?;
+    let lane = ask(&world.store, known(at(2)), at(4), at(99)).await?;
     assert_eq!(lane.writes.len(), 1);
     Ok(())
 }

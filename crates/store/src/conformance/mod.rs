@@ -146,6 +146,7 @@ macro_rules! conformance_tests {
             order::a_random_history_agrees_with_a_model
             restart::all_answers_are_the_same_and_all_goes_on
             directory::keys_are_made_listed_and_revoked
+            directory::a_key_is_known_to_who_sees_all_that_it_does
             directory::a_key_that_exists_is_refused
             directory::registering_again_replaces_and_adds_nothing
             directory::a_credential_comes_back_after_a_restart
@@ -195,6 +196,7 @@ macro_rules! conformance_tests {
             webhooks::changes_of_subscriptions_are_in_the_audit_log_without_secrets
             webhooks::there_is_an_end_to_the_number_of_subscriptions
             webhooks::a_subscription_ends_with_the_key_that_made_it
+            webhooks::a_subscription_that_is_kept_ends_with_the_key_that_kept_it
             webhooks::a_subscription_is_kept_or_adopted_when_its_key_ends
             webhooks::the_health_of_a_receiver_changes_once_however_often_it_is_tried
             administration::there_is_an_end_to_the_number_of_keys
@@ -374,7 +376,7 @@ impl<B: Backend> World<B> {
         now: Timestamp,
         lease_until: Timestamp,
     ) -> Answer<Lane> {
-        ask(&*self.store, unlimited(id, limit), now, lease_until).await
+        ask(&self.store, unlimited(id, limit), now, lease_until).await
     }
 
     /// Claims whatever is due for `here`, under a lease of a minute.

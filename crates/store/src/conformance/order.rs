@@ -107,7 +107,7 @@ pub async fn a_repeated_attempt_keeps_later_writes_waiting<B: Backend>(backend: 
     world.finish(ticket, again(at(50), "busy"), at(2)).await?;
     assert_eq!(world.claim(at(49)).await?.len(), 0);
     let ticket = world.claim_one(at(50)).await?;
-    lapse(&*world.store, Lapse::All, at(60)).await?;
+    lapse(&world.store, Lapse::All, at(60)).await?;
     assert_eq!(jobs(&world.claim(at(60)).await?), [first]);
     world.finish(ticket, failed("late"), at(61)).await?;
     assert_eq!(world.claim(at(61)).await?.len(), 0);
@@ -524,7 +524,7 @@ impl<B: Backend> History<B> {
     }
 
     async fn lapse(&mut self, which: Lapse) -> Verdicts {
-        let count = lapse(&*self.world.store, which, self.now).await?;
+        let count = lapse(&self.world.store, which, self.now).await?;
         assert_eq!(count, self.model.lapse(which, self.now));
         Ok(())
     }

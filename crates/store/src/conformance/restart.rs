@@ -205,7 +205,7 @@ async fn answers(store: &Store, scope: &Scope) -> Answer<Vec<String>> {
 
     note(&store.master_key_current().await?);
     let contents = store.directory_contents(0).await?;
-    note(&(contents.revision, &contents.keys, store.keys_list().await?));
+    note(&(contents.revision, &contents.keys, store.keys_all().await?));
     for branch in &contents.branches {
         let one = &branch.integration;
         note(&(&one.id, &one.name, one.vendor, one.active));
@@ -266,7 +266,7 @@ async fn answers(store: &Store, scope: &Scope) -> Answer<Vec<String>> {
     for event in store.events_list(scope, &EVERY).await?.rows {
         note(&(&event, event.body()?));
     }
-    for webhook in store.webhooks_list(scope).await? {
+    for webhook in store.webhooks_all().await? {
         note(&(webhook.id, &webhook.url, &webhook.triggers, webhook.active));
         let secrets: Vec<_> = webhook
             .secrets(START)
@@ -298,10 +298,10 @@ async fn answers(store: &Store, scope: &Scope) -> Answer<Vec<String>> {
 pub async fn all_answers_are_the_same_and_all_goes_on<B: Backend>(backend: B) -> Verdicts {
     let mut world = World::new(backend).await?;
     let filled = world.fill().await?;
-    let before = answers(&*world.store, &world.all).await?;
+    let before = answers(&world.store, &world.all).await?;
     assert!(before.len() > 100, "it answers something");
     world.restart().await?;
-    for (one, other) in before.iter().zip(answers(&*world.store, &world.all).await?) {
+    for (one, other) in before.iter().zip(answers(&world.store, &world.all).await?) {
         assert_eq!(*one, other);
     }
 

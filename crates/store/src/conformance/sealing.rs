@@ -64,7 +64,7 @@ async fn check<B: Backend>(
 ) -> Verdicts {
     match (open(world, &Source::new(digits)).await, missing) {
         (Ok(store), None) => {
-            assert_credentials(&*store, &[world.here, world.there]).await?;
+            assert_credentials(&store, &[world.here, world.there]).await?;
             store.close().await;
             Ok(())
         }
@@ -113,7 +113,7 @@ pub async fn secrets_move_under_another_key_and_nothing_else_changes<B: Backend>
     // Two credentials, and the key of the audit log.
     for expected in [1, 1, 1, 0] {
         assert_eq!(world.store.secrets_rewrap(1).await?, expected);
-        assert_credentials(&*world.store, &[world.here, world.there]).await?;
+        assert_credentials(&world.store, &[world.here, world.there]).await?;
     }
     assert_eq!(world.store.directory_revision().await?, revision);
     world.store.close().await;
@@ -148,16 +148,16 @@ pub async fn the_audit_log_is_judged_by_keys_that_are_gone<B: Backend>(backend: 
     for (digits, next, after) in [("ba", 'b', "b"), ("cb", 'c', "c")] {
         world.store.close().await;
         world.store = open(&world, &Source::new(digits)).await?;
-        let (count, key) = (audited(&*world.store).await?, id(next)?);
+        let (count, key) = (audited(&world.store).await?, id(next)?);
         world.store.master_key_set(&operator(), key, at(1)).await?;
         while world.store.secrets_rewrap(10).await? > 0 {}
         world
             .register(IntegrationId::new(at(1), &*world.entropy))
             .await?;
-        assert_eq!(audited(&*world.store).await?, count + 2);
+        assert_eq!(audited(&world.store).await?, count + 2);
         world.store.close().await;
         world.store = open(&world, &Source::new(after)).await?;
-        assert_eq!(audited(&*world.store).await?, count + 2);
+        assert_eq!(audited(&world.store).await?, count + 2);
     }
     Ok(())
 }
@@ -193,17 +193,17 @@ pub async fn a_store_in_use_follows_a_change_of_key<B: Backend>(backend: B) -> V
     source.put("ba");
     other.master_key_set(&operator(), id('b')?, at(1)).await?;
     assert_eq!(other.secrets_rewrap(1).await?, 1);
-    assert_credentials(&*world.store, &[world.here, world.there]).await?;
+    assert_credentials(&world.store, &[world.here, world.there]).await?;
     world.register(third).await?;
     assert_eq!(other.secrets_rewrap(10).await?, 2, "the new one is under b");
     other.close().await;
     source.put("b");
 
     let all = [world.here, world.there, third];
-    assert_credentials(&*world.store, &all).await?;
+    assert_credentials(&world.store, &all).await?;
     world.store.close().await;
     world.store = open(&world, &source).await?;
-    assert_credentials(&*world.store, &all).await
+    assert_credentials(&world.store, &all).await
 }
 
 pub async fn a_secret_that_cannot_be_sealed_under_the_current_key_is_refused<B: Backend>(
@@ -226,7 +226,7 @@ pub async fn a_secret_that_cannot_be_sealed_under_the_current_key_is_refused<B: 
     let refused = world.register(third).await;
     assert!(matches!(refused, Err(Error::MasterKey(_))));
     assert_eq!(world.store.directory_revision().await?, revision);
-    assert_credentials(&*world.store, &[world.here, world.there]).await?;
+    assert_credentials(&world.store, &[world.here, world.there]).await?;
     world.accept_here(&[]).await?;
 
     source.put("ba");
@@ -234,7 +234,7 @@ pub async fn a_secret_that_cannot_be_sealed_under_the_current_key_is_refused<B: 
         match world.register(third).await {
             Ok(()) => {
                 assert_eq!(other.secrets_rewrap(10).await?, 3, "not the new one");
-                return assert_credentials(&*world.store, &[world.here, world.there, third]).await;
+                return assert_credentials(&world.store, &[world.here, world.there, third]).await;
             }
             Err(Error::MasterKey(_)) => tokio::time::sleep(LEARN_STEP).await,
             Err(why) => return Err(why.into()),
@@ -264,7 +264,7 @@ pub async fn secrets_of_subscriptions_move_too<B: Backend>(backend: B) -> Verdic
     check(&world, "b", None).await?;
     check(&world, "a", Some('b')).await?;
     world.store = open(&world, &Source::new("b")).await?;
-    for one in world.store.webhooks_list(&world.all).await? {
+    for one in world.store.webhooks_all().await? {
         assert!(one.secret.expose() == "signing-secret");
     }
     Ok(())

@@ -23,11 +23,12 @@ use super::{
     Answer, Backend, START, Verdicts, World, again, assert_conflict, at, failed, new_key, operator,
 };
 use crate::{
-    Depth, Error, Lapse, Registration, Store,
+    Depth, Error, Lapse, Page, Registration, Store,
     logs::history::{AuditQuery, Seen, Tally},
     subscriptions::types::{
         ClaimedDelivery, DeliveryClaim, DeliveryFinish, DeliveryLane, DeliveryQuery,
         DeliveryTicket, DeliveryVerdict, EventQuery, Health, Replay, Replayed, Standing,
+        WebhookQuery,
     },
 };
 
@@ -117,8 +118,23 @@ impl<B: Backend> World<B> {
         self.change_webhook(id, change, now).await
     }
 
+    /// A page, by offset and limit, of the subscriptions that `scope` may know of.
+    async fn webhooks(
+        &self,
+        scope: &Scope,
+        active: Option<bool>,
+        (offset, limit): (u64, u64),
+    ) -> Answer<Page<Webhook>> {
+        let query = WebhookQuery {
+            active,
+            offset,
+            limit,
+        };
+        Ok(self.store.webhooks_list(scope, query).await?)
+    }
+
     pub(super) async fn webhook_now(&self, id: WebhookId) -> Answer<Webhook> {
-        let mut all = self.store.webhooks_list(&self.all).await?.into_iter();
+        let mut all = self.store.webhooks_all().await?.into_iter();
         Ok(all.find(|one| one.id == id).ok_or("the webhook is there")?)
     }
 
@@ -796,7 +812,7 @@ pub async fn a_lapsed_delivery_comes_back_with_its_attempt_cut_off<B: Backend>(
         (standing.status, standing.attempts, standing.next_attempt_at),
         (DeliveryStatus::Pending, 1, None)
     );
-    assert_eq!(lapse(&*world.store, Lapse::Expired, at(LEASE_S)).await?, 0);
+    assert_eq!(lapse(&world.store, Lapse::Expired, at(LEASE_S)).await?, 0);
     world.restart().await?;
     assert!(
         world.take(webhook, at(LEASE_S)).await?.is_empty(),
@@ -804,7 +820,7 @@ pub async fn a_lapsed_delivery_comes_back_with_its_attempt_cut_off<B: Backend>(
     );
     world.signalled().await?;
     assert_eq!(
-        lapse(&*world.store, Lapse::Expired, at(LEASE_S + 1)).await?,
+        lapse(&world.store, Lapse::Expired, at(LEASE_S + 1)).await?,
         1
     );
     assert!(world.signalled().await?.contains(&webhook));
@@ -859,7 +875,7 @@ pub async fn a_lapsed_delivery_comes_back_with_its_attempt_cut_off<B: Backend>(
     while held < 2_500 {
         held += world.take(webhook, at(101)).await?.len();
     }
-    assert_eq!(lapse(&*world.store, Lapse::All, at(101)).await?, 2_500);
+    assert_eq!(lapse(&world.store, Lapse::All, at(101)).await?, 2_500);
     let lane = world
         .take_lane(webhook, 5, at(101))
         .await?
@@ -878,7 +894,7 @@ pub async fn a_delivery_that_is_cut_off_again_and_again_waits_from_the_third_tim
     for (attempt, tries) in [(1, 1), (2, 1), (3, 1), (4, 2), (5, 3), (6, 4)] {
         let ticket = world.take_one(webhook, now).await?;
         assert_eq!((ticket.attempt, ticket.tries), (attempt, tries));
-        assert_eq!(lapse(&*world.store, Lapse::All, now).await?, 1);
+        assert_eq!(lapse(&world.store, Lapse::All, now).await?, 1);
         let standing = world.delivery(webhook, event).await?;
         let due_at = standing.next_attempt_at.ok_or("it is due again")?;
         // As long as the schedule waits after so many tries.
@@ -1378,17 +1394,41 @@ pub async fn a_subscription_is_known_to_who_sees_all_that_it_gets<B: Backend>(
         .await?;
     let event = world.happen_here(1, at(1)).await?[0];
     let known = async |scope: &Scope| -> Answer<Vec<WebhookId>> {
-        Ok(world
-            .store
-            .webhooks_list(scope)
-            .await?
-            .iter()
-            .map(|one| one.id)
-            .collect())
+        let listed = world.webhooks(scope, None, (0, 10)).await?.rows;
+        Ok(listed.iter().map(|one| one.id).collect())
     };
     assert_eq!(known(&world.all).await?, [all, mine, both]);
     assert_eq!(known(&world.mine).await?, [mine]);
     assert_eq!(known(&world.theirs).await?, []);
+    for (active, offset, limit, ids, total) in [
+        (None, 1, 1, vec![mine], 3),
+        (None, 2, 1, vec![both], 3),
+        (Some(true), 0, 10, vec![all, mine, both], 3),
+        (Some(false), 0, 10, vec![], 0),
+        (None, 3, 1, vec![], 3),
+        (None, 0, 0, vec![], 3),
+    ] {
+        let page = world.webhooks(&world.all, active, (offset, limit)).await?;
+        let found: Vec<_> = page.rows.iter().map(|one| one.id).collect();
+        assert_eq!((found, page.total), (ids, Some(total)));
+        assert_eq!(page.has_more, offset + limit < total);
+    }
+    world.switch(mine, false, at(1)).await?;
+    let off = world.webhooks(&world.mine, Some(false), (0, 1)).await?;
+    assert_eq!((off.rows.len(), off.total), (1, Some(1)));
+    let on = world.webhooks(&world.mine, Some(true), (0, 1)).await?;
+    assert_eq!((on.rows.len(), on.total), (0, Some(0)));
+    world.switch(mine, true, at(1)).await?;
+    for (scope, id, is_known) in [
+        (&world.all, all, true),
+        (&world.mine, mine, true),
+        (&world.mine, both, false),
+        (&world.mine, all, false),
+        (&world.theirs, mine, false),
+    ] {
+        let found = world.store.webhook_find(scope, id).await?;
+        assert_eq!(found.is_some(), is_known, "{id}");
+    }
     for id in [all, both] {
         let by = Actor::local(world.mine.clone());
         let query = DeliveryQuery {
@@ -1552,7 +1592,7 @@ pub async fn deliveries_are_replayed_one_or_all_or_since<B: Backend>(backend: B)
             .await?,
         Some(Replayed::default())
     );
-    lapse(&*world.store, Lapse::All, at(15)).await?;
+    lapse(&world.store, Lapse::All, at(15)).await?;
 
     // Everything since, also from before the subscription was made; other triggers' are looked at and left.
     world.accept_here(&[]).await?;
@@ -2195,7 +2235,7 @@ pub async fn there_is_an_end_to_the_number_of_subscriptions<B: Backend>(backend:
             one.await??;
         }
     }
-    assert_eq!(world.store.webhooks_list(&world.all).await?.len(), 1_000);
+    assert_eq!(world.store.webhooks_all().await?.len(), 1_000);
     let by = operator();
     let create = async |integrations: Option<&[IntegrationId]>| {
         world.store.webhook_create(&by, of(integrations)).await
@@ -2238,6 +2278,31 @@ impl<B: Backend> World<B> {
         assert_eq!(webhook.active, webhook.disabled.is_none());
         Ok(webhook.disabled.map(|disabled| disabled.reason))
     }
+}
+
+pub async fn a_subscription_that_is_kept_ends_with_the_key_that_kept_it<B: Backend>(
+    backend: B,
+) -> Verdicts {
+    let world = World::new(backend).await?;
+    let (short, by_short) = world.maker(Some(at(10))).await?;
+    let (long, by_long) = world.maker(Some(at(20))).await?;
+    let kept = world.made_by(short, &by_short).await?;
+    let revoke = async |by: &Actor, id| world.store.key_revoke(by, id, true, at(1)).await;
+    assert_conflict(revoke(&by_short, short).await);
+    let done = revoke(&by_long, short)
+        .await?
+        .ok_or("there is such a key")?;
+    assert_eq!(done.kept, [kept]);
+    // A repeat takes nothing from what was kept, and gives it no more.
+    revoke(&operator(), short).await?;
+    assert!(world.store.webhooks_lapse(at(19)).await?.is_empty());
+    assert_eq!(world.store.webhooks_lapse(at(20)).await?, [kept]);
+    // The operator's has no end.
+    let other = world.made_by(long, &by_long).await?;
+    revoke(&operator(), long).await?;
+    assert!(world.store.webhooks_lapse(at(9_999)).await?.is_empty());
+    assert!(world.webhook_now(other).await?.active);
+    Ok(())
 }
 
 pub async fn a_subscription_ends_with_the_key_that_made_it<B: Backend>(backend: B) -> Verdicts {

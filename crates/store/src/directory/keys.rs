@@ -3,16 +3,24 @@
 //! Guarantee: a change of a key and its entry in the audit log are one transaction.
 
 use model::{
-    Actor, IntegrationId, KeyId, Timestamp,
+    Actor, KeyId, Scope, Timestamp,
     key::{Key, Token},
     resources::key::KeyRecord,
 };
 use serde_json::{Value, json};
 
-use crate::{Error, Store, engines::Transaction, reading::Reading, subscriptions::types::Revoked};
 use crate::{
-    directory,
-    engines::db::{Db, Row, corrupt, values},
+    Error, Page, Store,
+    engines::Transaction,
+    reading::{Cost, Reading},
+    subscriptions::types::Revoked,
+};
+use crate::{
+    directory::{
+        self,
+        scopes::{self, scope_of},
+    },
+    engines::db::{Bind, Db, Row, corrupt, limited, values},
     logs::audit::{self, Author, Deed},
     subscriptions,
 };
@@ -47,15 +55,6 @@ fn write(tx: &mut Transaction<'_>, key: &Key) -> Result<(), Error> {
         values![key.id.to_string(), revision, revoked_at, body, expires_at, scope],
     )
     .map(drop)
-}
-
-/// The integrations that something is limited to, as one text: the same text for the same
-/// integrations.
-pub(crate) fn scope_of(integrations: Option<&[IntegrationId]>) -> String {
-    let ids = integrations.unwrap_or_default().iter();
-    let mut ids: Vec<String> = ids.map(ToString::to_string).collect();
-    ids.sort_unstable();
-    ids.join(" ")
 }
 
 /// Counts rows of a table with the same scope. The index has the beginning of it; the rest is
@@ -135,6 +134,15 @@ fn record(
     audit::record(db, by, deed, now)
 }
 
+/// Which keys.
+#[derive(Clone, Copy, Debug)]
+pub struct KeyQuery {
+    /// Keys to skip.
+    pub offset: u64,
+    /// Keys at most.
+    pub limit: u64,
+}
+
 const COLUMNS: &str = "SELECT body, revoked_at, last_used_at FROM keys";
 
 type Columns = (String, Option<i64>, Option<i64>);
@@ -162,6 +170,38 @@ fn find(db: &Db<'_>, id: KeyId) -> Result<Option<Key>, Error> {
     .transpose()
 }
 
+/// A page of those that `scope` may know of, oldest first, and how many these are.
+fn page(db: &Db<'_>, scope: &Scope, query: &KeyQuery) -> Result<Page<Key>, Error> {
+    let own = scopes::own(scope);
+    let which = match own {
+        Some(_) => scopes::within("keys", "id"),
+        None => "TRUE".to_owned(),
+    };
+    let counted: Vec<_> = own.iter().map(Bind::bind).collect();
+    let total: i64 = db.one(
+        &format!("SELECT count(*) FROM keys WHERE {which}"),
+        &counted,
+        |row| row.get(0),
+    )?;
+    let (limit, values) = limited(counted, query.offset, query.limit);
+    let rows: Vec<Columns> = db.all(
+        &format!("{COLUMNS} WHERE {which} ORDER BY id {limit}"),
+        &values,
+        columns,
+    )?;
+    let rows = rows
+        .into_iter()
+        .map(read)
+        .collect::<Result<Vec<_>, Error>>()?;
+    let total = total.unsigned_abs();
+    Ok(Page {
+        has_more: query.offset.saturating_add(query.limit) < total,
+        rows,
+        total: Some(total),
+        total_is_exact: true,
+    })
+}
+
 /// Those that changed after a revision, oldest first.
 pub(crate) fn since(db: &Db<'_>, revision: i64) -> Result<Vec<Key>, Error> {
     let rows: Vec<Columns> = db.all(
@@ -183,6 +223,11 @@ pub(crate) fn revoke(
     let Some(before) = find(tx, id)? else {
         return Ok(None);
     };
+    if keeps && by.scope.key() == Some(id) {
+        return Err(Error::Conflict(
+            "a key cannot keep its own webhooks active beyond its end; revoke it with another key, or leave out keep_webhooks".to_owned(),
+        ));
+    }
     let made = subscriptions::active_of(tx, id)?;
     let ids: Vec<_> = made.iter().map(|(_, id)| *id).collect();
     let (disabled, kept) = if keeps {
@@ -206,7 +251,10 @@ pub(crate) fn revoke(
         record(tx, by, "key_revoke", Some(&before), &key, more, now)?;
     }
     if keeps {
-        subscriptions::keep(tx, id)?;
+        // Those of a key that is revoked already were kept by who did that.
+        if is_new {
+            subscriptions::keep(tx, by, id)?;
+        }
     } else {
         for (n, webhook) in &made {
             let reason = format!("The API key that made it, {id}, was revoked");
@@ -287,14 +335,31 @@ impl Store {
         self.engine.write(move |tx| create(tx, &by, &key)).await
     }
 
-    /// Every key, oldest first.
-    pub async fn keys_list(&self) -> Result<Vec<Key>, Error> {
-        self.engine.read(Reading::OWN, |db| since(db, 0)).await
+    /// The keys that the caller may know of, oldest first: those that see no more than it does.
+    pub async fn keys_list(&self, scope: &Scope, query: &KeyQuery) -> Result<Page<Key>, Error> {
+        self.listed(scope, query, page).await
+    }
+
+    /// A key; `None` when there is none that the caller may know of.
+    pub async fn key_find(&self, scope: &Scope, id: KeyId) -> Result<Option<Key>, Error> {
+        let (scope, reading) = (scope.clone(), Reading::of(scope, Cost::Lookup));
+        let found = self.engine.read(reading, move |db| find(db, id)).await?;
+        Ok(found.filter(|key| scope.sees_as_much_as(key.integrations.as_deref())))
+    }
+
+    /// Every key, oldest first: for the operator, who is not a caller.
+    pub async fn keys_all(&self) -> Result<Vec<Key>, Error> {
+        self.engine
+            .read(Reading::BACKGROUND, |db| since(db, 0))
+            .await
     }
 
     /// Revokes a key; `None` when there is none with this id. The subscriptions that it made are
-    /// switched off, unless `keeps_webhooks`. Revoking twice changes nothing, but for subscriptions
-    /// that were kept the first time.
+    /// switched off, unless `keeps_webhooks`: then they go on as long as the actor's key does not
+    /// expire. Revoking twice changes nothing, but for subscriptions that were kept the first time.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] when a key is to keep its own subscriptions.
     pub async fn key_revoke(
         &self,
         by: &Actor,
@@ -335,7 +400,7 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use model::{
-        Entropy, Permission,
+        Entropy, IntegrationId, Permission,
         key::{System, token_make},
     };
     use rusqlite::{Connection, params};

@@ -65,7 +65,7 @@ impl Live {
             match store.directory_revision().await {
                 Ok(revision) if self.get().revision() == revision => {}
                 Ok(_) => {
-                    if let Err(why) = self.refresh(&*store).await {
+                    if let Err(why) = self.refresh(&store).await {
                         why.tell(
                             "the directory could not be read; the last good one stays in force",
                         );

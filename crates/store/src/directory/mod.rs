@@ -4,6 +4,7 @@
 
 pub(crate) mod keys;
 pub mod live;
+pub(crate) mod scopes;
 
 use model::{
     Actor, IntegrationId, Secret, Timestamp,

@@ -71,6 +71,18 @@ pub(crate) fn owned(values: &[Value<'_>]) -> Vec<Value<'static>> {
     values.iter().map(Value::owned).collect()
 }
 
+/// The words for a page of a statement that has `values`, and all its values.
+pub(crate) fn limited(
+    mut values: Vec<Value<'_>>,
+    offset: u64,
+    limit: u64,
+) -> (String, Vec<Value<'_>>) {
+    let number = |count: u64| Value::Integer(i64::try_from(count).unwrap_or(i64::MAX));
+    values.extend([number(limit), number(offset)]);
+    let last = values.len();
+    (format!("LIMIT ?{} OFFSET ?{last}", last - 1), values)
+}
+
 impl Bind for i64 {
     fn bind(&self) -> Value<'_> {
         Value::Integer(*self)

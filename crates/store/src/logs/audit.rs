@@ -102,13 +102,22 @@ pub(crate) fn keep_key(
     Ok(())
 }
 
-/// Has a log whose entries have no MAC be covered by one from now on.
-pub(crate) fn begin_macs(
+/// Has entries have a MAC, from the first start on.
+///
+/// A store that has kept a key has begun: with its first entry, or with one that says so. If its
+/// newest entry has no MAC then, somebody took the MACs away, and to begin anew would hide that.
+pub(crate) fn begin(
     db: &Db<'_>,
     sealer: &Sealer,
     master: MasterKeyId,
     now: Timestamp,
 ) -> Result<(), Error> {
+    let has_begun = db
+        .find("SELECT n FROM audit_keys LIMIT 1", &[], |row| {
+            row.get::<i64>(0)
+        })?
+        .is_some();
+    keep_key(db, sealer, master, now)?;
     let newest: Option<(i64, bool)> = db.find(
         "SELECT seq, mac IS NULL FROM audit ORDER BY seq DESC LIMIT 1",
         &[],
@@ -117,6 +126,23 @@ pub(crate) fn begin_macs(
     let Some((seq, true)) = newest else {
         return Ok(());
     };
+    if has_begun {
+        tracing::error!(
+            entry = seq,
+            "the audit log was tampered with: its newest entry has no MAC; `portico audit verify` says more"
+        );
+        return Ok(());
+    }
+    begin_macs(db, sealer, master, (seq, now))
+}
+
+/// Has a log whose `entries_before` have no MAC be covered by one from now on.
+fn begin_macs(
+    db: &Db<'_>,
+    sealer: &Sealer,
+    master: MasterKeyId,
+    (entries_before, now): (i64, Timestamp),
+) -> Result<(), Error> {
     let with_mac = "SELECT seq FROM audit WHERE mac IS NOT NULL LIMIT 1";
     if db.find(with_mac, &[], |row| row.get::<i64>(0))?.is_some() {
         // It is for `portico audit verify` to say that this cannot be.
@@ -128,7 +154,7 @@ pub(crate) fn begin_macs(
     )]
     let by = Author::new(Actor::local(Scope::operator()), sealer, master)?;
     tracing::info!(
-        entries_before = seq,
+        entries_before,
         "entries of the audit log have a MAC from now on"
     );
     let deed = Deed {
@@ -280,6 +306,13 @@ impl Stored {
         let entry = chain.follow(self.seq, &self.entry, &self.hash)?;
         self.is_as_listed(&entry)?;
         let key = self.authentic(keys)?.map(|key| key.id().bytes());
+        let is_first = key.is_some() && chain.mac_key.is_none();
+        if is_first && entry.seq > 1 && entry.action != FIRST_MAC {
+            return Err(format!(
+                "entry {} is the first with a MAC, and does not say that MACs begin: those of the entries before it were taken away",
+                entry.seq
+            ));
+        }
         chain.authenticated(&entry, key, ROTATION)
     }
 
@@ -354,6 +387,10 @@ pub(crate) fn follow(
     // A replacement of the master key is an entry itself.
     let in_force = sealer.ring().find(sealed::current(db)?)?.audit().id();
     let is_all = rows.len() < usize::try_from(limit).unwrap_or(usize::MAX);
+    if is_all && chain.count > 0 && chain.mac_key.is_none() && !keys.is_empty() {
+        let why = "no entry has a MAC, though the store has kept a key for them: they were taken away, and the chain may have been made anew";
+        return Ok((chain, Some(why.to_owned())));
+    }
     if is_all && chain.mac_key.is_some_and(|key| key != in_force.bytes()) {
         let why = format!(
             "the entries since the master key was replaced are missing: the key of the last MAC is not {in_force}, which is in force"
@@ -400,7 +437,10 @@ mod tests {
     use rusqlite::{Connection, params};
 
     use super::*;
-    use crate::{migrations, sealing::MasterKey};
+    use crate::{
+        migrations,
+        sealing::{MasterKey, sealed::Opening},
+    };
 
     struct Fixed;
     impl Entropy for Fixed {
@@ -454,7 +494,7 @@ mod tests {
     fn log() -> Connection {
         let connection = empty();
         let (db, sealer) = (Db::Sqlite(&connection), sealer("a"));
-        sealed::agree(&db, &sealer, Timestamp::ZERO).unwrap();
+        sealed::agree(&db, &sealer, Opening::Work, Timestamp::ZERO).unwrap();
         write(&db, &author(&sealer, 'a'), 5);
         connection
     }
@@ -544,10 +584,36 @@ mod tests {
             let why = verify(&connection, "a").expect_err("it is noticed");
             assert!(why.contains(part), "{deed}: {why}");
         }
-        // Without any MAC a log is what one of before is, and is told as such.
+        // Without any MAC and any key a log is what one of before is, and is told as such.
         let connection = log();
-        forge(&connection, "UPDATE audit SET mac = NULL, mac_key = NULL");
-        assert_eq!(verify(&connection, "a").unwrap().with_mac, 0);
+        forge(
+            &connection,
+            "UPDATE audit SET mac = NULL, mac_key = NULL; DELETE FROM audit_keys",
+        );
+        let (db, ring) = (Db::Sqlite(&connection), sealer("a"));
+        sealed::agree(&db, &ring, Opening::Verify, Timestamp::ZERO).unwrap();
+        let chain = verify(&connection, "a").unwrap();
+        assert_eq!((chain.count, chain.with_mac), (5, 0), "nothing was added");
+    }
+
+    #[test]
+    fn macs_do_not_begin_twice() {
+        let connection = log();
+        forge(
+            &connection,
+            "DELETE FROM audit WHERE seq = 2; UPDATE audit SET mac = NULL, mac_key = NULL",
+        );
+        let (db, sealer) = (Db::Sqlite(&connection), sealer("a"));
+        for opening in [Opening::Verify, Opening::Work, Opening::Work] {
+            sealed::agree(&db, &sealer, opening, Timestamp::ZERO).unwrap();
+            let why = verify(&connection, "a").expect_err("it is noticed");
+            assert!(why.contains("no entry has a MAC, though"), "{why}");
+            assert_eq!(head(&db).unwrap().unwrap().0, 4, "nothing was added");
+        }
+        // Nor does what is written afterwards cover what was made anew.
+        write(&db, &author(&sealer, 'a'), 2);
+        let why = verify(&connection, "a").expect_err("it is noticed");
+        assert!(why.contains("entry 5 is the first with a MAC"), "{why}");
     }
 
     #[test]
@@ -559,7 +625,7 @@ mod tests {
         );
         let (db, sealer) = (Db::Sqlite(&connection), sealer("a"));
         for _ in 0..2 {
-            sealed::agree(&db, &sealer, Timestamp::ZERO).unwrap();
+            sealed::agree(&db, &sealer, Opening::Work, Timestamp::ZERO).unwrap();
             let chain = verify(&connection, "a").unwrap();
             assert_eq!((chain.count, chain.with_mac), (6, 1));
         }
@@ -567,7 +633,13 @@ mod tests {
         assert!(verify(&connection, "a").is_err_and(|why| why.contains("entry 5 does not have")));
         // A new log begins with nothing.
         let connection = empty();
-        sealed::agree(&Db::Sqlite(&connection), &sealer, Timestamp::ZERO).unwrap();
+        sealed::agree(
+            &Db::Sqlite(&connection),
+            &sealer,
+            Opening::Work,
+            Timestamp::ZERO,
+        )
+        .unwrap();
         assert_eq!(verify(&connection, "a"), Ok(Chain::default()));
     }
 

@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::{
     Error, Sealer, Store,
     engines::Transaction,
-    reading::Reading,
+    reading::{Cost, Reading},
     sealing::{MasterKeyId, Purpose, blob},
 };
 use crate::{
@@ -135,8 +135,22 @@ pub(crate) fn in_use(db: &Db<'_>) -> Result<Vec<MasterKeyId>, Error> {
     Ok(all)
 }
 
+/// What a store is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Opening {
+    /// To be changed.
+    Work,
+    /// To see whether its audit log is whole: it gets no entry and no key.
+    Verify,
+}
+
 /// Holds the keys at hand against the store, which is told its key when it has none yet.
-pub(crate) fn agree(db: &Db<'_>, sealer: &Sealer, now: Timestamp) -> Result<(), Error> {
+pub(crate) fn agree(
+    db: &Db<'_>,
+    sealer: &Sealer,
+    opening: Opening,
+    now: Timestamp,
+) -> Result<(), Error> {
     let used = in_use(db)?;
     let known = recorded(db)?;
     let wanted = known.or_else(|| used.first().copied());
@@ -165,9 +179,10 @@ pub(crate) fn agree(db: &Db<'_>, sealer: &Sealer, now: Timestamp) -> Result<(), 
             values![id.as_bytes(), now.as_micros()],
         )?;
     }
-    let id = current(db)?;
-    audit::keep_key(db, sealer, id, now)?;
-    audit::begin_macs(db, sealer, id, now)
+    match opening {
+        Opening::Work => audit::begin(db, sealer, current(db)?, now),
+        Opening::Verify => Ok(()),
+    }
 }
 
 /// Has the key `id` be in force, which `by` was told.
@@ -208,15 +223,16 @@ pub(crate) fn rewrap(db: &Db<'_>, sealer: &Sealer, limit: u32) -> Result<u64, Er
 
 impl Store {
     /// The current key, which is at hand.
-    async fn current_key(&self) -> Result<MasterKeyId, Error> {
-        let id = self.engine.read(Reading::OWN, current).await?;
+    async fn current_key(&self, reading: Reading) -> Result<MasterKeyId, Error> {
+        let id = self.engine.read(reading, current).await?;
         self.has_key(id).await?;
         Ok(id)
     }
 
     /// `by`, with what entries of the audit log are authenticated with now.
     pub(crate) async fn author(&self, by: &Actor) -> Result<Author, Error> {
-        let id = self.current_key().await?;
+        let reading = Reading::of(&by.scope, Cost::Lookup);
+        let id = self.current_key(reading).await?;
         Author::new(by.clone(), &self.sealer, id)
     }
 
@@ -245,7 +261,7 @@ impl Store {
     ) -> Result<T, Error> {
         let change = Arc::new(change);
         for _ in 0..SEAL_TRIES {
-            let under = self.current_key().await?;
+            let under = self.current_key(Reading::OWN).await?;
             let (change, sealed) = (
                 change.clone(),
                 self.sealer.seal(under, owner, purpose, secret)?,

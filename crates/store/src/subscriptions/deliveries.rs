@@ -558,94 +558,6 @@ pub(crate) fn replay(
     }))
 }
 
-#[cfg(test)]
-pub(crate) mod tests {
-    use super::*;
-    use crate::migrations;
-
-    /// Asserts that the plan of `sql` has each of `steps`, and walks over no whole table but those of `may_scan`.
-    pub(crate) fn assert_plan(sql: &str, steps: &[&str], may_scan: &[&str]) {
-        let connection = rusqlite::Connection::open_in_memory().unwrap();
-        for step in migrations::SQLITE {
-            connection.execute_batch(step.sql).unwrap();
-        }
-        let mut plan = connection
-            .prepare(&format!("EXPLAIN QUERY PLAN {sql}"))
-            .unwrap();
-        let mut rows = plan.raw_query();
-        let mut lines: Vec<String> = Vec::new();
-        while let Some(row) = rows.next().unwrap() {
-            lines.push(row.get(3).unwrap());
-        }
-        let whole = lines.join("\n");
-        for step in steps {
-            assert!(
-                lines.iter().any(|line| line.starts_with(step)),
-                "no {step}: {sql}\n{whole}"
-            );
-        }
-        for line in &lines {
-            let is_scan =
-                line.starts_with("SCAN") && !may_scan.iter().any(|one| line.starts_with(one));
-            assert!(
-                !is_scan && !line.contains("TEMP B-TREE FOR ORDER BY"),
-                "{line}: {sql}\n{whole}"
-            );
-        }
-    }
-
-    /// Most deliveries are long delivered, and there are millions of them: what is asked for all the time must not walk past them.
-    #[test]
-    fn deliveries_are_found_by_their_indexes() {
-        assert_plan(
-            &due_sql(),
-            &[
-                "SEARCH d USING INDEX deliveries_ready (webhook=? AND due_at<?)",
-                "SEARCH e USING INTEGER PRIMARY KEY (rowid=?) LEFT-JOIN",
-                "SEARCH w USING INDEX sqlite_autoindex_writes_1 (job_id=?) LEFT-JOIN",
-            ],
-            &[],
-        );
-        assert_plan(
-            NEXT,
-            &["SEARCH deliveries USING COVERING INDEX deliveries_ready"],
-            &[],
-        );
-        assert_plan(
-            LEASED_UNTIL,
-            &["SEARCH deliveries USING INDEX deliveries_leased (due_at<?)"],
-            &[],
-        );
-        // Of the thousand subscriptions, a step or a range of each.
-        let each = "SEARCH d USING COVERING INDEX deliveries_ready (webhook=?)";
-        assert_plan(NEXT_OF_EACH, &[each], &["SCAN w"]);
-        let open = "SEARCH d USING COVERING INDEX deliveries_open (webhook=?)";
-        assert_plan(DEPTH, &[open], &["SCAN w", "SCAN v", "SCAN all_open"]);
-        for (status, along) in [
-            (None, "SEARCH d USING PRIMARY KEY (webhook=? AND event<?)"),
-            (
-                Some(DeliveryStatus::Delivered),
-                "SEARCH d USING PRIMARY KEY (webhook=? AND event<?)",
-            ),
-            (
-                Some(DeliveryStatus::Pending),
-                "SEARCH d USING INDEX deliveries_open (webhook=? AND event<?)",
-            ),
-            (
-                Some(DeliveryStatus::Failed),
-                "SEARCH d USING INDEX deliveries_failed (webhook=? AND event<?)",
-            ),
-        ] {
-            assert_plan(&list_sql(status), &[along], &[]);
-        }
-        let failed =
-            "SEARCH deliveries USING COVERING INDEX deliveries_failed (webhook=? AND event>?)";
-        assert_plan(GIVEN_UP_BEHIND, &[failed], &[]);
-        let between = "SEARCH e USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)";
-        assert_plan(SUBSCRIBED_BETWEEN, &[between], &["SCAN json_each"]);
-    }
-}
-
 impl Store {
     /// Puts due deliveries of active subscriptions under a lease, in the order due, and counts an attempt for each.
     pub async fn deliveries_claim(&self, claim: DeliveryClaim) -> Result<Vec<DeliveryLane>, Error> {
@@ -746,5 +658,93 @@ impl Store {
     /// How many deliveries to active subscriptions are waiting, and since when the first is: when its event was stored.
     pub async fn deliveries_depth(&self) -> Result<Depth, Error> {
         self.engine.read(Reading::BACKGROUND, depth).await
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::migrations;
+
+    /// Asserts that the plan of `sql` has each of `steps`, and walks over no whole table but those of `may_scan`.
+    pub(crate) fn assert_plan(sql: &str, steps: &[&str], may_scan: &[&str]) {
+        let connection = rusqlite::Connection::open_in_memory().unwrap();
+        for step in migrations::SQLITE {
+            connection.execute_batch(step.sql).unwrap();
+        }
+        let mut plan = connection
+            .prepare(&format!("EXPLAIN QUERY PLAN {sql}"))
+            .unwrap();
+        let mut rows = plan.raw_query();
+        let mut lines: Vec<String> = Vec::new();
+        while let Some(row) = rows.next().unwrap() {
+            lines.push(row.get(3).unwrap());
+        }
+        let whole = lines.join("\n");
+        for step in steps {
+            assert!(
+                lines.iter().any(|line| line.starts_with(step)),
+                "no {step}: {sql}\n{whole}"
+            );
+        }
+        for line in &lines {
+            let is_scan =
+                line.starts_with("SCAN") && !may_scan.iter().any(|one| line.starts_with(one));
+            assert!(
+                !is_scan && !line.contains("TEMP B-TREE FOR ORDER BY"),
+                "{line}: {sql}\n{whole}"
+            );
+        }
+    }
+
+    /// Most deliveries are long delivered, and there are millions of them: what is asked for all the time must not walk past them.
+    #[test]
+    fn deliveries_are_found_by_their_indexes() {
+        assert_plan(
+            &due_sql(),
+            &[
+                "SEARCH d USING INDEX deliveries_ready (webhook=? AND due_at<?)",
+                "SEARCH e USING INTEGER PRIMARY KEY (rowid=?) LEFT-JOIN",
+                "SEARCH w USING INDEX sqlite_autoindex_writes_1 (job_id=?) LEFT-JOIN",
+            ],
+            &[],
+        );
+        assert_plan(
+            NEXT,
+            &["SEARCH deliveries USING COVERING INDEX deliveries_ready"],
+            &[],
+        );
+        assert_plan(
+            LEASED_UNTIL,
+            &["SEARCH deliveries USING INDEX deliveries_leased (due_at<?)"],
+            &[],
+        );
+        // Of the thousand subscriptions, a step or a range of each.
+        let each = "SEARCH d USING COVERING INDEX deliveries_ready (webhook=?)";
+        assert_plan(NEXT_OF_EACH, &[each], &["SCAN w"]);
+        let open = "SEARCH d USING COVERING INDEX deliveries_open (webhook=?)";
+        assert_plan(DEPTH, &[open], &["SCAN w", "SCAN v", "SCAN all_open"]);
+        for (status, along) in [
+            (None, "SEARCH d USING PRIMARY KEY (webhook=? AND event<?)"),
+            (
+                Some(DeliveryStatus::Delivered),
+                "SEARCH d USING PRIMARY KEY (webhook=? AND event<?)",
+            ),
+            (
+                Some(DeliveryStatus::Pending),
+                "SEARCH d USING INDEX deliveries_open (webhook=? AND event<?)",
+            ),
+            (
+                Some(DeliveryStatus::Failed),
+                "SEARCH d USING INDEX deliveries_failed (webhook=? AND event<?)",
+            ),
+        ] {
+            assert_plan(&list_sql(status), &[along], &[]);
+        }
+        let failed =
+            "SEARCH deliveries USING COVERING INDEX deliveries_failed (webhook=? AND event>?)";
+        assert_plan(GIVEN_UP_BEHIND, &[failed], &[]);
+        let between = "SEARCH e USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)";
+        assert_plan(SUBSCRIBED_BETWEEN, &[between], &["SCAN json_each"]);
     }
 }

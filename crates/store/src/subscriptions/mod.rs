@@ -17,15 +17,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::{
-    Error, Sealer, Store,
+    Error, Page, Sealer, Store,
     engines::Transaction,
     reading::{Cost, Reading},
     sealing::Purpose,
-    subscriptions::types::Health,
+    subscriptions::types::{Health, WebhookQuery},
 };
 use crate::{
-    directory::keys,
-    engines::db::{self, Db, Row, corrupt, values},
+    directory::{keys, scopes},
+    engines::db::{self, Bind, Db, Row, corrupt, values},
     logs::audit::{self, Author, Deed},
 };
 
@@ -203,20 +203,22 @@ pub(crate) fn row(db: &Db<'_>, scope: &Scope, id: WebhookId) -> Result<Option<Pl
         .then_some(Place { n, integrations }))
 }
 
-/// Every subscription that `scope` may know of and that can be read.
-fn all(db: &Db<'_>, sealer: &Sealer, scope: &Scope) -> Result<Vec<Webhook>, Error> {
+/// The subscriptions of a statement that can be read.
+fn readable(
+    db: &Db<'_>,
+    sealer: &Sealer,
+    condition: &str,
+    values: &[db::Value<'_>],
+) -> Result<Vec<Webhook>, Error> {
     let rows: Vec<Result<Stored, Error>> = db.all(
-        &format!("SELECT {COLUMNS} FROM webhooks ORDER BY n"),
-        &[],
+        &format!("SELECT {COLUMNS} FROM webhooks WHERE {condition}"),
+        values,
         |row| Ok(read(row, sealer)),
     )?;
     let mut webhooks = Vec::with_capacity(rows.len());
     for row in rows {
         match row {
-            Ok(row) if scope.sees_as_much_as(row.webhook.integrations.as_deref()) => {
-                webhooks.push(row.webhook);
-            }
-            Ok(_) => {}
+            Ok(row) => webhooks.push(row.webhook),
             Err(Error::Corrupt(what)) => {
                 tracing::error!(%what, "a webhook cannot be read; the others go on");
             }
@@ -226,18 +228,59 @@ fn all(db: &Db<'_>, sealer: &Sealer, scope: &Scope) -> Result<Vec<Webhook>, Erro
     Ok(webhooks)
 }
 
+/// A page of those that `scope` may know of, oldest first, and how many these are. Only the
+/// secrets of the page are opened.
+fn page(
+    db: &Db<'_>,
+    sealer: &Sealer,
+    scope: &Scope,
+    query: WebhookQuery,
+) -> Result<Page<Webhook>, Error> {
+    let own = scopes::own(scope);
+    let seen = match own {
+        Some(_) => scopes::within("webhooks", "n"),
+        None => "TRUE".to_owned(),
+    };
+    let active = match query.active {
+        Some(true) => "active",
+        Some(false) => "NOT active",
+        None => "TRUE",
+    };
+    let which = format!("{active} AND {seen}");
+    let counted: Vec<_> = own.iter().map(Bind::bind).collect();
+    let total: i64 = db.one(
+        &format!("SELECT count(*) FROM webhooks WHERE {which}"),
+        &counted,
+        |row| row.get(0),
+    )?;
+    let (limit, values) = db::limited(counted, query.offset, query.limit);
+    let which = format!("{which} ORDER BY n {limit}");
+    let total = total.unsigned_abs();
+    Ok(Page {
+        rows: readable(db, sealer, &which, &values)?,
+        has_more: query.offset.saturating_add(query.limit) < total,
+        total: Some(total),
+        total_is_exact: true,
+    })
+}
+
+/// A subscription that `scope` may know of. The secrets of others are not opened: that would take
+/// longer than to find none.
 fn one(
     db: &Db<'_>,
     sealer: &Sealer,
     scope: &Scope,
     id: WebhookId,
 ) -> Result<Option<Stored>, Error> {
-    let found = db.find(
-        &format!("SELECT {COLUMNS} FROM webhooks WHERE id = ?1"),
-        values![id.to_string()],
+    db.find(
+        &format!(
+            "SELECT {COLUMNS} FROM webhooks WHERE id = ?1 AND (CAST(?2 AS TEXT) IS NULL OR (
+               integrations IS NOT NULL AND NOT EXISTS (SELECT 1 FROM json_each(integrations)
+                 WHERE value NOT IN (SELECT value FROM json_each(?2)))))"
+        ),
+        values![id.to_string(), scopes::own(scope)],
         |row| read(row, sealer),
-    )?;
-    Ok(found.filter(|one| scope.sees_as_much_as(one.webhook.integrations.as_deref())))
+    )
 }
 
 fn shown(webhook: &Webhook) -> Result<Value, Error> {
@@ -289,7 +332,7 @@ fn there_is_room(db: &Db<'_>, webhook: &Webhook) -> Result<(), Error> {
             "SELECT count(CASE WHEN scope = ?1 THEN 1 END) FROM webhooks WHERE {}",
             keys::OF_SCOPE
         ),
-        values![keys::scope_of(webhook.integrations.as_deref())],
+        values![scopes::scope_of(webhook.integrations.as_deref())],
         |row| row.get(0),
     )?;
     if count >= OF_SCOPE_MAX {
@@ -351,11 +394,13 @@ fn rows_of(
     parsed.collect()
 }
 
-/// Has the subscriptions that a key made go on when that key ends.
-pub(crate) fn keep(db: &Db<'_>, key: KeyId) -> Result<(), Error> {
+/// Has the subscriptions that a key made go on when that key ends: as long as the key of `by` is in
+/// force.
+pub(crate) fn keep(db: &Db<'_>, by: &Author, key: KeyId) -> Result<(), Error> {
+    let lapses_at = by.scope.expires_at().map(Timestamp::as_micros);
     db.send(
-        "UPDATE webhooks SET lapses_at = NULL WHERE created_by = ?1",
-        values![key.to_string()],
+        "UPDATE webhooks SET lapses_at = ?2 WHERE created_by = ?1",
+        values![key.to_string(), lapses_at],
     )
 }
 
@@ -433,7 +478,7 @@ fn insert(
             webhook.updated_at.as_micros(),
             webhook.created_by.map(|id| id.to_string()),
             by.scope.expires_at().map(Timestamp::as_micros),
-            keys::scope_of(webhook.integrations.as_deref()),
+            scopes::scope_of(webhook.integrations.as_deref()),
         ],
         |row| row.get(0),
     )?;
@@ -619,11 +664,29 @@ pub(crate) fn did_well(db: &Db<'_>, tried: Tried) -> Result<Health, Error> {
 }
 
 impl Store {
-    /// Every subscription that the caller may know of, the oldest first: one that gets no more than the caller sees.
-    pub async fn webhooks_list(&self, scope: &Scope) -> Result<Vec<Webhook>, Error> {
-        let (scope, reading) = (scope.clone(), Reading::of(scope, Cost::Lookup));
-        self.read_sealed(reading, move |db, sealer| all(db, sealer, &scope))
-            .await
+    /// The subscriptions that the caller may know of, the oldest first: those that get no more than
+    /// the caller sees. One that cannot be read is counted and left out.
+    pub async fn webhooks_list(
+        &self,
+        scope: &Scope,
+        query: WebhookQuery,
+    ) -> Result<Page<Webhook>, Error> {
+        let read = |cost| {
+            let (scope, reading) = (scope.clone(), Reading::of(scope, cost));
+            self.read_sealed(reading, move |db, sealer| page(db, sealer, &scope, query))
+        };
+        match read(Cost::Page).await {
+            Err(Error::ReadTooLong) => read(Cost::Expensive).await,
+            other => other,
+        }
+    }
+
+    /// Every subscription that can be read, the oldest first: for who delivers for all.
+    pub async fn webhooks_all(&self) -> Result<Vec<Webhook>, Error> {
+        self.read_sealed(Reading::BACKGROUND, |db, sealer| {
+            readable(db, sealer, "TRUE ORDER BY n", &[])
+        })
+        .await
     }
 
     async fn webhook_stored(&self, scope: &Scope, id: WebhookId) -> Result<Option<Stored>, Error> {
@@ -717,5 +780,100 @@ impl Store {
     /// A number that grows with each change of a subscription that concerns who delivers to it.
     pub async fn webhooks_revision(&self) -> Result<i64, Error> {
         self.engine.read(Reading::OWN, revision).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use model::{
+        Directory, Entropy, Permission,
+        directory::Contents,
+        key::{Key, token_make},
+    };
+    use rusqlite::{Connection, params};
+
+    use super::*;
+    use crate::{migrations, sealing::MasterKey};
+
+    struct Fixed(u8);
+    impl Entropy for Fixed {
+        fn bytes(&self) -> [u8; 16] {
+            [self.0; 16]
+        }
+    }
+
+    fn sealer(digit: char) -> (Sealer, crate::sealing::MasterKeyId) {
+        let text = Secret::new(digit.to_string().repeat(64));
+        let id = MasterKey::parse(&text).unwrap().id();
+        (Sealer::new(&text, Arc::new(Fixed(9))).unwrap(), id)
+    }
+
+    /// Who asks for one subscription pays for one, however many others have.
+    #[test]
+    fn only_the_secrets_of_a_page_are_opened() {
+        let connection = Connection::open_in_memory().unwrap();
+        for step in migrations::SQLITE {
+            connection.execute_batch(step.sql).unwrap();
+        }
+        let (ours, theirs) = (sealer('a'), sealer('b'));
+        let ids: Vec<_> = (1..4)
+            .map(|n| WebhookId::new(Timestamp::ZERO, &Fixed(n)))
+            .collect();
+        // The secrets of the second cannot be opened.
+        for (id, (sealer, key)) in ids.iter().zip([&ours, &theirs, &ours]) {
+            let secrets = Secret::new(r#"{"secret":"","previous":[],"headers":[]}"#);
+            let sealed = sealer
+                .seal(*key, &id.to_string(), Purpose::WebhookSecret, &secrets)
+                .unwrap();
+            let body = r#"{"url":"","triggers":[],"system":"PRODUCTION","previous_until":[]}"#;
+            connection
+                .execute(
+                    "INSERT INTO webhooks (id, active, takes, sealed, body, revision, created_at, updated_at)
+                     VALUES (?1, TRUE, TRUE, ?2, ?3, 1, 0, 0)",
+                    params![id.to_string(), sealed, body],
+                )
+                .unwrap();
+        }
+        #[expect(clippy::disallowed_methods, reason = "a test may act as the operator")]
+        let all = Scope::operator();
+        let listed = |offset| {
+            let query = WebhookQuery {
+                active: None,
+                offset,
+                limit: 1,
+            };
+            page(&Db::Sqlite(&connection), &ours.0, &all, query)
+        };
+        for (offset, id) in [(0, ids[0]), (2, ids[2])] {
+            let page = listed(offset).unwrap();
+            assert_eq!((page.rows[0].id, page.total), (id, Some(3)));
+        }
+        assert!(matches!(listed(1), Err(Error::MasterKey(_))));
+        let known = |scope: &Scope| one(&Db::Sqlite(&connection), &ours.0, scope, ids[1]);
+        assert!(matches!(known(&all), Err(Error::MasterKey(_))));
+        assert!(matches!(known(&limited()), Ok(None)), "not even looked at");
+    }
+
+    /// Who sees one integration.
+    fn limited() -> Scope {
+        let (token, kept) = token_make(System::Sandbox, &Fixed(1), Timestamp::ZERO).unwrap();
+        let ours = IntegrationId::new(Timestamp::ZERO, &Fixed(1));
+        let key = Key::new(
+            KeyId::new(Timestamp::ZERO, &Fixed(1)),
+            "one",
+            System::Sandbox,
+            &Permission::ALL,
+            Some(vec![ours]),
+            kept,
+        );
+        let directory = Directory::new(Contents {
+            keys: vec![key],
+            ..Contents::default()
+        });
+        directory
+            .authenticate(token.expose(), Timestamp::ZERO)
+            .unwrap()
     }
 }

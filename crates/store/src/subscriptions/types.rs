@@ -188,6 +188,17 @@ pub struct Revoked {
     pub kept: Vec<WebhookId>,
 }
 
+/// Which subscriptions.
+#[derive(Clone, Copy, Debug)]
+pub struct WebhookQuery {
+    /// Active ones only, or those only that are not; both when absent.
+    pub active: Option<bool>,
+    /// Subscriptions to skip.
+    pub offset: u64,
+    /// Subscriptions at most.
+    pub limit: u64,
+}
+
 /// Which deliveries of a subscription, the newest event first.
 #[derive(Clone, Debug)]
 pub struct DeliveryQuery {

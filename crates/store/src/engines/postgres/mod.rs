@@ -36,7 +36,7 @@ use crate::{
     migrations::Migration,
     reading::{Cost, PAGE_MAX, Reading},
     records::terms,
-    sealing::sealed,
+    sealing::sealed::{self, Opening},
 };
 
 pub use self::config::{Patience, Place};
@@ -84,7 +84,24 @@ pub fn open(
     observer: Arc<dyn Observer>,
     now: Timestamp,
 ) -> Result<Store, Error> {
-    open_with(place, None, sealer, &observer, now)
+    open_with(place, None, (sealer, Opening::Work), &observer, now)
+}
+
+/// The same to see whether the audit log is whole: it gets no entry by that.
+///
+/// # Errors
+/// As [`open`].
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "as the other stores are opened"
+)]
+pub fn open_to_verify(
+    place: &Place,
+    sealer: Sealer,
+    observer: Arc<dyn Observer>,
+    now: Timestamp,
+) -> Result<Store, Error> {
+    open_with(place, None, (sealer, Opening::Verify), &observer, now)
 }
 
 /// The same for measuring only, as a store would be that has a pool of `connections` and a transaction for each request: none shares a commit, and nobody waits for a
@@ -103,19 +120,25 @@ pub fn open_pooled(
     observer: Arc<dyn Observer>,
     now: Timestamp,
 ) -> Result<Store, Error> {
-    open_with(place, Some(connections), sealer, &observer, now)
+    open_with(
+        place,
+        Some(connections),
+        (sealer, Opening::Work),
+        &observer,
+        now,
+    )
 }
 
 fn open_with(
     place: &Place,
     pool: Option<usize>,
-    sealer: Sealer,
+    (sealer, opening): (Sealer, Opening),
     observer: &Arc<dyn Observer>,
     now: Timestamp,
 ) -> Result<Store, Error> {
     let session = Session::connect(place)?;
     durable(&session)?;
-    prepare(&session, &sealer, now)?;
+    prepare(&session, &sealer, opening, now)?;
     session.be(place.writing)?;
     let signals = Arc::new(Signals::default());
     let entropy = sealer.entropy();
@@ -211,12 +234,17 @@ pub(crate) fn durable(session: &Session) -> Result<(), Error> {
 }
 
 /// Makes the store ready that a database is.
-fn prepare(session: &Session, sealer: &Sealer, now: Timestamp) -> Result<(), Error> {
+fn prepare(
+    session: &Session,
+    sealer: &Sealer,
+    opening: Opening,
+    now: Timestamp,
+) -> Result<(), Error> {
     let db = Db::Postgres(session);
     session.run("BEGIN")?;
     let made = schema::migrate(session, now).and_then(|_| {
         let last: i64 = db.one("SELECT last FROM turn FOR UPDATE", &[], |row| row.get(0))?;
-        sealed::agree(&db, sealer, now)?;
+        sealed::agree(&db, sealer, opening, now)?;
         terms::build(&Transaction::new(db, sealer.entropy(), Time::default()))?;
         let last = stamp::last(&db)?.max(Timestamp::from_micros(last));
         db.execute("UPDATE turn SET last = ?1", values![last.as_micros()])

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     Error,
     engines::db::Db,
-    reading::{Cost, Gates, PAGE_MAX, READ_MAX, Reading, Shares},
+    reading::{Cost, Gates, LOOKUP_MAX, PAGE_MAX, READ_MAX, Reading, Shares},
 };
 
 /// How long no connection is asked for while the node has none that reads: to be refused one takes some milliseconds.
@@ -34,8 +34,8 @@ type Run = Box<dyn FnOnce(Result<&Session, Away>) + Send>;
 
 /// A read for a thread.
 struct Look {
-    /// Whether it goes before all that are not.
-    is_urgent: bool,
+    /// It goes before all with a higher one.
+    rank: u8,
     run: Run,
 }
 
@@ -94,7 +94,7 @@ impl Queue {
         if state.is_closed {
             return Err(Error::Closed);
         }
-        let before = |other: &&Look| other.is_urgent || !look.is_urgent;
+        let before = |other: &&Look| other.rank <= look.rank;
         let place = state.looks.iter().take_while(before).count();
         state.looks.insert(place, look);
         drop(state);
@@ -204,14 +204,14 @@ impl Readers {
                 return;
             }
             let answer = match session {
-                Ok(session) => Answer::Read(in_transaction(session, reading.cost, look)),
+                Ok(session) => Answer::Read(in_transaction(session, reading, look)),
                 Err(Away::Unreachable) => Answer::Read(Err(Error::Busy)),
                 Err(Away::Crowded) => Answer::Back(look),
             };
             let _ = reply.send(answer);
         });
-        let is_urgent = reading.cost == Cost::Lookup;
-        if let Err(why) = self.queue.push(Look { is_urgent, run }) {
+        let rank = reading.rank();
+        if let Err(why) = self.queue.push(Look { rank, run }) {
             return Ok(Err(why));
         }
         match tokio::time::timeout(self.wait_max, answer).await {
@@ -248,19 +248,25 @@ impl Drop for Readers {
 /// Runs `look` in a transaction that sees one moment and changes nothing.
 fn in_transaction<T>(
     session: &Session,
-    cost: Cost,
+    reading: Reading,
     look: impl FnOnce(&Db<'_>) -> Result<T, Error>,
 ) -> Result<T, Error> {
     session.send("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")?;
     let db = Db::Postgres(session);
-    let result = match statement_max(cost) {
+    let within = statement_max(reading);
+    let result = match within {
         Some(within) => session.limited(within, || look(&db)),
         None => look(&db),
     };
-    if session.was_late() && cost == Cost::Expensive {
-        let after_s = READ_MAX.as_secs();
+    if session.was_late() && reading.cost != Cost::Page {
+        let after_s = within.map(|within| within.as_secs());
         tracing::warn!(after_s, "a read took too long and is broken off");
     }
+    let result = match result {
+        // Nobody asked for too much: the database does not keep up.
+        Err(Error::ReadTooLong) if reading.cost == Cost::Lookup => Err(Error::Busy),
+        result => result,
+    };
     match session.run("COMMIT") {
         Ok(()) => result,
         // Of two errors the first says more.
@@ -269,10 +275,11 @@ fn in_transaction<T>(
 }
 
 /// How long a statement of a read may take, if less than the connection waits anyway.
-pub(super) const fn statement_max(cost: Cost) -> Option<Duration> {
-    match cost {
+fn statement_max(reading: Reading) -> Option<Duration> {
+    match reading.cost {
         Cost::Page => Some(PAGE_MAX),
         Cost::Expensive => Some(READ_MAX),
+        Cost::Lookup if !reading.is_own() => Some(LOOKUP_MAX),
         Cost::Lookup | Cost::Background => None,
     }
 }
@@ -356,6 +363,52 @@ mod tests {
             .map_err(drop)
             .unwrap();
         assert_eq!(read.unwrap(), 1, "of a moment since");
+        readers.close().await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn callers_leave_a_connection_to_the_server_and_hold_theirs_for_a_second() {
+        struct Fixed(u8);
+        impl model::Entropy for Fixed {
+            fn bytes(&self) -> [u8; 16] {
+                [self.0; 16]
+            }
+        }
+        let Some(database) = testbed::Database::create().unwrap() else {
+            return;
+        };
+        let mut place = Place::new(database.url()).unwrap();
+        place.readers = 3;
+        let readers = Arc::new(Readers::start(&place).unwrap());
+        let one = |db: &Db<'_>| db.one("SELECT CAST(1 AS BIGINT)", &[], |row| row.get::<i64>(0));
+        // Each has its connection before the clock runs.
+        for _ in 0..3 {
+            let own = readers.read(Reading::OWN, one).await.map_err(drop);
+            assert_eq!(own.unwrap().unwrap(), 1);
+        }
+        let callers: Vec<_> = (0..4)
+            .map(|n| {
+                let key = model::KeyId::new(model::Timestamp::ZERO, &Fixed(n));
+                let reading = Reading {
+                    cost: Cost::Lookup,
+                    key: Some(key),
+                };
+                let readers = readers.clone();
+                let sleep = |db: &Db<'_>| -> Result<bool, Error> {
+                    db.one("SELECT pg_sleep(60) IS NULL", &[], |row| row.get(0))
+                };
+                tokio::spawn(
+                    async move { readers.read(reading, sleep).await.map_err(drop).unwrap() },
+                )
+            })
+            .collect();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let own = readers.read(Reading::OWN, one);
+        let own = tokio::time::timeout(LOOKUP_MAX * 3 / 4, own).await;
+        assert_eq!(own.unwrap().map_err(drop).unwrap().unwrap(), 1);
+        for one in callers {
+            assert!(matches!(one.await.unwrap(), Err(Error::Busy)));
+        }
         readers.close().await;
     }
 

@@ -40,7 +40,7 @@ use crate::{
     migrations::Migration,
     reading::Reading,
     records::terms,
-    sealing::sealed,
+    sealing::sealed::{self, Opening},
 };
 
 pub use self::room::is_used_up;
@@ -125,10 +125,41 @@ fn private(path: &Path) -> std::io::Result<()> {
 ///
 /// # Errors
 /// When it cannot be opened, lacks commits, was written by a newer Portico, or is sealed under another master key.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "as the other stores are opened"
+)]
 pub fn open(
     path: &Path,
     sealer: Sealer,
     observer: Arc<dyn Observer>,
+    now: Timestamp,
+) -> Result<Store, Error> {
+    open_for(path, Opening::Work, sealer, &observer, now)
+}
+
+/// The same to see whether the audit log is whole: it gets no entry by that.
+///
+/// # Errors
+/// As [`open`].
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "as the other stores are opened"
+)]
+pub fn open_to_verify(
+    path: &Path,
+    sealer: Sealer,
+    observer: Arc<dyn Observer>,
+    now: Timestamp,
+) -> Result<Store, Error> {
+    open_for(path, Opening::Verify, sealer, &observer, now)
+}
+
+fn open_for(
+    path: &Path,
+    opening: Opening,
+    sealer: Sealer,
+    observer: &Arc<dyn Observer>,
     now: Timestamp,
 ) -> Result<Store, Error> {
     let room = Room::of(path);
@@ -136,7 +167,7 @@ pub fn open(
         let mut connection = connect(path)?;
         room.fold_if_short(&connection)?;
         bring_up(&mut connection, now)?;
-        prepare(&mut connection, &sealer, now)?;
+        prepare(&mut connection, &sealer, opening, now)?;
         Ok(connection)
     };
     let mut connection = match made() {
@@ -152,7 +183,7 @@ pub fn open(
         Writing::new(path, connection, log, files.clone())?,
         Batch::default(),
         signals.clone(),
-        observer,
+        observer.clone(),
         sealer.entropy(),
     )?;
     let disk = Disk {
@@ -218,13 +249,18 @@ fn bring_up(connection: &mut Connection, now: Timestamp) -> Result<&'static [Mig
 
 /// Makes the store ready that a database is: the master key, what is derived from the rows, and what this process keeps in the connection's memory, where
 /// it is never synced and still follows every rollback.
-fn prepare(connection: &mut Connection, sealer: &Sealer, now: Timestamp) -> Result<(), Error> {
+fn prepare(
+    connection: &mut Connection,
+    sealer: &Sealer,
+    opening: Opening,
+    now: Timestamp,
+) -> Result<(), Error> {
     connection
         .pragma_update(None, "temp_store", "MEMORY")
         .map_err(database)?;
     let transaction = connection.transaction().map_err(database)?;
     let db = Db::Sqlite(&transaction);
-    sealed::agree(&db, sealer, now)?;
+    sealed::agree(&db, sealer, opening, now)?;
     terms::build(&Transaction::new(db, sealer.entropy(), Time::default()))?;
     order_make(&transaction)?;
     transaction

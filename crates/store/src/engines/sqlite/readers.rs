@@ -18,14 +18,17 @@ use rusqlite::{Connection, OpenFlags};
 use super::{database, files::Files};
 use crate::{
     Error,
-    reading::{Cost, Gates, READ_MAX, Reading, Shares},
+    reading::{Cost, Gates, LOOKUP_MAX, READ_MAX, Reading, Shares},
 };
 
-/// Connections: a few, since each holds a page cache and all share the disk.
+/// Connections: a few, since each holds a page cache and all share the disk. Of those for look-ups,
+/// callers leave one to the server itself.
 const SHARES: Shares = Shares {
     lookups: 3,
+    callers: 2,
     lists: 4,
     expensive: 2,
+    shared: 6,
 };
 
 /// KiB of pages that a connection for look-ups keeps in memory: the upper pages of a few indexes.
@@ -49,8 +52,12 @@ struct Limit {
 }
 
 impl Limit {
-    const fn of(cost: Cost) -> Self {
-        match cost {
+    fn of(reading: Reading) -> Self {
+        match reading.cost {
+            Cost::Lookup if !reading.is_own() => Self {
+                within: LOOKUP_MAX,
+                looks: u64::MAX,
+            },
             Cost::Lookup | Cost::Background => Self {
                 within: OWN_MAX,
                 looks: u64::MAX,
@@ -186,7 +193,7 @@ impl Readers {
         let is_closed = self.is_closed.clone();
         let answer = tokio::task::spawn_blocking(move || {
             let reader = lock(&idle).pop().ok_or(Error::Closed)?;
-            let read = || reader.read(Limit::of(reading.cost), look);
+            let read = || reader.read(Limit::of(reading), look);
             // A read that panics takes no connection with it: its transaction has ended with it.
             let result = catch_unwind(AssertUnwindSafe(read));
             let mut idle = lock(&idle);
@@ -199,13 +206,15 @@ impl Readers {
         })
         .await
         .map_err(|_| Error::Database("a read did not finish".to_owned()))?;
-        if let (Err(Error::ReadTooLong), Cost::Expensive | Cost::Background) =
-            (&answer, reading.cost)
-        {
-            let after_s = Limit::of(reading.cost).within.as_secs();
+        if matches!(answer, Err(Error::ReadTooLong)) && reading.cost != Cost::Page {
+            let after_s = Limit::of(reading).within.as_secs();
             tracing::warn!(after_s, "a read took too long and is broken off");
         }
-        answer
+        match answer {
+            // Nobody asked for too much: the disk does not keep up.
+            Err(Error::ReadTooLong) if reading.cost == Cost::Lookup => Err(Error::Busy),
+            answer => answer,
+        }
     }
 
     pub(super) fn close(&self) {
@@ -253,6 +262,43 @@ mod tests {
         assert_eq!(count.await.unwrap(), 0);
     }
 
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn callers_leave_a_connection_to_the_server_and_hold_theirs_for_a_second() {
+        let dir = tempfile::tempdir().unwrap();
+        let (_connection, path, files) = made(dir.path());
+        let readers = Arc::new(Readers::open(&path, &files).unwrap());
+        let endless = |connection: &Connection| -> Result<i64, Error> {
+            let sql = "WITH RECURSIVE c(x) AS (VALUES (1) UNION ALL SELECT x + 1 FROM c) SELECT max(x) FROM c";
+            let endless = connection.query_row(sql, [], |row| row.get(0));
+            endless.map_err(database)
+        };
+        struct Fixed(u8);
+        impl model::Entropy for Fixed {
+            fn bytes(&self) -> [u8; 16] {
+                [self.0; 16]
+            }
+        }
+        let callers: Vec<_> = (0..4)
+            .map(|n| {
+                let key = model::KeyId::new(model::Timestamp::ZERO, &Fixed(n));
+                let reading = Reading {
+                    cost: Cost::Lookup,
+                    key: Some(key),
+                };
+                let readers = readers.clone();
+                tokio::spawn(async move { readers.read(reading, endless).await })
+            })
+            .collect();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let begun = Instant::now();
+        let own = readers.read(Reading::OWN, |_| Ok(1)).await;
+        assert_eq!(own.unwrap(), 1);
+        assert!(begun.elapsed() < LOOKUP_MAX / 2, "{:?}", begun.elapsed());
+        for one in callers {
+            assert!(matches!(one.await.unwrap(), Err(Error::Busy)));
+        }
+    }
+
     #[test]
     fn a_read_that_costs_too_much_is_broken_off_and_the_next_is_not() {
         let dir = tempfile::tempdir().unwrap();
@@ -265,21 +311,22 @@ mod tests {
                 count.map_err(database)
             }
         };
+        let of = |cost| Reading { cost, key: None };
         let short = Limit {
             within: Duration::from_millis(50),
             looks: u64::MAX,
         };
         let page = Limit {
             within: Duration::MAX,
-            ..Limit::of(Cost::Page)
+            ..Limit::of(of(Cost::Page))
         };
         for limit in [short, page] {
             let endless = reader.read(limit, count_to(i64::MAX));
             assert!(matches!(endless, Err(Error::ReadTooLong)), "{endless:?}");
         }
-        let next = reader.read(Limit::of(Cost::Page), count_to(1_000));
+        let next = reader.read(Limit::of(of(Cost::Page)), count_to(1_000));
         assert_eq!(next.unwrap(), 1_000);
-        let long = reader.read(Limit::of(Cost::Expensive), count_to(100_000));
+        let long = reader.read(Limit::of(of(Cost::Expensive)), count_to(100_000));
         assert_eq!(long.unwrap(), 100_000);
     }
 }
