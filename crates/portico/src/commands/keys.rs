@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::bail;
 use clap::Subcommand;
 use model::{
-    Clock, KeyId, Permission, Secret, Timestamp, WebhookId,
+    Actor, Clock, KeyId, Permission, Secret, Timestamp, WebhookId,
     key::{Key, RateLimit, System, Token, token_make},
     resources::{
         integration::one_line,
