@@ -27,11 +27,9 @@ use crate::{
     openapi::{ChangeProblems, ErrorBody, GetProblems, ListProblems, PageAnswer, WriteQuery},
     parameters::Parameters,
     preferences,
+    replays::PIECE_ROWS,
     webhooks::{shown_response, webhook_id},
 };
-
-/// Deliveries that one transaction of a replay makes due: so many take a few milliseconds, and what comes in meanwhile waits no longer.
-const REPLAY_PIECE_ROWS: u32 = 1_000;
 
 /// The delivery of an event to a subscriber.
 #[derive(Serialize, ToSchema)]
@@ -406,7 +404,8 @@ fn check_replay(
     replay.ok_or(issues)
 }
 
-/// Makes deliveries due once more, a piece at a time, and answers how many.
+/// Makes deliveries due once more, a piece at a time, and answers how many. It ends when the caller
+/// goes or its key is revoked; what is due by then stays so.
 async fn replayed(
     app: &App,
     caller: &Caller<WebhooksWrite>,
@@ -414,33 +413,44 @@ async fn replayed(
     replay: Replay,
     none: impl Fn() -> Error,
 ) -> Result<Response, Error> {
+    let running = match replay {
+        Replay::Event(_) => None,
+        Replay::Failed | Replay::Since(_) => Some(app.replays.begin(caller.scope.key())?),
+    };
     let (by, now) = (caller.actor(), app.clock.now());
     let (mut replayed, mut after) = (0, 0);
     loop {
         let piece = app
             .store
-            .deliveries_replay(&by, webhook, replay, after, REPLAY_PIECE_ROWS, now)
-            .await
-            .map_err(|why| match why {
+            .deliveries_replay(&by, webhook, replay, after, PIECE_ROWS, now);
+        let piece = match &running {
+            Some(running) => running.piece(piece).await,
+            None => piece.await,
+        };
+        let piece = match piece {
+            Ok(piece) => piece.ok_or_else(&none)?,
+            Err(
                 store::Error::Busy
                 | store::Error::InDoubt
                 | store::Error::Refused(_)
-                | store::Error::Closed
-                    if after > 0 =>
-                {
-                    Error::unavailable(
-                        "Some of it is due once more, and not all. Send the same request again",
-                    )
-                }
-                why => why.into(),
-            })?
-            .ok_or_else(&none)?;
+                | store::Error::Closed,
+            ) if after > 0 => return Err(in_part()),
+            Err(why) => return Err(why.into()),
+        };
         replayed += piece.count;
         let Some(next) = piece.next else {
             break;
         };
         after = next;
+        app.admit(&caller.scope)?;
+        if app.stopping.is_told() {
+            return Err(in_part());
+        }
     }
     let result = ReplayResult { replayed };
     Ok(Json(ReplayAnswer { result }).into_response())
+}
+
+fn in_part() -> Error {
+    Error::unavailable("Some of it is due once more, and not all. Send the same request again")
 }

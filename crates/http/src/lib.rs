@@ -48,6 +48,7 @@ mod places;
 pub mod preferences;
 pub mod problems;
 pub mod prospects;
+pub mod replays;
 pub mod serve;
 pub mod served;
 mod tally;
@@ -111,6 +112,8 @@ pub struct Parts {
     pub receivers: ::webhooks::client::Client,
     /// Receivers that are being tried.
     pub trials: webhooks::Trials,
+    /// Replays under way.
+    pub replays: replays::Replays,
     /// How the vendor is made to forget a card too, where this process plays the vendor; real ones have to be asked by a person.
     pub vendor_forgets: Option<VendorForgets>,
     /// True if the server is told to stop.

@@ -237,6 +237,7 @@ pub(crate) async fn run(
         desk: portico_http::availability::Desk::default(),
         receivers,
         trials: portico_http::webhooks::Trials::default(),
+        replays: portico_http::replays::Replays::default(),
         vendor_forgets,
         stopping: portico_http::Stopping::default(),
         depths: portico_http::depths::Depths::default(),

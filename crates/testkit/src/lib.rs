@@ -353,6 +353,7 @@ impl TestApp {
             desk: portico_http::availability::Desk::default(),
             receivers,
             trials: portico_http::webhooks::Trials::default(),
+            replays: portico_http::replays::Replays::default(),
             vendor_forgets: None,
             stopping: portico_http::Stopping::default(),
             // What was seen a moment ago is another time of the test's clock.
