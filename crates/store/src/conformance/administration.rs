@@ -333,8 +333,13 @@ pub async fn there_is_an_end_to_the_number_of_keys<B: Backend>(backend: B) -> Ve
     }
     let turned = vec![world.there, world.here];
     assert_conflict(world.store.key_create(&by, of(Some(turned))?).await);
+    // Each counts for both.
+    for one in [world.here, world.there] {
+        assert_conflict(world.store.key_create(&by, of(Some(vec![one]))?).await);
+    }
     // Others have room, and so has the operator at the machine.
-    for integrations in [None, Some(vec![world.here]), Some(vec![world.there])] {
+    let other = IntegrationId::new(START, &*world.entropy);
+    for integrations in [None, Some(vec![other])] {
         world.store.key_create(&by, of(integrations)?).await?;
     }
     // What is revoked, or has expired, makes room.

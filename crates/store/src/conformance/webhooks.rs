@@ -2240,15 +2240,20 @@ pub async fn there_is_an_end_to_the_number_of_subscriptions<B: Backend>(backend:
     let create = async |integrations: Option<&[IntegrationId]>| {
         world.store.webhook_create(&by, of(integrations)).await
     };
-    assert_conflict(create(Some(&turned)).await);
-    // Others have room, and are told of theirs alone.
+    // Each counts for both.
+    for full in [&turned[..], &[world.here], &[world.there]] {
+        assert_conflict(create(Some(full)).await);
+    }
+    // Others have room.
     create(None).await?;
-    create(Some(&[world.here])).await?;
-    create(Some(&[world.there])).await?;
+    let other = IntegrationId::new(START, &*world.entropy);
+    create(Some(&[other])).await?;
     let last = last.ok_or("there are some")?;
     assert!(world.store.webhook_delete(&by, last, at(1)).await?);
-    create(Some(&both)).await?;
+    create(Some(&[world.here])).await?;
     assert_conflict(create(Some(&both)).await);
+    create(Some(&[world.there])).await?;
+    assert_conflict(create(Some(&[world.there, other])).await);
     Ok(())
 }
 

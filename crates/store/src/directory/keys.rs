@@ -25,8 +25,9 @@ use crate::{
     subscriptions,
 };
 
-/// Keys in force that are limited to the same integrations, at most: one for each program and
-/// person of a customer, and many to spare.
+/// Keys in force for one integration, at most: one for each program and person of a customer, and
+/// many to spare. A key counts for every integration that it is limited to; those without a limit
+/// count for themselves.
 const IN_FORCE_MAX: i64 = 1_000;
 
 /// The same, with those that were revoked or have expired, which are never removed: 27 years of a
@@ -35,6 +36,12 @@ const EVER_MAX: i64 = 10_000;
 
 /// Keys in all, at most: each process has them in memory, a KB each.
 const ALL_MAX: i64 = 100_000;
+
+/// Of those, at most so many that are limited to integrations: the rest is for who sees all.
+const LIMITED_MAX: i64 = ALL_MAX / 5 * 4;
+
+/// A key that is in force at ?2.
+const IN_FORCE: &str = "revoked_at IS NULL AND (expires_at IS NULL OR expires_at > ?2)";
 
 /// Tokens that one key has at most: more than one change-over at a time is a mistake.
 const TOKENS_MAX: usize = 10;
@@ -57,40 +64,35 @@ fn write(tx: &mut Transaction<'_>, key: &Key) -> Result<(), Error> {
     .map(drop)
 }
 
-/// Counts rows of a table with the same scope. The index has the beginning of it; the rest is
-/// compared where it is no condition, which SQLite would put into the index's expression.
-pub(crate) const OF_SCOPE: &str = "substr(scope, 1, 200) = substr(?1, 1, 200)";
-
-/// The keys of a scope: all of them, and those in force.
-fn counted() -> String {
-    format!(
-        "SELECT count(CASE WHEN scope = ?1 THEN 1 END),
-                count(CASE WHEN scope = ?1 AND revoked_at IS NULL
-                     AND (expires_at IS NULL OR expires_at > ?2) THEN 1 END)
-         FROM keys WHERE {OF_SCOPE}"
-    )
-}
-
-/// Refuses another key where there are as many as there can be. It tells of those only that have
-/// the same integrations, all of which the caller may know.
+/// Refuses another key where there are as many as there can be. It tells no number of others.
 fn there_is_room(db: &Db<'_>, key: &Key) -> Result<(), Error> {
-    let scope = scope_of(key.integrations.as_deref());
-    let (ever, in_force): (i64, i64) = db.one(
-        &counted(),
-        values![scope, key.created_at.as_micros()],
-        |row| Ok((row.get(0)?, row.get(1)?)),
+    let integrations = key.integrations.as_deref();
+    let (ever, in_force) = scopes::most(
+        db,
+        ("keys", IN_FORCE),
+        integrations,
+        key.created_at.as_micros(),
     )?;
+    let whose = match integrations {
+        Some(_) => "one of these integrations",
+        None => "all integrations",
+    };
     if in_force >= IN_FORCE_MAX {
         return Err(Error::Conflict(format!(
-            "{in_force} API keys with these integrations are in force, which is as many as there can be; revoke one that is not needed any more"
+            "{IN_FORCE_MAX} API keys for {whose} are in force, which is as many as there can be; revoke one that is not needed any more"
         )));
     }
     if ever >= EVER_MAX {
         return Err(Error::Conflict(format!(
-            "there are {ever} API keys with these integrations, revoked ones among them, which is as many as there can be; rotate one instead of making another"
+            "there are {EVER_MAX} API keys for {whose}, revoked ones among them, which is as many as there can be; rotate one instead of making another"
         )));
     }
-    let all: i64 = db.one("SELECT count(*) FROM keys", &[], |row| row.get(0))?;
+    let (limited, all) = scopes::limited_and_all(db, "keys")?;
+    if integrations.is_some() && limited >= LIMITED_MAX {
+        return Err(Error::Conflict(
+            "this Portico has as many API keys that are limited to integrations as it can have; its operator can still make some".to_owned(),
+        ));
+    }
     if all >= ALL_MAX {
         return Err(Error::Conflict(
             "this Portico has as many API keys as it can have; its operator can still make some"
@@ -417,7 +419,7 @@ mod tests {
 
     /// Keys are never removed: their number has an end though all are revoked.
     #[test]
-    fn revoked_keys_count_too_and_are_counted_by_an_index() {
+    fn revoked_keys_count_too_and_for_each_of_their_integrations() {
         let connection = Connection::open_in_memory().unwrap();
         for step in migrations::SQLITE {
             connection.execute_batch(step.sql).unwrap();
@@ -435,7 +437,9 @@ mod tests {
                 token,
             )
         };
+        let another = IntegrationId::new(Timestamp::ZERO, &Another);
         let (all, one) = (key(None), key(Some(vec![limited])));
+        let other = key(Some(vec![another]));
         let fill = |name: &str, scope: &str, count: i64| {
             connection
                 .execute(
@@ -455,21 +459,37 @@ mod tests {
         fill("last", "", 1);
         assert!(why(&all).contains("10000 API keys"), "{}", why(&all));
         assert_eq!(why(&one), "", "another scope");
-        fill("other", "int_other", ALL_MAX - EVER_MAX);
+        // Whatever else they are limited to, and wherever it stands among that.
+        let many: Vec<String> = (0..9).map(|n| format!("int_{n:026}")).collect();
+        let with = |ids: &[String]| ids.join(" ");
+        let last = format!("{} {limited}", with(&many));
+        for (n, scope) in [
+            format!("int_{:026} {limited}", 0),
+            format!("{limited} int_{}", "z".repeat(26)),
+            last,
+            limited.to_string(),
+        ]
+        .iter()
+        .enumerate()
+        {
+            assert_eq!(why(&one), "");
+            fill(&format!("of {n} "), scope, EVER_MAX / 4);
+        }
+        assert!(why(&one).contains("10000 API keys for one of"));
+        assert_eq!(why(&other), "");
+        fill("more", &many[0], LIMITED_MAX - EVER_MAX);
         // The numbers of others are not told.
+        let told = why(&other);
         assert!(
-            why(&one).starts_with("this Portico has as many"),
-            "{}",
-            why(&one)
+            told.contains("keys that are limited to integrations"),
+            "{told}"
         );
+    }
 
-        let plan: String = connection
-            .query_row(
-                &format!("EXPLAIN QUERY PLAN {}", counted()),
-                params!["", 0],
-                |row| row.get(3),
-            )
-            .unwrap();
-        assert!(plan.contains("USING INDEX keys_scope"), "{plan}");
+    struct Another;
+    impl Entropy for Another {
+        fn bytes(&self) -> [u8; 16] {
+            [8; 16]
+        }
     }
 }

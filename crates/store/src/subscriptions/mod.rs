@@ -24,17 +24,21 @@ use crate::{
     subscriptions::types::{Health, WebhookQuery},
 };
 use crate::{
-    directory::{keys, scopes},
+    directory::scopes,
     engines::db::{self, Bind, Db, Row, corrupt, values},
     logs::audit::{self, Author, Deed},
 };
 
-/// Subscriptions that are limited to the same integrations, at most: each event is held against all
-/// that are to its trigger.
-const OF_SCOPE_MAX: i64 = 1_000;
+/// Subscriptions for one integration, at most: each event is held against all that are to its
+/// trigger. One counts for every integration that it is limited to; those without a limit count for
+/// themselves.
+const OF_ONE_MAX: i64 = ALL_MAX / 5;
 
 /// Subscriptions in all, at most: the announcer has them in memory, some KB each.
 const ALL_MAX: i64 = 5_000;
+
+/// Of those, at most so many that are limited to integrations: the rest is for who sees all.
+const LIMITED_MAX: i64 = ALL_MAX / 5 * 4;
 
 /// How often a change is applied anew because another came between.
 const CHANGE_TRIES: usize = 5;
@@ -324,28 +328,22 @@ const fn takes(webhook: &Webhook) -> bool {
     webhook.active || webhook.disabled.is_some()
 }
 
-/// Refuses another subscription where there are as many as there can be. It tells of those only
-/// that have the same integrations, all of which the caller may know.
+/// Refuses another subscription where there are as many as there can be. It tells no number of
+/// others.
 fn there_is_room(db: &Db<'_>, webhook: &Webhook) -> Result<(), Error> {
-    let count: i64 = db.one(
-        &format!(
-            "SELECT count(CASE WHEN scope = ?1 THEN 1 END) FROM webhooks WHERE {}",
-            keys::OF_SCOPE
-        ),
-        values![scopes::scope_of(webhook.integrations.as_deref())],
-        |row| row.get(0),
-    )?;
-    if count >= OF_SCOPE_MAX {
-        let whose = match &webhook.integrations {
-            Some(_) => " of your key's integrations",
-            None => " of all integrations",
+    let integrations = webhook.integrations.as_deref();
+    let (count, _) = scopes::most(db, ("webhooks", "TRUE"), integrations, 0)?;
+    if count >= OF_ONE_MAX {
+        let whose = match integrations {
+            Some(_) => "one of your key's integrations",
+            None => "all integrations",
         };
         return Err(Error::Conflict(format!(
-            "there are {count} webhooks{whose}, which is as many as there can be; delete one that is not needed any more"
+            "there are {OF_ONE_MAX} webhooks for {whose}, which is as many as there can be; delete one that is not needed any more"
         )));
     }
-    let all: i64 = db.one("SELECT count(*) FROM webhooks", &[], |row| row.get(0))?;
-    if all >= ALL_MAX {
+    let (limited, all) = scopes::limited_and_all(db, "webhooks")?;
+    if all >= ALL_MAX || (integrations.is_some() && limited >= LIMITED_MAX) {
         return Err(Error::Conflict(
             "this Portico has as many webhooks as it can have; delete one that is not needed any more, or ask its operator".to_owned(),
         ));
@@ -854,6 +852,62 @@ mod tests {
         let known = |scope: &Scope| one(&Db::Sqlite(&connection), &ours.0, scope, ids[1]);
         assert!(matches!(known(&all), Err(Error::MasterKey(_))));
         assert!(matches!(known(&limited()), Ok(None)), "not even looked at");
+    }
+
+    /// Who has a few integrations fills the store with no mix of them.
+    #[test]
+    fn subscriptions_count_for_each_integration_and_leave_room_for_others() {
+        let connection = Connection::open_in_memory().unwrap();
+        for step in migrations::SQLITE {
+            connection.execute_batch(step.sql).unwrap();
+        }
+        let db = Db::Sqlite(&connection);
+        let id = |n| IntegrationId::new(Timestamp::ZERO, &Fixed(n));
+        let has_room = |numbers: Option<&[u8]>| {
+            let ids: Option<Vec<_>> = numbers.map(|all| all.iter().map(|n| id(*n)).collect());
+            let webhook = Webhook {
+                id: WebhookId::new(Timestamp::ZERO, &Fixed(1)),
+                url: String::new(),
+                headers: Vec::new(),
+                triggers: Vec::new(),
+                active: true,
+                system: System::Sandbox,
+                integrations: ids,
+                secret: Secret::new(""),
+                previous: Vec::new(),
+                failing_since: None,
+                disabled: None,
+                created_by: None,
+                created_at: Timestamp::ZERO,
+                updated_at: Timestamp::ZERO,
+            };
+            there_is_room(&db, &webhook).is_ok()
+        };
+        let fill = |numbers: &[u8], count: i64| {
+            let ids: Vec<_> = numbers.iter().map(|n| id(*n)).collect();
+            connection
+                .execute(
+                    "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < ?2)
+                     INSERT INTO webhooks (id, active, takes, sealed, body, revision, created_at, updated_at, scope)
+                     SELECT ?1 || n, TRUE, TRUE, x'', '', 1, 0, 0, ?1 FROM n",
+                    params![scopes::scope_of(Some(&ids)), count],
+                )
+                .unwrap();
+        };
+        // All mixes of three, of each as many as there can be of one.
+        for mix in [&[1][..], &[2], &[3], &[1, 2], &[1, 3], &[2, 3], &[1, 2, 3]] {
+            assert!(has_room(Some(mix)));
+            fill(mix, OF_ONE_MAX / 4);
+        }
+        for mix in [&[1][..], &[2], &[3], &[1, 2], &[1, 4], &[1, 2, 3]] {
+            assert!(!has_room(Some(mix)), "{mix:?}");
+        }
+        assert!(has_room(Some(&[4])) && has_room(None));
+        for n in 4..7 {
+            fill(&[n], 3 * OF_ONE_MAX / 4);
+        }
+        assert!(!has_room(Some(&[7])), "four fifths of all");
+        assert!(has_room(None), "who sees all has the rest");
     }
 
     /// Who sees one integration.
