@@ -452,7 +452,10 @@ mod tests {
         let mut waiting = queued(&gates, reading(Cost::Lookup, 2));
         let mut own = queued(&gates, Reading::OWN);
         drop(running);
-        assert!(own.try_recv().is_ok() && waiting.try_recv().is_err());
+        let running = own.try_recv().unwrap();
+        assert!(waiting.try_recv().is_err());
+        drop(running);
+        assert!(waiting.try_recv().is_ok());
     }
 
     #[tokio::test]

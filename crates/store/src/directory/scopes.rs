@@ -35,7 +35,7 @@ pub(crate) fn own(scope: &Scope) -> Option<String> {
 pub(crate) fn within(table: &str, name: &str) -> String {
     let begins = format!("substr(one.scope, 1, {INDEXED})");
     format!(
-        r#"{name} IN (SELECT name FROM (
+        r#"CAST(?1 AS TEXT) IS NOT NULL AND {name} IN (SELECT name FROM (
              SELECT one.{name} AS name, '["' || replace(one.scope, ' ', '","') || '"]' AS ids
              FROM json_each(?1) CROSS JOIN {table} one
              ON {begins} >= value AND {begins} < value || '!') AS candidates
