@@ -143,7 +143,7 @@ pub(crate) fn begin_anew(db: &Db<'_>, lane: i64) -> Result<(), Error> {
 }
 
 impl Store {
-    /// When a run may make a call to its vendor, if not now; one that may be made is counted. `gap_micros` is as in [`Ask`]. What writes take is taken from it, and what it takes is
+    /// When a run may make a call to its vendor, if not now; one that may be made is counted. `gap_micros` is as in [`Ask`](crate::Ask). What writes take is taken from it, and what it takes is
     /// not taken from writes.
     pub async fn call_begin(
         &self,

@@ -455,7 +455,7 @@ impl Store {
         self.engine.read(Reading::OWN, revision).await
     }
 
-    /// What changed in the [`Directory`] after `since`, credentials unsealed; all of it for 0.
+    /// What changed in the [`Directory`](model::Directory) after `since`, credentials unsealed; all of it for 0.
     pub async fn directory_contents(&self, since: i64) -> Result<Contents, Error> {
         self.read_sealed(Reading::OWN, move |db, sealer| contents(db, sealer, since))
             .await
