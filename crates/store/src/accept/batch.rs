@@ -3,7 +3,7 @@
 //! A batch is read for at once, decided write by write, and stored with one statement a table.
 //! Guarantee: the answers are those that each write would get alone, behind the ones before it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use model::{
     IntegrationId, Timestamp,
@@ -95,71 +95,61 @@ struct Known {
     retried: HashMap<String, Retried>,
 }
 
-/// Each of some values once, as sets of one.
-fn sets<'a, T: Bind + Ord + ?Sized + 'a>(all: impl Iterator<Item = &'a T>) -> Vec<Vec<Value<'a>>> {
-    let all: std::collections::BTreeSet<&T> = all.collect();
-    all.into_iter().map(|one| vec![one.bind()]).collect()
+/// Each of some values once.
+fn each_once<T: Ord>(all: impl Iterator<Item = T>) -> Vec<T> {
+    all.collect::<BTreeSet<T>>().into_iter().collect()
 }
 
-fn text<'a>(sets: &'a [Vec<Value<'_>>], set: usize) -> &'a str {
-    match sets.get(set).and_then(|values| values.first()) {
-        Some(Value::Text(text)) => text,
-        _ => "",
-    }
-}
-
-fn number(sets: &[Vec<Value<'_>>], set: usize) -> i64 {
-    match sets.get(set).and_then(|values| values.first()) {
-        Some(Value::Integer(number)) => *number,
-        _ => 0,
-    }
+/// The same, as the values of a question.
+fn sets<T: Bind>(all: &[T]) -> Vec<Vec<Value<'_>>> {
+    all.iter().map(|one| vec![one.bind()]).collect()
 }
 
 impl Known {
     /// Reads for all of `asked`.
     fn of(tx: &Transaction<'_>, asked: &[Asked<'_>]) -> Result<Self, Error> {
         let rows = || asked.iter().map(|(row, _)| *row);
-        let ids: HashSet<IntegrationId> = rows().map(|row| row.integration_id).collect();
-        let ids: Vec<(IntegrationId, String)> =
-            ids.into_iter().map(|id| (id, id.to_string())).collect();
-        let hashes: Vec<[u8; 32]> = asked
+        let integrations = each_once(rows().map(|row| row.integration_id));
+        let ids: Vec<String> = integrations.iter().map(ToString::to_string).collect();
+        let order_keys = each_once(rows().flat_map(|row| &row.order_keys));
+        let used = asked
             .iter()
-            .filter_map(|(_, once)| once.map(|once| once.key_hash))
-            .collect();
+            .filter_map(|(_, once)| Some(once.as_ref()?.key_hash));
+        let hashes = each_once(used);
+        let blocks = rows().flat_map(|row| &row.blocked_by);
+        let block_keys = each_once(blocks.map(|block| block.key));
+        let abouts = each_once(rows().filter_map(|row| row.about.as_deref()));
+        let failed = each_once(rows().filter_map(|row| row.retry_of.as_deref()));
         let questions = [
             Question {
                 sql: "SELECT n FROM integrations WHERE id = ?1",
                 types: &[Text],
-                sets: ids.iter().map(|(_, id)| vec![id.bind()]).collect(),
+                sets: sets(&ids),
             },
             Question {
                 sql: "SELECT 1 FROM queue_order WHERE order_key = ?1 LIMIT 1",
                 types: &[Integer],
-                sets: sets(rows().flat_map(|row| &row.order_keys)),
+                sets: sets(&order_keys),
             },
             Question {
-                sql: "SELECT i.fingerprint, i.job_id, i.expires_at, w.result, w.stripped_at FROM idempotency i JOIN writes w ON w.job_id = i.job_id WHERE i.key_hash = ?1",
+                sql: accept::USED,
                 types: &[Blob],
-                sets: hashes.iter().map(|hash| vec![hash.bind()]).collect(),
+                sets: sets(&hashes),
             },
             Question {
                 sql: "SELECT w.job_id, w.operation FROM queue_order o CROSS JOIN writes w ON w.seq = o.seq WHERE o.order_key = ?1 ORDER BY o.seq",
                 types: &[Integer],
-                sets: sets(
-                    rows()
-                        .flat_map(|row| &row.blocked_by)
-                        .map(|block| &block.key),
-                ),
+                sets: sets(&block_keys),
             },
             Question {
                 sql: "SELECT at FROM erasures WHERE record_id = ?1",
                 types: &[Text],
-                sets: sets(rows().filter_map(|row| row.about.as_deref())),
+                sets: sets(&abouts),
             },
             Question {
                 sql: "SELECT w.status, w.stripped_at, (SELECT r.job_id FROM writes r WHERE r.retry_of = w.job_id), c.repeats_job_id FROM writes w LEFT JOIN consents c ON c.seq = w.seq WHERE w.job_id = ?1",
                 types: &[Text],
-                sets: sets(rows().filter_map(|row| row.retry_of.as_deref())),
+                sets: sets(&failed),
             },
         ];
         let answers = tx.ask(&questions)?;
@@ -171,13 +161,12 @@ impl Known {
             erased: HashMap::new(),
             retried: HashMap::new(),
         };
-        let sets = |question: usize| &questions[question].sets;
         answers.each(&questions, LANES, |set, row| {
-            known.lanes.insert(ids[set].0, row.get(0)?);
+            known.lanes.insert(integrations[set], row.get(0)?);
             Ok(())
         })?;
         answers.each(&questions, OPEN, |set, _| {
-            known.open.insert(number(sets(OPEN), set));
+            known.open.insert(*order_keys[set]);
             Ok(())
         })?;
         answers.each(&questions, USED, |set, row| {
@@ -185,13 +174,13 @@ impl Known {
             Ok(())
         })?;
         answers.each(&questions, BLOCKS, |set, row| {
-            let writes = known.blocks.entry(number(sets(BLOCKS), set)).or_default();
+            let writes = known.blocks.entry(block_keys[set]).or_default();
             writes.push((row.get(0)?, row.get(1)?));
             Ok(())
         })?;
         answers.each(&questions, ERASED, |set, row| {
             let at = row.get(0).map(Timestamp::from_micros)?;
-            known.erased.insert(text(sets(ERASED), set).to_owned(), at);
+            known.erased.insert(abouts[set].to_owned(), at);
             Ok(())
         })?;
         answers.each(&questions, RETRIED, |set, row| {
@@ -201,8 +190,7 @@ impl Known {
                 repeated_by: row.get(2)?,
                 consent_of: row.get(3)?,
             };
-            let job_id = text(sets(RETRIED), set).to_owned();
-            known.retried.insert(job_id, retried);
+            known.retried.insert(failed[set].to_owned(), retried);
             Ok(())
         })?;
         Ok(known)

@@ -116,14 +116,14 @@ pub(crate) struct Used {
     pub(crate) stripped_at: Option<i64>,
 }
 
+/// The write that an idempotency key was used for, as [`used`] reads it.
+pub(crate) const USED: &str = "SELECT i.fingerprint, i.job_id, i.expires_at, w.result, w.stripped_at FROM idempotency i JOIN writes w ON w.job_id = i.job_id WHERE i.key_hash = ?1";
+
 /// The answer that a key gets which has not expired.
 pub(crate) fn replay(db: &Db<'_>, once: &Once) -> Result<Option<Acceptance>, Error> {
-    let found = db.find(
-        "SELECT i.fingerprint, i.job_id, i.expires_at, w.result, w.stripped_at FROM idempotency i JOIN writes w ON w.job_id = i.job_id WHERE i.key_hash = ?1 AND i.expires_at > ?2",
-        values![once.key_hash, once.used_at.as_micros()],
-        used,
-    )?;
-    found.map(|used| replayed(once, &used)).transpose()
+    let found = db.find(USED, values![once.key_hash], used)?;
+    let known = found.filter(|used| used.expires_at > once.used_at);
+    known.map(|used| replayed(once, &used)).transpose()
 }
 
 /// Reads an idempotency key with its write.
@@ -243,6 +243,10 @@ impl Store {
             return Err(Error::Conflict(
                 "the integration is not the caller's".to_owned(),
             ));
+        }
+        #[cfg(feature = "discard")]
+        if self.discards {
+            return Ok(Acceptance::Accepted);
         }
         let row = Row::of(write, scope)?;
         self.engine.accept(row, once).await

@@ -31,7 +31,7 @@ use crate::{
     reading::{Cost, Reading},
 };
 use crate::{
-    engines::db::{self, Db, Ordered, Row, corrupt, owned, values},
+    engines::db::{Db, Ordered, Row, corrupt, owned, values},
     events::{self, Happened},
     prefetch::ByVendor,
 };
@@ -89,10 +89,21 @@ pub(crate) struct Met {
     pub(crate) errors: Vec<String>,
 }
 
-/// Where a record's columns stand for [`stored`].
-const STORED: &str = "SELECT r.seq, r.id, r.kind, r.lane, i.id, r.body, r.updated_at FROM records r JOIN integrations i ON i.n = r.lane";
+/// Reads the columns of [`Stored`] where a condition holds.
+macro_rules! stored_where {
+    ($condition:literal) => {
+        concat!(
+            "SELECT r.seq, r.id, r.kind, r.lane, i.id, r.body, r.updated_at FROM records r JOIN integrations i ON i.n = r.lane WHERE ",
+            $condition
+        )
+    };
+}
 
-/// The columns of [`STORED`], the body still to be read.
+const BY_ID: &str = stored_where!("r.id = ?1");
+
+const BY_X_ID: &str = stored_where!("r.lane = ?1 AND r.kind = ?2 AND r.x_id = ?3");
+
+/// Reads a record.
 fn columns(row: &Row<'_>) -> Result<Stored, Error> {
     let kind: String = row.get(2)?;
     let body: String = row.get(5)?;
@@ -107,8 +118,6 @@ fn columns(row: &Row<'_>) -> Result<Stored, Error> {
         updated_at: row.get(6).map(Timestamp::from_micros)?,
     })
 }
-
-const BY_X_ID: &str = "SELECT r.seq, r.id, r.kind, r.lane, i.id, r.body, r.updated_at FROM records r JOIN integrations i ON i.n = r.lane WHERE r.lane = ?1 AND r.kind = ?2 AND r.x_id = ?3";
 
 /// The records under ids of the vendors', all at once.
 pub(crate) fn by_x_ids(
@@ -131,26 +140,17 @@ pub(crate) fn by_x_ids(
     Ok(asked)
 }
 
-/// Reads what [`STORED`] selects, with `condition` behind it.
-fn stored(db: &Db<'_>, condition: &str, values: &[db::Value<'_>]) -> Result<Option<Stored>, Error> {
-    db.find(&format!("{STORED} WHERE {condition}"), values, columns)
-}
-
 pub(crate) fn by_x_id(
     db: &Db<'_>,
     lane: i64,
     kind: Kind,
     x_id: &str,
 ) -> Result<Option<Stored>, Error> {
-    stored(
-        db,
-        "r.lane = ?1 AND r.kind = ?2 AND r.x_id = ?3",
-        values![lane, kind.word(), x_id],
-    )
+    db.find(BY_X_ID, values![lane, kind.word(), x_id], columns)
 }
 
 pub(crate) fn by_id(db: &Db<'_>, id: &str) -> Result<Option<Stored>, Error> {
-    stored(db, "r.id = ?1", values![id])
+    db.find(BY_ID, values![id], columns)
 }
 
 const NEW: Bulk = Bulk {
