@@ -2,16 +2,15 @@
 //!
 //! Guarantee: a key has one at a time, and all together take at most a part of the writer's time.
 
-use std::{
-    collections::HashSet,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use model::KeyId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::error::Error;
+use crate::{
+    error::Error,
+    follow::{Wait, Waits},
+};
 
 /// Replays that run at once, over all keys.
 pub const REPLAYS_MAX: usize = 4;
@@ -21,9 +20,9 @@ pub const REPLAYS_MAX: usize = 4;
 pub(crate) const PIECE_ROWS: u32 = 100;
 
 /// What runs.
-#[derive(Clone)]
 pub struct Replays {
-    keys: Arc<Mutex<HashSet<Option<KeyId>>>>,
+    /// One of each key.
+    of_key: Waits,
     slots: Arc<Semaphore>,
     /// Held while a piece runs and rests, so that no other piece runs.
     turn: Arc<tokio::sync::Mutex<()>>,
@@ -32,7 +31,7 @@ pub struct Replays {
 impl Default for Replays {
     fn default() -> Self {
         Self {
-            keys: Arc::default(),
+            of_key: Waits::default(),
             slots: Arc::new(Semaphore::new(REPLAYS_MAX)),
             turn: Arc::default(),
         }
@@ -41,8 +40,8 @@ impl Default for Replays {
 
 /// One of them. It ends when dropped, as when its caller has gone.
 pub(crate) struct Running {
-    replays: Replays,
-    key: Option<KeyId>,
+    turn: Arc<tokio::sync::Mutex<()>>,
+    _of_key: Wait,
     _slot: OwnedSemaphorePermit,
 }
 
@@ -57,20 +56,16 @@ impl Replays {
                 "{REPLAYS_MAX} replays run already, which is as many as there can be. Nothing was changed; send the same request again when one has ended"
             ))
         })?;
-        if !self.lock().insert(key) {
-            return Err(Error::too_many_under_way(
+        let of_key = self.of_key.begin(key, 1).ok_or_else(|| {
+            Error::too_many_under_way(
                 "This API key has a replay under way. Nothing was changed; send the same request again when that one is answered",
-            ));
-        }
+            )
+        })?;
         Ok(Running {
-            replays: self.clone(),
-            key,
+            turn: self.turn.clone(),
+            _of_key: of_key,
             _slot: slot,
         })
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashSet<Option<KeyId>>> {
-        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -78,17 +73,11 @@ impl Running {
     /// Runs a piece when it is its turn, and rests for as long as that took: pieces take at most
     /// half of the writer's time, and less of a writer that others keep busy.
     pub(crate) async fn piece<T>(&self, piece: impl Future<Output = T>) -> T {
-        let _turn = self.replays.turn.lock().await;
+        let _turn = self.turn.lock().await;
         let begun = tokio::time::Instant::now();
         let done = piece.await;
         tokio::time::sleep(begun.elapsed().max(Duration::from_millis(1))).await;
         done
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.replays.lock().remove(&self.key);
     }
 }
 
