@@ -12,18 +12,16 @@ use model::{
 
 use crate::{
     Acceptance, Error, Once,
+    accept::{self, READY, Row, Used, WAITS},
+    attempts::order,
     engines::{
         Transaction,
         bulk::{
             Bulk, Merge, Question,
             Type::{Blob, Boolean, Integer, Text},
         },
+        db::{Bind, Ordered, Value, values},
     },
-};
-use crate::{
-    accept::{self, READY, Row, Used, WAITS},
-    attempts::order,
-    engines::db::{Bind, Ordered, Value, values},
     erasure,
 };
 
@@ -50,13 +48,6 @@ const QUEUE: Bulk = Bulk {
     order: 11,
     sql: "INSERT INTO queue (seq, lane, state, due_at, order_keys, queued_at) VALUES (?1, ?2, ?3, ?4, ?5, ?4)",
     types: &[Integer, Integer, Integer, Integer, Blob],
-    merge: Merge::Keep,
-};
-
-const ORDER: Bulk = Bulk {
-    order: 12,
-    sql: "INSERT INTO queue_order (order_key, seq) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
-    types: &[Integer, Integer],
     merge: Merge::Keep,
 };
 
@@ -333,9 +324,7 @@ fn store(
     let due_at = tx.time.at_once(row.accepted_at).as_micros();
     let kept = order::kept(&row.order_keys);
     tx.put(&QUEUE, values![seq, lane, state, due_at, kept]);
-    for key in &row.order_keys {
-        tx.put(&ORDER, values![key, seq]);
-    }
+    order::enter(tx, seq, &row.order_keys);
     if let Some(once) = once {
         tx.put(
             &IDEMPOTENCY,

@@ -11,11 +11,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Acceptance, Error, Once, Store,
-    engines::writer::ACCEPT_MAX,
+    engines::{
+        db::{self, Db, corrupt, count, values},
+        writer::ACCEPT_MAX,
+    },
     reading::{Cost, Reading},
-};
-use crate::{
-    engines::db::{self, Db, corrupt, count, values},
     records,
 };
 

@@ -14,20 +14,18 @@ use model::{
 
 use crate::{
     Ask, Claim, Claimed, Depth, Error, Finish, Lane, Lapse, Store, Ticket, Verdict,
+    accept::{LEASED, READY, Request},
     engines::{
         Transaction,
         bulk::{
             Bulk, Merge, Question,
             Type::{Integer, Text},
         },
+        db::{Bind, Db, Row, corrupt, count, owned, values},
     },
-    reading::Reading,
-};
-use crate::{
-    accept::{LEASED, READY, Request},
-    engines::db::{Bind, Db, Row, corrupt, count, owned, values},
     erasure::strip,
     events::{self, Happened},
+    reading::Reading,
     records::{self, Asked},
 };
 

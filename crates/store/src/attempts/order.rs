@@ -30,12 +30,23 @@ pub(crate) fn read(kept: &[u8]) -> impl Iterator<Item = i64> {
         .map(|bytes| i64::from_be_bytes(*bytes))
 }
 
-/// Adds one of a write's keys.
+const ENTERED: Bulk = Bulk {
+    order: 12,
+    sql: "INSERT INTO queue_order (order_key, seq) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
+    types: &[Integer, Integer],
+    merge: Merge::Keep,
+};
+
+/// Adds a write behind all others of its keys.
+pub(crate) fn enter(tx: &Transaction<'_>, seq: i64, keys: &[i64]) {
+    for key in keys {
+        tx.put(&ENTERED, values![key, seq]);
+    }
+}
+
+/// Adds one of a write's keys at once.
 pub(crate) fn enter_one(db: &Db<'_>, seq: i64, key: i64) -> Result<(), Error> {
-    db.send(
-        "INSERT INTO queue_order (order_key, seq) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
-        values![key, seq],
-    )
+    db.send(ENTERED.sql, values![key, seq])
 }
 
 const LEFT: Bulk = Bulk {

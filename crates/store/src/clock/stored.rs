@@ -7,13 +7,10 @@ use serde_json::{Value, json};
 
 use crate::{
     Error, Store,
-    clock::{Dial, Look},
-    reading::Reading,
-};
-use crate::{
-    clock::stamp,
+    clock::{Dial, Look, stamp},
     engines::db::{Db, Row, values},
     logs::audit::{self, Author, Deed},
+    reading::Reading,
 };
 
 /// How often the two noted times are renewed, in microseconds of steady time: after a restart of

@@ -11,18 +11,17 @@ use serde_json::{Value, json};
 
 use crate::{
     Error, Page, Store,
-    engines::Transaction,
-    reading::{Cost, Reading},
-    subscriptions::types::Revoked,
-};
-use crate::{
     directory::{
         self,
         scopes::{self, scope_of},
     },
-    engines::db::{Bind, Db, Row, corrupt, limited, values},
+    engines::{
+        Transaction,
+        db::{Db, Row, corrupt, values},
+    },
     logs::audit::{self, Author, Deed},
-    subscriptions,
+    reading::{Cost, Reading},
+    subscriptions::{self, types::Revoked},
 };
 
 /// Keys in force for one integration, at most: one for each program and person of a customer, and
@@ -174,34 +173,18 @@ fn find(db: &Db<'_>, id: KeyId) -> Result<Option<Key>, Error> {
 
 /// A page of those that `scope` may know of, oldest first, and how many these are.
 fn page(db: &Db<'_>, scope: &Scope, query: &KeyQuery) -> Result<Page<Key>, Error> {
-    let own = scopes::own(scope);
-    let which = match own {
-        Some(_) => scopes::within("keys", "id"),
-        None => "TRUE".to_owned(),
-    };
-    let counted: Vec<_> = own.iter().map(Bind::bind).collect();
-    let total: i64 = db.one(
-        &format!("SELECT count(*) FROM keys WHERE {which}"),
-        &counted,
-        |row| row.get(0),
-    )?;
-    let (limit, values) = limited(counted, query.offset, query.limit);
-    let rows: Vec<Columns> = db.all(
-        &format!("{COLUMNS} WHERE {which} ORDER BY id {limit}"),
-        &values,
-        columns,
-    )?;
-    let rows = rows
-        .into_iter()
-        .map(read)
-        .collect::<Result<Vec<_>, Error>>()?;
-    let total = total.unsigned_abs();
-    Ok(Page {
-        has_more: query.offset.saturating_add(query.limit) < total,
-        rows,
-        total: Some(total),
-        total_is_exact: true,
-    })
+    let which = ("keys", "id", "TRUE");
+    scopes::page(
+        db,
+        scope,
+        which,
+        (query.offset, query.limit),
+        |which, values| {
+            let rows: Vec<Columns> =
+                db.all(&format!("{COLUMNS} WHERE {which}"), values, columns)?;
+            rows.into_iter().map(read).collect()
+        },
+    )
 }
 
 /// Those that changed after a revision, oldest first.

@@ -17,14 +17,16 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use crate::{
-    Error, Registered, Registration, Sealer, Store, engines::Transaction, reading::Reading,
-    sealing::Purpose,
-};
-use crate::{
+    Error, Registered, Registration, Sealer, Store,
     attempts::pace,
-    engines::db::{self, Db, corrupt, values},
+    engines::{
+        Transaction,
+        db::{self, Db, corrupt, values},
+    },
     logs::audit::{self, Author, Deed},
+    reading::Reading,
     records::{self, plan},
+    sealing::Purpose,
 };
 
 /// An integration's body: what is neither a column nor a secret.

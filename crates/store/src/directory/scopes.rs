@@ -9,8 +9,8 @@ use model::{IntegrationId, Scope};
 use serde_json::Value;
 
 use crate::{
-    Error,
-    engines::db::{Db, values},
+    Error, Page,
+    engines::db::{Bind, Db, Value as Bound, limited, values},
 };
 
 /// Characters of a scope that the indexes have.
@@ -42,6 +42,37 @@ pub(crate) fn within(table: &str, name: &str) -> String {
            WHERE NOT EXISTS (SELECT 1 FROM json_each(candidates.ids)
              WHERE value NOT IN (SELECT value FROM json_each(?1))))"#
     )
+}
+
+/// A page of the rows of `table` that `scope` may know of and that are `held`, in the order of the
+/// column `name`. `read` is given the condition, the order and the limit, and their values.
+pub(crate) fn page<T>(
+    db: &Db<'_>,
+    scope: &Scope,
+    (table, name, held): (&str, &str, &str),
+    (offset, limit): (u64, u64),
+    read: impl FnOnce(&str, &[Bound<'_>]) -> Result<Vec<T>, Error>,
+) -> Result<Page<T>, Error> {
+    let own = own(scope);
+    let seen = match own {
+        Some(_) => within(table, name),
+        None => "TRUE".to_owned(),
+    };
+    let which = format!("{held} AND {seen}");
+    let counted: Vec<_> = own.iter().map(Bind::bind).collect();
+    let total: i64 = db.one(
+        &format!("SELECT count(*) FROM {table} WHERE {which}"),
+        &counted,
+        |row| row.get(0),
+    )?;
+    let total = total.unsigned_abs();
+    let (rows, values) = limited(counted, offset, limit);
+    Ok(Page {
+        rows: read(&format!("{which} ORDER BY {name} {rows}"), &values)?,
+        has_more: offset.saturating_add(limit) < total,
+        total: Some(total),
+        total_is_exact: true,
+    })
 }
 
 /// The parts of `table` that have rows of one scope, or of scopes that begin the same: a step along

@@ -22,15 +22,15 @@ use serde_json::{Value, json};
 
 use crate::{
     Error, Store,
-    engines::Transaction,
-    erasure::privacy::{Erasure, ErasureCounts},
-    reading::Reading,
-};
-use crate::{
     accept::Request,
-    engines::db::{Db, Row, corrupt, values},
+    engines::{
+        Transaction,
+        db::{Db, Row, corrupt, values},
+    },
+    erasure::privacy::{Erasure, ErasureCounts},
     events,
     logs::audit::{self, Author, Deed},
+    reading::Reading,
     records::{self, Stored, terms},
 };
 

@@ -4,9 +4,10 @@
 
 use model::Timestamp;
 
-use crate::{Error, Store, erasure::privacy::ErasureCounts};
 use crate::{
+    Error, Store,
     engines::db::{Db, values},
+    erasure::privacy::ErasureCounts,
     events,
 };
 

@@ -20,15 +20,13 @@ use crate::{
             Bulk, Merge,
             Type::{Integer, Text},
         },
+        db::{Db, Ordered, Row, Value as Sql, corrupt, values},
     },
-    reading::{Cost, Reading},
-    subscriptions::types::{EventHead, EventPage, EventQuery},
-};
-use crate::{
-    engines::db::{Db, Ordered, Row, Value as Sql, corrupt, values},
     logs::{self, Conditions},
     prefetch::Subscribers,
+    reading::{Cost, Reading},
     records::{limited_to, plan},
+    subscriptions::types::{EventHead, EventPage, EventQuery},
 };
 
 /// Something that happened.

@@ -7,11 +7,11 @@ pub(crate) mod misread;
 use model::Timestamp;
 
 pub use crate::inspect::misread::Misread;
-use crate::{Error, clock::Dial, sealing::MasterKeyId};
 use crate::{
-    clock::{stamp, stored},
+    Error,
+    clock::{Dial, stamp, stored},
     engines::db::{Db, values},
-    sealing::sealed,
+    sealing::{MasterKeyId, sealed},
 };
 
 /// What is in a store.

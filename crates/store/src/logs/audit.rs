@@ -16,15 +16,11 @@ use serde_json::Value;
 
 use crate::{
     Error, Page, Sealer, Store,
-    logs::history::AuditQuery,
-    reading::Reading,
-    sealing::{MasterKeyId, Purpose, audit_key::AuditKey},
-};
-use crate::{
     engines::db::{Db, corrupt, values},
-    logs,
+    logs::{self, history::AuditQuery},
+    reading::Reading,
     records::lists,
-    sealing::sealed,
+    sealing::{MasterKeyId, Purpose, audit_key::AuditKey, sealed},
 };
 
 /// What the log calls a change of the master key: with that entry another key begins.

@@ -10,12 +10,9 @@ use model::{
 };
 
 use crate::{
-    Error, Page, Store,
-    logs::history::{Diff, DiffQuery, Job, LogQuery},
-};
-use crate::{
-    accept,
+    Error, Page, Store, accept,
     engines::db::{Db, Value as Sql, corrupt, values},
+    logs::history::{Diff, DiffQuery, Job, LogQuery},
     records::{lists, plan},
 };
 

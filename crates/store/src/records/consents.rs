@@ -6,10 +6,8 @@ use model::{Consent, JobId, Scope, Timestamp, record::Kind, write::WriteStatus};
 
 use crate::{
     Error, Page, Store,
-    erasure::privacy::{ConsentEvent, ConsentQuery},
-};
-use crate::{
     engines::db::{Db, Row, values},
+    erasure::privacy::{ConsentEvent, ConsentQuery},
     records,
 };
 

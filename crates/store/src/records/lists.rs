@@ -4,8 +4,7 @@
 
 use model::{Scope, record::Record};
 
-use crate::{Error, Page, Query, Store};
-use crate::{engines::db::Db, logs, records::plan::Plan};
+use crate::{Error, Page, Query, Store, engines::db::Db, logs, records::plan::Plan};
 
 /// Reads a page.
 pub(crate) fn list(db: &Db<'_>, scope: &Scope, query: &Query) -> Result<Page<Record>, Error> {

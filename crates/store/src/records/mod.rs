@@ -27,13 +27,11 @@ use crate::{
             Bulk, Merge, Question,
             Type::{Integer, Text},
         },
+        db::{Db, Ordered, Row, corrupt, owned, values},
     },
-    reading::{Cost, Reading},
-};
-use crate::{
-    engines::db::{Db, Ordered, Row, corrupt, owned, values},
     events::{self, Happened},
     prefetch::ByVendor,
+    reading::{Cost, Reading},
 };
 
 /// Records with one contact or one address that are looked at, at most: a person has a few.

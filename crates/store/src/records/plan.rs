@@ -10,11 +10,12 @@ use model::{
 
 use crate::{
     Error, Query,
-    records::query::{Range, Row, RowValue, Sort},
-};
-use crate::{
     engines::db::{Db, Value as Sql, values},
-    records::{self, terms},
+    records::{
+        self,
+        query::{Range, Row, RowValue, Sort},
+        terms,
+    },
 };
 
 /// Rows that a value which is not counted is taken to have: of such values a record has its own.

@@ -10,13 +10,13 @@ use serde_json::json;
 
 use crate::{
     Error, Sealer, Store,
-    engines::Transaction,
+    engines::{
+        Transaction,
+        db::{Db, values},
+    },
+    logs::audit::{self, Author, Deed},
     reading::{Cost, Reading},
     sealing::{MasterKeyId, Purpose, blob},
-};
-use crate::{
-    engines::db::{Db, values},
-    logs::audit::{self, Author, Deed},
 };
 
 /// How often a secret is sealed anew, because the key was retired while it waited for the writer, before its change is refused.

@@ -13,18 +13,20 @@ use serde_json::{Value, json};
 
 use crate::{
     Depth, Error, Lapse, Page, Store,
-    engines::Transaction,
-    reading::{Cost, Reading},
-    subscriptions::types::{
-        ClaimedDelivery, DeliveryClaim, DeliveryFinish, DeliveryLane, DeliveryQuery,
-        DeliveryTicket, DeliveryVerdict, Health, Replay, Replayed, Standing,
+    engines::{
+        Transaction,
+        db::{Db, Row, Value as Sql, corrupt, count, owned, values},
     },
-};
-use crate::{
-    engines::db::{Db, Row, Value as Sql, corrupt, count, owned, values},
     events,
     logs::audit::{self, Author, Deed},
-    subscriptions::{self, Place, Tried},
+    reading::{Cost, Reading},
+    subscriptions::{
+        self, Place, Tried,
+        types::{
+            ClaimedDelivery, DeliveryClaim, DeliveryFinish, DeliveryLane, DeliveryQuery,
+            DeliveryTicket, DeliveryVerdict, Health, Replay, Replayed, Standing,
+        },
+    },
 };
 
 /// States of `deliveries.state`.

@@ -18,15 +18,15 @@ use serde_json::{Value, json};
 
 use crate::{
     Error, Page, Sealer, Store,
-    engines::Transaction,
+    directory::scopes,
+    engines::{
+        Transaction,
+        db::{self, Db, Row, corrupt, values},
+    },
+    logs::audit::{self, Author, Deed},
     reading::{Cost, Reading},
     sealing::Purpose,
     subscriptions::types::{Health, WebhookQuery},
-};
-use crate::{
-    directory::scopes,
-    engines::db::{self, Bind, Db, Row, corrupt, values},
-    logs::audit::{self, Author, Deed},
 };
 
 /// Subscriptions for one integration, at most: each event is held against all that are to its
@@ -240,32 +240,19 @@ fn page(
     scope: &Scope,
     query: WebhookQuery,
 ) -> Result<Page<Webhook>, Error> {
-    let own = scopes::own(scope);
-    let seen = match own {
-        Some(_) => scopes::within("webhooks", "n"),
-        None => "TRUE".to_owned(),
-    };
     let active = match query.active {
         Some(true) => "active",
         Some(false) => "NOT active",
         None => "TRUE",
     };
-    let which = format!("{active} AND {seen}");
-    let counted: Vec<_> = own.iter().map(Bind::bind).collect();
-    let total: i64 = db.one(
-        &format!("SELECT count(*) FROM webhooks WHERE {which}"),
-        &counted,
-        |row| row.get(0),
-    )?;
-    let (limit, values) = db::limited(counted, query.offset, query.limit);
-    let which = format!("{which} ORDER BY n {limit}");
-    let total = total.unsigned_abs();
-    Ok(Page {
-        rows: readable(db, sealer, &which, &values)?,
-        has_more: query.offset.saturating_add(query.limit) < total,
-        total: Some(total),
-        total_is_exact: true,
-    })
+    let which = ("webhooks", "n", active);
+    scopes::page(
+        db,
+        scope,
+        which,
+        (query.offset, query.limit),
+        |which, values| readable(db, sealer, which, values),
+    )
 }
 
 /// A subscription that `scope` may know of. The secrets of others are not opened: that would take

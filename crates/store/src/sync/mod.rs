@@ -12,17 +12,16 @@ use serde_json::Value;
 
 use crate::{
     Error, Lapse, Query, Store,
-    engines::Transaction,
-    logs::history::{Candidate, Seen, Tally},
-    reading::Reading,
-    records::query::Sort,
-};
-use crate::{
     attempts::{due_of, lane_of},
     directory,
-    engines::db::{Db, corrupt, values},
+    engines::{
+        Transaction,
+        db::{Db, corrupt, values},
+    },
     events::{self, Happened},
-    records::{self, lists, plan},
+    logs::history::{Candidate, Seen, Tally},
+    reading::Reading,
+    records::{self, lists, plan, query::Sort},
 };
 
 /// What a run is called in events.

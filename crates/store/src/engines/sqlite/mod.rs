@@ -125,41 +125,33 @@ fn private(path: &Path) -> std::io::Result<()> {
 ///
 /// # Errors
 /// When it cannot be opened, lacks commits, was written by a newer Portico, or is sealed under another master key.
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "as the other stores are opened"
-)]
 pub fn open(
     path: &Path,
     sealer: Sealer,
     observer: Arc<dyn Observer>,
     now: Timestamp,
 ) -> Result<Store, Error> {
-    open_for(path, Opening::Work, sealer, &observer, now)
+    open_for(path, Opening::Work, sealer, observer, now)
 }
 
 /// The same to see whether the audit log is whole: it gets no entry by that.
 ///
 /// # Errors
 /// As [`open`].
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "as the other stores are opened"
-)]
 pub fn open_to_verify(
     path: &Path,
     sealer: Sealer,
     observer: Arc<dyn Observer>,
     now: Timestamp,
 ) -> Result<Store, Error> {
-    open_for(path, Opening::Verify, sealer, &observer, now)
+    open_for(path, Opening::Verify, sealer, observer, now)
 }
 
 fn open_for(
     path: &Path,
     opening: Opening,
     sealer: Sealer,
-    observer: &Arc<dyn Observer>,
+    observer: Arc<dyn Observer>,
     now: Timestamp,
 ) -> Result<Store, Error> {
     let room = Room::of(path);
@@ -183,7 +175,7 @@ fn open_for(
         Writing::new(path, connection, log, files.clone())?,
         Batch::default(),
         signals.clone(),
-        observer.clone(),
+        observer,
         sealer.entropy(),
     )?;
     let disk = Disk {
