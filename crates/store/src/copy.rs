@@ -13,16 +13,18 @@ use tokio_postgres::types::Type;
 
 use crate::{
     Error,
-    clock::stamp,
-    engines::db::{Db, Value, owned, values},
-    migrations,
-    postgres::{
-        self, Place,
-        cell::{Cell, cell},
-        schema,
-        session::Session,
+    engines::{
+        db::{Db, Value, owned, values},
+        postgres::{
+            self, Place,
+            cell::{Cell, cell},
+            schema,
+            session::Session,
+        },
+        sqlite::{self, database},
     },
-    sqlite::{self, database, inspect},
+    inspect::sqlite as inspect,
+    migrations, opening, stamp,
 };
 
 /// Every table with data, each behind those that it refers to. `queue_order` is made from `queue` on SQLite. `migrations` and `turn` are each database's own.
@@ -305,7 +307,7 @@ impl Source {
             }
             Err(why) => return Err(Error::Conflict(format!("{shown}: {why}"))),
         }
-        sqlite::order_make(&connection)?;
+        opening::sqlite::order_make(&connection)?;
         Ok(Self(connection))
     }
 }

@@ -13,7 +13,7 @@ use std::{
 use model::{IntegrationId, JobId, WebhookId};
 use tokio::sync::{Notify, futures::Notified};
 
-use crate::clock::time::Time;
+use crate::time::Time;
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)

@@ -2,10 +2,10 @@
 //!
 //! Guarantee: one method is one transaction, but for those that say that they go on in pieces.
 
-use model::{Directory, Scope, Timestamp, webhook::Delivery, write::Write};
+use model::{Scope, webhook::Delivery, write::Write};
 
 use crate::{
-    Error, Lapse, Sealer, Signals,
+    Error, Sealer, Signals,
     engines::{Engine, db::Db},
     reading::{Cost, Reading},
 };
@@ -112,27 +112,5 @@ impl Store {
     /// Finishes what is queued and closes. Later calls fail with [`Error::Closed`].
     pub async fn close(&self) {
         self.engine.close().await;
-    }
-
-    /// Ends what a process that is gone held, so that nothing waits for its leases to lapse. Where
-    /// other processes may hold leases, theirs stay until they lapse.
-    ///
-    /// # Errors
-    /// As those of the lapses.
-    pub async fn take_over(&self, now: Timestamp) -> Result<(), Error> {
-        if self.is_shared() {
-            return Ok(());
-        }
-        while self.leases_lapse(Lapse::All, now).await? > 0 {}
-        while self.deliveries_lapse(Lapse::All, now).await? > 0 {}
-        self.syncs_lapse(Lapse::All, now).await.map(drop)
-    }
-
-    /// The directory as it is now.
-    ///
-    /// # Errors
-    /// As [`Store::directory_contents`].
-    pub async fn directory_load(&self) -> Result<Directory, Error> {
-        Ok(Directory::new(self.directory_contents(0).await?))
     }
 }

@@ -12,21 +12,46 @@ use model::{
 
 use crate::{
     Acceptance, Error, Once,
-    accept::{self, READY, Row, Used, WAITS},
-    attempts::order,
+    accept::{
+        self, Row,
+        idempotency::{self, Used},
+    },
     engines::{
         Transaction,
         bulk::{
             Bulk, Merge, Question,
             Type::{Blob, Boolean, Integer, Text},
         },
+        crowd::{Answers, Batched},
         db::{Bind, Ordered, Value, values},
     },
     erasure,
+    queue::{READY, WAITS, order},
 };
 
+/// A write to be accepted.
+pub(crate) struct NewRow {
+    pub(crate) row: Row,
+    /// The idempotency key that it came with.
+    pub(crate) once: Option<Once>,
+}
+
+impl Batched for NewRow {
+    type Answer = Acceptance;
+
+    /// As many as fit into a commit.
+    const MAX: usize = usize::MAX;
+
+    const IS_NEW_WORK: bool = true;
+
+    fn serve(tx: &mut Transaction<'_>, requests: &[&Self]) -> Result<Answers<Acceptance>, Error> {
+        let each = requests.iter().map(|one| (&one.row, one.once.as_ref()));
+        all(tx, &each.collect::<Vec<_>>())
+    }
+}
+
 /// A write, and the idempotency key that it came with.
-pub(crate) type Asked<'a> = (&'a Row, Option<&'a Once>);
+type Asked<'a> = (&'a Row, Option<&'a Once>);
 
 const LANES: usize = 0;
 const OPEN: usize = 1;
@@ -55,7 +80,7 @@ const IDEMPOTENCY: Bulk = Bulk {
     order: 13,
     sql: "INSERT INTO idempotency (key_hash, fingerprint, job_id, expires_at) VALUES (?1, ?2, ?3, ?4) ON CONFLICT (key_hash) DO UPDATE SET fingerprint = excluded.fingerprint, job_id = excluded.job_id, expires_at = excluded.expires_at",
     types: &[Blob, Blob, Text, Integer],
-    merge: Merge::Last,
+    merge: Merge::Last(1),
 };
 
 const CONSENTS: Bulk = Bulk {
@@ -123,7 +148,7 @@ impl Known {
                 sets: sets(&order_keys),
             },
             Question {
-                sql: accept::USED,
+                sql: idempotency::USED,
                 types: &[Blob],
                 sets: sets(&hashes),
             },
@@ -161,7 +186,7 @@ impl Known {
             Ok(())
         })?;
         answers.each(&questions, USED, |set, row| {
-            known.used.insert(hashes[set], accept::used(row)?);
+            known.used.insert(hashes[set], idempotency::used(row)?);
             Ok(())
         })?;
         answers.each(&questions, BLOCKS, |set, row| {
@@ -274,17 +299,14 @@ impl Known {
 ///
 /// # Errors
 /// When one of them cannot be stored: then none is.
-pub(crate) fn all(
-    tx: &mut Transaction<'_>,
-    asked: &[Asked<'_>],
-) -> Result<Vec<Result<Acceptance, Error>>, Error> {
+fn all(tx: &mut Transaction<'_>, asked: &[Asked<'_>]) -> Result<Answers<Acceptance>, Error> {
     let mut known = Known::of(tx, asked)?;
     let mut answers = Vec::with_capacity(asked.len());
     for one in asked {
         let (row, once) = *one;
         let earlier = once.and_then(|once| Some((once, known.used.get(&once.key_hash)?)));
         if let Some((once, used)) = earlier.filter(|(once, used)| used.expires_at > once.used_at) {
-            answers.push(accept::replayed(once, used));
+            answers.push(idempotency::replayed(once, used));
             continue;
         }
         match known.decide(row) {

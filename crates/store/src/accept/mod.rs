@@ -1,35 +1,17 @@
-//! Writes at the door: accept, idempotency, and what a write is afterwards.
+//! Accepting writes.
+//!
+//! Guarantee: a write that was accepted is on stable storage, once for each idempotency key.
 
 pub(crate) mod batch;
+pub(crate) mod idempotency;
 
 use model::{
-    Consent, IntegrationId, JobId, Permission, Scope, Timestamp,
+    Consent, IntegrationId, Permission, Scope, Timestamp,
     permission::{Group, Level},
-    write::{Block, Call, Confirmed, NewWrite, Operation, Outcome, Write, WriteStatus},
-};
-use serde::{Deserialize, Serialize};
-
-use crate::{
-    Acceptance, Error, Once, Store,
-    engines::{
-        db::{self, Db, corrupt, count, values},
-        writer::ACCEPT_MAX,
-    },
-    reading::{Cost, Reading},
-    records,
+    write::{Block, NewWrite, Operation},
 };
 
-/// What the vendor is sent and what its confirmation makes, as kept in `writes.request`.
-#[derive(Serialize, Deserialize)]
-pub(crate) struct Request {
-    pub(crate) call: Call,
-    pub(crate) confirmed: Confirmed,
-}
-
-/// States of a row in `queue`.
-pub(crate) const WAITS: i64 = 0;
-pub(crate) const READY: i64 = 1;
-pub(crate) const LEASED: i64 = 2;
+use crate::{Acceptance, Error, Once, Store, accept::batch::NewRow, queue::Request};
 
 /// A write as its rows hold it: made before the writing thread is asked, which has no time for it.
 pub(crate) struct Row {
@@ -106,131 +88,6 @@ pub(crate) fn gone(at: Timestamp) -> String {
     )
 }
 
-/// The write that an idempotency key was used for.
-pub(crate) struct Used {
-    pub(crate) fingerprint: Vec<u8>,
-    pub(crate) job_id: String,
-    pub(crate) expires_at: Timestamp,
-    /// The write's echo.
-    pub(crate) result: String,
-    pub(crate) stripped_at: Option<i64>,
-}
-
-/// The write that an idempotency key was used for, as [`used`] reads it.
-pub(crate) const USED: &str = "SELECT i.fingerprint, i.job_id, i.expires_at, w.result, w.stripped_at FROM idempotency i JOIN writes w ON w.job_id = i.job_id WHERE i.key_hash = ?1";
-
-/// The answer that a key gets which has not expired.
-pub(crate) fn replay(db: &Db<'_>, once: &Once) -> Result<Option<Acceptance>, Error> {
-    let found = db.find(USED, values![once.key_hash], used)?;
-    let known = found.filter(|used| used.expires_at > once.used_at);
-    known.map(|used| replayed(once, &used)).transpose()
-}
-
-/// Reads an idempotency key with its write.
-pub(crate) fn used(row: &db::Row<'_>) -> Result<Used, Error> {
-    Ok(Used {
-        fingerprint: row.get(0)?,
-        job_id: row.get(1)?,
-        expires_at: row.get(2).map(Timestamp::from_micros)?,
-        result: row.get(3)?,
-        stripped_at: row.get(4)?,
-    })
-}
-
-/// The answer to a caller that uses a key again: the write's echo, unless it was removed. Of a body
-/// that was removed no fingerprint is kept, so it is not compared.
-pub(crate) fn replayed(once: &Once, used: &Used) -> Result<Acceptance, Error> {
-    if let Some(at) = used.stripped_at {
-        return Ok(Acceptance::Erased {
-            at: Timestamp::from_micros(at),
-        });
-    }
-    if used.fingerprint != once.fingerprint {
-        return Ok(Acceptance::Mismatch);
-    }
-    let job_id = used
-        .job_id
-        .parse()
-        .map_err(|_| Error::Corrupt("a job id of an idempotency key".to_owned()))?;
-    Ok(Acceptance::Replayed {
-        job_id,
-        result: used.result.clone(),
-    })
-}
-
-pub(crate) fn sweep(db: &Db<'_>, now: Timestamp, limit: u32) -> Result<u64, Error> {
-    db.execute(
-        "DELETE FROM idempotency WHERE key_hash IN (SELECT key_hash FROM idempotency WHERE expires_at <= ?1 LIMIT ?2)",
-        values![now.as_micros(), limit],
-    )
-}
-
-/// What stands for the errors of a write that was stripped: it may not have ended without a word.
-const WHY_IS_GONE: &str = "Why is no longer kept: what this write said was removed, since the person was forgotten or the time for which writes are kept is over";
-
-/// The columns that [`read`] reads, of `writes w`, `integrations i`, and `queue q` where the write is open.
-pub(crate) const COLUMNS: &str = "w.job_id, i.id, w.community_id, w.operation, w.result, w.request, w.status, w.outcome, coalesce(w.errors, q.errors), w.record_id, coalesce(q.attempt, w.attempts), w.accepted_at, w.completed_at, CASE q.state WHEN 1 THEN q.due_at END, i.vendor, w.stripped_at, (SELECT c.value FROM consents c WHERE c.seq = w.seq), (SELECT c.is_stated FROM consents c WHERE c.seq = w.seq)";
-
-pub(crate) fn find(db: &Db<'_>, scope: &Scope, job_id: JobId) -> Result<Option<Write>, Error> {
-    // Another's is not read at all: it would take longer than to find nothing.
-    db.find(
-        &format!(
-            "SELECT {COLUMNS} FROM writes w JOIN integrations i ON i.n = w.lane LEFT JOIN queue q ON q.seq = w.seq WHERE w.job_id = ?1 AND (CAST(?2 AS TEXT) IS NULL OR i.id IN (SELECT value FROM json_each(?2)))"
-        ),
-        values![job_id.to_string(), records::limited_to(scope)],
-        read,
-    )
-}
-
-pub(crate) fn read(row: &db::Row<'_>) -> Result<Write, Error> {
-    let text = |place: usize| row.get::<String>(place);
-    let maybe = |place: usize| row.get::<Option<String>>(place);
-    let time = |place: usize| {
-        row.get::<Option<i64>>(place)
-            .map(|at| at.map(Timestamp::from_micros))
-    };
-    let job_id = text(0)?;
-    let bad = |what: &str| Error::Corrupt(format!("{what} of write {job_id}"));
-    let request: Option<Request> = serde_json::from_str(&text(5)?).ok();
-    let (call, confirmed) = request
-        .map(|request| (request.call, request.confirmed))
-        .unzip();
-    let status = WriteStatus::of(&text(6)?).ok_or_else(|| bad("the status"))?;
-    let stripped_at = time(15)?;
-    let flag = |place: usize| row.get::<Option<bool>>(place);
-    let consent = flag(16)?.zip(flag(17)?);
-    let mut errors: Vec<String> = maybe(8)?
-        .map(|json| serde_json::from_str(&json))
-        .transpose()
-        .map_err(corrupt("a stored list of errors"))?
-        .unwrap_or_default();
-    if stripped_at.is_some() && status != WriteStatus::Success {
-        errors = vec![WHY_IS_GONE.to_owned()];
-    }
-    Ok(Write {
-        job_id: job_id.parse().map_err(|_| bad("the id"))?,
-        integration_id: text(1)?.parse().map_err(|_| bad("the integration"))?,
-        integration_vendor: text(14)?,
-        community_id: text(2)?.parse().map_err(|_| bad("the community"))?,
-        operation: Operation::of(&text(3)?).ok_or_else(|| bad("the operation"))?,
-        result: text(4)?,
-        call,
-        subject: confirmed.and_then(|confirmed| confirmed.subject),
-        status,
-        outcome: maybe(7)?
-            .map(|word| Outcome::of(&word).ok_or_else(|| bad("the outcome")))
-            .transpose()?,
-        errors,
-        record_id: maybe(9)?,
-        attempts: count(row, 10)?,
-        accepted_at: time(11)?.ok_or_else(|| bad("the time"))?,
-        completed_at: time(12)?,
-        next_attempt_at: time(13)?,
-        consent: consent.map(|(value, is_stated)| Consent { value, is_stated }),
-        stripped_at,
-    })
-}
-
 impl Store {
     /// Takes a write into custody. On `Ok` it is on stable storage.
     pub async fn write_accept(
@@ -249,47 +106,7 @@ impl Store {
             return Ok(Acceptance::Accepted);
         }
         let row = Row::of(write, scope)?;
-        self.engine.accept(row, once).await
-    }
-
-    /// What an idempotency key stands for already, if anything.
-    pub async fn replay_find(
-        &self,
-        scope: &Scope,
-        once: &Once,
-    ) -> Result<Option<Acceptance>, Error> {
-        let again = once.clone();
-        let once = once.clone();
-        let reading = Reading::of(scope, Cost::Lookup);
-        let found = self
-            .engine
-            .read(reading, move |db| replay(db, &once))
-            .await?;
-        if found.is_none() || !self.engine.is_shared() {
-            return Ok(found);
-        }
-        // It is answered as accepted, and what is read may be on no standby yet: when its commit was given up, or the primary came back without one. A commit that waits is behind it.
-        let confirmed = self.engine.write(move |tx| replay(tx, &again));
-        match tokio::time::timeout(ACCEPT_MAX, confirmed).await {
-            // Not that nothing is stored: it can be read.
-            Ok(Err(Error::Busy)) | Err(_) => Err(Error::InDoubt),
-            Ok(answer) => answer,
-        }
-    }
-
-    /// A write as it stands; `None` when there is none that the caller may know of.
-    pub async fn write_find(&self, scope: &Scope, job_id: JobId) -> Result<Option<Write>, Error> {
-        let scope = scope.clone();
-        self.engine
-            .read(Reading::of(&scope, Cost::Lookup), move |db| {
-                find(db, &scope, job_id)
-            })
-            .await
-            .map(|found| found.map(|write| self.told(write)))
-    }
-
-    /// Removes up to `limit` idempotency keys that have expired. Returns how many.
-    pub async fn idempotency_sweep(&self, now: Timestamp, limit: u32) -> Result<u64, Error> {
-        self.engine.write(move |tx| sweep(tx, now, limit)).await
+        let bytes = row.bytes();
+        self.engine.take(NewRow { row, once }, bytes).await
     }
 }

@@ -1,9 +1,10 @@
-//! Writes on their way: claim, lease, finish, and the order of writes about one person.
+//! Attempts to deliver writes: claim, lease, finish.
+//!
+//! Guarantee: an attempt, its outcome, and what follows from it are stored in one transaction.
 
-pub(crate) mod order;
-pub(crate) mod pace;
+pub(crate) mod types;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use model::{
     IntegrationId, JobId, Scope, Timestamp,
@@ -14,17 +15,18 @@ use model::{
 
 use crate::{
     Ask, Claim, Claimed, Depth, Error, Finish, Lane, Lapse, Store, Ticket, Verdict,
-    accept::{LEASED, READY, Request},
     engines::{
         Transaction,
         bulk::{
             Bulk, Merge, Question,
             Type::{Integer, Text},
         },
+        crowd::{Answers, Batched},
         db::{Bind, Db, Row, corrupt, count, owned, values},
     },
     erasure::strip,
     events::{self, Happened},
+    queue::{LEASED, READY, Request, order::Left, pace},
     reading::Reading,
     records::{self, Asked},
 };
@@ -276,9 +278,14 @@ pub(crate) fn due_of(row: &Row<'_>) -> Result<(IntegrationId, Timestamp), Error>
     Ok((id, row.get(1).map(Timestamp::from_micros)?))
 }
 
-fn finish(tx: &mut Transaction<'_>, finish: &Finish) -> Result<WriteStatus, Error> {
+fn finish(
+    tx: &mut Transaction<'_>,
+    finish: &Finish,
+    left: &mut Left,
+) -> Result<WriteStatus, Error> {
     let Ticket { seq, attempt } = finish.ticket;
-    let mut write = match tx.memo.standing(seq) {
+    let foreseen = tx.prefetched.with(|all: &mut Standings| all.0.remove(&seq));
+    let mut write = match foreseen {
         Some(foreseen) => foreseen,
         None => tx.one(STANDING, values![seq], Standing::read)?,
     };
@@ -312,6 +319,7 @@ fn finish(tx: &mut Transaction<'_>, finish: &Finish) -> Result<WriteStatus, Erro
                 record_id: Some(&met.id),
             };
             write.end(tx, &open, &end, finish.now)?;
+            left.add(tx, seq, &open.order_keys, finish.now);
             write.announce(tx, trigger, finish.now)?;
             Ok(status)
         }
@@ -324,6 +332,7 @@ fn finish(tx: &mut Transaction<'_>, finish: &Finish) -> Result<WriteStatus, Erro
                 record_id: None,
             };
             write.end(tx, &open, &end, finish.now)?;
+            left.add(tx, seq, &open.order_keys, finish.now);
             write.announce(tx, Trigger::WriteFailure, finish.now)?;
             Ok(WriteStatus::Failure)
         }
@@ -342,35 +351,35 @@ const ATTEMPTS: Bulk = Bulk {
     order: 20,
     sql: "INSERT INTO attempts (seq, number, body) VALUES (?1, ?2, ?3) ON CONFLICT (seq, number) DO UPDATE SET body = excluded.body",
     types: &[Integer, Integer, Text],
-    merge: Merge::Keep,
+    merge: Merge::Last(2),
 };
 
 const ENDED: Bulk = Bulk {
     order: 80,
     sql: "UPDATE writes SET status = ?2, outcome = ?3, errors = ?4, record_id = ?5, attempts = ?6, completed_at = ?7 WHERE seq = ?1",
     types: &[Integer, Text, Text, Text, Text, Integer, Integer],
-    merge: Merge::Last,
+    merge: Merge::Last(1),
 };
 
 const DEQUEUED: Bulk = Bulk {
     order: 81,
     sql: "DELETE FROM queue WHERE seq = ?1",
     types: &[Integer],
-    merge: Merge::Last,
+    merge: Merge::Last(1),
 };
 
 const AGAIN: Bulk = Bulk {
     order: 82,
     sql: "UPDATE queue SET state = 1, due_at = ?2, errors = ?3 WHERE seq = ?1",
     types: &[Integer, Integer, Text],
-    merge: Merge::Last,
+    merge: Merge::Last(1),
 };
 
 const CLAIMED: Bulk = Bulk {
     order: 83,
     sql: "UPDATE queue SET state = 2, due_at = ?2, claimed_at = ?3, attempt = ?4 WHERE seq = ?1",
     types: &[Integer, Integer, Integer, Integer],
-    merge: Merge::Last,
+    merge: Merge::Last(1),
 };
 
 fn record_attempt(tx: &Transaction<'_>, seq: i64, attempt: &Attempt) -> Result<(), Error> {
@@ -379,8 +388,12 @@ fn record_attempt(tx: &Transaction<'_>, seq: i64, attempt: &Attempt) -> Result<(
     Ok(())
 }
 
+/// Writes that are about to be finished, by their place.
+#[derive(Default)]
+struct Standings(HashMap<i64, Standing>);
+
 /// A write as it stands when an attempt of it is over.
-pub(crate) struct Standing {
+struct Standing {
     seq: i64,
     lane: i64,
     integration_id: String,
@@ -412,17 +425,27 @@ struct End<'a> {
 const STANDING: &str = "SELECT w.seq, w.lane, i.id, w.job_id, w.operation, w.request, w.status, w.kept, q.state, q.attempt, q.order_keys
      FROM writes w JOIN integrations i ON i.n = w.lane LEFT JOIN queue q ON q.seq = w.seq WHERE w.seq = ?1";
 
-/// Records attempts that are over, and what follows from each; a status for each.
-///
-/// # Errors
-/// When one of them cannot be recorded: then none is.
-pub(crate) fn finish_all(
-    tx: &mut Transaction<'_>,
-    finishes: &[&Finish],
-) -> Result<Vec<Result<WriteStatus, Error>>, Error> {
-    prefetch(tx, finishes)?;
-    let each = finishes.iter().map(|one| finish(tx, one).map(Ok));
-    each.collect()
+/// Attempts recorded in one commit at most: some tens of milliseconds of work for the slower
+/// database.
+const FINISHES_MAX: usize = 128;
+
+impl Batched for Finish {
+    type Answer = WriteStatus;
+
+    const MAX: usize = FINISHES_MAX;
+
+    const IS_NEW_WORK: bool = false;
+
+    fn serve(tx: &mut Transaction<'_>, finishes: &[&Self]) -> Result<Answers<WriteStatus>, Error> {
+        prefetch(tx, finishes)?;
+        let mut left = Left::default();
+        let each = finishes.iter();
+        let statuses = each
+            .map(|one| finish(tx, one, &mut left).map(Ok))
+            .collect::<Result<_, _>>()?;
+        left.settle(tx)?;
+        Ok(statuses)
+    }
 }
 
 /// Reads at once the rows that [`finish`] needs of each.
@@ -441,7 +464,7 @@ fn prefetch(tx: &Transaction<'_>, finishes: &[&Finish]) -> Result<(), Error> {
         standings.insert(one.seq, one);
         Ok(())
     })?;
-    let mut asked = HashMap::new();
+    let mut asked = HashSet::new();
     for finish in finishes {
         if let Verdict::Delivered {
             x_id: Some(x_id), ..
@@ -449,11 +472,11 @@ fn prefetch(tx: &Transaction<'_>, finishes: &[&Finish]) -> Result<(), Error> {
             && let Some(write) = standings.get(&finish.ticket.seq)
             && let Some(operation) = Operation::of(&write.operation)
         {
-            asked.insert((write.lane, operation.kind(), x_id.clone()), None);
+            asked.insert((write.lane, operation.kind(), x_id.clone()));
         }
     }
-    let records = records::by_x_ids(tx, asked)?;
-    tx.memo.foresee(standings, records);
+    records::prefetch(tx, asked)?;
+    tx.prefetched.with(|all: &mut Standings| all.0 = standings);
     Ok(())
 }
 
@@ -515,7 +538,6 @@ impl Standing {
             ],
         );
         tx.put(&DEQUEUED, values![self.seq]);
-        order::leave(tx, self.seq, &open.order_keys, now);
         Ok(())
     }
 
@@ -604,7 +626,7 @@ impl Store {
     /// Records an attempt and what follows from it: record, outcome, event, and the next write about the same person made ready.
     /// Returns the write's status afterwards.
     pub async fn attempt_finish(&self, finish: &Finish) -> Result<WriteStatus, Error> {
-        self.engine.finish(finish.clone()).await
+        self.engine.batch(finish.clone()).await
     }
 
     /// How much is waiting.

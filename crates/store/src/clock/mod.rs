@@ -3,9 +3,7 @@
 //! The process reads and judges the clocks; the store keeps one row, and on PostgreSQL tells its
 //! own time, so that nodes whose clocks differ agree on what is due.
 
-pub(crate) mod stamp;
 pub(crate) mod stored;
-pub mod time;
 
 use std::time::Instant;
 

@@ -2,20 +2,17 @@
 
 use std::time::{Duration, Instant};
 
-use model::{Actor, Clock, Timestamp};
+use model::{Actor, Timestamp};
 use serde_json::{Value, json};
 
 use crate::{
     Error, Store,
-    clock::{Dial, Look, stamp},
+    audit::{self, Author, Deed},
+    clock::{Dial, Look},
     engines::db::{Db, Row, values},
-    logs::audit::{self, Author, Deed},
     reading::Reading,
+    stamp,
 };
-
-/// How often the two noted times are renewed, in microseconds of steady time: after a restart of
-/// the machine, a due time lies so much further ahead at most.
-const NOTE_EVERY_MICROS: i64 = 5_000_000;
 
 const DIAL: &str = "SELECT revision, apart_micros, ahead_micros, ahead_until, noted_at, noted_steady, boot, boot_micros FROM clock";
 
@@ -104,30 +101,6 @@ pub(crate) fn accept(db: &Db<'_>, by: &Author, now: Timestamp) -> Result<i64, Er
     };
     audit::record(db, by, deed, now)?;
     Ok(before.ahead_micros)
-}
-
-/// The two noted times in a commit.
-#[derive(Default)]
-pub(crate) struct Noting {
-    noted: Timestamp,
-}
-
-impl Noting {
-    /// True if they are old enough to be renewed.
-    pub(crate) fn is_due(&self, clock: &dyn Clock) -> bool {
-        clock.steady().as_micros() - self.noted.as_micros() >= NOTE_EVERY_MICROS
-    }
-
-    /// Renews them with the transaction under way.
-    pub(crate) fn note(&mut self, db: &Db<'_>, clock: &dyn Clock) -> Result<(), Error> {
-        let steady = clock.steady();
-        db.send(
-            "UPDATE clock SET noted_at = ?1, noted_steady = ?2",
-            values![clock.now().as_micros(), steady.as_micros()],
-        )?;
-        self.noted = steady;
-        Ok(())
-    }
 }
 
 impl Store {

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::{
     Backend, START, Verdicts, World, assert_conflict, at, failed, listed, new_key, operator,
 };
-use crate::{Store, logs::history::AuditQuery};
+use crate::{Store, audit::AuditQuery};
 
 fn update(update: IntegrationUpdate) -> Change {
     Change {

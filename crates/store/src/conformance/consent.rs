@@ -3,7 +3,7 @@
 use model::Consent;
 
 use super::{Acceptance, Backend, Verdicts, World, assert_conflict, at, failed, once};
-use crate::erasure::privacy::{ConsentEvent, ConsentQuery};
+use crate::records::consents::{ConsentEvent, ConsentQuery};
 
 const SAID_NO: Consent = Consent {
     value: false,

@@ -19,9 +19,10 @@ use super::{
 };
 use crate::{
     Acceptance, Query, Store, Ticket,
-    erasure::privacy::{ConsentQuery, Erasure},
-    logs::history::{AuditQuery, DiffQuery, LogQuery, Seen, Tally},
-    records::query::Sort,
+    audit::AuditQuery,
+    erasure::privacy::Erasure,
+    logs::history::{DiffQuery, LogQuery, Seen, Tally},
+    records::{consents::ConsentQuery, query::Sort},
     subscriptions::types::{DeliveryQuery, DeliveryTicket, DeliveryVerdict},
 };
 

@@ -24,11 +24,12 @@ use super::{
 };
 use crate::{
     Depth, Error, Lapse, Page, Registration, Store,
-    logs::history::{AuditQuery, Seen, Tally},
+    audit::AuditQuery,
+    events::types::EventQuery,
+    logs::history::{Seen, Tally},
     subscriptions::types::{
         ClaimedDelivery, DeliveryClaim, DeliveryFinish, DeliveryLane, DeliveryQuery,
-        DeliveryTicket, DeliveryVerdict, EventQuery, Health, Replay, Replayed, Standing,
-        WebhookQuery,
+        DeliveryTicket, DeliveryVerdict, Health, Replay, Replayed, Standing, WebhookQuery,
     },
 };
 

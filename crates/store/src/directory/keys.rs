@@ -11,15 +11,13 @@ use serde_json::{Value, json};
 
 use crate::{
     Error, Page, Store,
-    directory::{
-        self,
-        scopes::{self, scope_of},
-    },
+    audit::{self, Author, Deed},
+    directory,
     engines::{
         Transaction,
         db::{Db, Row, corrupt, values},
     },
-    logs::audit::{self, Author, Deed},
+    listing::scopes::{self, scope_of},
     reading::{Cost, Reading},
     subscriptions::{self, types::Revoked},
 };

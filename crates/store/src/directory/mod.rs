@@ -4,11 +4,10 @@
 
 pub(crate) mod keys;
 pub mod live;
-pub(crate) mod scopes;
 
 use model::{
-    Actor, IntegrationId, Secret, Timestamp,
-    directory::{Branch, Contents, Integration, Settings, Vendor},
+    Actor, Directory, IntegrationId, Secret, Timestamp,
+    directory::{Agent, Attribution, Branch, Community, Contents, Integration, Settings, Vendor},
     key::System,
     record::Kind,
     resources::integration::{Change, IntegrationRecord, Member},
@@ -17,17 +16,39 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use crate::{
-    Error, Registered, Registration, Sealer, Store,
-    attempts::pace,
+    Error, Sealer, Store,
+    audit::{self, Author, Deed},
     engines::{
         Transaction,
         db::{self, Db, corrupt, values},
     },
-    logs::audit::{self, Author, Deed},
+    listing,
+    queue::pace,
     reading::Reading,
-    records::{self, plan},
+    records,
     sealing::Purpose,
 };
+
+/// An integration and what belongs to it, to be registered or changed as one.
+pub struct Registration {
+    /// The integration.
+    pub integration: Integration,
+    /// Its communities.
+    pub communities: Vec<Community>,
+    /// Its attributions.
+    pub attributions: Vec<Attribution>,
+    /// Its agents.
+    pub agents: Vec<Agent>,
+}
+
+/// What became of a member that was registered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Registered {
+    /// Its id.
+    pub id: String,
+    /// Whether it was not known before.
+    pub is_new: bool,
+}
 
 /// An integration's body: what is neither a column nor a secret.
 #[derive(Serialize, Deserialize)]
@@ -440,7 +461,7 @@ pub(crate) fn note(
     (action, subject): (&str, &str),
     now: Timestamp,
 ) -> Result<(), Error> {
-    let lane = plan::lane(db, id)?;
+    let lane = listing::lane(db, id)?;
     let deed = Deed {
         action,
         integration: lane.map(|lane| (lane, id)),
@@ -452,6 +473,14 @@ pub(crate) fn note(
 }
 
 impl Store {
+    /// The directory as it is now.
+    ///
+    /// # Errors
+    /// As [`Store::directory_contents`].
+    pub async fn directory_load(&self) -> Result<Directory, Error> {
+        Ok(Directory::new(self.directory_contents(0).await?))
+    }
+
     /// A number that grows with each change of the directory.
     pub async fn directory_revision(&self) -> Result<i64, Error> {
         self.engine.read(Reading::OWN, revision).await

@@ -12,7 +12,7 @@ use super::{
     db::{Db, Row, Value},
     postgres::session::{Session, database},
 };
-use crate::{Error, sqlite};
+use crate::{Error, engines::sqlite};
 
 /// The type of one value of each row.
 #[derive(Clone, Copy, Debug)]
@@ -27,14 +27,14 @@ pub(crate) enum Type {
     Blob,
 }
 
-/// What becomes of a row when another that begins with the same value is put behind it.
+/// The fate of a row when another one with the same key is put behind it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Merge {
     /// Both stay.
     Keep,
-    /// The later one stays.
-    Last,
-    /// One stays, with the sum of their second values.
+    /// The later one stays. The key is the first so many values.
+    Last(usize),
+    /// One stays, with the sum of their second values. The key is the first value.
     Sum,
 }
 
@@ -47,7 +47,7 @@ pub(crate) struct Bulk {
     pub(crate) sql: &'static str,
     /// The types of its values.
     pub(crate) types: &'static [Type],
-    /// How rows that begin with the same value become one.
+    /// How rows with the same key become one.
     pub(crate) merge: Merge,
 }
 

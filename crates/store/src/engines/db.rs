@@ -7,7 +7,10 @@ use std::{borrow::Cow, ops::ControlFlow};
 
 use rusqlite::types::{ToSqlOutput, ValueRef};
 
-use crate::{Error, postgres, sqlite};
+use crate::{
+    Error,
+    engines::{postgres, sqlite},
+};
 
 /// A transaction under way.
 #[derive(Clone, Copy)]

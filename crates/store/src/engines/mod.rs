@@ -5,19 +5,19 @@
 //! Changes come one after the other, also where several processes make them.
 
 pub(crate) mod bulk;
+pub(crate) mod crowd;
 pub(crate) mod db;
-#[cfg(feature = "discard")]
-mod discard;
-pub mod postgres;
-pub mod sqlite;
+pub(crate) mod noting;
+pub(crate) mod observer;
+pub(crate) mod postgres;
+pub(crate) mod prefetch;
+pub(crate) mod sqlite;
 mod transaction;
 pub(crate) mod writer;
 
-use model::write::WriteStatus;
-
 pub(crate) use self::transaction::Transaction;
-use self::{db::Db, postgres::Server, sqlite::Disk};
-use crate::{Acceptance, Error, Finish, Once, Signals, accept, reading::Reading};
+use self::{crowd::Batched, db::Db, postgres::Server, sqlite::Disk};
+use crate::{Error, Signals, reading::Reading};
 
 /// A database under a store.
 pub(crate) enum Engine {
@@ -40,23 +40,24 @@ impl Engine {
         }
     }
 
-    /// Accepts a write: refused, rather than kept waiting, when there is no room.
-    pub(crate) async fn accept(
+    /// Serves a request of new work, of about so many bytes, with others of its kind. It is refused
+    /// when the queue is full, and not kept waiting.
+    pub(crate) async fn take<R: Batched>(
         &self,
-        row: accept::Row,
-        once: Option<Once>,
-    ) -> Result<Acceptance, Error> {
+        request: R,
+        bytes: usize,
+    ) -> Result<R::Answer, Error> {
         match self {
-            Self::Sqlite(disk) => disk.writer().accept(row, once).await,
-            Self::Postgres(server) => server.visit()?.writer().accept(row, once).await,
+            Self::Sqlite(disk) => disk.writer().take(request, bytes).await,
+            Self::Postgres(server) => server.visit()?.writer().take(request, bytes).await,
         }
     }
 
-    /// Records an attempt and what follows from it.
-    pub(crate) async fn finish(&self, finish: Finish) -> Result<WriteStatus, Error> {
+    /// Serves a request with others of its kind.
+    pub(crate) async fn batch<R: Batched>(&self, request: R) -> Result<R::Answer, Error> {
         match self {
-            Self::Sqlite(disk) => disk.writer().finish(finish).await,
-            Self::Postgres(server) => server.visit()?.writer().finish(finish).await,
+            Self::Sqlite(disk) => disk.writer().batch(request).await,
+            Self::Postgres(server) => server.visit()?.writer().batch(request).await,
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Changes that come in crowds wait in it, and are made for many rows at once: before anything is
 //! read, and at the end of each part. Guarantee: a part that is undone leaves nothing: neither rows,
-//! nor signals, nor deferred work, nor prefetched rows.
+//! nor signals, nor prefetched rows.
 
 use std::{
     cell::{Cell, RefCell},
@@ -16,8 +16,9 @@ use model::{Entropy, Timestamp};
 use super::{
     bulk::{Bulk, Merge},
     db::{Db, Ordered, Value, values},
+    prefetch::Prefetched,
 };
-use crate::{Error, clock::time::Time, prefetch::Memo, signals::Raised};
+use crate::{Error, signals::Raised, time::Time};
 
 /// Rows of a change that wait.
 type Rows = Vec<Vec<Value<'static>>>;
@@ -31,11 +32,8 @@ pub(crate) struct Transaction<'a> {
     pub(crate) time: Time,
     /// Signals that the commit raises.
     pub(crate) raised: Raised,
-    /// Order keys of writes that have ended, and when, in steady time: a write that waited for one
-    /// may be ready.
-    pub(crate) left: Vec<(i64, Timestamp)>,
     /// Rows that were read already.
-    pub(crate) memo: Memo,
+    pub(crate) prefetched: Prefetched,
     /// Changes that wait, by their order.
     waiting: RefCell<BTreeMap<u8, (&'static Bulk, Rows)>>,
     /// Why a change that waited could not be made.
@@ -47,10 +45,7 @@ pub(crate) struct Transaction<'a> {
 }
 
 /// What a part of a transaction is added to.
-pub(super) struct Outer {
-    raised: Raised,
-    left: Vec<(i64, Timestamp)>,
-}
+pub(super) struct Outer(Raised);
 
 /// Whoever reads finds what was changed before.
 impl<'a> Deref for Transaction<'a> {
@@ -72,8 +67,7 @@ impl<'a> Transaction<'a> {
             entropy,
             time,
             raised: Raised::default(),
-            left: Vec::new(),
-            memo: Memo::default(),
+            prefetched: Prefetched::default(),
             waiting: RefCell::default(),
             failed: RefCell::default(),
             last_seqs: Cell::default(),
@@ -85,21 +79,27 @@ impl<'a> Transaction<'a> {
     pub(crate) fn put(&self, bulk: &'static Bulk, values: &[Value<'_>]) {
         let row: Vec<Value<'static>> = values.iter().map(Value::owned).collect();
         let mut waiting = self.waiting.borrow_mut();
-        let (_, rows) = waiting
+        let (known, rows) = waiting
             .entry(bulk.order)
             .or_insert_with(|| (bulk, Vec::new()));
-        let earlier = match bulk.merge {
-            Merge::Keep => None,
-            Merge::Last | Merge::Sum => rows.iter_mut().rfind(|one| one[0] == row[0]),
+        debug_assert_eq!(known.sql, bulk.sql, "two changes have one order");
+        let key = match bulk.merge {
+            Merge::Keep => 0,
+            Merge::Last(key) => key,
+            Merge::Sum => 1,
+        };
+        let earlier = match key {
+            0 => None,
+            key => rows.iter_mut().rfind(|one| one[..key] == row[..key]),
         };
         match earlier {
             None => rows.push(row),
-            Some(earlier) if bulk.merge == Merge::Last => *earlier = row,
-            Some(earlier) => {
+            Some(earlier) if bulk.merge == Merge::Sum => {
                 if let (Value::Integer(sum), Value::Integer(more)) = (&mut earlier[1], &row[1]) {
                     *sum += more;
                 }
             }
+            Some(earlier) => *earlier = row,
         }
     }
 
@@ -170,15 +170,12 @@ impl<'a> Transaction<'a> {
     /// Records that a subscription changed.
     pub(crate) fn webhooks_changed(&mut self) {
         self.raised.webhooks = true;
-        self.memo.forget();
+        self.prefetched.forget();
     }
 
     /// Begins a part that can be undone alone.
     pub(super) fn begin_part(&mut self) -> Outer {
-        Outer {
-            raised: std::mem::take(&mut self.raised),
-            left: std::mem::take(&mut self.left),
-        }
+        Outer(std::mem::take(&mut self.raised))
     }
 
     /// Makes what waits, at the end of a part or of the whole.
@@ -195,18 +192,16 @@ impl<'a> Transaction<'a> {
 
     /// Keeps the part.
     pub(super) fn keep_part(&mut self, outer: Outer) {
-        let part = std::mem::replace(&mut self.raised, outer.raised);
+        let part = std::mem::replace(&mut self.raised, outer.0);
         self.raised.add(part);
-        let left = std::mem::replace(&mut self.left, outer.left);
-        self.left.extend(left);
     }
 
     /// Forgets the part, whose rows are undone.
     pub(super) fn undo_part(&mut self, outer: Outer) {
-        (self.raised, self.left) = (outer.raised, outer.left);
+        self.raised = outer.0;
         self.waiting.borrow_mut().clear();
         self.failed.borrow_mut().take();
-        self.memo.forget();
+        self.prefetched.forget();
     }
 
     /// Ends it, but for the commit. Returns the signals that the commit raises.

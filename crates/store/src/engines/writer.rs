@@ -7,25 +7,24 @@
 use std::{
     collections::VecDeque,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
     thread::JoinHandle,
     time::{Duration, Instant},
 };
 
-use model::{Entropy, write::WriteStatus};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use model::Entropy;
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
-use super::{Transaction, db::Db};
+use super::{
+    Transaction,
+    crowd::{Batched, Crowds, Request as Joined, Waiting},
+    db::Db,
+};
 use crate::{
-    Acceptance, Error, Finish, Observer, Once,
-    accept::{self, batch},
-    attempts::{self, order},
-    clock::time::Time,
+    Error, Observer,
     outage::{DISK_QUIET, Outage},
     signals::{Raised, Signals},
+    time::Time,
 };
 
 /// Requests that may wait for the disk: some tenths of a second of work, so that who waits longer hears 503 instead.
@@ -39,9 +38,6 @@ pub(crate) const ACCEPT_MAX: Duration = Duration::from_secs(10);
 
 /// Requests that share a commit at most, so that the first of them does not wait long for the last.
 const BATCH_MAX_REQUESTS: usize = 512;
-
-/// Attempts recorded in one commit at most: some tens of milliseconds of work for the slower database.
-const FINISHES_MAX: usize = 128;
 
 /// How long requests are taken into one commit: what is left then waits for the next, so that the first, and whoever else changes the database, does not wait long.
 const BATCH_MAX_WORK: Duration = Duration::from_millis(25);
@@ -101,16 +97,6 @@ pub(crate) trait Connection {
     fn close(&mut self) {}
 }
 
-/// A write at the door.
-pub(crate) struct Accept {
-    pub(crate) row: accept::Row,
-    pub(crate) once: Option<Once>,
-    /// Set by whoever is first: the thread that begins to store it, or who brought it and waits no longer.
-    is_settled: Arc<AtomicBool>,
-    reply: oneshot::Sender<Result<Acceptance, Error>>,
-    _memory: OwnedSemaphorePermit,
-}
-
 /// How much shares a commit.
 pub(crate) struct Batch {
     /// Requests at most.
@@ -129,15 +115,9 @@ type Done = Box<dyn FnOnce(Result<(), Error>) + Send>;
 /// Given the transaction, or nothing when it could not begin. Returns whether to keep what it did, and who is to hear of it.
 type Run = Box<dyn FnOnce(Option<&mut Transaction<'_>>) -> (bool, Done) + Send>;
 
-/// An attempt that is over.
-struct Over {
-    finish: Finish,
-    reply: oneshot::Sender<Result<WriteStatus, Error>>,
-}
-
 enum Request {
-    Accept(Box<Accept>),
-    Finish(Box<Over>),
+    /// One that is served with all of its kind.
+    Batched(Box<dyn Joined>),
     Change(Run),
     Fold(oneshot::Sender<bool>),
 }
@@ -205,46 +185,42 @@ impl Writer {
         answer.await.map_err(unanswered)?
     }
 
-    /// Takes a write into custody in the next commit; refused when the queue is full, or does not move. It answers within [`ACCEPT_MAX`].
-    pub(crate) async fn accept(
+    /// Serves a request of new work, of about so many bytes, in the next commit. It is refused when
+    /// the queue is full or does not move, and answered within [`ACCEPT_MAX`].
+    pub(crate) async fn take<R: Batched>(
         &self,
-        row: accept::Row,
-        once: Option<Once>,
-    ) -> Result<Acceptance, Error> {
-        let (reply, answer) = oneshot::channel();
-        let kib = u32::try_from(row.bytes() / 1_024 + 1).map_err(|_| Error::Busy)?;
+        request: R,
+        bytes: usize,
+    ) -> Result<R::Answer, Error> {
+        let kib = u32::try_from(bytes / 1_024 + 1).map_err(|_| Error::Busy)?;
         let memory = self
             .memory
             .clone()
             .try_acquire_many_owned(kib)
             .map_err(|_| Error::Busy)?;
-        let is_settled = Arc::new(AtomicBool::new(false));
-        let accept = Accept {
-            row,
-            once,
-            is_settled: is_settled.clone(),
-            reply,
-            _memory: memory,
-        };
+        let (waiting, is_begun, answer) = Waiting::new(request, Some(memory));
         self.queue()?
-            .try_send(Request::Accept(Box::new(accept)))
+            .try_send(Request::Batched(Box::new(waiting)))
             .map_err(|why| match why {
                 mpsc::error::TrySendError::Full(_) => Error::Busy,
                 mpsc::error::TrySendError::Closed(_) => Error::Closed,
             })?;
         match tokio::time::timeout(ACCEPT_MAX, answer).await {
             Ok(answer) => answer.map_err(unanswered)?,
-            Err(_) if is_settled.swap(true, Ordering::Relaxed) => Err(Error::InDoubt),
+            // Whichever of the two is first: the thread that begins to serve it, or its caller, who
+            // waits no longer.
+            Err(_) if is_begun.swap(true, Ordering::Relaxed) => Err(Error::InDoubt),
             Err(_) => Err(Error::Busy),
         }
     }
 
-    /// Records an attempt and what follows from it in the next commit.
-    pub(crate) async fn finish(&self, finish: Finish) -> Result<WriteStatus, Error> {
-        let (reply, answer) = oneshot::channel();
+    /// Serves a request in one of the next commits, with others of its kind. It waits for its place
+    /// in the queue.
+    pub(crate) async fn batch<R: Batched>(&self, request: R) -> Result<R::Answer, Error> {
+        let (waiting, _, answer) = Waiting::new(request, None);
         let queue = self.queue()?;
         queue
-            .send(Request::Finish(Box::new(Over { finish, reply })))
+            .send(Request::Batched(Box::new(waiting)))
             .await
             .map_err(|_| Error::Closed)?;
         drop(queue);
@@ -363,17 +339,11 @@ fn commit<C: Connection>(
     outage: &Outage,
 ) {
     let started = Instant::now();
-    let (mut accepts, mut changes, mut folds) = (Vec::new(), VecDeque::new(), Vec::new());
-    let (mut finishes, mut later) = (Vec::new(), Vec::new());
+    let (mut crowds, mut changes, mut folds) = (Crowds::default(), VecDeque::new(), Vec::new());
+    let mut later = Vec::new();
     for request in batch.drain(..) {
         match request {
-            Request::Accept(accept) => {
-                if !accept.is_settled.swap(true, Ordering::Relaxed) {
-                    accepts.push(*accept);
-                }
-            }
-            Request::Finish(over) if finishes.len() < FINISHES_MAX => finishes.push(*over),
-            Request::Finish(over) => later.push(Request::Finish(over)),
+            Request::Batched(one) => later.extend(one.join(&mut crowds).map(Request::Batched)),
             Request::Change(run) => changes.push_back(run),
             Request::Fold(reply) => folds.push(reply),
         }
@@ -381,17 +351,11 @@ fn commit<C: Connection>(
     let time = signals.time();
     let mut outcome = connection.begin();
     let mut raised = Raised::default();
-    let (mut answers, mut ends) = (Vec::new(), Vec::new());
     let mut done = Vec::with_capacity(changes.len());
     if outcome.is_ok() {
         let mut work = |db| {
             let mut tx = Transaction::new(db, entropy.clone(), time.clone());
-            if !accepts.is_empty() {
-                answers = accept_all(connection, &mut tx, &accepts)?;
-            }
-            if !finishes.is_empty() {
-                ends = finish_all(connection, &mut tx, &finishes)?;
-            }
+            crowds.serve(connection, &mut tx)?;
             while let Some(run) = changes.pop_front() {
                 let ((one, undone), left) = guarded(connection, &mut tx, run);
                 done.extend(one.map(|one| (one, undone)));
@@ -400,7 +364,6 @@ fn commit<C: Connection>(
                     break;
                 }
             }
-            order::settle(&tx)?;
             tx.end()
         };
         outcome = connection
@@ -416,7 +379,7 @@ fn commit<C: Connection>(
         // None of them has a transaction to go into.
         done.extend(changes.into_iter().map(|run| (run(None).1, None)));
     }
-    let requests = accepts.len() + finishes.len() + done.len();
+    let requests = crowds.requests() + done.len();
     if let Err(why) = &outcome {
         observer.commit_failed();
         tell(why, requests, outage);
@@ -429,7 +392,7 @@ fn commit<C: Connection>(
             tracing::info!(after_ms, "changes are stored again");
         }
         // Before anyone is answered, so that a test that was answered finds the count.
-        observer.committed(requests, accepts.len(), started.elapsed());
+        observer.committed(requests, crowds.taken(), started.elapsed());
     }
     let failed = |why: &Error| match why {
         Error::Busy => Error::Busy,
@@ -438,22 +401,7 @@ fn commit<C: Connection>(
         // The log has been told why, once for all who hear this.
         _ => Error::Refused("the database cannot store anything just now".to_owned()),
     };
-    let mut answers = answers.into_iter();
-    for accept in accepts {
-        let answer = match &outcome {
-            Ok(()) => answers.next().unwrap_or(Err(Error::InDoubt)),
-            Err(why) => Err(failed(why)),
-        };
-        let _ = accept.reply.send(answer);
-    }
-    let mut ends = ends.into_iter();
-    for over in finishes {
-        let answer = match &outcome {
-            Ok(()) => ends.next().unwrap_or(Err(Error::InDoubt)),
-            Err(why) => Err(failed(why)),
-        };
-        let _ = over.reply.send(answer);
-    }
+    crowds.answer(&|| outcome.as_ref().err().map(failed));
     for (one, undone) in done {
         one(match (&outcome, undone) {
             (Ok(()), None) => Ok(()),
@@ -493,68 +441,12 @@ fn tell(why: &Error, requests: usize, outage: &Outage) {
     }
 }
 
-/// Accepts a batch of writes.
-///
-/// # Errors
-/// When the transaction is lost by it.
-fn accept_all<C: Connection>(
-    connection: &C,
-    tx: &mut Transaction<'_>,
-    writes: &[Accept],
-) -> Result<Vec<Result<Acceptance, Error>>, Error> {
-    if let Err(why) = connection.takes_writes() {
-        let why = why.to_string();
-        let refused = |_| Err(Error::Refused(why.clone()));
-        return Ok(writes.iter().map(refused).collect());
-    }
-    let asked: Vec<_> = writes
-        .iter()
-        .map(|write| (&write.row, write.once.as_ref()))
-        .collect();
-    in_batch(connection, tx, &asked, batch::all)
-}
-
-/// Records attempts that are over.
-///
-/// # Errors
-/// When the transaction is lost by it.
-fn finish_all<C: Connection>(
-    connection: &C,
-    tx: &mut Transaction<'_>,
-    finishes: &[Over],
-) -> Result<Vec<Result<WriteStatus, Error>>, Error> {
-    let all: Vec<&Finish> = finishes.iter().map(|over| &over.finish).collect();
-    in_batch(connection, tx, &all, attempts::finish_all)
-}
-
-/// Serves a batch in one part of the transaction, and, only when one of it cannot be stored, each in
-/// a part of its own.
-///
-/// # Errors
-/// When the transaction is lost by it.
-fn in_batch<C: Connection, R: Copy, A>(
-    connection: &C,
-    tx: &mut Transaction<'_>,
-    batch: &[R],
-    serve: impl Fn(&mut Transaction<'_>, &[R]) -> Result<Vec<Result<A, Error>>, Error>,
-) -> Result<Vec<Result<A, Error>>, Error> {
-    let together = in_part(connection, tx, |tx| serve(tx, batch))?;
-    if let Ok(answers) = together {
-        return Ok(answers);
-    }
-    let alone = |one: &R| -> Result<Result<A, Error>, Error> {
-        let answer = in_part(connection, tx, |tx| serve(tx, &[*one]))?;
-        Ok(answer.and_then(|mut answers| answers.pop().unwrap_or(Err(Error::InDoubt))))
-    };
-    batch.iter().map(alone).collect()
-}
-
 /// Runs a change in a part of the transaction of its own.
 ///
 /// # Errors
 /// When the transaction is lost by it; what the change itself answers is inside.
-fn in_part<C: Connection + ?Sized, T>(
-    connection: &C,
+pub(super) fn in_part<T>(
+    connection: &dyn Connection,
     tx: &mut Transaction<'_>,
     change: impl FnOnce(&mut Transaction<'_>) -> Result<T, Error>,
 ) -> Result<Result<T, Error>, Error> {
@@ -574,8 +466,8 @@ fn in_part<C: Connection + ?Sized, T>(
 type Brought<R> = (Option<R>, Option<Error>);
 
 /// Runs one request so that its failure, or its panic, undoes only itself. The second fails when the transaction is lost.
-fn guarded<C: Connection + ?Sized, R>(
-    connection: &C,
+fn guarded<R>(
+    connection: &dyn Connection,
     tx: &mut Transaction<'_>,
     run: impl FnOnce(Option<&mut Transaction<'_>>) -> (bool, R),
 ) -> (Brought<R>, Result<(), Error>) {

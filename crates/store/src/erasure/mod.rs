@@ -6,7 +6,7 @@
 //! since is looked at there, and when the person has changed meanwhile all of it begins again.
 //! Guarantee: all of it in one transaction, or nothing while a write of theirs has not ended.
 
-pub mod privacy;
+pub(crate) mod privacy;
 pub mod retention;
 pub(crate) mod strip;
 
@@ -22,14 +22,14 @@ use serde_json::{Value, json};
 
 use crate::{
     Error, Store,
-    accept::Request,
+    audit::{self, Author, Deed},
     engines::{
         Transaction,
         db::{Db, Row, corrupt, values},
     },
     erasure::privacy::{Erasure, ErasureCounts},
     events,
-    logs::audit::{self, Author, Deed},
+    queue::Request,
     reading::Reading,
     records::{self, Stored, terms},
 };

@@ -3,7 +3,9 @@
 //! Guarantee: an event, and a delivery of it for each who subscribes, are stored in the transaction of the fact. Whoever follows the log by its order misses
 //! nothing.
 
-use std::ops::ControlFlow;
+pub(crate) mod types;
+
+use std::{collections::HashMap, ops::ControlFlow};
 
 use model::{
     EventId, Scope, Timestamp, WebhookId,
@@ -22,11 +24,9 @@ use crate::{
         },
         db::{Db, Ordered, Row, Value as Sql, corrupt, values},
     },
-    logs::{self, Conditions},
-    prefetch::Subscribers,
+    events::types::{EventHead, EventPage, EventQuery},
+    listing::{self, Conditions, limited_to},
     reading::{Cost, Reading},
-    records::{limited_to, plan},
-    subscriptions::types::{EventHead, EventPage, EventQuery},
 };
 
 /// Something that happened.
@@ -40,6 +40,13 @@ pub(crate) struct Happened<'a> {
     pub(crate) job: Option<(&'a str, &'a str)>,
     pub(crate) stored: Option<String>,
 }
+
+/// The subscriptions that an event is delivered to: row and id of each.
+type Subscribers = Vec<(i64, String)>;
+
+/// Subscribers by trigger, kind and integration, as far as they were read.
+#[derive(Default)]
+struct Known(HashMap<String, Subscribers>);
 
 /// Whom an event is to be delivered to.
 const SUBSCRIBERS: &str =
@@ -114,7 +121,10 @@ fn subscribers(tx: &Transaction<'_>, happened: &Happened<'_>) -> Result<Subscrib
         kind.unwrap_or_default(),
         happened.integration_id
     );
-    if let Some(known) = tx.memo.subscribers(&of) {
+    if let Some(known) = tx
+        .prefetched
+        .with(|all: &mut Known| all.0.get(&of).cloned())
+    {
         return Ok(known);
     }
     // No change of a subscription waits.
@@ -123,7 +133,8 @@ fn subscribers(tx: &Transaction<'_>, happened: &Happened<'_>) -> Result<Subscrib
         values![trigger, kind, happened.integration_id],
         |row| Ok((row.get(0)?, row.get(1)?)),
     )?;
-    tx.memo.subscribers_keep(of, Subscribers::clone(&found));
+    tx.prefetched
+        .with(|all: &mut Known| all.0.insert(of, Subscribers::clone(&found)));
     Ok(found)
 }
 
@@ -198,17 +209,8 @@ pub(crate) fn missing(seq: i64) -> Error {
     Error::Corrupt(format!("event {seq} is not in the log"))
 }
 
-/// Whether an event still says what it said: nobody in it was forgotten since.
-pub(crate) fn is_kept(db: &Db<'_>, seq: i64) -> Result<bool, Error> {
-    db.find(
-        &format!(
-            "SELECT CASE WHEN w.seq IS NULL THEN e.body IS NOT NULL ELSE w.stripped_at IS NULL END FROM {} WHERE e.seq = ?1",
-            from()
-        ),
-        values![seq],
-        |row| row.get(0),
-    ).map(|is_kept| is_kept.unwrap_or(false))
-}
+/// True if an event still says what it said: nobody in it was forgotten since.
+pub(crate) const IS_KEPT: &str = "SELECT CASE WHEN w.seq IS NULL THEN e.body IS NOT NULL ELSE w.stripped_at IS NULL END FROM events e LEFT JOIN writes w ON w.job_id = CASE WHEN e.trigger IN ('WRITE_OPERATION_SUCCESS', 'WRITE_OPERATION_FAILURE') THEN e.subject END WHERE e.seq = ?1";
 
 /// The place of an event that `scope` may know of.
 pub(crate) fn place(db: &Db<'_>, scope: &Scope, id: EventId) -> Result<Option<i64>, Error> {
@@ -327,12 +329,12 @@ fn list_sql(piece: &str, conditions: &str, is_descending: bool) -> String {
 /// A page of the log: what is asked for of the next piece of it.
 pub(crate) fn list(db: &Db<'_>, scope: &Scope, query: &EventQuery) -> Result<EventPage, Error> {
     let asked = query.integration_id.map(|id| vec![id]);
-    let lanes = match plan::seen(scope, asked.as_deref()) {
+    let lanes = match listing::seen(scope, asked.as_deref()) {
         None => None,
         Some(seen) => {
             let mut lanes = Vec::new();
             for id in seen {
-                lanes.extend(plan::lane(db, id)?);
+                lanes.extend(listing::lane(db, id)?);
             }
             Some(lanes)
         }
@@ -371,8 +373,7 @@ pub(crate) fn list(db: &Db<'_>, scope: &Scope, query: &EventQuery) -> Result<Eve
     let piece_of = piece(query.subject.as_deref(), rows);
     let (count, mut last) = piece_of.extent(db, query.is_descending)?;
     let is_cut = count >= piece_of.rows;
-    let mut conditions = Conditions::default();
-    conditions.values = piece_of.values;
+    let mut conditions = Conditions::behind(piece_of.values);
     if let Some(trigger) = query.trigger {
         conditions.add("e.trigger = ?", trigger.word().to_owned());
     }
@@ -479,7 +480,7 @@ pub(crate) fn readable<T>(
 
 /// The place of the first event that was stored at `since` or later.
 pub(crate) fn first_since(db: &Db<'_>, since: Timestamp) -> Result<i64, Error> {
-    logs::first_at(db, "events", "at", since.as_micros())
+    listing::first_at(db, "events", "at", since.as_micros())
 }
 
 const FORGET: [&str; 2] = [

@@ -3,15 +3,19 @@
 //! Guarantee: nothing is changed, and no secret and no person's data is among what is told.
 
 pub(crate) mod misread;
+pub mod postgres;
+pub mod sqlite;
 
 use model::Timestamp;
 
 pub use crate::inspect::misread::Misread;
 use crate::{
     Error,
-    clock::{Dial, stamp, stored},
+    clock::{Dial, stored},
     engines::db::{Db, values},
-    sealing::{MasterKeyId, sealed},
+    master_key,
+    sealing::MasterKeyId,
+    stamp,
 };
 
 /// What is in a store.
@@ -44,8 +48,8 @@ const FAILING_MAX: u32 = 5;
 /// Looks at a store whose schema is this program's.
 pub(crate) fn look(db: &Db<'_>, base_urls_max: u32, now: Timestamp) -> Result<Data, Error> {
     Ok(Data {
-        master_key: sealed::recorded(db)?,
-        sealed_under: sealed::in_use(db)?,
+        master_key: master_key::recorded(db)?,
+        sealed_under: master_key::in_use(db)?,
         newest_at: newest_at(db)?,
         clock: stored::dial(db)?,
         keys: keys(db, now)?,

@@ -54,19 +54,6 @@ pub struct Tally {
     pub errors: Vec<String>,
 }
 
-/// Which entries of the audit log, newest first.
-#[derive(Clone, Debug, Default)]
-pub struct AuditQuery {
-    /// Entries to skip.
-    pub offset: u64,
-    /// Entries at most.
-    pub limit: u64,
-    /// Of this integration only.
-    pub integration_id: Option<IntegrationId>,
-    /// Not before.
-    pub since: Option<Timestamp>,
-}
-
 /// Which diffs, newest first.
 #[derive(Clone, Debug, Default)]
 pub struct DiffQuery {

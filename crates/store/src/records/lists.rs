@@ -4,7 +4,7 @@
 
 use model::{Scope, record::Record};
 
-use crate::{Error, Page, Query, Store, engines::db::Db, logs, records::plan::Plan};
+use crate::{Error, Page, Query, Store, engines::db::Db, listing, records::plan::Plan};
 
 /// Reads a page.
 pub(crate) fn list(db: &Db<'_>, scope: &Scope, query: &Query) -> Result<Page<Record>, Error> {
@@ -24,7 +24,7 @@ pub(crate) fn list(db: &Db<'_>, scope: &Scope, query: &Query) -> Result<Page<Rec
     rows.truncate(asked);
     let (total, total_is_exact) = match offset {
         None => (None, true),
-        Some(offset) => counted_within(plan.total(db), logs::least(offset, found))?,
+        Some(offset) => listing::counted_within(plan.total(db), listing::least(offset, found))?,
     };
     Ok(Page {
         rows,
@@ -32,19 +32,6 @@ pub(crate) fn list(db: &Db<'_>, scope: &Scope, query: &Query) -> Result<Page<Rec
         total_is_exact,
         has_more,
     })
-}
-
-/// A count, and whether it is exact: when counting was broken off, there are `least` at least. It
-/// is the last that a read does, since the time for more is over then.
-pub(crate) fn counted_within(
-    count: Result<u64, Error>,
-    least: u64,
-) -> Result<(Option<u64>, bool), Error> {
-    match count {
-        Ok(total) => Ok((Some(total), true)),
-        Err(Error::ReadTooLong) => Ok((Some(least), false)),
-        Err(why) => Err(why),
-    }
 }
 
 /// Reads the rows of a page, and no more about it.
@@ -89,10 +76,9 @@ mod tests {
     use super::*;
     use crate::{
         Registration, Sealer, Store, Unobserved,
-        engines::db::Db,
+        engines::{db::Db, sqlite},
         logs::history::Seen,
         records::query::{Equal, From, Range, Row, Sort},
-        sqlite,
     };
 
     /// What SQLite says that it does for a page of `query`.
@@ -130,7 +116,8 @@ mod tests {
         let entropy = Arc::new(Counting(1.into()));
         let sealer = Sealer::new(&Secret::new("a".repeat(64)), entropy.clone()).unwrap();
         let path = dir.path().join("portico.db");
-        let store = Arc::new(sqlite::open(&path, sealer, Arc::new(Unobserved), START).unwrap());
+        let store =
+            Arc::new(crate::sqlite::open(&path, sealer, Arc::new(Unobserved), START).unwrap());
         #[expect(clippy::disallowed_methods, reason = "a test acts as the operator")]
         let by = model::Actor::local(Scope::operator());
         let ids = [(); 2].map(|()| IntegrationId::new(START, &*entropy));

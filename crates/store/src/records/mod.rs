@@ -8,7 +8,7 @@ pub(crate) mod plan;
 pub mod query;
 pub(crate) mod terms;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use model::{
     Scope, Timestamp,
@@ -30,7 +30,7 @@ use crate::{
         db::{Db, Ordered, Row, corrupt, owned, values},
     },
     events::{self, Happened},
-    prefetch::ByVendor,
+    listing,
     reading::{Cost, Reading},
 };
 
@@ -117,25 +117,48 @@ fn columns(row: &Row<'_>) -> Result<Stored, Error> {
     })
 }
 
-/// The records under ids of the vendors', all at once.
-pub(crate) fn by_x_ids(
-    tx: &Transaction<'_>,
-    mut asked: HashMap<ByVendor, Option<Stored>>,
-) -> Result<HashMap<ByVendor, Option<Stored>>, Error> {
-    let keys: Vec<ByVendor> = asked.keys().cloned().collect();
+/// A record by the vendor's id of it: its integration's row, its kind, and the id.
+type XId = (i64, Kind, String);
+
+/// Records by vendors' ids, read ahead; `None` where there is none.
+#[derive(Default)]
+struct Ahead(HashMap<XId, Option<Stored>>);
+
+/// Reads the records under some vendors' ids, which are about to be confirmed.
+///
+/// # Errors
+/// When they cannot be read.
+pub(crate) fn prefetch(tx: &Transaction<'_>, asked: HashSet<XId>) -> Result<(), Error> {
+    let asked: Vec<XId> = asked.into_iter().collect();
     let questions = [Question {
         sql: BY_X_ID,
         types: &[Integer, Text, Text],
-        sets: keys
+        sets: asked
             .iter()
             .map(|(lane, kind, x_id)| owned(values![lane, kind.word(), x_id]))
             .collect(),
     }];
+    let mut found: HashMap<XId, Option<Stored>> =
+        asked.iter().map(|one| (one.clone(), None)).collect();
     tx.ask(&questions)?.each(&questions, 0, |set, row| {
-        asked.insert(keys[set].clone(), Some(columns(row)?));
+        found.insert(asked[set].clone(), Some(columns(row)?));
         Ok(())
     })?;
-    Ok(asked)
+    tx.prefetched.with(|ahead: &mut Ahead| ahead.0 = found);
+    Ok(())
+}
+
+impl Ahead {
+    /// A record is stored, or was changed, perhaps under an id of the vendor's: the row that was
+    /// read of it is not used any more.
+    fn forget(&mut self, seq: i64, lane: i64, kind: Kind, x_id: Option<&str>) {
+        if !self.0.is_empty() {
+            self.0.retain(|by, known| {
+                let is_it = known.as_ref().is_some_and(|known| known.seq == seq);
+                !(is_it || (by.0 == lane && by.1 == kind && Some(by.2.as_str()) == x_id))
+            });
+        }
+    }
 }
 
 pub(crate) fn by_x_id(
@@ -162,14 +185,14 @@ const SEEN: Bulk = Bulk {
     order: 31,
     sql: "UPDATE records SET last_seen = ?2 WHERE seq = ?1",
     types: &[Integer, Integer],
-    merge: Merge::Last,
+    merge: Merge::Last(1),
 };
 
 const CHANGED: Bulk = Bulk {
     order: 32,
     sql: "UPDATE records SET body = ?2, updated_at = ?3, last_seen = ?3 WHERE seq = ?1",
     types: &[Integer, Text, Integer],
-    merge: Merge::Last,
+    merge: Merge::Last(1),
 };
 
 const DIFFS: Bulk = Bulk {
@@ -199,7 +222,8 @@ pub(crate) fn insert(
             at.as_micros()
         ],
     );
-    tx.memo.record_changed(seq, new.lane, new.kind, new.x_id);
+    tx.prefetched
+        .with(|ahead: &mut Ahead| ahead.forget(seq, new.lane, new.kind, new.x_id));
     let subject = terms::Subject {
         seq,
         kind: new.kind,
@@ -324,7 +348,8 @@ pub(crate) fn change(
     at: Timestamp,
 ) -> Result<bool, Error> {
     let (seq, lane, kind) = (stored.seq, stored.lane, stored.kind);
-    tx.memo.record_changed(seq, lane, kind, None);
+    tx.prefetched
+        .with(|ahead: &mut Ahead| ahead.forget(seq, lane, kind, None));
     let more = completed(&stored.body, update);
     let (new, previous) = difference(&stored.body, more.as_ref().unwrap_or(update));
     if new.is_empty() {
@@ -425,7 +450,10 @@ pub(crate) fn confirm(
         ));
     }
     let mut known = match x_id {
-        Some(x_id) => match tx.memo.record(&(asked.lane, kind, x_id.to_owned())) {
+        Some(x_id) => match tx
+            .prefetched
+            .with(|ahead: &mut Ahead| ahead.0.remove(&(asked.lane, kind, x_id.to_owned())))
+        {
             Some(foreseen) => foreseen,
             None => by_x_id(tx, asked.lane, kind, x_id)?,
         },
@@ -438,8 +466,9 @@ pub(crate) fn confirm(
         known = having(tx, kind, identity, community)?.into_iter().next();
         if let (Some(known), Some(x_id)) = (&known, x_id) {
             set_x_id(tx, known.seq, x_id)?;
-            tx.memo
-                .record_changed(known.seq, asked.lane, kind, Some(x_id));
+            tx.prefetched.with(|ahead: &mut Ahead| {
+                ahead.forget(known.seq, asked.lane, kind, Some(x_id));
+            });
         }
     }
     if let Some(touched) = &confirmed.prospect {
@@ -641,13 +670,6 @@ pub(crate) fn assemble((body, record): (String, Record)) -> Result<Record, Error
     Ok(Record { body, ..record })
 }
 
-/// The integrations the caller is limited to, as a JSON array; `None` when it sees all.
-pub(crate) fn limited_to(scope: &Scope) -> Option<String> {
-    scope
-        .integrations()
-        .map(|ids| Value::from_iter(ids.iter().map(ToString::to_string)).to_string())
-}
-
 pub(crate) fn find(
     db: &Db<'_>,
     scope: &Scope,
@@ -658,7 +680,7 @@ pub(crate) fn find(
         &format!(
             "SELECT {COLUMNS} FROM records r JOIN integrations i ON i.n = r.lane WHERE r.id = ?1 AND r.kind = ?2 AND (CAST(?3 AS TEXT) IS NULL OR i.id IN (SELECT value FROM json_each(?3)))"
         ),
-        values![id, kind.word(), limited_to(scope)],
+        values![id, kind.word(), listing::limited_to(scope)],
         read,
     )?.map(assemble).transpose()
 }

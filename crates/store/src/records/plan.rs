@@ -11,6 +11,7 @@ use model::{
 use crate::{
     Error, Query,
     engines::db::{Db, Value as Sql, values},
+    listing,
     records::{
         self,
         query::{Range, Row, RowValue, Sort},
@@ -71,7 +72,7 @@ impl<'a> Plan<'a> {
             equal.push((term, rows));
         }
         let mut lanes = None;
-        if let Some(seen) = seen(scope, query.integrations.as_deref()) {
+        if let Some(seen) = listing::seen(scope, query.integrations.as_deref()) {
             match owner(db, query)? {
                 Some(owner) if !seen.contains(&owner) => return Ok(None),
                 // What has the id of something is of the integration that this is of: that need not be asked of each record.
@@ -79,7 +80,7 @@ impl<'a> Plan<'a> {
                 None => {
                     let mut all = Vec::new();
                     for id in seen {
-                        if let Some(number) = lane(db, id)? {
+                        if let Some(number) = listing::lane(db, id)? {
                             let filter = &Filter::INTEGRATION;
                             all.push((number, terms::of_value(kind, filter, "", &id.to_string())));
                         }
@@ -95,7 +96,7 @@ impl<'a> Plan<'a> {
         }
         let x_id = match &query.x_id {
             None => None,
-            Some((id, x_id)) => match lane(db, *id)? {
+            Some((id, x_id)) => match listing::lane(db, *id)? {
                 Some(number) => Some((number, x_id.as_str())),
                 None => return Ok(None),
             },
@@ -109,7 +110,7 @@ impl<'a> Plan<'a> {
                     .find(
                         "SELECT seq FROM records WHERE id = ?1 AND kind = ?2 AND (CAST(?3 AS TEXT) IS NULL
                              OR lane IN (SELECT n FROM integrations WHERE id IN (SELECT value FROM json_each(?3))))",
-                        values![row.id.as_str(), kind.word(), records::limited_to(scope)],
+                        values![row.id.as_str(), kind.word(), listing::limited_to(scope)],
                         |found| found.get(0),
                     )?
                     .ok_or_else(|| Error::Conflict("the cursor's record is gone".to_owned()))?;
@@ -409,23 +410,6 @@ fn owner(db: &Db<'_>, query: &Query) -> Result<Option<IntegrationId>, Error> {
         }
     }
     Ok(None)
-}
-
-/// The integrations to look in: those asked for that the caller may see; `None` for all there are.
-pub(crate) fn seen(scope: &Scope, asked: Option<&[IntegrationId]>) -> Option<Vec<IntegrationId>> {
-    match (scope.integrations(), asked) {
-        (None, None) => None,
-        (Some(own), None) => Some(own.to_vec()),
-        (_, Some(asked)) => Some(asked.iter().copied().filter(|id| scope.sees(*id)).collect()),
-    }
-}
-
-pub(crate) fn lane(db: &Db<'_>, id: IntegrationId) -> Result<Option<i64>, Error> {
-    db.find(
-        "SELECT n FROM integrations WHERE id = ?1",
-        values![id.to_string()],
-        |row| row.get(0),
-    )
 }
 
 fn range_condition(range: &Range, first: usize) -> (String, Vec<Sql<'static>>) {

@@ -171,15 +171,3 @@ pub enum RowValue {
     /// A text.
     Text(String),
 }
-
-/// A page of a list.
-pub struct Page<T> {
-    /// The rows.
-    pub rows: Vec<T>,
-    /// How many there are in all, if the list was read by offset.
-    pub total: Option<u64>,
-    /// False when counting was broken off: there are `total` at least.
-    pub total_is_exact: bool,
-    /// Whether more follow.
-    pub has_more: bool,
-}

@@ -7,7 +7,6 @@
 pub(crate) mod audit_key;
 pub(crate) mod blob;
 mod key;
-pub(crate) mod sealed;
 
 use std::{
     sync::{Arc, Mutex, PoisonError},

@@ -3,6 +3,8 @@
 //! Guarantee: a delivery is pending until its receiver has taken it or it was tried as often as it is; whoever holds it when the process dies loses it, and it is
 //! tried again.
 
+use std::collections::{BTreeSet, HashMap};
+
 use model::{
     Actor, EventId, Scope, Timestamp, WebhookId,
     record::Kind,
@@ -13,12 +15,17 @@ use serde_json::{Value, json};
 
 use crate::{
     Depth, Error, Lapse, Page, Store,
+    audit::{self, Author, Deed},
     engines::{
         Transaction,
-        db::{Db, Row, Value as Sql, corrupt, count, owned, values},
+        bulk::{
+            Bulk, Merge, Question,
+            Type::{Integer, Text},
+        },
+        crowd::{Answers, Batched},
+        db::{Bind, Db, Row, Value as Sql, corrupt, count, owned, values},
     },
     events,
-    logs::audit::{self, Author, Deed},
     reading::{Cost, Reading},
     subscriptions::{
         self, Place, Tried,
@@ -96,10 +103,17 @@ pub(crate) fn claim(
         .collect();
     let due = tx.all_for(&due_sql(), &sets, claimed)?;
     for ClaimedDelivery { ticket, .. } in due.iter().flatten() {
-        tx.send(
-            "UPDATE deliveries SET state = 2, due_at = ?3, claimed_at = ?4, attempts = ?5, tries = ?6 WHERE webhook = ?1 AND event = ?2",
-            values![ticket.webhook, ticket.event, claim.lease_until.as_micros(), claimed_at.as_micros(), ticket.attempt, ticket.tries],
-        )?;
+        tx.put(
+            &CLAIMED,
+            values![
+                ticket.webhook,
+                ticket.event,
+                claim.lease_until.as_micros(),
+                claimed_at.as_micros(),
+                ticket.attempt,
+                ticket.tries
+            ],
+        );
     }
     let sets: Vec<_> = known.iter().map(|(_, n, _)| owned(values![n])).collect();
     let next: Vec<Vec<Option<i64>>> = tx.all_for(NEXT, &sets, |row| row.get(0))?;
@@ -136,43 +150,158 @@ fn claimed(row: &Row<'_>) -> Result<ClaimedDelivery, Error> {
     Ok(ClaimedDelivery { ticket, event })
 }
 
+const CLAIMED: Bulk = Bulk {
+    order: 93,
+    sql: "UPDATE deliveries SET state = 2, due_at = ?3, claimed_at = ?4, attempts = ?5, tries = ?6 WHERE webhook = ?1 AND event = ?2",
+    types: &[Integer, Integer, Integer, Integer, Integer, Integer],
+    merge: Merge::Last(2),
+};
+
+const ATTEMPTS: Bulk = Bulk {
+    order: 91,
+    sql: "INSERT INTO delivery_attempts (webhook, event, number, body) VALUES (?1, ?2, ?3, ?4) ON CONFLICT (webhook, event, number) DO UPDATE SET body = excluded.body",
+    types: &[Integer, Integer, Integer, Text],
+    merge: Merge::Last(3),
+};
+
+const FINISHED: Bulk = Bulk {
+    order: 92,
+    sql: "UPDATE deliveries SET state = ?3, due_at = ?4, error = ?5 WHERE webhook = ?1 AND event = ?2",
+    types: &[Integer, Integer, Integer, Integer, Text],
+    merge: Merge::Last(2),
+};
+
 fn record_attempt(
-    db: &Db<'_>,
+    tx: &Transaction<'_>,
     (webhook, event): (i64, i64),
     attempt: &DeliveryAttempt,
 ) -> Result<(), Error> {
     let body = serde_json::to_string(attempt).map_err(corrupt("an attempt"))?;
-    db.send(
-        "INSERT INTO delivery_attempts (webhook, event, number, body) VALUES (?1, ?2, ?3, ?4) ON CONFLICT (webhook, event, number) DO UPDATE SET body = ?4",
-        values![webhook, event, attempt.number, body],
-    )
+    tx.put(&ATTEMPTS, values![webhook, event, attempt.number, body]);
+    Ok(())
+}
+
+/// Deliveries finished in one commit at most: as many as attempts of writes.
+const FINISHES_MAX: usize = 128;
+
+impl Batched for DeliveryFinish {
+    type Answer = Health;
+
+    const MAX: usize = FINISHES_MAX;
+
+    const IS_NEW_WORK: bool = false;
+
+    fn serve(tx: &mut Transaction<'_>, finishes: &[&Self]) -> Result<Answers<Health>, Error> {
+        prefetch(tx, finishes)?;
+        let each = finishes.iter();
+        each.map(|one| finish(tx, one).map(Ok)).collect()
+    }
+}
+
+/// A delivery as it is stored when an attempt of it is over.
+#[derive(Clone, Copy)]
+struct Open {
+    state: i64,
+    attempts: u32,
+    /// Whether its receiver is known to fail.
+    fails: bool,
+}
+
+/// Deliveries that are about to be finished, by subscription and event; `None` where the event or
+/// the subscription is gone.
+#[derive(Default)]
+struct Ahead(HashMap<(i64, i64), Option<Open>>);
+
+/// Events of which nobody was forgotten since, as far as they were read.
+#[derive(Default)]
+struct Whole(HashMap<i64, bool>);
+
+const OPEN: &str = "SELECT d.state, d.attempts, w.failing_since IS NOT NULL OR w.gone_since IS NOT NULL
+     FROM deliveries d LEFT JOIN webhooks w ON w.n = d.webhook WHERE d.webhook = ?1 AND d.event = ?2";
+
+/// Reads at once the rows that [`finish`] needs of each.
+fn prefetch(tx: &Transaction<'_>, finishes: &[&DeliveryFinish]) -> Result<(), Error> {
+    let places: Vec<(i64, i64)> = finishes
+        .iter()
+        .map(|one| (one.ticket.webhook, one.ticket.event))
+        .collect();
+    let answered = finishes.iter().filter(|one| one.attempt.response.is_some());
+    let events: BTreeSet<i64> = answered.map(|one| one.ticket.event).collect();
+    let events: Vec<i64> = events.into_iter().collect();
+    let questions = [
+        Question {
+            sql: OPEN,
+            types: &[Integer, Integer],
+            sets: places
+                .iter()
+                .map(|(webhook, event)| vec![webhook.bind(), event.bind()])
+                .collect(),
+        },
+        Question {
+            sql: events::IS_KEPT,
+            types: &[Integer],
+            sets: events.iter().map(|event| vec![event.bind()]).collect(),
+        },
+    ];
+    let mut open: HashMap<_, _> = places.iter().map(|place| (*place, None)).collect();
+    let mut whole: HashMap<_, _> = events.iter().map(|event| (*event, false)).collect();
+    let answers = tx.ask(&questions)?;
+    answers.each(&questions, 0, |set, row| {
+        let one = Open {
+            state: row.get(0)?,
+            attempts: count(row, 1)?,
+            fails: row.get(2)?,
+        };
+        open.insert(places[set], Some(one));
+        Ok(())
+    })?;
+    answers.each(&questions, 1, |set, row| {
+        whole.insert(events[set], row.get(0)?);
+        Ok(())
+    })?;
+    tx.prefetched.with(|ahead: &mut Ahead| ahead.0 = open);
+    tx.prefetched.with(|ahead: &mut Whole| ahead.0 = whole);
+    Ok(())
+}
+
+/// The delivery of `finish`, read anew if it, or its subscription, has changed since it was read.
+fn opened(tx: &Transaction<'_>, finish: &DeliveryFinish) -> Result<Option<Open>, Error> {
+    let place = (finish.ticket.webhook, finish.ticket.event);
+    let take = || {
+        tx.prefetched
+            .with(|ahead: &mut Ahead| ahead.0.remove(&place))
+    };
+    if let Some(open) = take() {
+        return Ok(open);
+    }
+    prefetch(tx, &[finish])?;
+    Ok(take().flatten())
 }
 
 /// Records an attempt and what follows.
-pub(crate) fn finish(tx: &mut Transaction<'_>, finish: &DeliveryFinish) -> Result<Health, Error> {
+fn finish(tx: &mut Transaction<'_>, finish: &DeliveryFinish) -> Result<Health, Error> {
     let DeliveryTicket {
         webhook,
         event,
         attempt,
         ..
     } = finish.ticket;
-    let open: Option<(i64, u32, bool)> = tx.find(
-        "SELECT d.state, d.attempts, w.failing_since IS NOT NULL OR w.gone_since IS NOT NULL
-         FROM deliveries d LEFT JOIN webhooks w ON w.n = d.webhook WHERE d.webhook = ?1 AND d.event = ?2",
-        values![webhook, event],
-        |row| Ok((row.get(0)?, count(row, 1)?, row.get(2)?)),
-    )?;
     // Without a row the event, or the subscription, is gone.
-    let Some((state, current, fails)) = open else {
+    let Some(open) = opened(tx, finish)? else {
         return Ok(Health::Same);
     };
+    let state = open.state;
+    let is_whole = || {
+        tx.prefetched
+            .with(|ahead: &mut Whole| ahead.0.get(&event) == Some(&true))
+    };
     let mut kept = finish.attempt.clone();
-    if kept.response.is_some() && !events::is_kept(tx, event)? {
+    if kept.response.is_some() && !is_whole() {
         // The person was forgotten while the receiver was told of them.
         kept.response = None;
     }
     record_attempt(tx, (webhook, event), &kept)?;
-    let holds_the_lease = state == LEASED && current == attempt;
+    let holds_the_lease = state == LEASED && open.attempts == attempt;
     let (next, due_at) = match finish.verdict {
         // That the receiver has it is the truth, even when the lease had lapsed.
         DeliveryVerdict::Delivered if state != DELIVERED => (DELIVERED, finish.now),
@@ -181,16 +310,32 @@ pub(crate) fn finish(tx: &mut Transaction<'_>, finish: &DeliveryFinish) -> Resul
         _ => (state, finish.now),
     };
     if next != state {
-        tx.send(
-            "UPDATE deliveries SET state = ?3, due_at = ?4, error = ?5 WHERE webhook = ?1 AND event = ?2",
-            values![webhook, event, next, due_at.as_micros(), finish.attempt.error],
-        )?;
+        tx.put(
+            &FINISHED,
+            values![
+                webhook,
+                event,
+                next,
+                due_at.as_micros(),
+                finish.attempt.error
+            ],
+        );
     }
     let tried = Tried {
         n: webhook,
         started_at: finish.attempt.started_at,
-        fails,
+        fails: open.fails,
     };
+    let health = judge(tx, finish, tried)?;
+    if health != Health::Same {
+        // The next attempt of the batch finds the subscription as it is now.
+        tx.prefetched.with(|ahead: &mut Ahead| ahead.0.clear());
+    }
+    Ok(health)
+}
+
+/// Notes on the subscription that an attempt shows of its receiver.
+fn judge(tx: &mut Transaction<'_>, finish: &DeliveryFinish, tried: Tried) -> Result<Health, Error> {
     match &finish.standing {
         Standing::Unasked => Ok(Health::Same),
         Standing::Well => subscriptions::did_well(tx, tried),
@@ -570,7 +715,7 @@ impl Store {
     /// receiver.
     pub async fn delivery_finish(&self, finish: &DeliveryFinish) -> Result<Health, Error> {
         let finish = finish.clone();
-        self.engine.write(move |tx| self::finish(tx, &finish)).await
+        self.engine.batch(finish).await
     }
 
     /// Ends leases of deliveries and records their attempts as cut off. They are due at once, or,

@@ -4,7 +4,7 @@
 //! becomes of a receiver (failing, switched off) changes beside that, and nobody's change undoes it by accident.
 
 pub(crate) mod deliveries;
-pub mod types;
+pub(crate) mod types;
 
 use model::{
     Actor, IntegrationId, KeyId, Scope, Secret, Timestamp, WebhookId,
@@ -18,12 +18,12 @@ use serde_json::{Value, json};
 
 use crate::{
     Error, Page, Sealer, Store,
-    directory::scopes,
+    audit::{self, Author, Deed},
     engines::{
         Transaction,
         db::{self, Db, Row, corrupt, values},
     },
-    logs::audit::{self, Author, Deed},
+    listing::scopes,
     reading::{Cost, Reading},
     sealing::Purpose,
     subscriptions::types::{Health, WebhookQuery},

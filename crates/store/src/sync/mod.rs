@@ -19,9 +19,10 @@ use crate::{
         db::{Db, corrupt, values},
     },
     events::{self, Happened},
+    listing,
     logs::history::{Candidate, Seen, Tally},
     reading::Reading,
-    records::{self, lists, plan, query::Sort},
+    records::{self, lists, query::Sort},
 };
 
 /// What a run is called in events.
@@ -55,7 +56,7 @@ pub(crate) fn request(
     id: IntegrationId,
     now: Timestamp,
 ) -> Result<bool, Error> {
-    let Some(lane) = plan::lane(tx, id)? else {
+    let Some(lane) = listing::lane(tx, id)? else {
         return Ok(false);
     };
     set_due(tx, lane, tx.time.at_once(now))?;
@@ -335,6 +336,20 @@ pub(crate) fn lapse(tx: &mut Transaction<'_>, which: Lapse, now: Timestamp) -> R
 }
 
 impl Store {
+    /// Ends what a process that is gone held, so that nothing waits for its leases to lapse. Where
+    /// other processes may hold leases, theirs stay until they lapse.
+    ///
+    /// # Errors
+    /// As those of the lapses.
+    pub async fn take_over(&self, now: Timestamp) -> Result<(), Error> {
+        if self.is_shared() {
+            return Ok(());
+        }
+        while self.leases_lapse(Lapse::All, now).await? > 0 {}
+        while self.deliveries_lapse(Lapse::All, now).await? > 0 {}
+        self.syncs_lapse(Lapse::All, now).await.map(drop)
+    }
+
     /// Makes an integration due to be synchronised now; `false` when there is none that the caller may know of.
     pub async fn sync_request(
         &self,

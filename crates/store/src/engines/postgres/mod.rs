@@ -8,7 +8,6 @@ pub(crate) mod cell;
 pub mod config;
 mod dialect;
 mod hosts;
-pub mod inspect;
 mod notices;
 mod readers;
 pub(crate) mod schema;
@@ -21,25 +20,21 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use model::Timestamp;
+use model::Entropy;
 use tokio::task::JoinHandle;
 
 use self::{readers::Readers, session::Session, writing::Writing};
 use crate::{
-    Error, Observer, Sealer, Signals, Store,
-    clock::{stamp, time::Time},
+    Error, Observer, Signals,
     engines::{
-        Engine, Transaction,
         db::{Db, Ordered, values},
         writer::{Batch, Writer},
     },
-    migrations::Migration,
     reading::{Cost, PAGE_MAX, Reading},
-    records::terms,
-    sealing::sealed::{self, Opening},
 };
 
 pub use self::config::{Patience, Place};
+
 /// A database that several nodes change.
 pub(crate) struct Server {
     /// One, but for measuring.
@@ -70,115 +65,6 @@ impl Drop for Visit<'_> {
     }
 }
 
-/// Opens the store in a database and brings its schema up to date. Blocks; to be called within a runtime, on which it listens to other nodes.
-///
-/// # Errors
-/// When it cannot be reached, was written by a newer Portico, or is sealed under another master key.
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "as the other stores are opened"
-)]
-pub fn open(
-    place: &Place,
-    sealer: Sealer,
-    observer: Arc<dyn Observer>,
-    now: Timestamp,
-) -> Result<Store, Error> {
-    open_with(place, None, (sealer, Opening::Work), &observer, now)
-}
-
-/// The same to see whether the audit log is whole: it gets no entry by that.
-///
-/// # Errors
-/// As [`open`].
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "as the other stores are opened"
-)]
-pub fn open_to_verify(
-    place: &Place,
-    sealer: Sealer,
-    observer: Arc<dyn Observer>,
-    now: Timestamp,
-) -> Result<Store, Error> {
-    open_with(place, None, (sealer, Opening::Verify), &observer, now)
-}
-
-/// The same for measuring only, as a store would be that has a pool of `connections` and a transaction for each request: none shares a commit, and nobody waits for a
-/// turn, so that what rests on turns does not hold.
-///
-/// # Errors
-/// As [`open`].
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "as the other stores are opened"
-)]
-pub fn open_pooled(
-    place: &Place,
-    connections: usize,
-    sealer: Sealer,
-    observer: Arc<dyn Observer>,
-    now: Timestamp,
-) -> Result<Store, Error> {
-    open_with(
-        place,
-        Some(connections),
-        (sealer, Opening::Work),
-        &observer,
-        now,
-    )
-}
-
-fn open_with(
-    place: &Place,
-    pool: Option<usize>,
-    (sealer, opening): (Sealer, Opening),
-    observer: &Arc<dyn Observer>,
-    now: Timestamp,
-) -> Result<Store, Error> {
-    let session = Session::connect(place)?;
-    durable(&session)?;
-    prepare(&session, &sealer, opening, now)?;
-    session.be(place.writing)?;
-    let signals = Arc::new(Signals::default());
-    let entropy = sealer.entropy();
-    let node = model::key::hex(&entropy.bytes());
-    let readers = Readers::start(place)?;
-    let takes_turns = pool.is_none();
-    if !takes_turns {
-        number_on(&session)?;
-    }
-    let mut writers = Vec::new();
-    let mut session = Some(session);
-    for _ in 0..pool.unwrap_or(1) {
-        let writing = Writing::new(place.clone(), session.take(), node.clone(), takes_turns);
-        let batch = if takes_turns {
-            Batch::default()
-        } else {
-            Batch { requests: 1 }
-        };
-        let writer = Writer::start(
-            writing,
-            batch,
-            signals.clone(),
-            observer.clone(),
-            entropy.clone(),
-        )?;
-        writers.push(Member {
-            writer,
-            requests: AtomicUsize::new(0),
-        });
-    }
-    let listening = notices::listen(place.clone(), node, signals.clone());
-    let server = Server {
-        writers,
-        readers,
-        signals,
-        listener: Mutex::new(Some(tokio::spawn(listening))),
-    };
-    Ok(Store::new(Engine::Postgres(server), sealer))
-}
-
 /// Has the tables that are in order give places behind those that were taken in turns.
 fn number_on(session: &Session) -> Result<(), Error> {
     for table in Ordered::ALL {
@@ -188,19 +74,6 @@ fn number_on(session: &Session) -> Result<(), Error> {
         ))?;
     }
     Ok(())
-}
-
-/// Brings the schema of a database up to date. Returns the steps that were applied. Blocks.
-///
-/// # Errors
-/// When it cannot be reached or changed, or was written by a newer Portico.
-pub fn migrate(place: &Place, now: Timestamp) -> Result<&'static [Migration], Error> {
-    let session = Session::connect(place)?;
-    durable(&session)?;
-    session.run("BEGIN")?;
-    let steps = schema::migrate(&session, now)?;
-    session.run("COMMIT")?;
-    Ok(steps)
 }
 
 /// Whether a database has anything of Portico's. Blocks.
@@ -233,32 +106,60 @@ pub(crate) fn durable(session: &Session) -> Result<(), Error> {
     Ok(())
 }
 
-/// Makes the store ready that a database is.
-fn prepare(
-    session: &Session,
-    sealer: &Sealer,
-    opening: Opening,
-    now: Timestamp,
-) -> Result<(), Error> {
-    let db = Db::Postgres(session);
-    session.run("BEGIN")?;
-    let made = schema::migrate(session, now).and_then(|_| {
-        let last: i64 = db.one("SELECT last FROM turn FOR UPDATE", &[], |row| row.get(0))?;
-        sealed::agree(&db, sealer, opening, now)?;
-        terms::build(&Transaction::new(db, sealer.entropy(), Time::default()))?;
-        let last = stamp::last(&db)?.max(Timestamp::from_micros(last));
-        db.execute("UPDATE turn SET last = ?1", values![last.as_micros()])
-    });
-    match made {
-        Ok(_) => session.run("COMMIT"),
-        Err(why) => {
-            let _ = session.run("ROLLBACK");
-            Err(why)
-        }
-    }
-}
-
 impl Server {
+    /// Opens a database and has `prepare` make it ready. With a `pool`, for measuring only, so many
+    /// writers change it with a transaction for each request, and nobody takes turns.
+    ///
+    /// # Errors
+    /// When it cannot be reached or made ready.
+    pub(crate) fn open(
+        place: &Place,
+        pool: Option<usize>,
+        observer: &Arc<dyn Observer>,
+        entropy: &Arc<dyn Entropy>,
+        prepare: impl FnOnce(&Session) -> Result<(), Error>,
+    ) -> Result<Self, Error> {
+        let session = Session::connect(place)?;
+        durable(&session)?;
+        prepare(&session)?;
+        session.be(place.writing)?;
+        let signals = Arc::new(Signals::default());
+        let node = model::key::hex(&entropy.bytes());
+        let readers = Readers::start(place)?;
+        let takes_turns = pool.is_none();
+        if !takes_turns {
+            number_on(&session)?;
+        }
+        let mut writers = Vec::new();
+        let mut session = Some(session);
+        for _ in 0..pool.unwrap_or(1) {
+            let writing = Writing::new(place.clone(), session.take(), node.clone(), takes_turns);
+            let batch = if takes_turns {
+                Batch::default()
+            } else {
+                Batch { requests: 1 }
+            };
+            let writer = Writer::start(
+                writing,
+                batch,
+                signals.clone(),
+                observer.clone(),
+                entropy.clone(),
+            )?;
+            writers.push(Member {
+                writer,
+                requests: AtomicUsize::new(0),
+            });
+        }
+        let listening = notices::listen(place.clone(), node, signals.clone());
+        Ok(Self {
+            writers,
+            readers,
+            signals,
+            listener: Mutex::new(Some(tokio::spawn(listening))),
+        })
+    }
+
     /// The writer with the fewest requests: one that has none, if there is one.
     pub(super) fn visit(&self) -> Result<Visit<'_>, Error> {
         let requests = |member: &&Member| member.requests.load(Ordering::Relaxed);

@@ -72,7 +72,7 @@ pub(crate) fn is_there(db: &Db<'_>) -> Result<bool, Error> {
 }
 
 /// Some of the tables that there are, whosever they are.
-pub(super) fn tables(db: &Db<'_>) -> Result<Vec<String>, Error> {
+pub(crate) fn tables(db: &Db<'_>) -> Result<Vec<String>, Error> {
     db.all(
         "SELECT CAST(relname AS TEXT) FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace WHERE n.nspname = current_schema() AND relkind IN ('r', 'p', 'v', 'm') ORDER BY 1 LIMIT 5",
         &[],
@@ -81,7 +81,7 @@ pub(super) fn tables(db: &Db<'_>) -> Result<Vec<String>, Error> {
 }
 
 /// The steps that a database has.
-pub(super) fn applied(db: &Db<'_>) -> Result<Vec<Applied>, Error> {
+pub(crate) fn applied(db: &Db<'_>) -> Result<Vec<Applied>, Error> {
     if !is_there(db)? {
         return Ok(Vec::new());
     }

@@ -321,7 +321,7 @@ impl Session {
     }
 
     /// Has the server, and itself, wait so long and no longer, and makes sure that a commit is synced before it is answered, by a standby too if the server waits for one.
-    pub(super) fn be(&self, patience: Patience) -> Result<(), Error> {
+    pub(crate) fn be(&self, patience: Patience) -> Result<(), Error> {
         self.patience.set(patience);
         self.run(&format!(
             "SET statement_timeout = {}; SET lock_timeout = {}; SET idle_in_transaction_session_timeout = {};

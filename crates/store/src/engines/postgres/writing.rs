@@ -14,12 +14,13 @@ use super::{
 };
 use crate::{
     Error,
-    clock::{stored::Noting, time::Time},
+    engines::noting::Noting,
     engines::{
         db::{Db, Ordered, values},
         writer::Connection,
     },
     signals::Raised,
+    time::Time,
 };
 
 /// Waits until nobody else changes anything.

@@ -2,15 +2,13 @@
 //!
 //! Guarantee: `synchronous=FULL`, so a commit that returned survives the loss of power.
 
-pub mod backup;
 mod contents;
 mod files;
-pub mod inspect;
 pub mod note;
 mod pages;
 mod readers;
-mod room;
-mod schema;
+pub(crate) mod room;
+pub(crate) mod schema;
 mod writing;
 
 use std::{
@@ -19,7 +17,7 @@ use std::{
     time::Duration,
 };
 
-use model::Timestamp;
+use model::{Entropy, Timestamp};
 use rusqlite::{Connection, config::DbConfig};
 
 use self::{
@@ -29,23 +27,19 @@ use self::{
     writing::Writing,
 };
 use crate::{
-    Error, Observer, Sealer, Signals, Store,
-    attempts::order,
-    clock::{stamp, time::Time},
+    Error, Observer, Signals,
     engines::{
-        Engine, Transaction,
-        db::{Db, values},
+        db::Db,
         writer::{Batch, Writer},
     },
     migrations::Migration,
     reading::Reading,
-    records::terms,
-    sealing::sealed::{self, Opening},
 };
 
 pub use self::room::is_used_up;
+
 /// How long a connection waits for another process (the command line) to finish its transaction.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Bytes of a page: a write is some 2.5 KB, so that three share one. In force for a database made new.
 const PAGE_BYTES: u32 = 8_192;
@@ -113,7 +107,7 @@ pub(crate) fn prepare_connection(connection: &Connection) -> Result<(), Error> {
 }
 
 /// Makes the file, if there is none, for its owner alone: contacts are in it. SQLite gives its companions the same mode.
-fn private(path: &Path) -> std::io::Result<()> {
+pub(crate) fn private(path: &Path) -> std::io::Result<()> {
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create(true).truncate(false);
     #[cfg(unix)]
@@ -121,84 +115,8 @@ fn private(path: &Path) -> std::io::Result<()> {
     options.open(path).map(drop)
 }
 
-/// Opens the store in the database at `path`, made when absent, and brings its schema up to date.
-///
-/// # Errors
-/// When it cannot be opened, lacks commits, was written by a newer Portico, or is sealed under another master key.
-pub fn open(
-    path: &Path,
-    sealer: Sealer,
-    observer: Arc<dyn Observer>,
-    now: Timestamp,
-) -> Result<Store, Error> {
-    open_for(path, Opening::Work, sealer, observer, now)
-}
-
-/// The same to see whether the audit log is whole: it gets no entry by that.
-///
-/// # Errors
-/// As [`open`].
-pub fn open_to_verify(
-    path: &Path,
-    sealer: Sealer,
-    observer: Arc<dyn Observer>,
-    now: Timestamp,
-) -> Result<Store, Error> {
-    open_for(path, Opening::Verify, sealer, observer, now)
-}
-
-fn open_for(
-    path: &Path,
-    opening: Opening,
-    sealer: Sealer,
-    observer: Arc<dyn Observer>,
-    now: Timestamp,
-) -> Result<Store, Error> {
-    let room = Room::of(path);
-    let made = || -> Result<Connection, Error> {
-        let mut connection = connect(path)?;
-        room.fold_if_short(&connection)?;
-        bring_up(&mut connection, now)?;
-        prepare(&mut connection, &sealer, opening, now)?;
-        Ok(connection)
-    };
-    let mut connection = match made() {
-        Err(_) if room.give_up_reserve() => made(),
-        made => made,
-    }
-    .map_err(|why| room.told_if_full(why))?;
-    let log = Log::of(&mut connection, room.clone())?;
-    let signals = Arc::new(Signals::default());
-    let files = Files::of(path)?;
-    let readers = Readers::open(path, &files)?;
-    let writer = Writer::start(
-        Writing::new(path, connection, log, files.clone())?,
-        Batch::default(),
-        signals.clone(),
-        observer,
-        sealer.entropy(),
-    )?;
-    let disk = Disk {
-        writer,
-        readers,
-        signals,
-        room,
-        watch: Mutex::new(Some(Watch::start(files.clone())?)),
-        files,
-    };
-    Ok(Store::new(Engine::Sqlite(disk), sealer))
-}
-
-/// Brings the schema of the database at `path`, made when absent, up to date. Returns the steps that were applied.
-///
-/// # Errors
-/// When it cannot be opened, lacks commits, or was written by a newer Portico.
-pub fn migrate(path: &Path, now: Timestamp) -> Result<&'static [Migration], Error> {
-    bring_up(&mut connect(path)?, now)
-}
-
 /// The connection that changes the database.
-fn connect(path: &Path) -> Result<Connection, Error> {
+pub(crate) fn connect(path: &Path) -> Result<Connection, Error> {
     let connection = note::checked(path, || {
         private(path).map_err(|why| {
             Error::Database(format!("{} cannot be opened: {why}", path.display()))
@@ -231,7 +149,10 @@ fn connect(path: &Path) -> Result<Connection, Error> {
     Ok(connection)
 }
 
-fn bring_up(connection: &mut Connection, now: Timestamp) -> Result<&'static [Migration], Error> {
+pub(crate) fn bring_up(
+    connection: &mut Connection,
+    now: Timestamp,
+) -> Result<&'static [Migration], Error> {
     let done = schema::migrate(connection, now)?;
     if done.holds_removed {
         connection.execute_batch("VACUUM").map_err(database)?;
@@ -239,50 +160,51 @@ fn bring_up(connection: &mut Connection, now: Timestamp) -> Result<&'static [Mig
     Ok(done.steps)
 }
 
-/// Makes the store ready that a database is: the master key, what is derived from the rows, and what this process keeps in the connection's memory, where
-/// it is never synced and still follows every rollback.
-fn prepare(
-    connection: &mut Connection,
-    sealer: &Sealer,
-    opening: Opening,
-    now: Timestamp,
-) -> Result<(), Error> {
-    connection
-        .pragma_update(None, "temp_store", "MEMORY")
-        .map_err(database)?;
-    let transaction = connection.transaction().map_err(database)?;
-    let db = Db::Sqlite(&transaction);
-    sealed::agree(&db, sealer, opening, now)?;
-    terms::build(&Transaction::new(db, sealer.entropy(), Time::default()))?;
-    order_make(&transaction)?;
-    transaction
-        .execute_batch("CREATE TEMP TABLE stamp (last INTEGER NOT NULL)")
-        .map_err(database)?;
-    db.execute(
-        "INSERT INTO temp.stamp (last) VALUES (?1)",
-        values![stamp::last(&db)?.as_micros()],
-    )?;
-    transaction.commit().map_err(database)
-}
-
-/// Makes the connection's own table of who goes before whom from the queue. The transaction is the caller's.
-pub(crate) fn order_make(connection: &Connection) -> Result<(), Error> {
-    connection
-        .execute_batch(
-            "CREATE TEMP TABLE queue_order (order_key INTEGER NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (order_key, seq)) WITHOUT ROWID",
-        )
-        .map_err(database)?;
-    let db = Db::Sqlite(connection);
-    db.each("SELECT seq, order_keys FROM queue", &[], |row| {
-        let (seq, keys): (i64, Vec<u8>) = (row.get(0)?, row.get(1)?);
-        for key in order::read(&keys) {
-            order::enter_one(&db, seq, key)?;
-        }
-        Ok(())
-    })
-}
-
 impl Disk {
+    /// Opens the database at `path`, made when absent, and has `prepare` make it ready. A full disk
+    /// does not keep it from being opened as long as a reserve is left.
+    ///
+    /// # Errors
+    /// When it cannot be opened or made ready, or lacks commits.
+    pub(crate) fn open(
+        path: &Path,
+        observer: Arc<dyn Observer>,
+        entropy: Arc<dyn Entropy>,
+        prepare: impl Fn(&mut Connection) -> Result<(), Error>,
+    ) -> Result<Self, Error> {
+        let room = Room::of(path);
+        let made = || -> Result<Connection, Error> {
+            let mut connection = connect(path)?;
+            room.fold_if_short(&connection)?;
+            prepare(&mut connection)?;
+            Ok(connection)
+        };
+        let mut connection = match made() {
+            Err(_) if room.give_up_reserve() => made(),
+            made => made,
+        }
+        .map_err(|why| room.told_if_full(why))?;
+        let log = Log::of(&mut connection, room.clone())?;
+        let signals = Arc::new(Signals::default());
+        let files = Files::of(path)?;
+        let readers = Readers::open(path, &files)?;
+        let writer = Writer::start(
+            Writing::new(path, connection, log, files.clone())?,
+            Batch::default(),
+            signals.clone(),
+            observer,
+            entropy,
+        )?;
+        Ok(Self {
+            writer,
+            readers,
+            signals,
+            room,
+            watch: Mutex::new(Some(Watch::start(files.clone())?)),
+            files,
+        })
+    }
+
     /// Overwrites what SQLite has left of removed rows between others.
     async fn clear(&self) -> Result<(), Error> {
         let mut next = Some(1);
@@ -371,7 +293,7 @@ mod tests {
 
     struct Nothing;
 
-    impl model::Entropy for Nothing {
+    impl Entropy for Nothing {
         fn bytes(&self) -> [u8; 16] {
             [0; 16]
         }

@@ -39,11 +39,11 @@ const SYNC_EVERY_COMMITS: u32 = 1_000;
 
 /// How many commits a database has had. It begins anew behind 2^32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Number(u32);
+pub(crate) struct Number(u32);
 
 impl Number {
     /// The number of the last commit that `connection` sees.
-    pub(super) fn of(connection: &Connection) -> Result<Self, Error> {
+    pub(crate) fn of(connection: &Connection) -> Result<Self, Error> {
         connection
             .prepare_cached("PRAGMA user_version")
             .and_then(|mut sql| sql.query_row([], |row| row.get::<_, i32>(0)))
@@ -52,14 +52,14 @@ impl Number {
     }
 
     /// The number in the header of a database: that of the last commit which is in the file itself.
-    pub(super) fn in_header(header: &[u8; 100]) -> Self {
+    pub(crate) fn in_header(header: &[u8; 100]) -> Self {
         Self(u32::from_be_bytes([
             header[60], header[61], header[62], header[63],
         ]))
     }
 
     /// Counts one more commit, in the transaction under way.
-    pub(super) fn count(connection: &Connection) -> Result<Self, Error> {
+    pub(crate) fn count(connection: &Connection) -> Result<Self, Error> {
         let next = Self(Self::of(connection)?.0.wrapping_add(1));
         // `user_version` is in the header of the file, which changes with most commits anyway.
         connection
@@ -69,7 +69,7 @@ impl Number {
     }
 
     /// The commits that are missing where `noted` was noted.
-    pub(super) const fn missing(self, noted: Self) -> u32 {
+    pub(crate) const fn missing(self, noted: Self) -> u32 {
         let missing = noted.0.wrapping_sub(self.0);
         // In the other half of the circle the note is behind.
         if missing.cast_signed() > 0 {
@@ -104,7 +104,7 @@ fn beside(path: &Path) -> PathBuf {
 
 /// The number that is noted beside the database at `path`; none where there is no note, or none
 /// that can be read.
-pub(super) fn noted(path: &Path) -> Option<Number> {
+pub(crate) fn noted(path: &Path) -> Option<Number> {
     let (number, is_damaged) = read(path);
     if is_damaged {
         tracing::warn!(
@@ -141,7 +141,7 @@ fn is_there(path: &Path) -> bool {
 ///
 /// # Errors
 /// [`Error::Conflict`] when it lacks some: it then stays as it is, its write-ahead log included.
-pub(super) fn checked(
+pub(crate) fn checked(
     path: &Path,
     connect: impl FnOnce() -> Result<Connection, Error>,
 ) -> Result<Connection, Error> {
@@ -237,7 +237,7 @@ fn renamed(note: &Path, number: Number) -> io::Result<File> {
 }
 
 /// The note, kept open by whoever changes the database.
-pub(super) struct Note {
+pub(crate) struct Note {
     path: PathBuf,
     file: Option<File>,
     /// Commits since the last sync.
@@ -250,7 +250,7 @@ pub(super) struct Note {
 impl Note {
     /// Opens the note of the database at `path`, made when absent with the number that `connection`
     /// sees.
-    pub(super) fn open(path: &Path, connection: &Connection) -> Result<Self, Error> {
+    pub(crate) fn open(path: &Path, connection: &Connection) -> Result<Self, Error> {
         // The check before this logged a damaged one.
         let is_new = read(path).0.is_none();
         let mut note = Self {
@@ -272,7 +272,7 @@ impl Note {
     }
 
     /// Notes a commit that is synced.
-    pub(super) fn write(&mut self, number: Number) {
+    pub(crate) fn write(&mut self, number: Number) {
         if !self.is_in_place() {
             self.replace(number);
             return;
@@ -318,7 +318,7 @@ impl Note {
     }
 
     /// Syncs the note, so that it is not far behind after a power cut.
-    pub(super) fn sync(&mut self) {
+    pub(crate) fn sync(&mut self) {
         let Some(file) = &self.file else { return };
         if self.unsynced > 0
             && let Err(why) = file.sync_data()

@@ -52,15 +52,15 @@ const RESERVE: &str = "-reserve";
 
 /// The space on a disk.
 #[derive(Clone, Copy)]
-pub(super) struct Space {
-    pub(super) free: u64,
+pub(crate) struct Space {
+    pub(crate) free: u64,
     /// Bytes that are to stay free.
     kept: u64,
 }
 
 impl Space {
     /// As it is; `None` where that cannot be told.
-    pub(super) fn of(directory: &Path) -> Option<Self> {
+    pub(crate) fn of(directory: &Path) -> Option<Self> {
         let disk = rustix::fs::statvfs(directory).ok()?;
         let all = disk.f_blocks.saturating_mul(disk.f_frsize);
         Some(Self {
@@ -70,7 +70,7 @@ impl Space {
     }
 
     /// True if nothing more may be taken that can wait.
-    pub(super) const fn is_used_up(self) -> bool {
+    pub(crate) const fn is_used_up(self) -> bool {
         self.free < self.kept
     }
 
@@ -89,7 +89,7 @@ pub fn is_used_up(directory: &Path) -> bool {
 }
 
 /// The directory of the database at `path`.
-pub(super) fn directory(path: &Path) -> &Path {
+pub(crate) fn directory(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if parent != Path::new("") => parent,
         _ => Path::new("."),
@@ -97,7 +97,7 @@ pub(super) fn directory(path: &Path) -> &Path {
 }
 
 /// Why no new write is taken while the space is used up.
-pub(super) fn refused() -> Error {
+pub(crate) fn refused() -> Error {
     Error::Refused(
         "the disk under the data directory is nearly full; its operator has to free space on it"
             .to_owned(),
@@ -105,7 +105,7 @@ pub(super) fn refused() -> Error {
 }
 
 /// The disk of a database.
-pub(super) struct Room {
+pub(crate) struct Room {
     directory: PathBuf,
     reserve: PathBuf,
     is_used_up: AtomicBool,
@@ -114,7 +114,7 @@ pub(super) struct Room {
 
 impl Room {
     /// For the database at `path`.
-    pub(super) fn of(path: &Path) -> Arc<Self> {
+    pub(crate) fn of(path: &Path) -> Arc<Self> {
         let mut reserve = path.as_os_str().to_owned();
         reserve.push(RESERVE);
         Arc::new(Self {
@@ -126,7 +126,7 @@ impl Room {
     }
 
     /// True if new writes are taken.
-    pub(super) fn is_left(&self) -> bool {
+    pub(crate) fn is_left(&self) -> bool {
         !self.is_used_up.load(Ordering::Relaxed)
     }
 
@@ -177,7 +177,7 @@ impl Room {
     }
 
     /// Gives up the reserve, if the space is used up. `true` when there was one, so that it is worth another try.
-    pub(super) fn give_up_reserve(&self) -> bool {
+    pub(crate) fn give_up_reserve(&self) -> bool {
         let is_used_up = Space::of(&self.directory).is_some_and(Space::is_used_up);
         let given = is_used_up && std::fs::remove_file(&self.reserve).is_ok();
         if given {
@@ -191,7 +191,7 @@ impl Room {
 
     /// Says that the disk is full, where that is why the database could not be opened: SQLite has
     /// other words for it as well, such as "disk I/O error".
-    pub(super) fn told_if_full(&self, why: Error) -> Error {
+    pub(crate) fn told_if_full(&self, why: Error) -> Error {
         let is_of_disk = matches!(why, Error::Database(_) | Error::Refused(_));
         match Space::of(&self.directory) {
             Some(space) if is_of_disk && space.is_used_up() => Error::Refused(format!(
@@ -208,7 +208,7 @@ impl Room {
     ///
     /// # Errors
     /// [`Error::Refused`] when there is not the space for it.
-    pub(super) fn fold_if_short(&self, connection: &Connection) -> Result<(), Error> {
+    pub(crate) fn fold_if_short(&self, connection: &Connection) -> Result<(), Error> {
         let is_short = Space::of(&self.directory).is_some_and(|space| space.free < SHORT_BYTES);
         if !is_short {
             return Ok(());
@@ -240,7 +240,7 @@ fn take(file: &File, bytes: u64) -> bool {
 }
 
 /// Folds the log in and gives its space back. `false` when a reader stood in the way for longer than others can be kept waiting.
-pub(super) fn truncate(connection: &Connection) -> rusqlite::Result<bool> {
+pub(crate) fn truncate(connection: &Connection) -> rusqlite::Result<bool> {
     connection.busy_timeout(FOLD_WAIT_MAX)?;
     let emptied = checkpoint(connection, "TRUNCATE").map(|done| done.is_empty);
     if let Err(why) = connection.busy_timeout(BUSY_TIMEOUT) {
@@ -264,7 +264,7 @@ fn checkpoint(connection: &Connection, mode: &str) -> rusqlite::Result<Checkpoin
 }
 
 /// The write-ahead log, as the writing thread grows it.
-pub(super) struct Log {
+pub(crate) struct Log {
     room: Arc<Room>,
     /// Pages in it after the last commit.
     pages: Arc<AtomicU32>,
@@ -279,7 +279,7 @@ pub(super) struct Log {
 
 impl Log {
     /// The log that `connection` writes to.
-    pub(super) fn of(connection: &mut Connection, room: Arc<Room>) -> Result<Self, Error> {
+    pub(crate) fn of(connection: &mut Connection, room: Arc<Room>) -> Result<Self, Error> {
         let pages = Arc::new(AtomicU32::new(0));
         let seen = pages.clone();
         // It takes the place of SQLite's own checkpoints.
@@ -301,17 +301,17 @@ impl Log {
     }
 
     /// True if new writes are taken.
-    pub(super) fn has_room(&self) -> bool {
+    pub(crate) fn has_room(&self) -> bool {
         self.room.is_left()
     }
 
     /// A commit failed.
-    pub(super) fn failed(&mut self) {
+    pub(crate) fn failed(&mut self) {
         self.has_failed = true;
     }
 
     /// Looks at the space before a batch, where that may be there again.
-    pub(super) fn before(&mut self) {
+    pub(crate) fn before(&mut self) {
         if !self.room.is_left() && self.is_time() {
             self.look();
         }
@@ -329,7 +329,7 @@ impl Log {
     }
 
     /// Folds the log in when it is time, after a batch was answered. Returns whether that was tried.
-    pub(super) fn after(&mut self, connection: &Connection) -> bool {
+    pub(crate) fn after(&mut self, connection: &Connection) -> bool {
         let pages = self.pages.load(Ordering::Relaxed);
         let has_failed = std::mem::take(&mut self.has_failed);
         if !has_failed && !self.is_time() && pages < self.fold_pages.max(self.again_pages) {

@@ -15,15 +15,15 @@ use crate::{
 const OVERWRITES_SINCE: &str = "privacy";
 
 /// What was done.
-pub(super) struct Done {
+pub(crate) struct Done {
     /// The steps that were applied.
-    pub(super) steps: &'static [Migration],
+    pub(crate) steps: &'static [Migration],
     /// Whether the database may hold what was removed before that was overwritten.
-    pub(super) holds_removed: bool,
+    pub(crate) holds_removed: bool,
 }
 
 /// Applies what is missing.
-pub(super) fn migrate(connection: &mut Connection, now: Timestamp) -> Result<Done, Error> {
+pub(crate) fn migrate(connection: &mut Connection, now: Timestamp) -> Result<Done, Error> {
     let transaction = connection
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .map_err(database)?;
@@ -52,7 +52,7 @@ pub(super) fn migrate(connection: &mut Connection, now: Timestamp) -> Result<Don
 }
 
 /// The steps that a database has.
-pub(super) fn applied(connection: &Connection) -> Result<Vec<Applied>, Error> {
+pub(crate) fn applied(connection: &Connection) -> Result<Vec<Applied>, Error> {
     connection
         .prepare("SELECT number, checksum FROM migrations ORDER BY number")
         .and_then(|mut rows| {
@@ -79,10 +79,9 @@ mod tests {
     use super::*;
     use crate::{
         Query, Sealer, Unobserved,
+        events::types::EventQuery,
         records::query::Equal,
         sealing::{MasterKey, blob::seal_direct},
-        sqlite,
-        subscriptions::types::EventQuery,
     };
 
     struct Fixed;
@@ -135,7 +134,8 @@ mod tests {
         }
         drop(old);
 
-        let store = sqlite::open(&path, sealer(), Arc::new(Unobserved), Timestamp::ZERO).unwrap();
+        let store =
+            crate::sqlite::open(&path, sealer(), Arc::new(Unobserved), Timestamp::ZERO).unwrap();
         #[expect(clippy::disallowed_methods, reason = "a test may see everything")]
         let scope = model::Scope::operator();
         let filter = *Kind::Prospect.filter("email_1").unwrap();
@@ -201,7 +201,8 @@ mod tests {
         old.execute("UPDATE revisions SET revision = 1 WHERE what = 'terms'", [])
             .unwrap();
         drop(old);
-        let store = sqlite::open(&path, sealer(), Arc::new(Unobserved), Timestamp::ZERO).unwrap();
+        let store =
+            crate::sqlite::open(&path, sealer(), Arc::new(Unobserved), Timestamp::ZERO).unwrap();
         #[expect(clippy::disallowed_methods, reason = "a test may see everything")]
         let scope = model::Scope::operator();
         for (n, (member, _, asked)) in (1..).zip(contacts) {
@@ -312,7 +313,8 @@ mod tests {
         drop(old);
 
         let sealer = Sealer::new(&Secret::new("a".repeat(64)), Arc::new(Fixed)).unwrap();
-        let store = sqlite::open(&path, sealer, Arc::new(Unobserved), Timestamp::ZERO).unwrap();
+        let store =
+            crate::sqlite::open(&path, sealer, Arc::new(Unobserved), Timestamp::ZERO).unwrap();
         #[expect(clippy::disallowed_methods, reason = "a test may see everything")]
         let scope = model::Scope::operator();
         let query = EventQuery {
@@ -505,7 +507,8 @@ mod tests {
         drop(old);
 
         let sealer = Sealer::new(&Secret::new("a".repeat(64)), Arc::new(Fixed)).unwrap();
-        let store = sqlite::open(&path, sealer, Arc::new(Unobserved), Timestamp::ZERO).unwrap();
+        let store =
+            crate::sqlite::open(&path, sealer, Arc::new(Unobserved), Timestamp::ZERO).unwrap();
         let depth = store.queue_depth().await.unwrap();
         assert_eq!(depth.open, WRITES.unsigned_abs());
         assert_eq!(depth.oldest_queued_at, Some(Timestamp::from_micros(71)));

@@ -17,10 +17,11 @@ use super::{
 };
 use crate::{
     Error,
-    clock::{stored::Noting, time::Time},
+    engines::noting::Noting,
     engines::{db::Db, writer::Connection},
     outage::{DISK_QUIET, Outage},
     signals::Raised,
+    time::Time,
 };
 
 /// See [`Connection`].

@@ -17,11 +17,24 @@ use serde_json::Value;
 use crate::{
     Error, Page, Sealer, Store,
     engines::db::{Db, corrupt, values},
-    logs::{self, history::AuditQuery},
-    reading::Reading,
-    records::lists,
-    sealing::{MasterKeyId, Purpose, audit_key::AuditKey, sealed},
+    listing::{self, Conditions},
+    master_key,
+    reading::{Cost, Reading},
+    sealing::{MasterKeyId, Purpose, audit_key::AuditKey},
 };
+
+/// Which entries of the audit log, newest first.
+#[derive(Clone, Debug, Default)]
+pub struct AuditQuery {
+    /// Entries to skip.
+    pub offset: u64,
+    /// Entries at most.
+    pub limit: u64,
+    /// Of this integration only.
+    pub integration_id: Option<IntegrationId>,
+    /// Not before.
+    pub since: Option<Timestamp>,
+}
 
 /// What the log calls a change of the master key: with that entry another key begins.
 pub(crate) const ROTATION: &str = "master_key_rotate";
@@ -189,7 +202,7 @@ pub(crate) fn record(
     deed: Deed<'_>,
     now: Timestamp,
 ) -> Result<(), Error> {
-    if sealed::current(db)? != by.master {
+    if master_key::current(db)? != by.master {
         return Err(Error::Busy);
     }
     if let Some(id) = by.scope.key() {
@@ -240,7 +253,7 @@ pub(crate) fn list(
     scope: &Scope,
     query: &AuditQuery,
 ) -> Result<Page<(Entry, Vec<u8>)>, Error> {
-    let mut conditions = logs::Conditions::default();
+    let mut conditions = Conditions::default();
     if !conditions.integration(db, "lane", scope, query.integration_id)? {
         return Ok(Page {
             rows: Vec::new(),
@@ -275,8 +288,8 @@ pub(crate) fn list(
         &counted,
         |row| row.get::<i64>(0),
     );
-    let least = logs::least(query.offset, found);
-    let (total, total_is_exact) = lists::counted_within(count.map(i64::unsigned_abs), least)?;
+    let least = listing::least(query.offset, found);
+    let (total, total_is_exact) = listing::counted_within(count.map(i64::unsigned_abs), least)?;
     Ok(Page {
         has_more: found > query.limit,
         total,
@@ -381,7 +394,7 @@ pub(crate) fn follow(
         }
     }
     // A replacement of the master key is an entry itself.
-    let in_force = sealer.ring().find(sealed::current(db)?)?.audit().id();
+    let in_force = sealer.ring().find(master_key::current(db)?)?.audit().id();
     let is_all = rows.len() < usize::try_from(limit).unwrap_or(usize::MAX);
     if is_all && chain.count > 0 && chain.mac_key.is_none() && !keys.is_empty() {
         let why = "no entry has a MAC, though the store has kept a key for them: they were taken away, and the chain may have been made anew";
@@ -397,6 +410,13 @@ pub(crate) fn follow(
 }
 
 impl Store {
+    /// `by`, with what entries of the audit log are authenticated with now.
+    pub(crate) async fn author(&self, by: &Actor) -> Result<Author, Error> {
+        let reading = Reading::of(&by.scope, Cost::Lookup);
+        let id = self.current_key(reading).await?;
+        Author::new(by.clone(), &self.sealer, id)
+    }
+
     /// The audit log, newest first, with the hash of each entry.
     pub async fn audit_list(
         &self,
@@ -435,7 +455,8 @@ mod tests {
     use super::*;
     use crate::{
         migrations,
-        sealing::{MasterKey, sealed::Opening},
+        rotation::{self, Opening},
+        sealing::MasterKey,
     };
 
     struct Fixed;
@@ -490,7 +511,7 @@ mod tests {
     fn log() -> Connection {
         let connection = empty();
         let (db, sealer) = (Db::Sqlite(&connection), sealer("a"));
-        sealed::agree(&db, &sealer, Opening::Work, Timestamp::ZERO).unwrap();
+        rotation::agree(&db, &sealer, Opening::Work, Timestamp::ZERO).unwrap();
         write(&db, &author(&sealer, 'a'), 5);
         connection
     }
@@ -587,7 +608,7 @@ mod tests {
             "UPDATE audit SET mac = NULL, mac_key = NULL; DELETE FROM audit_keys",
         );
         let (db, ring) = (Db::Sqlite(&connection), sealer("a"));
-        sealed::agree(&db, &ring, Opening::Verify, Timestamp::ZERO).unwrap();
+        rotation::agree(&db, &ring, Opening::Verify, Timestamp::ZERO).unwrap();
         let chain = verify(&connection, "a").unwrap();
         assert_eq!((chain.count, chain.with_mac), (5, 0), "nothing was added");
     }
@@ -601,7 +622,7 @@ mod tests {
         );
         let (db, sealer) = (Db::Sqlite(&connection), sealer("a"));
         for opening in [Opening::Verify, Opening::Work, Opening::Work] {
-            sealed::agree(&db, &sealer, opening, Timestamp::ZERO).unwrap();
+            rotation::agree(&db, &sealer, opening, Timestamp::ZERO).unwrap();
             let why = verify(&connection, "a").expect_err("it is noticed");
             assert!(why.contains("no entry has a MAC, though"), "{why}");
             assert_eq!(head(&db).unwrap().unwrap().0, 4, "nothing was added");
@@ -621,7 +642,7 @@ mod tests {
         );
         let (db, sealer) = (Db::Sqlite(&connection), sealer("a"));
         for _ in 0..2 {
-            sealed::agree(&db, &sealer, Opening::Work, Timestamp::ZERO).unwrap();
+            rotation::agree(&db, &sealer, Opening::Work, Timestamp::ZERO).unwrap();
             let chain = verify(&connection, "a").unwrap();
             assert_eq!((chain.count, chain.with_mac), (6, 1));
         }
@@ -629,7 +650,7 @@ mod tests {
         assert!(verify(&connection, "a").is_err_and(|why| why.contains("entry 5 does not have")));
         // A new log begins with nothing.
         let connection = empty();
-        sealed::agree(
+        rotation::agree(
             &Db::Sqlite(&connection),
             &sealer,
             Opening::Work,
@@ -656,10 +677,10 @@ mod tests {
             record(db, &by, deed, Timestamp::ZERO)
         };
         assert!(matches!(deed(&db), Err(Error::Busy)));
-        sealed::set(&db, &both, &by, id('b'), Timestamp::ZERO).unwrap();
+        rotation::set(&db, &both, &by, id('b'), Timestamp::ZERO).unwrap();
         write(&db, &by, 2);
         assert_eq!(
-            sealed::rewrap(&db, &both, 10).unwrap(),
+            master_key::rewrap(&db, &both, 10).unwrap(),
             1,
             "the key of before"
         );

@@ -16,13 +16,20 @@ use std::{
 use model::Timestamp;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::{
-    database,
-    note::{self, Number},
-    schema,
-};
 pub use crate::inspect::{Data, Misread};
-use crate::{Error, engines::db::Db, inspect::look, migrations};
+use crate::{
+    Error,
+    engines::{
+        db::Db,
+        sqlite::{
+            self, database,
+            note::{self, Number},
+            schema,
+        },
+    },
+    inspect::look,
+    migrations,
+};
 
 /// Damages that are told: the first ones say enough.
 const DAMAGES_MAX: u32 = 3;
@@ -129,7 +136,7 @@ fn look_once(
             missing_commits: 0,
         });
     }
-    super::prepare_connection(&connection)?;
+    sqlite::prepare_connection(&connection)?;
     // One transaction: all that is told of the data is of one moment.
     let transaction = connection.unchecked_transaction().map_err(database)?;
     let schema = schema(&transaction)?;
@@ -184,7 +191,7 @@ fn open(path: &Path, opening: Opening) -> rusqlite::Result<Connection> {
         }
         _ => Connection::open_with_flags(path, flags),
     }?;
-    connection.busy_timeout(super::BUSY_TIMEOUT)?;
+    connection.busy_timeout(sqlite::BUSY_TIMEOUT)?;
     Ok(connection)
 }
 
@@ -210,7 +217,7 @@ fn soundness(connection: &Connection, within: Duration) -> rusqlite::Result<Soun
 }
 
 /// The first damages, in SQLite's words; none when it is sound.
-pub(super) fn damages(connection: &Connection) -> rusqlite::Result<Vec<String>> {
+pub(crate) fn damages(connection: &Connection) -> rusqlite::Result<Vec<String>> {
     let found: rusqlite::Result<Vec<String>> = connection
         .prepare(&format!("PRAGMA quick_check({DAMAGES_MAX})"))
         .and_then(|mut sql| sql.query_map([], |row| row.get(0))?.collect());

@@ -9,14 +9,16 @@ use model::Clock;
 pub use crate::inspect::Data;
 use crate::{
     Error,
-    engines::db::{Column, Db, values},
+    engines::{
+        db::{Column, Db, values},
+        postgres::{
+            config::{Patience, Place},
+            schema,
+            session::Session,
+        },
+    },
     inspect::look,
     migrations,
-    postgres::{
-        config::{Patience, Place},
-        schema,
-        session::Session,
-    },
 };
 
 /// How long a question may take. None takes long, but for a server in trouble.

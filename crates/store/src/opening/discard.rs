@@ -24,7 +24,7 @@ mod tests {
     };
     use serde_json::json;
 
-    use crate::{Acceptance, Sealer, Unobserved, sqlite};
+    use crate::{Acceptance, Sealer, Unobserved};
 
     struct Fixed;
 
@@ -39,7 +39,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("portico.db");
         let sealer = Sealer::new(&Secret::new("a".repeat(64)), Arc::new(Fixed)).unwrap();
-        let store = sqlite::open(&path, sealer, Arc::new(Unobserved), Timestamp::ZERO).unwrap();
+        let store =
+            crate::sqlite::open(&path, sealer, Arc::new(Unobserved), Timestamp::ZERO).unwrap();
         #[expect(clippy::disallowed_methods, reason = "a test acts as the operator")]
         let scope = Scope::operator();
         let job_id = JobId::new(Timestamp::ZERO, &Fixed);

@@ -17,15 +17,18 @@ use std::{
 use model::{Timestamp, record::Kind};
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
 
-use super::{
-    database, inspect,
-    room::{self, Space},
-};
 use crate::{
     Error,
-    engines::db::Db,
-    migrations,
-    sealing::{MasterKeyId, sealed},
+    engines::{
+        db::Db,
+        sqlite::{
+            self, database,
+            room::{self, Space},
+        },
+    },
+    inspect::sqlite as inspect,
+    master_key, migrations,
+    sealing::MasterKeyId,
 };
 
 /// Steps of SQLite's machine between two looks at whether to stop: a millisecond or so.
@@ -110,7 +113,7 @@ impl Source {
         let name = to
             .to_str()
             .ok_or_else(|| Error::Database(format!("{shown} is no name in UTF-8")))?;
-        super::private(to)
+        sqlite::private(to)
             .map_err(|why| Error::Database(format!("{shown} cannot be made: {why}")))?;
         self.connection
             .execute("VACUUM INTO ?1", [name])
@@ -129,8 +132,8 @@ impl Source {
         }
         let mut master_keys = Vec::new();
         if self.schema_behind == 0 {
-            master_keys = sealed::in_use(&Db::Sqlite(&copy))?;
-            master_keys.extend(sealed::recorded(&Db::Sqlite(&copy))?);
+            master_keys = master_key::in_use(&Db::Sqlite(&copy))?;
+            master_keys.extend(master_key::recorded(&Db::Sqlite(&copy))?);
             master_keys.sort_unstable();
             master_keys.dedup();
         }
@@ -172,7 +175,7 @@ fn open(
 ) -> Result<Connection, Error> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags).map_err(database)?;
-    super::prepare_connection(&connection)?;
+    sqlite::prepare_connection(&connection)?;
     let (stop, gives_way) = (stop.clone(), gives_way.cloned());
     let (directory, mut looked_at) = (room::directory(path).to_owned(), Instant::now());
     let is_to_end = move || {
@@ -235,7 +238,7 @@ mod tests {
                 "PRAGMA page_size = 8192; PRAGMA journal_mode = WAL; PRAGMA secure_delete = ON",
             )
             .unwrap();
-        super::super::schema::migrate(&mut connection, Timestamp::from_micros(7)).unwrap();
+        sqlite::schema::migrate(&mut connection, Timestamp::from_micros(7)).unwrap();
         connection
             .execute(
                 "INSERT INTO integrations (n, id, vendor, active, credential, body, created_at, updated_at) VALUES (1, 'a', 'KNOCK', 1, x'020303030303030303', '{}', 0, 0)",
