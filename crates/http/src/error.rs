@@ -108,7 +108,7 @@ impl Error {
         Self::new(
             StatusCode::UNAUTHORIZED,
             "unauthorized",
-            "Send a valid API key as `Authorization: Bearer <token>`. It may be missing, mistyped or revoked",
+            "Send a valid API key as `Authorization: Bearer <token>`. It may be missing, mistyped, expired or revoked",
         )
     }
 

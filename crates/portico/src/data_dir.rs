@@ -16,7 +16,7 @@ use std::{
 use anyhow::{Context, bail};
 use store::sqlite::note;
 
-use crate::private_file::Us;
+use crate::private_file::{self, Us};
 
 /// The database's name.
 const DATABASE: &str = "portico.db";
@@ -62,6 +62,11 @@ pub(crate) fn holds_data(data_dir: &Path) -> anyhow::Result<bool> {
 /// # Errors
 /// When it cannot be made.
 pub(crate) fn make(data_dir: &Path) -> anyhow::Result<()> {
+    if private_file::is_secret(data_dir) {
+        bail!(
+            "the data directory is named by a URL or a key. Name a directory; a PostgreSQL database is named by --store-file"
+        );
+    }
     std::fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
@@ -84,8 +89,15 @@ const STICKY: u32 = 0o1000;
 /// In words, when somebody may.
 fn check_closed(data_dir: &Path) -> anyhow::Result<()> {
     let us = Us::now();
-    let files =
-        [DATABASE, "portico.db-wal", "portico.db-shm", LOCK].map(|name| data_dir.join(name));
+    let files = [
+        DATABASE,
+        "portico.db-wal",
+        "portico.db-shm",
+        "portico.db-commit",
+        "portico.db-reserve",
+        LOCK,
+    ]
+    .map(|name| data_dir.join(name));
     for path in std::iter::once(data_dir.to_owned()).chain(files) {
         let found = match std::fs::metadata(&path) {
             Ok(found) => found,

@@ -90,11 +90,24 @@ fn check(mode: u32, owner: u32, group: u32, us: &Us) -> Result<(), String> {
     Ok(())
 }
 
+/// True if a path looks like a secret: 64 hexadecimal digits, or a URL. A message must not quote it.
+pub(crate) fn is_secret(path: &Path) -> bool {
+    let text = path.to_string_lossy();
+    let text = text.trim();
+    let is_hex = text.len() >= 64 && text.chars().all(|one| one.is_ascii_hexdigit());
+    is_hex || text.contains("://")
+}
+
 /// The text in `path`, which is to be `what`.
 ///
 /// # Errors
 /// In words, when it cannot be read, is open to others, is too long, or is no plain text.
 pub(crate) fn read(path: &Path, what: &str) -> Result<Secret, String> {
+    if is_secret(path) {
+        return Err(format!(
+            "a {what} stands where its file is to be named: put it into a file that only you can read, and name that"
+        ));
+    }
     let shown = path.display();
     let unreadable = |why| format!("the file {shown} cannot be read: {why}");
     let file = File::open(path).map_err(unreadable)?;
@@ -139,6 +152,23 @@ pub(crate) fn write(path: &Path, secret: &Secret) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_secret_in_place_of_its_file_is_not_repeated() {
+        for secret in [
+            "3d".repeat(32),
+            "postgres://u:SuperSecretPw@db/x".to_owned(),
+        ] {
+            let found = read(Path::new(&secret), "master key");
+            let why = found.err().unwrap_or_default();
+            assert!(
+                !why.contains(&secret) && why.contains("stands where its file"),
+                "{why}"
+            );
+        }
+        assert!(!is_secret(Path::new("/etc/portico/master.key")));
+        assert!(!is_secret(Path::new("3d3d")));
+    }
 
     #[test]
     fn a_secret_is_open_to_its_owner_and_the_services_group_alone() {

@@ -300,7 +300,7 @@ pub(crate) fn list(
 
 /// An entry with the columns that it is listed by, and its MAC.
 struct Stored {
-    seq: u64,
+    seq: i64,
     entry: String,
     hash: Vec<u8>,
     at: i64,
@@ -312,7 +312,14 @@ struct Stored {
 impl Stored {
     /// Follows the chain to this entry.
     fn follow(&self, chain: &mut Chain, keys: &BTreeMap<Vec<u8>, AuditKey>) -> Result<(), String> {
-        let entry = chain.follow(self.seq, &self.entry, &self.hash)?;
+        let seq = u64::try_from(self.seq).ok().filter(|seq| *seq > 0);
+        let seq = seq.ok_or_else(|| {
+            format!(
+                "there is an entry at place {}, and the first place is 1",
+                self.seq
+            )
+        })?;
+        let entry = chain.follow(seq, &self.entry, &self.hash)?;
         self.is_as_listed(&entry)?;
         let key = self.authentic(keys)?.map(|key| key.id().bytes());
         let is_first = key.is_some() && chain.mac_key.is_none();
@@ -370,13 +377,18 @@ pub(crate) fn follow(
     mut chain: Chain,
     limit: u32,
 ) -> Result<(Chain, Option<String>), Error> {
+    // From the very beginning: nothing stands before the first entry.
+    let behind = match chain.count {
+        0 => i64::MIN,
+        count => seq_of(count),
+    };
     let rows: Vec<Stored> = db.all(
         "SELECT a.seq, a.entry, a.hash, a.at, i.id, a.mac_key, a.mac
          FROM audit a LEFT JOIN integrations i ON i.n = a.lane WHERE a.seq > ?1 ORDER BY a.seq LIMIT ?2",
-        values![seq_of(chain.count), limit],
+        values![behind, limit],
         |row| {
             Ok(Stored {
-                seq: row.get::<i64>(0)?.unsigned_abs(),
+                seq: row.get(0)?,
                 entry: row.get(1)?,
                 hash: row.get(2)?,
                 at: row.get(3)?,
@@ -400,6 +412,10 @@ pub(crate) fn follow(
         let why = "no entry has a MAC, though the store has kept a key for them: they were taken away, and the chain may have been made anew";
         return Ok((chain, Some(why.to_owned())));
     }
+    if is_all && chain.count == 0 && has_told_keys(db)? {
+        let why = "it is empty, though an API key was made since it is kept, which is an entry: all entries were removed";
+        return Ok((chain, Some(why.to_owned())));
+    }
     if is_all && chain.mac_key.is_some_and(|key| key != in_force.bytes()) {
         let why = format!(
             "the entries since the master key was replaced are missing: the key of the last MAC is not {in_force}, which is in force"
@@ -407,6 +423,23 @@ pub(crate) fn follow(
         return Ok((chain, Some(why)));
     }
     Ok((chain, None))
+}
+
+/// True if the newest API key was made after the first key of the log: that made an entry.
+fn has_told_keys(db: &Db<'_>) -> Result<bool, Error> {
+    let newest: Option<String> = db.find(
+        "SELECT body FROM keys ORDER BY id DESC LIMIT 1",
+        &[],
+        |row| row.get(0),
+    )?;
+    let since: Option<i64> =
+        db.one("SELECT min(made_at) FROM audit_keys", &[], |row| row.get(0))?;
+    let Some((body, since)) = newest.zip(since) else {
+        return Ok(false);
+    };
+    let body: Value = serde_json::from_str(&body).map_err(corrupt("a key"))?;
+    let made_at = serde_json::from_value::<Timestamp>(body["created_at"].clone());
+    Ok(made_at.is_ok_and(|at| at.as_micros() > since))
 }
 
 impl Store {
@@ -601,6 +634,37 @@ mod tests {
             let why = verify(&connection, "a").expect_err("it is noticed");
             assert!(why.contains(part), "{deed}: {why}");
         }
+        // In front of the first entry nothing stands.
+        for place in [0, -1] {
+            let connection = log();
+            forge(&connection, "");
+            let deed = format!(
+                "INSERT INTO audit SELECT {place}, at, lane, entry, hash, mac_key, mac FROM audit WHERE seq = 1"
+            );
+            connection.execute_batch(&deed).unwrap();
+            let why = verify(&connection, "a").expect_err("it is noticed");
+            assert!(why.contains("the first place is 1"), "{why}");
+        }
+        let connection = log();
+        forge(&connection, "UPDATE audit SET seq = seq - 1000");
+        let restored = verify(&connection, "a");
+        assert!(restored.is_ok(), "`forge` numbers them anew: {restored:?}");
+        connection
+            .execute_batch("UPDATE audit SET seq = seq - 1000")
+            .unwrap();
+        let why = verify(&connection, "a").expect_err("it is noticed");
+        assert!(why.contains("the first place is 1"), "{why}");
+        // An empty log beside keys.
+        let connection = log();
+        forge(&connection, "DELETE FROM audit");
+        assert!(verify(&connection, "a").is_ok(), "there is no key yet");
+        connection
+            .execute_batch(
+                r#"INSERT INTO keys (id, body, revision) VALUES ('key_1', '{"created_at":"2026-01-01T00:00:00Z"}', 1)"#,
+            )
+            .unwrap();
+        let why = verify(&connection, "a").expect_err("it is noticed");
+        assert!(why.contains("it is empty"), "{why}");
         // Without any MAC and any key a log is what one of before is, and is told as such.
         let connection = log();
         forge(

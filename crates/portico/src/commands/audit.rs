@@ -95,6 +95,15 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         .map(audit_heads::read)
         .transpose()?
         .unwrap_or_default();
+    if let Some(path) = &head_file
+        && notes.is_empty()
+    {
+        bail!(
+            "no head is noted in {}: either nothing was, or its lines were removed. Nothing can be compared with it",
+            path.display()
+        );
+    }
+    let noted = notes.len() + usize::from(head.is_some());
     notes.reverse();
     let wanted = Wanted {
         head: head.map(|head| head.trim().to_ascii_lowercase()),
@@ -112,11 +121,11 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     if arguments.json {
         let shown = json!({
             "is_whole": true, "entries": count, "with_mac": chain.with_mac, "without_mac": without_mac,
-            "head": head,
+            "head": head, "noted_heads": noted,
         });
         output::data(&shown.to_string());
     } else {
-        output::data(&told(&chain, &head));
+        output::data(&told(&chain, &head, noted));
     }
     Ok(())
 }
@@ -155,25 +164,31 @@ async fn verify(store: &Store, mut wanted: Wanted) -> anyhow::Result<Chain> {
 }
 
 /// What the check proves, and what it does not.
-fn told(chain: &Chain, head: &str) -> String {
+fn told(chain: &Chain, head: &str, noted: usize) -> String {
     let count = chain.count;
     let without_mac = count - chain.with_mac;
     let proved = match (without_mac, chain.with_mac) {
         (0, 0) => "There is nothing in it yet.".to_owned(),
         (0, _) => {
-            "Every entry has a MAC: nobody without the master key changed, removed or added one."
+            "Every entry has a MAC: nobody without the master key changed one, added one, or removed one from between them."
                 .to_owned()
         }
         (_, 0) => format!(
             "No entry has a MAC: whoever can write to the database could have made all {count} anew."
         ),
         (_, _) => format!(
-            "Entries {} to {count} have a MAC: since the first of these nobody without the master key changed, removed or added an entry. \
+            "Entries {} to {count} have a MAC: since the first of these nobody without the master key changed an entry, added one, or removed one from between them. \
              Entries 1 to {without_mac} are from before: until then whoever could write to the database could have made them anew.",
             without_mac + 1
         ),
     };
     format!(
-        "The audit log is whole: {count} entries.\n{proved}\nThe newest has the hash\n{head}\nNote it elsewhere: `portico audit verify --head` then tells whether anything was cut off since."
+        "The audit log is whole: {count} {}.\n{proved}\n{}The newest has the hash\n{head}\nNote it elsewhere: `portico audit verify --head` then tells whether anything was cut off since.",
+        if count == 1 { "entry" } else { "entries" },
+        match noted {
+            0 => String::new(),
+            1 => "It goes through the head that was noted.\n".to_owned(),
+            some => format!("It goes through all {some} heads that were noted.\n"),
+        }
     )
 }

@@ -19,6 +19,7 @@ use std::path::PathBuf;
 use anyhow::bail;
 
 use crate::{
+    data_dir,
     master_key::{self, Source},
     store_at::StoreAt,
 };
@@ -69,6 +70,9 @@ impl MasterKey {
         };
         match (named, at) {
             (Some(source), _) => Ok(source),
+            (None, StoreAt::Directory(path)) if data_dir::database(path).exists() => bail!(
+                "no master key: name the one that the server on this data directory has, with --master-key-file or PORTICO_MASTER_KEY_FILE"
+            ),
             (None, StoreAt::Directory(_)) => bail!(
                 "no master key: make one with `(umask 077; openssl rand -hex 32 > master.key)` and name it with --master-key-file or PORTICO_MASTER_KEY_FILE"
             ),

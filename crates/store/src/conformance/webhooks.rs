@@ -2303,6 +2303,17 @@ pub async fn a_subscription_that_is_kept_ends_with_the_key_that_kept_it<B: Backe
     revoke(&operator(), short).await?;
     assert!(world.store.webhooks_lapse(at(19)).await?.is_empty());
     assert_eq!(world.store.webhooks_lapse(at(20)).await?, [kept]);
+    // Also when that key is revoked, which has no end.
+    let (leaked, by_leaked) = world.maker(None).await?;
+    let (child, by_child) = world.maker(None).await?;
+    let outliving = world.made_by(child, &by_child).await?;
+    revoke(&by_leaked, child).await?;
+    assert_eq!(world.webhook_now(outliving).await?.created_by, Some(leaked));
+    let done = world
+        .store
+        .key_revoke(&operator(), leaked, false, at(2))
+        .await?;
+    assert_eq!(done.ok_or("there is such a key")?.disabled, [outliving]);
     // The operator's has no end.
     let other = world.made_by(long, &by_long).await?;
     revoke(&operator(), long).await?;

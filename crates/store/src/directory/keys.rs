@@ -285,6 +285,15 @@ pub(crate) fn rotate(
         )));
     }
     write(tx, &after)?;
+    for old in &before.tokens {
+        let kept = after.tokens.iter().find(|one| one.hash == old.hash);
+        let new = kept.map_or(Some(settled), |one| one.expires_at);
+        if let (Some(old), Some(new)) = (old.expires_at, new)
+            && new < old
+        {
+            subscriptions::end_sooner(tx, id, (old, new))?;
+        }
+    }
     record(
         tx,
         by,

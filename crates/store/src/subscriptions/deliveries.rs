@@ -85,10 +85,11 @@ pub(crate) fn claim(
 ) -> Result<Vec<DeliveryLane>, Error> {
     // The start of an attempt, should it be cut off.
     let claimed_at = tx.time.wall(claim.now);
+    let settled = tx.time.settled(claimed_at).as_micros();
     let ids: Vec<String> = claim.lanes.iter().map(|(id, _)| id.to_string()).collect();
-    let sets: Vec<_> = ids.iter().map(|id| owned(values![id])).collect();
+    let sets: Vec<_> = ids.iter().map(|id| owned(values![id, settled])).collect();
     let known: Vec<Vec<i64>> = tx.all_for(
-        "SELECT n FROM webhooks WHERE id = ?1 AND active",
+        "SELECT n FROM webhooks WHERE id = ?1 AND active AND coalesce(lapses_at > ?2, TRUE)",
         &sets,
         |row| row.get(0),
     )?;

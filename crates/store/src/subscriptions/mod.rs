@@ -379,14 +379,30 @@ fn rows_of(
     parsed.collect()
 }
 
-/// Has the subscriptions that a key made go on when that key ends: as long as the key of `by` is in
-/// force.
-pub(crate) fn keep(db: &Db<'_>, by: &Author, key: KeyId) -> Result<(), Error> {
+/// Keeps the subscriptions that a key made active when that key ends: they are those of the key of
+/// `by` from now on, and end with it. The operator, who has no key, leaves them without an end.
+pub(crate) fn keep(tx: &mut Transaction<'_>, by: &Author, key: KeyId) -> Result<(), Error> {
     let lapses_at = by.scope.expires_at().map(Timestamp::as_micros);
-    db.send(
-        "UPDATE webhooks SET lapses_at = ?2 WHERE created_by = ?1",
-        values![key.to_string(), lapses_at],
-    )
+    let keeper = by.scope.key().map(|id| id.to_string());
+    tx.send(
+        "UPDATE webhooks SET lapses_at = ?2, created_by = coalesce(?3, created_by), revision = revision + 1 WHERE created_by = ?1",
+        values![key.to_string(), lapses_at, keeper],
+    )?;
+    changed(tx)
+}
+
+/// Brings forward the end of subscriptions that a token of a key made: the token, which was to end
+/// at `old`, ends at `new`.
+pub(crate) fn end_sooner(
+    tx: &mut Transaction<'_>,
+    key: KeyId,
+    (old, new): (Timestamp, Timestamp),
+) -> Result<(), Error> {
+    tx.send(
+        "UPDATE webhooks SET lapses_at = ?3, revision = revision + 1 WHERE created_by = ?1 AND lapses_at = ?2",
+        values![key.to_string(), old.as_micros(), new.as_micros()],
+    )?;
+    changed(tx)
 }
 
 fn switch_off(tx: &mut Transaction<'_>, n: i64, reason: &str, now: Timestamp) -> Result<(), Error> {
@@ -429,7 +445,7 @@ pub(crate) fn is_over(db: &Db<'_>, now: Timestamp) -> Result<bool, Error> {
 /// Switches them off.
 pub(crate) fn lapse(tx: &mut Transaction<'_>, now: Timestamp) -> Result<Vec<WebhookId>, Error> {
     let over = rows_of(tx, &format!("{OVER} ORDER BY n"), values![now.as_micros()])?;
-    let reason = "The API key that made it has expired";
+    let reason = "The API key that made it, or the token of that key, has expired";
     for (n, _) in &over {
         switch_off(tx, *n, reason, now)?;
     }

@@ -296,10 +296,19 @@ fn webhooks(data: &Data) -> Check {
             None => format!("{id} fails"),
         })
         .collect();
+    let is_by_key = |reason: &Option<String>| {
+        let reason = reason.as_deref();
+        reason.is_some_and(|reason| reason.starts_with("The API key that made it"))
+    };
+    let advice = if data.failing.iter().any(|(_, reason)| is_by_key(reason)) {
+        "see whose URL it is before one is switched on whose key has ended: it then is yours, and ends with your key. DELETE /v1/webhooks/{id} removes it. Of the others GET /v1/webhooks/{id}/deliveries shows why; once the receiver is mended, switch it on with PUT /v1/webhooks/{id} {\"active\": true}"
+    } else {
+        "GET /v1/webhooks/{id}/deliveries shows why; once the receiver is mended, switch it on with PUT /v1/webhooks/{id} {\"active\": true}: what happened meanwhile is kept and sent"
+    };
     Check::warn(
         NAME,
         format!("of {}, {}", data.webhooks, told.join("; ")),
-        "GET /v1/webhooks/{id}/deliveries shows why; once the receiver is mended, switch it on with PUT /v1/webhooks/{id} {\"active\": true}: what happened meanwhile is kept and sent",
+        advice,
     )
 }
 
