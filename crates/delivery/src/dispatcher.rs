@@ -5,7 +5,14 @@
 //! it never holds more than the settings allow, and [`FIRST_CALLS_MAX`] first calls beyond. Other processes may do the same on the same store: what is theirs is under their leases, and the limits of an integration
 //! hold for all together ([`Ask`]).
 
-use std::{collections::HashMap, sync::Arc, time::Instant};
+use std::{
+    collections::HashMap,
+    future::{Future, poll_fn},
+    pin::pin,
+    sync::Arc,
+    task::Poll,
+    time::Instant,
+};
 
 use connectors::{Answer, Connector, Target};
 use model::{
@@ -32,23 +39,35 @@ use crate::{
 /// After how long a write is tried again whose lease lapsed before its call, in milliseconds.
 const LATE_AGAIN_MS: i64 = 1_000;
 
+/// What the loop hears of a call.
+#[derive(Clone, Copy)]
+enum Report {
+    /// It is over, and its outcome is with the store, in front of the next claim. So the claim that
+    /// fills its place is served in the commit that records it.
+    Ended(Ended),
+    /// Its outcome is recorded, or its lease is left to lapse.
+    Recorded {
+        integration_id: IntegrationId,
+        ticket: Ticket,
+        /// When its write is due again, if it is.
+        again_at: Option<Timestamp>,
+    },
+}
+
 /// A call that is over.
 #[derive(Clone, Copy)]
-struct Done {
+struct Ended {
     integration_id: IntegrationId,
-    ticket: Ticket,
     class: Class,
     retry_after_ms: Option<u64>,
     /// When the vendor's answer came. What is known of the vendor is as old as that.
-    ended_at: Timestamp,
-    /// When its write is due again, if it is.
-    again_at: Option<Timestamp>,
+    at: Timestamp,
 }
 
 pub(crate) async fn run(parts: Arc<Parts>, lanes: &Lanes, mut stopping: watch::Receiver<bool>) {
     let mut held: HashMap<Ticket, Timestamp> = HashMap::new();
     let mut calls = JoinSet::new();
-    let (done_sender, mut done) = mpsc::channel::<Done>(parts.settings.in_flight_max.max(1));
+    let (done_sender, mut done) = mpsc::channel::<Report>(parts.settings.in_flight_max.max(1));
     let mut next_sweep = Timestamp::ZERO;
     let mut changes = parts.live.changes();
     while !*stopping.borrow() {
@@ -168,7 +187,7 @@ async fn claim(
     lanes: &Lanes,
     held: &mut HashMap<Ticket, Timestamp>,
     calls: &mut JoinSet<()>,
-    done: &mpsc::Sender<Done>,
+    done: &mpsc::Sender<Report>,
     asks: Vec<Ask>,
     now: Timestamp,
 ) {
@@ -233,19 +252,34 @@ async fn claim(
     }
 }
 
-fn take(parts: &Parts, lanes: &Lanes, held: &mut HashMap<Ticket, Timestamp>, one: Done) {
-    held.remove(&one.ticket);
+fn take(parts: &Parts, lanes: &Lanes, held: &mut HashMap<Ticket, Timestamp>, one: Report) {
+    match one {
+        Report::Ended(one) => ended(parts, lanes, one),
+        Report::Recorded {
+            integration_id,
+            ticket,
+            again_at,
+        } => {
+            held.remove(&ticket);
+            let mut lanes = lanes.lock();
+            let lane = lanes.entry(integration_id).or_default();
+            lane.recorded();
+            if let Some(again_at) = again_at {
+                lane.way.signal(again_at);
+            }
+        }
+    }
+}
+
+fn ended(parts: &Parts, lanes: &Lanes, one: Ended) {
     let seed = parts.entropy.number();
     let mut lanes = lanes.lock();
     let lane = lanes.entry(one.integration_id).or_default();
-    let now = one.ended_at;
+    let now = one.at;
     let was_held_up = lane.way.is_held_up(now);
     lane.ended(now, one.class, pause_ms(one.retry_after_ms), seed);
     if lane.way.is_held_up(now) && !was_held_up {
         tracing::warn!(integration_id = %one.integration_id, class = %one.class, retry_after_ms = one.retry_after_ms, "the vendor is in trouble, or asked to be left alone; the integration's writes wait a while");
-    }
-    if let Some(again_at) = one.again_at {
-        lane.way.signal(again_at);
     }
 }
 
@@ -293,7 +327,7 @@ async fn deliver(
     vendor: Vendor,
     integration_id: IntegrationId,
     (write, lease_until): (Claimed, Timestamp),
-    done: mpsc::Sender<Done>,
+    done: mpsc::Sender<Report>,
 ) {
     let started_at = parts.timer.now();
     let is_late = parts.timer.steady() >= lease_until;
@@ -346,7 +380,21 @@ async fn deliver(
             .map(|asked| steady.plus_millis(i64::try_from(asked).unwrap_or(i64::MAX))),
         now,
     };
-    if record(&parts, &finish).await {
+    let mut recording = pin!(record(&parts, &finish));
+    // Polled once, it is in the store's queue.
+    let begun = poll_fn(|context| Poll::Ready(recording.as_mut().poll(context))).await;
+    let ended = Ended {
+        integration_id,
+        class,
+        retry_after_ms,
+        at: steady,
+    };
+    let _ = done.send(Report::Ended(ended)).await;
+    let is_recorded = match begun {
+        Poll::Ready(is_recorded) => is_recorded,
+        Poll::Pending => recording.await,
+    };
+    if is_recorded {
         let since_accepted_ms = again_at
             .is_none()
             .then(|| steady.millis_since(write.queued_at));
@@ -355,12 +403,9 @@ async fn deliver(
             .attempted(vendor, class, took, since_accepted_ms);
     }
     let _ = done
-        .send(Done {
+        .send(Report::Recorded {
             integration_id,
             ticket: write.ticket,
-            class,
-            retry_after_ms,
-            ended_at: steady,
             again_at,
         })
         .await;

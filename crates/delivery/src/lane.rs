@@ -44,6 +44,10 @@ pub(crate) struct Lane {
     closed_until: Option<Timestamp>,
     /// When it was given writes last.
     pub(crate) served_at: Timestamp,
+    /// Outcomes that are being recorded. Their writes still count as under a lease.
+    recording: u32,
+    /// The store was asked while there were some, so that it may have taken the lane for full.
+    is_seen_full: bool,
     /// The change of the integration since which all this is known.
     since: Timestamp,
 }
@@ -73,6 +77,7 @@ impl Lane {
         not_before: Option<Timestamp>,
     ) {
         self.closed_until = not_before.map(|at| at.min(now.plus_millis(CLOSED_MAX_MS)));
+        self.is_seen_full = self.closed_until.is_some() && self.recording > 0;
         if let Some(next_due_at) = next_due_at {
             self.way.signal(next_due_at);
         }
@@ -88,7 +93,17 @@ impl Lane {
             Class::Delivered | Class::Rejected => true,
             Class::Retry | Class::Unknown | Class::Unauthorized => false,
         };
+        self.recording = self.recording.saturating_add(1);
         self.way.ended(now, works, pause_ms, seed);
+    }
+
+    /// The outcome of a call that has ended is recorded: its place is free in the store too.
+    pub(crate) const fn recorded(&mut self) {
+        self.recording = self.recording.saturating_sub(1);
+        if self.is_seen_full {
+            self.is_seen_full = false;
+            self.closed_until = None;
+        }
     }
 }
 
@@ -119,6 +134,25 @@ mod tests {
         assert_eq!(lane.turn(soon, 8), Turn::Idle);
         lane.ended(soon, Class::Delivered, None, 0);
         assert_eq!(lane.turn(soon, 8), Turn::Claim(1));
+    }
+
+    #[test]
+    fn a_lane_that_its_own_outcomes_filled_is_asked_for_again_when_they_are_recorded() {
+        let mut lane = Lane::default();
+        lane.way.signal(START);
+        lane.way.began(START, 8);
+        lane.ended(START, Class::Delivered, None, 0);
+        lane.way.due_at = None;
+        let soon = START.plus_millis(250);
+        lane.told(START, Some(START), Some(soon));
+        assert_eq!(lane.turn(START, 8), Turn::At(soon));
+        lane.recorded();
+        assert_eq!(lane.turn(START, 8), Turn::Claim(1));
+        // What keeps it back for another reason goes on to.
+        lane.way.due_at = None;
+        lane.told(START, Some(START), Some(soon));
+        lane.recorded();
+        assert_eq!(lane.turn(START, 8), Turn::At(soon));
     }
 
     #[test]
