@@ -5,6 +5,7 @@
 
 pub mod audit;
 pub mod clock;
+pub mod confirmation;
 pub mod consent;
 pub mod contact;
 pub mod directory;

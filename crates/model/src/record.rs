@@ -271,6 +271,21 @@ pub fn completed(body: &Value, change: &Map<String, Value>) -> Option<Map<String
     })
 }
 
+/// The members of `new` that differ from `old`, as they are now and as they were.
+pub fn difference(
+    old: &Value,
+    new: &Map<String, Value>,
+) -> (Map<String, Value>, Map<String, Value>) {
+    let (mut now, mut previous) = (Map::new(), Map::new());
+    for (name, value) in new {
+        if old[name] != *value {
+            now.insert(name.clone(), value.clone());
+            previous.insert(name.clone(), old[name].clone());
+        }
+    }
+    (now, previous)
+}
+
 /// A field that a list can be sorted by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SortField {

@@ -306,7 +306,7 @@ fn finish(
         // A confirmation is the truth whoever brings it, even after its lease had lapsed.
         Verdict::Delivered { x_id, record_id } => {
             let ids = (x_id.as_deref(), record_id.as_str());
-            let met = records::confirm(tx, write.asked()?, ids, finish.now)?;
+            let met = records::confirm(tx, &write.asked()?, ids, finish.now)?;
             let (status, trigger) = if met.errors.is_empty() {
                 (WriteStatus::Success, Trigger::WriteSuccess)
             } else {

@@ -12,10 +12,11 @@ use std::collections::{HashMap, HashSet};
 
 use model::{
     Scope, Timestamp,
-    record::{Kind, Record, completed},
+    confirmation::{self, Changes, Confirmation, Known, Related},
+    record::{Kind, Record, completed, difference},
     resources::prospect::is_there,
     webhook::{Trigger, stored_change, stored_new},
-    write::{Confirmed, Operation, Outcome, Touched},
+    write::{Confirmed, Operation},
 };
 use serde_json::{Map, Value, json};
 
@@ -36,14 +37,6 @@ use crate::{
 
 /// Records with one contact or one address that are looked at, at most: a person has a few.
 const HAVING_MAX_ROWS: u32 = 100;
-
-/// Bytes of a vendor's id at most: ids are a tenth of that, and PostgreSQL's index has room for some 2,700.
-const X_ID_MAX_BYTES: usize = 1_024;
-
-/// Whether a text can be a vendor's id of something: one that has no room in an index, or that nobody could name again, is none.
-pub(crate) fn is_x_id(text: &str) -> bool {
-    (1..=X_ID_MAX_BYTES).contains(&text.len()) && !text.contains(char::is_control)
-}
 
 /// A record as it is stored.
 pub(crate) struct Stored {
@@ -77,14 +70,6 @@ impl<'a> Job<'a> {
     const fn told(self) -> (&'a str, &'a str) {
         (self.id, self.word)
     }
-}
-
-/// The record that a confirmation made or met.
-pub(crate) struct Met {
-    pub(crate) id: String,
-    pub(crate) outcome: Outcome,
-    /// What is missing, when the vendor did something else than was meant.
-    pub(crate) errors: Vec<String>,
 }
 
 /// Reads the columns of [`Stored`] where a condition holds.
@@ -262,21 +247,6 @@ pub(crate) fn announce_change(
     events::record(tx, &happened, at)
 }
 
-/// The members of `new` that differ from `old`, as they are now and as they were.
-pub(crate) fn difference(
-    old: &Value,
-    new: &Map<String, Value>,
-) -> (Map<String, Value>, Map<String, Value>) {
-    let (mut now, mut previous) = (Map::new(), Map::new());
-    for (name, value) in new {
-        if old[name] != *value {
-            now.insert(name.clone(), value.clone());
-            previous.insert(name.clone(), old[name].clone());
-        }
-    }
-    (now, previous)
-}
-
 /// Refuses a record under the vendor's id of another.
 fn is_free(db: &Db<'_>, known: Option<&Stored>, new: &New<'_>) -> Result<(), Error> {
     let Some(x_id) = new.x_id else { return Ok(()) };
@@ -427,165 +397,122 @@ pub(crate) struct Asked<'a> {
     pub(crate) confirmed: Confirmed,
 }
 
-/// Makes or changes the record that a write is confirmed to be, under the vendor's id if it gave one; `new_id` is ours, should it be new.
+/// Stores the changes that follow from the confirmation of a write: the vendor may have given an id,
+/// and `new_id` is ours, should the record be new.
 pub(crate) fn confirm(
     tx: &mut Transaction<'_>,
-    asked: Asked<'_>,
+    asked: &Asked<'_>,
     (x_id, new_id): (Option<&str>, &str),
     now: Timestamp,
-) -> Result<Met, Error> {
-    let (kind, at) = (asked.operation.kind(), tx.next_stamp(now)?);
+) -> Result<Changes, Error> {
+    let confirmation = Confirmation {
+        operation: asked.operation,
+        confirmed: &asked.confirmed,
+        x_id,
+        new_id,
+        at: tx.next_stamp(now)?,
+    };
+    let near = Near::of(tx, asked.lane, &confirmation)?;
+    let changes = confirmation::decide(&confirmation, &near.related());
+    let (kind, x_id, at) = (asked.operation.kind(), confirmation.x_id(), confirmation.at);
     let job = Job {
         id: asked.job_id,
         word: asked.operation.word(),
     };
-    let mut confirmed = asked.confirmed;
-    let mut errors = Vec::new();
-    let given = x_id;
-    let x_id = given.filter(|text| is_x_id(text));
-    if let (Some(given), None) = (given, x_id) {
-        errors.push(format!(
-            "The vendor took it and answered with an id that cannot be kept, {}: it is empty, longer than {X_ID_MAX_BYTES} bytes, or more than one line. The record has no vendor's id; look it up at the vendor",
-            model::issue::cut(given)
-        ));
+    if let (Some(seq), Some(x_id)) = (changes.linked, x_id) {
+        set_x_id(tx, seq, x_id)?;
+        tx.prefetched
+            .with(|ahead: &mut Ahead| ahead.forget(seq, asked.lane, kind, Some(x_id)));
     }
-    let mut known = match x_id {
-        Some(x_id) => match tx
-            .prefetched
-            .with(|ahead: &mut Ahead| ahead.0.remove(&(asked.lane, kind, x_id.to_owned())))
-        {
-            Some(foreseen) => foreseen,
-            None => by_x_id(tx, asked.lane, kind, x_id)?,
-        },
-        None => None,
-    };
-    if known.is_none()
-        && let Some(identity) = &confirmed.identity
-    {
+    for update in &changes.updates {
+        if let Some(stored) = near.all().find(|one| one.seq == update.seq) {
+            change(tx, stored, &update.members, job, at)?;
+        }
+    }
+    if let Some(body) = &changes.created {
+        let new = New {
+            id: new_id,
+            kind,
+            lane: asked.lane,
+            integration_id: asked.integration_id,
+            x_id,
+            body,
+        };
+        insert(tx, &new, Some(job), at)?;
+    }
+    Ok(changes)
+}
+
+/// The stored records that a confirmation may concern.
+struct Near {
+    by_x_id: Option<Stored>,
+    by_identity: Option<Stored>,
+    touched: Vec<Stored>,
+    replaced: Vec<Stored>,
+}
+
+impl Near {
+    fn of(tx: &Transaction<'_>, lane: i64, of: &Confirmation<'_>) -> Result<Self, Error> {
+        let (kind, confirmed) = (of.operation.kind(), of.confirmed);
         let community = &confirmed.create["community_id"];
-        known = having(tx, kind, identity, community)?.into_iter().next();
-        if let (Some(known), Some(x_id)) = (&known, x_id) {
-            set_x_id(tx, known.seq, x_id)?;
-            tx.prefetched.with(|ahead: &mut Ahead| {
-                ahead.forget(known.seq, asked.lane, kind, Some(x_id));
-            });
+        let by_x_id = match of.x_id() {
+            None => None,
+            Some(x_id) => match tx
+                .prefetched
+                .with(|ahead: &mut Ahead| ahead.0.remove(&(lane, kind, x_id.to_owned())))
+            {
+                Some(prefetched) => prefetched,
+                None => by_x_id(tx, lane, kind, x_id)?,
+            },
+        };
+        let by_identity = match &confirmed.identity {
+            Some(identity) if by_x_id.is_none() => {
+                having(tx, kind, identity, community)?.into_iter().next()
+            }
+            _ => None,
+        };
+        let mut touched = Vec::new();
+        for by in confirmed.prospect.iter().flat_map(|touched| &touched.by) {
+            touched.extend(having(tx, Kind::Prospect, by, community)?);
+            if touched.iter().any(|one| is_there(&one.body)) {
+                break;
+            }
+        }
+        let mut replaced = Vec::new();
+        for one in &confirmed.replaces {
+            replaced.extend(having(tx, Kind::Appointment, one, community)?);
+        }
+        Ok(Self {
+            by_x_id,
+            by_identity,
+            touched,
+            replaced,
+        })
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Stored> {
+        let own = self.by_x_id.iter().chain(&self.by_identity);
+        own.chain(&self.touched).chain(&self.replaced)
+    }
+
+    fn related(&self) -> Related<'_> {
+        Related {
+            by_x_id: self.by_x_id.as_ref().map(Stored::known),
+            by_identity: self.by_identity.as_ref().map(Stored::known),
+            touched: self.touched.iter().map(Stored::known).collect(),
+            replaced: self.replaced.iter().map(Stored::known).collect(),
         }
     }
-    if let Some(touched) = &confirmed.prospect {
-        let community = &confirmed.create["community_id"];
-        if let Some(prospect) = touch(tx, touched, community, job, at)? {
-            for record in [&mut confirmed.create, &mut confirmed.update] {
-                record["prospect_id"] = json!(prospect);
-            }
-        }
-    }
-    if let Some(known) = &known {
-        errors.extend(odd(asked.operation, known, &confirmed.create));
-    }
-    let (id, is_new, is_changed) = match known {
-        Some(known) if is_elsewhere(&known, &confirmed.create) => (known.id, false, false),
-        Some(known) => {
-            let mut update = as_object(confirmed.update);
-            if !known.body["vanished_at"].is_null() {
-                update.insert("vanished_at".to_owned(), Value::Null);
-            }
-            let is_changed = change(tx, &known, &update, job, at)?;
-            (known.id, false, is_changed)
-        }
-        None => {
-            let new = New {
-                id: new_id,
-                kind,
-                lane: asked.lane,
-                integration_id: asked.integration_id,
-                x_id,
-                body: &confirmed.create,
-            };
-            insert(tx, &new, Some(job), at)?;
-            (new_id.to_owned(), true, true)
-        }
-    };
-    let plain = if is_new {
-        Outcome::Created
-    } else {
-        Outcome::Matched
-    };
-    let outcome = match asked.operation {
-        Operation::ProspectCreate | Operation::EventCreate => plain,
-        Operation::ListingCreate if is_new => plain,
-        Operation::ListingCreate => Outcome::Updated,
-        Operation::ProspectUpdate => match &confirmed.subject {
-            Some(subject) if *subject != id => {
-                errors.push(format!(
-                    "The vendor found another record by the contact and made the change there: {id}. Prospect {subject} was not changed. Look at both at the vendor"
-                ));
-                plain
-            }
-            _ => Outcome::Updated,
-        },
-        Operation::AppointmentCreate => {
-            let given_way = give_way(tx, job, &confirmed.replaces, &id, &confirmed.create, at)?;
-            if given_way || (!is_new && is_changed) {
-                Outcome::Replaced
-            } else {
-                plain
-            }
-        }
-    };
-    Ok(Met {
-        id,
-        outcome,
-        errors,
-    })
 }
 
-/// Whether a record is of another community than what was confirmed.
-fn is_elsewhere(known: &Stored, confirmed: &Value) -> bool {
-    let (held, sent) = (&known.body["community_id"], &confirmed["community_id"]);
-    !held.is_null() && !sent.is_null() && held != sent
-}
-
-/// What is odd about the record that the vendor answered with.
-fn odd(operation: Operation, known: &Stored, confirmed: &Value) -> Option<String> {
-    let id = &known.id;
-    if is_elsewhere(known, confirmed) {
-        return Some(format!(
-            "The vendor answered with the id of a record of another community, {id}, which was left as it is. Look it up at the vendor"
-        ));
-    }
-    let is_dead = operation.kind() == Kind::Prospect && known.body["is_deleted"] == true;
-    is_dead.then(|| {
-        format!("The vendor put it on a record that it has shown as merged or deleted: {id}. Look it up at the vendor")
-    })
-}
-
-/// Marks the upcoming appointments that appointment `id` took the place of. `true` when there are any.
-fn give_way(
-    tx: &mut Transaction<'_>,
-    job: Job<'_>,
-    replaces: &[(String, String)],
-    id: &str,
-    create: &Value,
-    at: Timestamp,
-) -> Result<bool, Error> {
-    let mut any = false;
-    for one in replaces {
-        let earlier = having(tx, Kind::Appointment, one, &create["community_id"])?;
-        for earlier in earlier.iter().filter(|earlier| earlier.id != id) {
-            let starts_at = earlier.body["starts_at"]
-                .as_str()
-                .and_then(|text| Timestamp::parse(text).ok());
-            let is_upcoming = starts_at.is_some_and(|starts_at| starts_at > at);
-            // Two prospects that are known may share a contact; their tours are two.
-            let (theirs, ours) = (&earlier.body["prospect_id"], &create["prospect_id"]);
-            let is_anothers = !theirs.is_null() && !ours.is_null() && theirs != ours;
-            if is_upcoming && !is_anothers && earlier.body["status"] == create["status"] {
-                let update = as_object(json!({ "status": "REPLACED", "replaced_by": id }));
-                any |= change(tx, earlier, &update, job, at)?;
-            }
+impl Stored {
+    fn known(&self) -> Known<'_> {
+        Known {
+            seq: self.seq,
+            id: &self.id,
+            body: &self.body,
         }
     }
-    Ok(any)
 }
 
 /// The records of a kind and a community that have a value in a field, the oldest first.
@@ -616,26 +543,6 @@ fn set_x_id(db: &Db<'_>, seq: i64, x_id: &str) -> Result<(), Error> {
         "UPDATE records SET x_id = ?2 WHERE seq = ?1",
         values![seq, x_id],
     )
-}
-
-/// Lays what a write about something else does to a prospect over its record, if there is one. Returns its id.
-fn touch(
-    tx: &mut Transaction<'_>,
-    touched: &Touched,
-    community_id: &Value,
-    job: Job<'_>,
-    at: Timestamp,
-) -> Result<Option<String>, Error> {
-    for by in &touched.by {
-        let found = having(tx, Kind::Prospect, by, community_id)?;
-        // What is gone at the vendor, or merged there, is not what it met.
-        if let Some(prospect) = found.into_iter().find(|one| is_there(&one.body)) {
-            let update = as_object(touched.update.clone());
-            change(tx, &prospect, &update, job, at)?;
-            return Ok(Some(prospect.id));
-        }
-    }
-    Ok(None)
 }
 
 pub(crate) fn as_object(value: Value) -> Map<String, Value> {

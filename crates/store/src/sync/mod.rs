@@ -4,6 +4,7 @@
 
 use model::{
     Actor, IntegrationId, JobId, Scope, Timestamp,
+    confirmation::is_x_id,
     record::{Kind, SortField},
     webhook::{Trigger, stored_run},
     write::WriteStatus,
@@ -200,7 +201,7 @@ pub(crate) fn record(
                 tally.changed += u64::from(is_changed);
                 is_changed
             }
-            (None, Some(_)) if !records::is_x_id(&one.x_id) => {
+            (None, Some(_)) if !is_x_id(&one.x_id) => {
                 tracing::warn!(
                     integration_id,
                     kind = one.kind.word(),
