@@ -196,6 +196,7 @@ macro_rules! conformance_tests {
             webhooks::changes_of_subscriptions_are_in_the_audit_log_without_secrets
             webhooks::there_is_an_end_to_the_number_of_subscriptions
             webhooks::a_subscription_ends_with_the_key_that_made_it
+            webhooks::a_subscription_ends_with_the_token_that_made_it
             webhooks::a_subscription_that_is_kept_ends_with_the_key_that_kept_it
             webhooks::a_subscription_is_kept_or_adopted_when_its_key_ends
             webhooks::the_health_of_a_receiver_changes_once_however_often_it_is_tried

@@ -2,6 +2,7 @@
 
 use model::{
     Actor, KeyId, Timestamp, WebhookId,
+    key::{System, token_make},
     webhook::{Change, Trigger, Webhook},
 };
 use serde_json::json;
@@ -75,6 +76,31 @@ pub async fn a_subscription_that_is_kept_ends_with_the_key_that_kept_it<B: Backe
     revoke(&operator(), long).await?;
     assert!(world.store.webhooks_lapse(at(9_999)).await?.is_empty());
     assert!(world.webhook_now(other).await?.active);
+    Ok(())
+}
+
+pub async fn a_subscription_ends_with_the_token_that_made_it<B: Backend>(backend: B) -> Verdicts {
+    let world = World::new(backend).await?;
+    let (key, first) = new_key(&world.entropy, START, None)?;
+    world.store.key_create(&operator(), key.clone()).await?;
+    let rotate = async |until, now| -> Answer<()> {
+        let (_, token) = token_make(System::Sandbox, &*world.entropy, now)?;
+        let by = operator();
+        world
+            .store
+            .key_rotate(&by, key.id, token, until, now)
+            .await?;
+        Ok(())
+    };
+    rotate(at(1_000), at(1)).await?;
+    let directory = world.store.directory_load().await?;
+    let scope = directory.authenticate(first.expose(), at(1));
+    let by_first = Actor::local(scope.ok_or("the token is still taken")?);
+    let made = world.made_by(key.id, &by_first).await?;
+    // A later rotation ends the token sooner, and what it made with it.
+    rotate(at(2), at(2)).await?;
+    assert_eq!(world.take(made, at(2)).await?.len(), 0);
+    assert_eq!(world.store.webhooks_lapse(at(2)).await?, [made]);
     Ok(())
 }
 
