@@ -21,7 +21,7 @@ use crate::{
             Bulk, Merge, Question,
             Type::{Integer, Text},
         },
-        crowd::{Answers, Batched},
+        crowd::{Answers, Batched, OUTCOMES_MAX},
         db::{Bind, Db, Row, corrupt, count, owned, values},
     },
     erasure::strip,
@@ -425,14 +425,10 @@ struct End<'a> {
 const STANDING: &str = "SELECT w.seq, w.lane, i.id, w.job_id, w.operation, w.request, w.status, w.kept, q.state, q.attempt, q.order_keys
      FROM writes w JOIN integrations i ON i.n = w.lane LEFT JOIN queue q ON q.seq = w.seq WHERE w.seq = ?1";
 
-/// Attempts recorded in one commit at most: some tens of milliseconds of work for the slower
-/// database.
-const FINISHES_MAX: usize = 128;
-
 impl Batched for Finish {
     type Answer = WriteStatus;
 
-    const MAX: usize = FINISHES_MAX;
+    const MAX: usize = OUTCOMES_MAX;
 
     const IS_NEW_WORK: bool = false;
 

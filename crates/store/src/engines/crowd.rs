@@ -22,6 +22,10 @@ use crate::Error;
 /// An answer to each of some requests.
 pub(crate) type Answers<T> = Vec<Result<T, Error>>;
 
+/// Outcomes of one kind in one commit at most: some tens of milliseconds of work for the slower
+/// database.
+pub(crate) const OUTCOMES_MAX: usize = 128;
+
 /// A kind of request that comes in crowds.
 pub(crate) trait Batched: Send + Sized + 'static {
     /// The answer to one.

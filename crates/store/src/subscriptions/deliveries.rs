@@ -22,7 +22,7 @@ use crate::{
             Bulk, Merge, Question,
             Type::{Integer, Text},
         },
-        crowd::{Answers, Batched},
+        crowd::{Answers, Batched, OUTCOMES_MAX},
         db::{Bind, Db, Row, Value as Sql, corrupt, count, owned, values},
     },
     events,
@@ -182,13 +182,10 @@ fn record_attempt(
     Ok(())
 }
 
-/// Deliveries finished in one commit at most: as many as attempts of writes.
-const FINISHES_MAX: usize = 128;
-
 impl Batched for DeliveryFinish {
     type Answer = Health;
 
-    const MAX: usize = FINISHES_MAX;
+    const MAX: usize = OUTCOMES_MAX;
 
     const IS_NEW_WORK: bool = false;
 
