@@ -54,6 +54,27 @@ pub struct Known<'a> {
     pub body: &'a Value,
 }
 
+impl Known<'_> {
+    fn text(&self, member: &str) -> Option<&str> {
+        self.body[member].as_str()
+    }
+
+    /// True if the vendor was found not to have it any more.
+    fn is_vanished(&self) -> bool {
+        !self.body["vanished_at"].is_null()
+    }
+
+    /// True if the vendor has shown it as merged or deleted.
+    fn is_deleted(&self) -> bool {
+        self.body["is_deleted"] == true
+    }
+
+    /// The instant at which an appointment begins.
+    fn starts_at(&self) -> Option<Timestamp> {
+        Timestamp::parse(self.text("starts_at")?).ok()
+    }
+}
+
 /// The stored records that a confirmation may concern.
 #[derive(Clone, Default)]
 pub struct Related<'a> {
@@ -129,7 +150,7 @@ pub fn decide(confirmation: &Confirmation<'_>, related: &Related<'_>) -> Changes
         Some(known) if is_elsewhere(known, &create) => (known.id, false, false),
         Some(known) => {
             let mut members = as_object(&update);
-            if !known.body["vanished_at"].is_null() {
+            if known.is_vanished() {
                 members.insert("vanished_at".to_owned(), Value::Null);
             }
             let is_changed = changes(known.body, &members);
@@ -196,8 +217,9 @@ fn lost_x_id(confirmation: &Confirmation<'_>) -> Option<String> {
 
 /// True if a record is of another community than what was confirmed.
 fn is_elsewhere(known: Known<'_>, confirmed: &Value) -> bool {
-    let (held, sent) = (&known.body["community_id"], &confirmed["community_id"]);
-    !held.is_null() && !sent.is_null() && held != sent
+    let held = known.text("community_id");
+    let sent = confirmed["community_id"].as_str();
+    held.zip(sent).is_some_and(|(held, sent)| held != sent)
 }
 
 /// The error about a record that the vendor should not have answered with.
@@ -208,8 +230,7 @@ fn oddity(operation: Operation, known: Known<'_>, confirmed: &Value) -> Option<S
             "The vendor answered with the id of a record of another community, {id}, which was left as it is. Look it up at the vendor"
         ));
     }
-    let is_dead = operation.kind() == Kind::Prospect && known.body["is_deleted"] == true;
-    is_dead.then(|| {
+    (operation.kind() == Kind::Prospect && known.is_deleted()).then(|| {
         format!("The vendor put it on a record that it has shown as merged or deleted: {id}. Look it up at the vendor")
     })
 }
@@ -223,20 +244,19 @@ fn replacements(
 ) -> Vec<Update> {
     let mut updates: Vec<Update> = Vec::new();
     for earlier in &related.replaced {
-        let body = earlier.body;
-        let starts_at = body["starts_at"]
-            .as_str()
-            .and_then(|text| Timestamp::parse(text).ok());
-        let is_upcoming = starts_at.is_some_and(|starts_at| starts_at > confirmation.at);
+        let is_upcoming = earlier.starts_at().is_some_and(|at| at > confirmation.at);
         // Two prospects that are known may share a contact; their tours are two.
-        let (theirs, ours) = (&body["prospect_id"], &create["prospect_id"]);
-        let is_anothers = !theirs.is_null() && !ours.is_null() && theirs != ours;
+        let theirs = earlier.text("prospect_id");
+        let ours = create["prospect_id"].as_str();
+        let is_anothers = theirs
+            .zip(ours)
+            .is_some_and(|(theirs, ours)| theirs != ours);
         let is_met = updates.iter().any(|one| one.seq == earlier.seq);
         if earlier.id != id
             && !is_met
             && is_upcoming
             && !is_anothers
-            && body["status"] == create["status"]
+            && earlier.text("status") == create["status"].as_str()
         {
             updates.push(Update {
                 seq: earlier.seq,

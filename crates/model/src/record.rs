@@ -348,6 +348,18 @@ impl Record {
     }
 }
 
+/// The members of a record that say something. The others need no place in the store: they read back
+/// as `null`.
+pub fn stated(record: &impl Serialize) -> Map<String, Value> {
+    match serde_json::to_value(record) {
+        Ok(Value::Object(all)) => all
+            .into_iter()
+            .filter(|(_, value)| !value.is_null() && value.as_str() != Some(""))
+            .collect(),
+        _ => Map::new(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;

@@ -47,6 +47,14 @@ pub fn without_marks(text: &str) -> Cow<'_, str> {
     }
 }
 
+/// A text as given, trimmed; nothing when it is blank.
+pub fn trimmed(given: Option<&str>) -> Option<String> {
+    given
+        .map(str::trim)
+        .filter(|text| !text.is_empty())
+        .map(str::to_owned)
+}
+
 /// Whether a character ends a line.
 const fn ends_line(one: char) -> bool {
     matches!(

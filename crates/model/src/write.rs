@@ -150,6 +150,18 @@ pub struct Confirmed {
     pub prospect: Option<Touched>,
 }
 
+impl Confirmed {
+    /// The id of the record's community, if it has one.
+    pub fn community_id(&self) -> Option<&str> {
+        self.create["community_id"].as_str()
+    }
+
+    /// The id of the prospect that the record is about, if that was known when it was accepted.
+    pub fn prospect_id(&self) -> Option<&str> {
+        self.create["prospect_id"].as_str()
+    }
+}
+
 /// What a write about something else does to a prospect, whose record follows if it is known.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct Touched {

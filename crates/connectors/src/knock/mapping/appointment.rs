@@ -5,6 +5,7 @@
 use model::{
     Issue,
     contact::{Email, Phone},
+    record::stated,
     resources::appointment::{Appointment, Checked},
     vocabulary::Vocabulary,
     write::{Call, Confirmed, Touched},
@@ -12,7 +13,7 @@ use model::{
 use serde_json::{Value, json};
 
 use super::{
-    body::{Body, Words, message, stated, text, without_repeats},
+    body::{Body, Words, message, without_repeats},
     order::Order,
     profile::Profile,
     prospect::changed_by_a_repeat,
@@ -81,41 +82,7 @@ pub fn create(appointment: &Checked, vocabulary: &Vocabulary) -> Result<Prepared
 }
 
 fn confirmed(appointment: &Checked) -> Confirmed {
-    let input = &appointment.input;
-    let record = stated(&Appointment {
-        x_community_id: Some(appointment.community.x_id.clone()),
-        x_attribution_id: Some(appointment.attribution.x_id.clone()),
-        community_id: Some(appointment.community.id.to_string()),
-        attribution_id: Some(appointment.attribution.id.to_string()),
-        status: Some("CONFIRMED".to_owned()),
-        appointment_date: Some(input.appointment_date.clone()),
-        appointment_time: Some(input.appointment_time.clone()),
-        starts_at: Some(appointment.starts_at.to_string()),
-        starts_at_local: Some(appointment.starts_at_local()),
-        timezone: Some(appointment.community.timezone.clone()),
-        tour_type: input.tour_type.clone(),
-        email_1: appointment
-            .email
-            .as_ref()
-            .map(|email| email.as_str().to_owned()),
-        phone_1: appointment
-            .phone
-            .as_ref()
-            .map(|phone| phone.as_str().to_owned()),
-        phone_1_extension: input.phone_1_extension.clone(),
-        first_name: text(input.first_name.as_deref()),
-        last_name: text(Some(&input.last_name)),
-        move_in_date: appointment.move_in_date.map(|date| date.to_string()),
-        number_of_occupants: input.number_of_occupants,
-        lease_term_in_months: input.lease_term_in_months,
-        rent_minimum_in_cents: input.rent_minimum_in_cents,
-        rent_maximum_in_cents: input.rent_maximum_in_cents,
-        notes: text(input.notes.as_deref()),
-        desired_num_bedrooms: input.desired_num_bedrooms.clone(),
-        pets: input.pets.clone(),
-        first_contact_type: input.first_contact_type.clone(),
-        ..Appointment::default()
-    });
+    let record = stated(&Appointment::created(appointment));
     let named = contacts(appointment.email.as_ref(), appointment.phone.as_ref());
     let mut replaces = named.clone();
     for known in &appointment.known {
@@ -132,7 +99,8 @@ fn confirmed(appointment: &Checked) -> Confirmed {
             by: named,
             update: Value::Object(person),
         }),
-        ..Confirmed::default()
+        subject: None,
+        identity: None,
     }
 }
 

@@ -2,7 +2,9 @@
 //!
 //! Guarantee: what is absent, or blank, has no member.
 
-use model::{Issue, resources::prospect::input::NOTES_MAX_CHARS, vocabulary::Vocabulary};
+use model::{
+    Issue, resources::prospect::input::NOTES_MAX_CHARS, text::trimmed, vocabulary::Vocabulary,
+};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value};
 
@@ -30,14 +32,6 @@ impl Body {
     }
 }
 
-/// A text as given, trimmed; nothing when blank.
-pub(super) fn text(given: Option<&str>) -> Option<String> {
-    given
-        .map(str::trim)
-        .filter(|text| !text.is_empty())
-        .map(str::to_owned)
-}
-
 /// Characters of a message that is sent to Knock: as many as notes may have.
 const MESSAGE_MAX_CHARS: usize = NOTES_MAX_CHARS as usize;
 
@@ -45,7 +39,7 @@ const MESSAGE_MAX_CHARS: usize = NOTES_MAX_CHARS as usize;
 /// for it. The line is never cut. Where there is no room for both, the notes end earlier.
 pub(super) fn message(notes: Option<&str>, extension: Option<&str>) -> Option<String> {
     const CUT: &str = "...";
-    let notes = text(notes);
+    let notes = trimmed(notes);
     let Some(extension) = extension else {
         return notes;
     };
@@ -113,17 +107,6 @@ impl<'a> Words<'a> {
         } else {
             Err(self.issues)
         }
-    }
-}
-
-/// A record without what is absent or blank: that needs no place in the store, it reads back as null.
-pub(super) fn stated(record: &impl serde::Serialize) -> Map<String, Value> {
-    match serde_json::to_value(record) {
-        Ok(Value::Object(all)) => all
-            .into_iter()
-            .filter(|(_, value)| !value.is_null() && value.as_str() != Some(""))
-            .collect(),
-        _ => Map::new(),
     }
 }
 

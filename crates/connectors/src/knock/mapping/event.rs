@@ -4,14 +4,16 @@
 
 use model::{
     Issue, Timestamp,
+    record::stated,
     resources::event::{Checked, Event, EventName},
+    text::trimmed,
     vocabulary::Vocabulary,
     write::{Call, Confirmed},
 };
 use serde_json::{Value, json};
 
 use super::{
-    body::{Body, Words, segment, stated, text},
+    body::{Body, Words, segment},
     order::Order,
 };
 use crate::Prepared;
@@ -32,7 +34,7 @@ pub fn create(event: &Checked, vocabulary: &Vocabulary) -> Result<Prepared, Vec<
     let what = match event.name {
         EventName::Sms | EventName::Chat | EventName::Activity => {
             body.put("time", time(event.event_datetime));
-            body.put("message", text(input.notes.as_deref()));
+            body.put("message", trimmed(input.notes.as_deref()));
             match event.name {
                 EventName::Sms => "sms",
                 EventName::Chat => "chat",
@@ -41,8 +43,8 @@ pub fn create(event: &Checked, vocabulary: &Vocabulary) -> Result<Prepared, Vec<
         }
         EventName::Email => {
             body.put("time", time(event.event_datetime));
-            body.put("subject", text(input.email_subject.as_deref()));
-            body.put("body", text(input.email_body.as_deref()));
+            body.put("subject", trimmed(input.email_subject.as_deref()));
+            body.put("body", trimmed(input.email_body.as_deref()));
             "email"
         }
         EventName::Call => {
@@ -73,30 +75,13 @@ pub fn create(event: &Checked, vocabulary: &Vocabulary) -> Result<Prepared, Vec<
 }
 
 fn confirmed(event: &Checked) -> Confirmed {
-    let input = &event.input;
-    let record = stated(&Event {
-        x_prospect_id: Some(event.prospect.x_id.clone()),
-        x_community_id: Some(event.community.x_id.clone()),
-        x_agent_id: event.agent.as_ref().map(|agent| agent.x_id.clone()),
-        x_attribution_id: event.attribution.as_ref().map(|one| one.x_id.clone()),
-        prospect_id: Some(event.prospect.id.clone()),
-        community_id: Some(event.community.id.to_string()),
-        attribution_id: event.attribution.as_ref().map(|one| one.id.to_string()),
-        agent_id: event.agent.as_ref().map(|agent| agent.id.to_string()),
-        event_name: Some(event.name.word().to_owned()),
-        event_datetime: event.event_datetime.map(|at| at.to_string()),
-        notes: text(input.notes.as_deref()),
-        email_subject: text(input.email_subject.as_deref()),
-        email_body: text(input.email_body.as_deref()),
-        call_status: input.call_status.clone(),
-        time_from: event.time_from.map(|at| at.to_string()),
-        time_to: event.time_to.map(|at| at.to_string()),
-        ..Event::default()
-    });
     Confirmed {
-        create: Value::Object(record),
+        create: Value::Object(stated(&Event::created(event))),
         update: json!({}),
-        ..Confirmed::default()
+        subject: None,
+        identity: None,
+        replaces: Vec::new(),
+        prospect: None,
     }
 }
 

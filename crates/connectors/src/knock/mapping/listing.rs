@@ -1,13 +1,14 @@
 //! A listing as Knock is told of it.
 
 use model::{
+    record::stated,
     resources::listing::{Checked, Listing},
     write::{Call, Confirmed},
 };
 use serde_json::Value;
 
 use super::{
-    body::{Body, segment, stated},
+    body::{Body, segment},
     order::Order,
 };
 use crate::Prepared;
@@ -21,15 +22,7 @@ pub fn create(listing: &Checked) -> Prepared {
     body.put("url", Some(url));
     body.put("publishDate", Some(listing.publish_date.to_string()));
     body.put("isListed", Some(listing.is_listed));
-    let record = stated(&Listing {
-        x_community_id: Some(community.x_id.clone()),
-        community_id: Some(community.id.to_string()),
-        title: Some(title.to_owned()),
-        url: Some(url.to_owned()),
-        publish_date: Some(listing.publish_date.to_string()),
-        is_listed: Some(listing.is_listed),
-        ..Listing::default()
-    });
+    let record = stated(&Listing::created(listing));
     Prepared {
         call: Call {
             method: "POST".to_owned(),
@@ -42,7 +35,9 @@ pub fn create(listing: &Checked) -> Prepared {
             create: Value::Object(record),
             // Knock is assumed to hold one listing an address, whatever id it gives or does not.
             identity: Some(("url".to_owned(), url.to_owned())),
-            ..Confirmed::default()
+            subject: None,
+            replaces: Vec::new(),
+            prospect: None,
         },
         order_keys: vec![Order::within(listing.integration.id, community.id).listing(url)],
         blocked_by: Vec::new(),

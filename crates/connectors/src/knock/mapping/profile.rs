@@ -3,10 +3,13 @@
 //! Guarantee: rounding never narrows a budget.
 
 use jiff::civil::Date;
-use model::contact::{Email, Phone};
+use model::{
+    contact::{Email, Phone},
+    text::trimmed,
+};
 use serde_json::json;
 
-use super::body::{Body, text, without_repeats};
+use super::body::{Body, without_repeats};
 
 /// Knock's words for 0, 1, 2, and 3 or more bedrooms.
 pub(crate) const BEDROOMS: [&str; 4] = ["STUDIO", "1_BEDROOM", "2_BEDROOMS", "3_OR_MORE_BEDROOMS"];
@@ -30,8 +33,8 @@ pub(super) struct Profile<'a> {
 
 impl Profile<'_> {
     pub(super) fn put_into(self, body: &mut Body) {
-        body.put("firstName", text(self.first_name));
-        body.put("lastName", text(self.last_name));
+        body.put("firstName", trimmed(self.first_name));
+        body.put("lastName", trimmed(self.last_name));
         body.put("email", self.email.map(Email::sent));
         body.put(
             "phone",

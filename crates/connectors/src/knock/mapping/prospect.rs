@@ -6,14 +6,16 @@
 use model::{
     Issue,
     contact::Phone,
+    record::stated,
     resources::prospect::{Checked, CheckedUpdate, Prospect},
+    text::trimmed,
     vocabulary::Vocabulary,
     write::{Call, Confirmed},
 };
 use serde_json::{Map, Value, json};
 
 use super::{
-    body::{Body, Words, message, stated, text},
+    body::{Body, Words, message},
     order::Order,
     profile::Profile,
 };
@@ -66,10 +68,10 @@ pub fn create(prospect: &Checked, vocabulary: &Vocabulary) -> Result<Prepared, V
         pets,
     };
     profile.put_into(&mut body);
-    body.put("address", text(input.address_1.as_deref()));
-    body.put("city", text(input.city.as_deref()));
-    body.put("state", text(input.state.as_deref()));
-    body.put("zip", text(input.zip.as_deref()));
+    body.put("address", trimmed(input.address_1.as_deref()));
+    body.put("city", trimmed(input.city.as_deref()));
+    body.put("state", trimmed(input.state.as_deref()));
+    body.put("zip", trimmed(input.zip.as_deref()));
     let extension = prospect.phone.as_ref().and_then(Phone::extension);
     body.put("message", message(input.notes.as_deref(), extension));
     body.put("firstContactType", first_contact_type);
@@ -94,45 +96,14 @@ fn call(x_community_id: &str, body: Body) -> Call {
 }
 
 fn confirmed(prospect: &Checked) -> Confirmed {
-    let input = &prospect.input;
-    let record = stated(&Prospect {
-        x_community_id: Some(prospect.community.x_id.clone()),
-        x_attribution_id: Some(prospect.attribution.x_id.clone()),
-        x_agent_id: prospect.agent.as_ref().map(|agent| agent.x_id.clone()),
-        community_id: Some(prospect.community.id.to_string()),
-        attribution_id: Some(prospect.attribution.id.to_string()),
-        agent_id: prospect.agent.as_ref().map(|agent| agent.id.to_string()),
-        email_1: prospect
-            .email
-            .as_ref()
-            .map(|email| email.as_str().to_owned()),
-        phone_1: prospect
-            .phone
-            .as_ref()
-            .map(|phone| phone.as_str().to_owned()),
-        phone_1_extension: input.phone_1_extension.clone(),
-        first_name: text(input.first_name.as_deref()),
-        last_name: text(input.last_name.as_deref()),
-        address_1: text(input.address_1.as_deref()),
-        city: text(input.city.as_deref()),
-        state: text(input.state.as_deref()),
-        zip: text(input.zip.as_deref()),
-        move_in_date: prospect.move_in_date.map(|date| date.to_string()),
-        number_of_occupants: input.number_of_occupants,
-        lease_term_in_months: input.lease_term_in_months,
-        rent_minimum_in_cents: input.rent_minimum_in_cents,
-        rent_maximum_in_cents: input.rent_maximum_in_cents,
-        notes: text(input.notes.as_deref()),
-        desired_num_bedrooms: input.desired_num_bedrooms.clone(),
-        pets: input.pets.clone(),
-        subscribe: input.subscribe,
-        first_contact_type: input.first_contact_type.clone(),
-        ..Prospect::default()
-    });
+    let record = stated(&Prospect::created(prospect));
     Confirmed {
         update: Value::Object(changed_by_a_repeat(&record)),
         create: Value::Object(record),
-        ..Confirmed::default()
+        subject: None,
+        identity: None,
+        replaces: Vec::new(),
+        prospect: None,
     }
 }
 
@@ -192,39 +163,21 @@ pub fn update(change: &CheckedUpdate) -> Result<Prepared, Vec<Issue>> {
     }
     Ok(Prepared {
         call: call(&change.community.x_id, body),
-        confirmed: confirmed_update(change, source),
+        confirmed: confirmed_update(change),
         order_keys,
         blocked_by,
     })
 }
 
-fn confirmed_update(change: &CheckedUpdate, source: &str) -> Confirmed {
-    let input = &change.input;
-    // Should Knock answer with a card that is new to us, this is what is known of it.
-    let record = stated(&Prospect {
-        x_community_id: Some(change.community.x_id.clone()),
-        x_attribution_id: Some(source.to_owned()),
-        x_agent_id: change.agent.as_ref().map(|agent| agent.x_id.clone()),
-        community_id: Some(change.community.id.to_string()),
-        agent_id: change.agent.as_ref().map(|agent| agent.id.to_string()),
-        email_1: change.email.as_ref().map(|email| email.as_str().to_owned()),
-        phone_1: change.phone.as_ref().map(|phone| phone.as_str().to_owned()),
-        phone_1_extension: change.phone_extension.clone(),
-        first_name: text(input.first_name.as_deref()),
-        last_name: text(input.last_name.as_deref()),
-        move_in_date: change.move_in_date.map(|date| date.to_string()),
-        number_of_occupants: input.number_of_occupants,
-        lease_term_in_months: input.lease_term_in_months,
-        rent_minimum_in_cents: input.rent_minimum_in_cents,
-        rent_maximum_in_cents: input.rent_maximum_in_cents,
-        desired_num_bedrooms: input.desired_num_bedrooms.clone(),
-        ..Prospect::default()
-    });
+fn confirmed_update(change: &CheckedUpdate) -> Confirmed {
+    let record = stated(&Prospect::changed(change));
     Confirmed {
         update: Value::Object(changed_by_a_repeat(&record)),
         create: Value::Object(record),
         subject: Some(change.known.id.clone()),
-        ..Confirmed::default()
+        identity: None,
+        replaces: Vec::new(),
+        prospect: None,
     }
 }
 

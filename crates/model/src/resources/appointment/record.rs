@@ -2,6 +2,9 @@
 //!
 //! Source: the public contract, sections 3.4 and 4.
 
+use super::Checked;
+use crate::text::trimmed;
+
 resource! {
     /// A tour that the vendor has confirmed.
     Appointment, like "apt_01kaz6v3a1b2c3d4e5f6g7h8j9" {
@@ -61,5 +64,56 @@ resource! {
         pets: Option<Vec<String>>,
         /// How the prospect first got in touch.
         first_contact_type: Option<String>,
+    }
+}
+
+impl Appointment {
+    /// The appointment that a vendor makes of `appointment`, should it be new to us.
+    pub fn created(appointment: &Checked) -> Self {
+        let input = &appointment.input;
+        Self {
+            // The store adds these.
+            id: String::new(),
+            created_at: String::new(),
+            updated_at: String::new(),
+            last_seen: String::new(),
+            integration_id: String::new(),
+            integration_vendor: String::new(),
+            x_id: None,
+            x_community_id: Some(appointment.community.x_id.clone()),
+            x_attribution_id: Some(appointment.attribution.x_id.clone()),
+            community_id: Some(appointment.community.id.to_string()),
+            attribution_id: Some(appointment.attribution.id.to_string()),
+            status: Some("CONFIRMED".to_owned()),
+            appointment_date: Some(input.appointment_date.clone()),
+            appointment_time: Some(input.appointment_time.clone()),
+            starts_at: Some(appointment.starts_at.to_string()),
+            starts_at_local: Some(appointment.starts_at_local()),
+            timezone: Some(appointment.community.timezone.clone()),
+            tour_type: input.tour_type.clone(),
+            email_1: appointment
+                .email
+                .as_ref()
+                .map(|email| email.as_str().to_owned()),
+            phone_1: appointment
+                .phone
+                .as_ref()
+                .map(|phone| phone.as_str().to_owned()),
+            phone_1_extension: input.phone_1_extension.clone(),
+            first_name: trimmed(input.first_name.as_deref()),
+            last_name: trimmed(Some(&input.last_name)),
+            move_in_date: appointment.move_in_date.map(|date| date.to_string()),
+            number_of_occupants: input.number_of_occupants,
+            lease_term_in_months: input.lease_term_in_months,
+            rent_minimum_in_cents: input.rent_minimum_in_cents,
+            rent_maximum_in_cents: input.rent_maximum_in_cents,
+            notes: trimmed(input.notes.as_deref()),
+            desired_num_bedrooms: input.desired_num_bedrooms.clone(),
+            pets: input.pets.clone(),
+            first_contact_type: input.first_contact_type.clone(),
+            // Known once it is stored.
+            prospect_id: None,
+            replaced_by: None,
+        }
     }
 }

@@ -2,6 +2,9 @@
 //!
 //! Source: the public contract, sections 3.3 and 4.
 
+use super::Checked;
+use crate::text::trimmed;
+
 resource! {
     /// An event that the vendor has recorded.
     Event, like "pev_01kaz6v3a1b2c3d4e5f6g7h8j9" {
@@ -37,5 +40,38 @@ resource! {
         time_from: Option<String>,
         /// When the call ended.
         time_to: Option<String>,
+    }
+}
+
+impl Event {
+    /// The event that a vendor makes of `event`.
+    pub fn created(event: &Checked) -> Self {
+        let input = &event.input;
+        Self {
+            // The store adds these.
+            id: String::new(),
+            created_at: String::new(),
+            updated_at: String::new(),
+            last_seen: String::new(),
+            integration_id: String::new(),
+            integration_vendor: String::new(),
+            x_id: None,
+            x_prospect_id: Some(event.prospect.x_id.clone()),
+            x_community_id: Some(event.community.x_id.clone()),
+            x_agent_id: event.agent.as_ref().map(|agent| agent.x_id.clone()),
+            x_attribution_id: event.attribution.as_ref().map(|one| one.x_id.clone()),
+            prospect_id: Some(event.prospect.id.clone()),
+            community_id: Some(event.community.id.to_string()),
+            attribution_id: event.attribution.as_ref().map(|one| one.id.to_string()),
+            agent_id: event.agent.as_ref().map(|agent| agent.id.to_string()),
+            event_name: Some(event.name.word().to_owned()),
+            event_datetime: event.event_datetime.map(|at| at.to_string()),
+            notes: trimmed(input.notes.as_deref()),
+            email_subject: trimmed(input.email_subject.as_deref()),
+            email_body: trimmed(input.email_body.as_deref()),
+            call_status: input.call_status.clone(),
+            time_from: event.time_from.map(|at| at.to_string()),
+            time_to: event.time_to.map(|at| at.to_string()),
+        }
     }
 }

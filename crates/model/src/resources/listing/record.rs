@@ -2,6 +2,8 @@
 //!
 //! Source: the public contract, sections 3.6 and 4.
 
+use super::Checked;
+
 resource! {
     /// A listing that the vendor knows.
     Listing, like "lst_01kaz6v3a1b2c3d4e5f6g7h8j9" {
@@ -17,5 +19,29 @@ resource! {
         publish_date: Option<String>,
         /// Whether it is to be seen.
         is_listed: Option<bool>,
+    }
+}
+
+impl Listing {
+    /// The listing that a vendor makes of `listing`, should it be new to us.
+    pub fn created(listing: &Checked) -> Self {
+        let (input, community) = (&listing.input, &listing.community);
+        let (title, url) = (input.title.trim(), input.url.trim());
+        Self {
+            // The store adds these.
+            id: String::new(),
+            created_at: String::new(),
+            updated_at: String::new(),
+            last_seen: String::new(),
+            integration_id: String::new(),
+            integration_vendor: String::new(),
+            x_id: None,
+            x_community_id: Some(community.x_id.clone()),
+            community_id: Some(community.id.to_string()),
+            title: Some(title.to_owned()),
+            url: Some(url.to_owned()),
+            publish_date: Some(listing.publish_date.to_string()),
+            is_listed: Some(listing.is_listed),
+        }
     }
 }

@@ -5,6 +5,9 @@
 
 use serde_json::Value;
 
+use super::{Checked, CheckedUpdate};
+use crate::text::trimmed;
+
 resource! {
     /// A prospect that the vendor has confirmed.
     Prospect, like "pro_01kaz6v3a1b2c3d4e5f6g7h8j9" {
@@ -79,5 +82,113 @@ resource! {
         /// What the vendor keeps besides.
         #[schema(value_type = Option<Object>)]
         custom_data: Option<Value>,
+    }
+}
+
+impl Prospect {
+    /// The prospect that a vendor makes of `prospect`, should it be new to us.
+    pub fn created(prospect: &Checked) -> Self {
+        let input = &prospect.input;
+        Self {
+            // The store adds these.
+            id: String::new(),
+            created_at: String::new(),
+            updated_at: String::new(),
+            last_seen: String::new(),
+            integration_id: String::new(),
+            integration_vendor: String::new(),
+            x_id: None,
+            x_community_id: Some(prospect.community.x_id.clone()),
+            x_agent_id: prospect.agent.as_ref().map(|agent| agent.x_id.clone()),
+            x_attribution_id: Some(prospect.attribution.x_id.clone()),
+            community_id: Some(prospect.community.id.to_string()),
+            attribution_id: Some(prospect.attribution.id.to_string()),
+            agent_id: prospect.agent.as_ref().map(|agent| agent.id.to_string()),
+            email_1: prospect
+                .email
+                .as_ref()
+                .map(|email| email.as_str().to_owned()),
+            phone_1: prospect
+                .phone
+                .as_ref()
+                .map(|phone| phone.as_str().to_owned()),
+            phone_1_extension: input.phone_1_extension.clone(),
+            first_name: trimmed(input.first_name.as_deref()),
+            last_name: trimmed(input.last_name.as_deref()),
+            address_1: trimmed(input.address_1.as_deref()),
+            city: trimmed(input.city.as_deref()),
+            state: trimmed(input.state.as_deref()),
+            zip: trimmed(input.zip.as_deref()),
+            move_in_date: prospect.move_in_date.map(|date| date.to_string()),
+            number_of_occupants: input.number_of_occupants,
+            lease_term_in_months: input.lease_term_in_months,
+            rent_minimum_in_cents: input.rent_minimum_in_cents,
+            rent_maximum_in_cents: input.rent_maximum_in_cents,
+            notes: trimmed(input.notes.as_deref()),
+            desired_num_bedrooms: input.desired_num_bedrooms.clone(),
+            pets: input.pets.clone(),
+            subscribe: input.subscribe,
+            first_contact_type: input.first_contact_type.clone(),
+            // Only the vendor knows these.
+            x_created_at: None,
+            x_updated_at: None,
+            status: None,
+            is_deleted: None,
+            vanished_at: None,
+            erased_at: None,
+            not_prospect: None,
+            sms_consent: None,
+            custom_data: None,
+        }
+    }
+
+    /// The prospect that a vendor makes of `change`, should it answer with one that is new to us.
+    pub fn changed(change: &CheckedUpdate) -> Self {
+        let input = &change.input;
+        Self {
+            // The store adds these.
+            id: String::new(),
+            created_at: String::new(),
+            updated_at: String::new(),
+            last_seen: String::new(),
+            integration_id: String::new(),
+            integration_vendor: String::new(),
+            x_id: None,
+            x_community_id: Some(change.community.x_id.clone()),
+            x_agent_id: change.agent.as_ref().map(|agent| agent.x_id.clone()),
+            x_attribution_id: change.known.x_attribution_id.clone(),
+            community_id: Some(change.community.id.to_string()),
+            agent_id: change.agent.as_ref().map(|agent| agent.id.to_string()),
+            email_1: change.email.as_ref().map(|email| email.as_str().to_owned()),
+            phone_1: change.phone.as_ref().map(|phone| phone.as_str().to_owned()),
+            phone_1_extension: change.phone_extension.clone(),
+            first_name: trimmed(input.first_name.as_deref()),
+            last_name: trimmed(input.last_name.as_deref()),
+            move_in_date: change.move_in_date.map(|date| date.to_string()),
+            number_of_occupants: input.number_of_occupants,
+            lease_term_in_months: input.lease_term_in_months,
+            rent_minimum_in_cents: input.rent_minimum_in_cents,
+            rent_maximum_in_cents: input.rent_maximum_in_cents,
+            desired_num_bedrooms: input.desired_num_bedrooms.clone(),
+            // A change says nothing of these.
+            x_created_at: None,
+            x_updated_at: None,
+            attribution_id: None,
+            address_1: None,
+            city: None,
+            state: None,
+            zip: None,
+            notes: None,
+            pets: None,
+            subscribe: None,
+            first_contact_type: None,
+            status: None,
+            is_deleted: None,
+            vanished_at: None,
+            erased_at: None,
+            not_prospect: None,
+            sms_consent: None,
+            custom_data: None,
+        }
     }
 }
