@@ -1,9 +1,10 @@
 //! The loop that hands due writes to connectors.
 //!
-//! Guarantee: subscribed before it looks, so it sleeps through nothing; fair, since connection slots
-//! go to the lane that holds fewest, and a lane that holds none always gets one; bounded, since
-//! it never holds more than the settings allow, and [`FIRST_CALLS_MAX`] first calls beyond. Other processes may do the same on the same store: what is theirs is under their leases, and the limits of an integration
-//! hold for all together ([`Ask`]).
+//! Guarantee: subscribed before it looks, so it sleeps through nothing. Fair: connection slots go
+//! to the lane that has the fewest, and a lane that has none always gets one. Bounded: it never has
+//! more calls under way than the settings allow, and [`FIRST_CALLS_MAX`] first calls beyond; as many
+//! outcomes again may wait for the store. Other processes may do the same on the same store: their
+//! writes are under their leases, and the limits of an integration hold for all together ([`Ask`]).
 
 use std::{
     collections::HashMap,
@@ -64,8 +65,25 @@ struct Ended {
     at: Timestamp,
 }
 
+/// The writes that this process works on.
+#[derive(Default)]
+struct Held {
+    /// Their leases, and until when each holds.
+    leases: HashMap<Ticket, Timestamp>,
+    /// Calls under way. The other leases are those of outcomes on their way into the store.
+    calls: usize,
+}
+
+impl Held {
+    /// Connection slots in use, of `calls_max`. An outcome that waits for the store uses none,
+    /// unless as many wait as there are slots: then the store does not keep up.
+    fn slots(&self, calls_max: usize) -> usize {
+        self.calls.max(self.leases.len().saturating_sub(calls_max))
+    }
+}
+
 pub(crate) async fn run(parts: Arc<Parts>, lanes: &Lanes, mut stopping: watch::Receiver<bool>) {
-    let mut held: HashMap<Ticket, Timestamp> = HashMap::new();
+    let mut held = Held::default();
     let mut calls = JoinSet::new();
     let (done_sender, mut done) = mpsc::channel::<Report>(parts.settings.in_flight_max.max(1));
     let mut next_sweep = Timestamp::ZERO;
@@ -76,7 +94,7 @@ pub(crate) async fn run(parts: Arc<Parts>, lanes: &Lanes, mut stopping: watch::R
         let is_sweep = now >= next_sweep;
         if is_sweep {
             next_sweep = now.plus_millis(parts.settings.sweep_ms);
-            sweep(&parts, &held, now).await;
+            sweep(&parts, &held.leases, now).await;
         }
         // Taken in any case: a sweep looks at everything, too.
         if parts.store.signals().take_missed_due() || is_sweep {
@@ -91,7 +109,7 @@ pub(crate) async fn run(parts: Arc<Parts>, lanes: &Lanes, mut stopping: watch::R
             &parts,
             &directory,
             &mut lanes.lock(),
-            held.len(),
+            held.slots(parts.settings.in_flight_max),
             now,
             &mut wake_at,
         );
@@ -144,7 +162,7 @@ fn asks(
     parts: &Parts,
     directory: &Directory,
     lanes: &mut HashMap<IntegrationId, Lane>,
-    held: usize,
+    slots_used: usize,
     now: Timestamp,
     wake_at: &mut Timestamp,
 ) -> Vec<Ask> {
@@ -172,7 +190,7 @@ fn asks(
             Turn::Idle => {}
         }
     }
-    let slots = Slots::left(parts.settings.in_flight_max, FIRST_CALLS_MAX, held);
+    let slots = Slots::left(parts.settings.in_flight_max, FIRST_CALLS_MAX, slots_used);
     let dealt = deal(wants, slots).into_iter();
     dealt.map(|(ask, limit)| Ask { limit, ..ask }).collect()
 }
@@ -185,7 +203,7 @@ async fn claim(
     parts: &Arc<Parts>,
     directory: &Directory,
     lanes: &Lanes,
-    held: &mut HashMap<Ticket, Timestamp>,
+    held: &mut Held,
     calls: &mut JoinSet<()>,
     done: &mpsc::Sender<Report>,
     asks: Vec<Ask>,
@@ -237,7 +255,8 @@ async fn claim(
             lane.served_at = now;
         }
         for write in got.writes {
-            held.insert(write.ticket, lease_until);
+            held.leases.insert(write.ticket, lease_until);
+            held.calls += 1;
             let call = deliver(
                 parts.clone(),
                 connector.clone(),
@@ -252,15 +271,18 @@ async fn claim(
     }
 }
 
-fn take(parts: &Parts, lanes: &Lanes, held: &mut HashMap<Ticket, Timestamp>, one: Report) {
+fn take(parts: &Parts, lanes: &Lanes, held: &mut Held, one: Report) {
     match one {
-        Report::Ended(one) => ended(parts, lanes, one),
+        Report::Ended(one) => {
+            held.calls = held.calls.saturating_sub(1);
+            ended(parts, lanes, one);
+        }
         Report::Recorded {
             integration_id,
             ticket,
             again_at,
         } => {
-            held.remove(&ticket);
+            held.leases.remove(&ticket);
             let mut lanes = lanes.lock();
             let lane = lanes.entry(integration_id).or_default();
             lane.recorded();

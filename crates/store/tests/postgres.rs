@@ -5,7 +5,7 @@ use std::{io, sync::Arc};
 use model::Timestamp;
 use store::{
     Error, Sealer, Store, Unobserved,
-    conformance::Backend,
+    conformance::{Backend, Verdicts, plans},
     migrations::{Migration, POSTGRES},
     postgres::{self, Place},
 };
@@ -42,3 +42,17 @@ store::conformance_tests!(match Server::create()? {
     // Said aloud, and a failure in continuous integration.
     None => return Ok(()),
 });
+
+store::conformance_tests!(all match Server::create()? {
+    Some(server) => server,
+    None => return Ok(()),
+});
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_statement_walks_a_table_that_grows() -> Verdicts {
+    every_case().await?;
+    let Some(server) = Server::create()? else {
+        return Ok(());
+    };
+    plans::no_statement_walks(server).await
+}

@@ -3,7 +3,11 @@
 use std::sync::Arc;
 
 use model::Timestamp;
-use store::{Error, Sealer, Store, Unobserved, conformance::Backend, sqlite};
+use store::{
+    Error, Sealer, Store, Unobserved,
+    conformance::{Backend, Verdicts, plans},
+    sqlite,
+};
 use tempfile::TempDir;
 
 struct Disk(TempDir);
@@ -16,3 +20,11 @@ impl Backend for Disk {
 }
 
 store::conformance_tests!(Disk(TempDir::new()?));
+
+store::conformance_tests!(all Disk(TempDir::new()?));
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_statement_walks_a_table_that_grows() -> Verdicts {
+    every_case().await?;
+    plans::no_statement_walks(Disk(TempDir::new()?)).await
+}

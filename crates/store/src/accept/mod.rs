@@ -36,7 +36,7 @@ pub(crate) struct Row {
 
 impl Row {
     pub(crate) fn of(write: NewWrite, scope: &Scope) -> Result<Self, Error> {
-        let named = write.confirmed.create["prospect_id"].as_str();
+        let named = write.confirmed.prospect_id();
         let about = write.confirmed.subject.as_deref().or(named);
         let about = about.map(str::to_owned);
         let request = Request {

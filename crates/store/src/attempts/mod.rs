@@ -4,7 +4,10 @@
 
 pub(crate) mod types;
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::LazyLock,
+};
 
 use model::{
     IntegrationId, JobId, Scope, Timestamp,
@@ -19,16 +22,20 @@ use crate::{
         Transaction,
         bulk::{
             Bulk, Merge, Question,
-            Type::{Integer, Text},
+            Type::{Integer, Limit, Text},
         },
         crowd::{Answers, Batched, OUTCOMES_MAX},
         db::{Bind, Db, Row, corrupt, count, owned, values},
     },
     erasure::strip,
-    events::{self, Happened},
-    queue::{LEASED, READY, Request, order::Left, pace},
+    events::{self, Happened, Topic},
+    queue::{
+        LEASED, READY, Request,
+        order::{self, Left},
+        pace,
+    },
     reading::Reading,
-    records::{self, Asked},
+    records::{self, Asked, XId},
 };
 
 /// Leases ended in one transaction; the next call ends the rest.
@@ -37,28 +44,81 @@ const LAPSE_MAX_ROWS: u32 = 1_000;
 /// How often a lane that others fill, or of whose change the claimer has not heard, is asked again: whoever frees a place of it wakes only their own process. At whole multiples, so that one claim asks for all such lanes.
 const FULL_AGAIN_MICROS: i64 = 250_000;
 
-/// Claims what is due, for all lanes together: with so many questions to the database, however many lanes there are.
-pub(crate) fn claim(tx: &Transaction<'_>, claim: &Claim) -> Result<Vec<Lane>, Error> {
+/// The answer to a claim for one integration, whose writes are still to be read.
+pub(crate) struct Given {
+    integration_id: IntegrationId,
+    due: Vec<Due>,
+    next_due_at: Option<Timestamp>,
+    not_before: Option<Timestamp>,
+}
+
+/// Claims the due writes of all integrations together: with so many questions to the database,
+/// however many integrations there are.
+pub(crate) fn claim(tx: &Transaction<'_>, claim: &Claim) -> Result<Vec<Given>, Error> {
     let now = claim.now;
     // The start of an attempt, should it be cut off.
     let claimed_at = tx.time.wall(now);
-    let ids: Vec<_> = claim.lanes.iter().map(|ask| ask.integration_id).collect();
-    let mut pacings = pace::Pacing::of(tx, &ids)?;
-    let places = |ask: &Ask, pacing: &pace::Pacing| ask.concurrency.saturating_sub(pacing.leased);
-    let mut sets = Vec::with_capacity(pacings.len());
-    for (ask, pacing) in claim.lanes.iter().zip(&pacings) {
-        let wanted = ask.limit.min(places(ask, pacing));
-        let room = match is_outdated(ask, pacing) {
+    let ids = claim.lanes.iter().map(|ask| ask.integration_id.to_string());
+    let ids: Vec<String> = ids.collect();
+    let most = claim.lanes.iter().map(|ask| ask.limit).max().unwrap_or(0);
+    let set = |id| owned(values![id, now.as_micros(), most]);
+    let sets: Vec<_> = ids.iter().map(set).collect();
+    let types = &[Text, Integer, Limit];
+    // In one way to the database, so that more may be due than there is room for.
+    let questions = [
+        pace::Pacing::question(&ids),
+        Question {
+            sql: &DUE,
+            types,
+            sets: sets.clone(),
+        },
+        Question {
+            sql: NEXT,
+            types,
+            sets,
+        },
+    ];
+    let answers = tx.ask(&questions)?;
+    let mut pacings: Vec<_> = ids.iter().map(|_| None).collect();
+    answers.each(&questions, 0, |set, row| {
+        pacings[set] = Some(pace::Pacing::read(row)?);
+        Ok(())
+    })?;
+    let mut due: Vec<Vec<Due>> = ids.iter().map(|_| Vec::new()).collect();
+    answers.each(&questions, 1, |set, row| {
+        due[set].push(Due::read(row)?);
+        Ok(())
+    })?;
+    let mut next: Vec<Option<Timestamp>> = vec![None; ids.len()];
+    answers.each(&questions, 2, |set, row| {
+        let places: [Option<i64>; 2] = [row.get(0)?, row.get(1)?];
+        next[set] = places
+            .into_iter()
+            .flatten()
+            .min()
+            .map(Timestamp::from_micros);
+        Ok(())
+    })?;
+    let mut lanes = Vec::with_capacity(ids.len());
+    let of_each = claim.lanes.iter().zip(pacings).zip(due).zip(next);
+    for (((ask, pacing), mut due), next) in of_each {
+        let mut pacing = pacing.ok_or_else(|| {
+            Error::Database(format!("there is no integration {}", ask.integration_id))
+        })?;
+        let places = ask.concurrency.saturating_sub(pacing.leased);
+        let wanted = ask.limit.min(places);
+        let is_outdated = is_outdated(ask, &pacing);
+        let room = match is_outdated {
             true => 0,
             false => pacing.writes_room(now, ask.gap_micros, wanted).unwrap_or(0),
         };
-        sets.push(owned(values![pacing.lane, now.as_micros(), room]));
-    }
-    let due = tx.all_for(&due_sql(), &sets, Due::read)?;
-    for ((ask, pacing), due) in claim.lanes.iter().zip(&mut pacings).zip(&due) {
+        let room = usize::try_from(room).unwrap_or(usize::MAX);
+        let next_due_at = due.get(room).map(|one| one.due_at).or(next);
+        due.truncate(room);
         let given = u32::try_from(due.len()).unwrap_or(u32::MAX);
-        pacing.writes_began(tx, now, ask.gap_micros, given)?;
-        for one in due {
+        // No change of a pace waits.
+        pacing.writes_began(tx.before_waiting(), now, ask.gap_micros, given)?;
+        for one in &due {
             tx.put(
                 &CLAIMED,
                 values![
@@ -69,40 +129,16 @@ pub(crate) fn claim(tx: &Transaction<'_>, claim: &Claim) -> Result<Vec<Lane>, Er
                 ],
             );
         }
-    }
-    let sets: Vec<_> = pacings.iter().map(|one| owned(values![one.lane])).collect();
-    let next: Vec<Vec<i64>> = tx.all_for(NEXT, &sets, |row| row.get(0))?;
-    let mut lanes = Vec::with_capacity(pacings.len());
-    let of_each = claim
-        .lanes
-        .iter()
-        .zip(&pacings)
-        .zip(due.into_iter().zip(next));
-    for ((ask, pacing), (due, next)) in of_each {
-        let (given, places) = (due.len(), places(ask, pacing));
-        let mut writes = Vec::with_capacity(due.len());
-        let mut unreadable = Vec::new();
-        for one in due {
-            let ticket = one.ticket;
-            match one.claimed() {
-                Ok(write) => writes.push(write),
-                Err(Error::Corrupt(why)) => unreadable.push((ticket, why)),
-                Err(why) => return Err(why),
-            }
-        }
-        let next = next.into_iter().next();
-        let next_due_at = next.map(Timestamp::from_micros);
         let mut not_before = pacing.writes_room(now, ask.gap_micros, 1).err();
         // The claimer could take more, and what others hold has the last places.
-        let is_full = u32::try_from(given) == Ok(places) && places < ask.limit;
-        if (is_full || is_outdated(ask, pacing)) && next_due_at.is_some_and(|at| at <= now) {
+        let is_full = given == places && places < ask.limit;
+        if (is_full || is_outdated) && next_due_at.is_some_and(|at| at <= now) {
             let micros = (now.as_micros() / FULL_AGAIN_MICROS + 1) * FULL_AGAIN_MICROS;
             not_before = not_before.max(Some(Timestamp::from_micros(micros)));
         }
-        lanes.push(Lane {
+        lanes.push(Given {
             integration_id: ask.integration_id,
-            writes,
-            unreadable,
+            due,
             next_due_at,
             not_before,
         });
@@ -110,14 +146,39 @@ pub(crate) fn claim(tx: &Transaction<'_>, claim: &Claim) -> Result<Vec<Lane>, Er
     Ok(lanes)
 }
 
+impl Given {
+    /// Reads the writes. Not in the transaction: the next one does not wait for it.
+    fn read(self) -> Lane {
+        let mut writes = Vec::with_capacity(self.due.len());
+        let mut unreadable = Vec::new();
+        for one in self.due {
+            let ticket = one.ticket;
+            match one.claimed() {
+                Ok(write) => writes.push(write),
+                Err(Error::Corrupt(why)) => unreadable.push((ticket, why)),
+                Err(why) => unreadable.push((ticket, why.to_string())),
+            }
+        }
+        Lane {
+            integration_id: self.integration_id,
+            writes,
+            unreadable,
+            next_due_at: self.next_due_at,
+            not_before: self.not_before,
+        }
+    }
+}
+
 /// Whether the claimer has not yet heard of a change of the integration.
 fn is_outdated(ask: &Ask, pacing: &pace::Pacing) -> bool {
     ask.as_of.is_some_and(|known| known != pacing.updated_at)
 }
 
-/// When the next of a lane is due.
+/// When the next of an integration is due, behind those that [`due_sql`] gives for the same values:
+/// the next in order, or the first that is not due yet, whichever is earlier.
 const NEXT: &str =
-    "SELECT due_at FROM queue WHERE lane = ?1 AND state = 1 ORDER BY due_at, seq LIMIT 1";
+    "SELECT (SELECT q.due_at FROM queue q WHERE q.lane = (SELECT n FROM integrations WHERE id = ?1) AND q.state = 1 ORDER BY q.due_at, q.seq LIMIT 1 OFFSET ?3),
+            (SELECT q.due_at FROM queue q WHERE q.lane = (SELECT n FROM integrations WHERE id = ?1) AND q.state = 1 AND q.due_at > ?2 ORDER BY q.due_at, q.seq LIMIT 1)";
 
 /// Attempts of a write, as `a`, that Portico's own end cut off and that are excused: those with fewer
 /// than [`CUT_OFFS_EXCUSED`](model::retry::CUT_OFFS_EXCUSED) cut off right before them.
@@ -132,19 +193,19 @@ fn excused(seq: &str) -> String {
         .replace("CUT_OFFS", &CUT_OFFS_EXCUSED.to_string())
 }
 
-/// The due writes of a lane, the attempt that each would be, whether the outcome of an earlier one is
-/// unknown, and how many are excused. The queue leads: what waits there is little.
-fn due_sql() -> String {
+/// The due writes of an integration, the attempt that each would be, whether the outcome of an
+/// earlier one is unknown, and how many are excused. The queue leads: what waits there is little.
+static DUE: LazyLock<String> = LazyLock::new(|| {
     let excused = excused("q.seq");
     format!(
         "SELECT q.seq, q.attempt, w.job_id, w.operation, w.accepted_at, w.request,
-            CASE WHEN q.attempt = 0 THEN FALSE ELSE EXISTS (SELECT 1 FROM attempts a WHERE a.seq = q.seq AND json_extract(a.body, '$.class') = 'unknown') END,
-            CASE WHEN q.attempt = 0 THEN 0 ELSE (SELECT count(*) FROM {excused}) END,
-            CASE WHEN q.queued_at > 0 THEN q.queued_at ELSE w.accepted_at END
+            CASE WHEN q.attempt = 0 THEN FALSE ELSE EXISTS (SELECT 1 FROM attempts a WHERE a.seq = q.seq AND json_extract(a.body, '$.class') = 'unknown') END AS was_unknown,
+            CASE WHEN q.attempt = 0 THEN 0 ELSE (SELECT count(*) FROM {excused}) END AS excused,
+            CASE WHEN q.queued_at > 0 THEN q.queued_at ELSE w.accepted_at END AS queued_at, q.due_at
          FROM queue q CROSS JOIN writes w ON w.seq = q.seq
-         WHERE q.lane = ?1 AND q.state = 1 AND q.due_at <= ?2 ORDER BY q.due_at, q.seq LIMIT ?3"
+         WHERE q.lane = (SELECT n FROM integrations WHERE id = ?1) AND q.state = 1 AND q.due_at <= ?2 ORDER BY q.due_at, q.seq LIMIT ?3"
     )
-}
+});
 
 /// A due write.
 struct Due {
@@ -156,6 +217,7 @@ struct Due {
     was_unknown: bool,
     excused: u32,
     queued_at: Timestamp,
+    due_at: Timestamp,
 }
 
 impl Due {
@@ -172,12 +234,18 @@ impl Due {
             was_unknown: row.get(6)?,
             excused: count(row, 7)?,
             queued_at: row.get(8).map(Timestamp::from_micros)?,
+            due_at: row.get(9).map(Timestamp::from_micros)?,
         })
     }
 
+    /// The write to be called.
+    ///
+    /// # Errors
+    /// What of its row cannot be read.
     fn claimed(self) -> Result<Claimed, Error> {
         let ticket = self.ticket;
         let bad = |what: &str| Error::Corrupt(format!("{what} of write {}", ticket.seq));
+        // All of it, so that a write whose confirmation cannot be read ends before its call.
         let request: Request =
             serde_json::from_str(&self.request).map_err(corrupt("a stored request"))?;
         Ok(Claimed {
@@ -189,17 +257,8 @@ impl Due {
             may_be_held: self.was_unknown,
             tries: ticket.attempt.saturating_sub(self.excused).max(1),
             call: request.call,
-            confirmed: request.confirmed,
         })
     }
-}
-
-pub(crate) fn lane_of(db: &Db<'_>, integration_id: IntegrationId) -> Result<i64, Error> {
-    db.one(
-        "SELECT n FROM integrations WHERE id = ?1",
-        values![integration_id.to_string()],
-        |row| row.get(0),
-    )
 }
 
 pub(crate) fn renew(db: &Db<'_>, tickets: &[Ticket], until: Timestamp) -> Result<(), Error> {
@@ -460,18 +519,49 @@ fn prefetch(tx: &Transaction<'_>, finishes: &[&Finish]) -> Result<(), Error> {
         standings.insert(one.seq, one);
         Ok(())
     })?;
-    let mut asked = HashSet::new();
+    let (mut x_ids, mut topics, mut keys) = (HashSet::new(), HashSet::new(), HashSet::new());
     for finish in finishes {
-        if let Verdict::Delivered {
-            x_id: Some(x_id), ..
-        } = &finish.verdict
-            && let Some(write) = standings.get(&finish.ticket.seq)
-            && let Some(operation) = Operation::of(&write.operation)
+        let Some(write) = standings.get(&finish.ticket.seq) else {
+            continue;
+        };
+        if let (Some(open), Verdict::Delivered { .. } | Verdict::Failed { .. }) =
+            (&write.open, &finish.verdict)
         {
-            asked.insert((write.lane, operation.kind(), x_id.clone()));
+            keys.extend(order::read(&open.order_keys));
+        }
+        let kind = Operation::of(&write.operation).map(Operation::kind);
+        let topic = |trigger| Topic {
+            trigger,
+            kind,
+            integration_id: write.integration_id.clone(),
+        };
+        match &finish.verdict {
+            Verdict::Delivered { x_id, .. } => {
+                // Nearly all of the events that follow: the others' subscribers are read one by one.
+                topics.extend([topic(Trigger::DataNew), topic(Trigger::WriteSuccess)]);
+                x_ids.extend(
+                    kind.zip(x_id.clone())
+                        .map(|(kind, id)| (write.lane, kind, id)),
+                );
+            }
+            Verdict::Failed { .. } => {
+                topics.insert(topic(Trigger::WriteFailure));
+            }
+            Verdict::Again { .. } => {}
         }
     }
-    records::prefetch(tx, asked)?;
+    let x_ids: Vec<XId> = x_ids.into_iter().collect();
+    let topics: Vec<Topic> = topics.into_iter().collect();
+    let keys: Vec<i64> = keys.into_iter().collect();
+    let questions = [
+        records::by_x_id_question(&x_ids),
+        events::subscribers_question(&topics),
+        order::behind_question(&keys),
+    ];
+    let answers = tx.ask(&questions)?;
+    records::by_x_id_keep(tx, &x_ids, (&answers, &questions, 0))?;
+    events::subscribers_keep(tx, &topics, (&answers, &questions, 1))?;
+    order::behind_keep(tx, &keys, (&answers, &questions, 2))?;
     tx.prefetched.with(|all: &mut Standings| all.0 = standings);
     Ok(())
 }
@@ -598,7 +688,8 @@ impl Store {
 
     /// Puts due writes under a lease, in the order due, as many as the limits of their integrations leave, and counts an attempt for each.
     pub async fn writes_claim(&self, claim: Claim) -> Result<Vec<Lane>, Error> {
-        self.engine.write(move |tx| self::claim(tx, &claim)).await
+        let given = self.engine.write(move |tx| self::claim(tx, &claim)).await?;
+        Ok(given.into_iter().map(Given::read).collect())
     }
 
     /// Prolongs leases that are still held.

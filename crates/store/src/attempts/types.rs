@@ -2,7 +2,7 @@
 
 use model::{
     IntegrationId, JobId, Timestamp,
-    write::{Attempt, Call, Confirmed, Operation},
+    write::{Attempt, Call, Operation},
 };
 
 /// How many due writes to claim, and for whom.
@@ -74,8 +74,6 @@ pub struct Claimed {
     pub tries: u32,
     /// What the vendor is sent.
     pub call: Call,
-    /// What its confirmation makes.
-    pub confirmed: Confirmed,
 }
 
 /// How an attempt leaves its write.

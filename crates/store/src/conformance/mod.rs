@@ -15,6 +15,7 @@ pub mod intake;
 pub mod limits;
 pub mod lists;
 pub mod order;
+pub mod plans;
 pub mod restart;
 pub mod sealing;
 pub mod webhooks;
@@ -23,6 +24,7 @@ use std::{
     collections::HashSet,
     error::Error as StdError,
     future::Future,
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -30,6 +32,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 use model::{
     Actor, CommunityId, Directory, Entropy, IntegrationId, JobId, KeyId, Scope, Secret, Timestamp,
     directory::{Contents, Integration, Settings, Vendor},
@@ -62,11 +65,18 @@ pub trait Backend: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Arc<Store>, Error>> + Send;
 }
 
-/// One `#[tokio::test]` a case: `conformance_tests!(expression)`, whose expression makes a [`Backend`] over new data.
+/// One `#[tokio::test]` a case: `conformance_tests!(expression)`, whose expression makes a [`Backend`]
+/// over new data. With `all` before the expression: `every_case()`, which runs them one by one.
 #[macro_export]
 macro_rules! conformance_tests {
     ($backend:expr) => {
-        $crate::conformance_tests! { @each $backend;
+        $crate::conformance_tests! { @cases each $backend }
+    };
+    (all $backend:expr) => {
+        $crate::conformance_tests! { @cases all $backend }
+    };
+    (@cases $how:ident $backend:expr) => {
+        $crate::conformance_tests! { @$how $backend;
             intake::an_accepted_write_is_found_after_a_restart
             intake::a_hundred_concurrent_accepts_are_all_found_and_claimed_in_order
             intake::an_idempotency_key_replays_its_write_byte_for_byte
@@ -209,6 +219,30 @@ macro_rules! conformance_tests {
             $crate::conformance::$theme::$case($backend).await
         }
     )+};
+    (@all $backend:expr; $($theme:ident::$case:ident)+) => {
+        async fn every_case() -> $crate::conformance::Verdicts {
+            $crate::conformance::all(vec![$(
+                Box::pin(async { $crate::conformance::$theme::$case($backend).await })
+            ),+]).await
+        }
+    };
+}
+
+/// A case that is still to be run.
+pub type Case = Pin<Box<dyn Future<Output = Verdicts>>>;
+
+/// Cases that are run side by side: as many as keep two cores busy.
+const CASES_AT_ONCE: usize = 4;
+
+/// Runs cases.
+///
+/// # Errors
+/// As the first that fails.
+pub async fn all(cases: Vec<Case>) -> Verdicts {
+    stream::iter(cases)
+        .buffer_unordered(CASES_AT_ONCE)
+        .try_collect()
+        .await
 }
 
 /// When every case begins.

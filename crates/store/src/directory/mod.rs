@@ -378,18 +378,25 @@ pub(crate) fn change(
     Ok(Some(after))
 }
 
+/// The open writes of an integration that are due or under a lease, as far as they are counted. The
+/// others wait for one of them.
+const OPEN: &str =
+    "SELECT (SELECT count(*) FROM (SELECT 1 FROM queue q WHERE q.lane = ?1 AND q.state = 1 LIMIT ?2) AS due)
+          + (SELECT count(*) FROM (SELECT 1 FROM queue q WHERE q.lane = ?1 AND q.state = 2 LIMIT ?2) AS leased)";
+
+/// Open writes that are counted for a refusal.
+const OPEN_COUNTED_MAX: i64 = 10_000;
+
 fn nothing_is_open(db: &Db<'_>, lane: i64) -> Result<(), Error> {
-    let open: i64 = db.one(
-        "SELECT count(*) FROM queue WHERE lane = ?1",
-        values![lane],
-        |row| row.get(0),
-    )?;
-    match open {
-        0 => Ok(()),
-        open => Err(Error::Conflict(format!(
-            "writes to this integration have not ended: {open}. Deactivate it, so that it takes no more, resume it if it is paused, and archive it when they have ended"
-        ))),
-    }
+    let open: i64 = db.one(OPEN, values![lane, OPEN_COUNTED_MAX], |row| row.get(0))?;
+    let more = match open {
+        0 => return Ok(()),
+        OPEN_COUNTED_MAX.. => " or more",
+        _ => "",
+    };
+    Err(Error::Conflict(format!(
+        "writes to this integration have not ended: {open}{more}, and those that wait for them. Deactivate it, so that it takes no more, resume it if it is paused, and archive it when they have ended"
+    )))
 }
 
 /// Registers members of an integration. Those that are known by the vendor's id of them keep their id and are changed. `None` when there is no such integration

@@ -249,13 +249,24 @@ impl Ordered {
     }
 }
 
+/// Reads the rows of each answer.
+fn of_each<T>(
+    answers: &[Vec<tokio_postgres::Row>],
+    mut read: impl FnMut(&Row<'_>) -> Result<T, Error>,
+) -> Result<Vec<Vec<T>>, Error> {
+    let mut read = |row| read(&Row::Postgres(row));
+    answers
+        .iter()
+        .map(|rows| rows.iter().map(&mut read).collect())
+        .collect()
+}
+
 impl Db<'_> {
     /// Runs a statement, and says how many rows it concerned.
     pub(crate) fn execute(&self, sql: &str, values: &[Value<'_>]) -> Result<u64, Error> {
         match self {
-            Self::Sqlite(connection) => connection
-                .prepare_cached(sql)
-                .and_then(|mut sql| sql.execute(rusqlite::params_from_iter(values)))
+            Self::Sqlite(connection) => sqlite::prepared(connection, sql)?
+                .execute(rusqlite::params_from_iter(values))
                 .map(|count| count as u64)
                 .map_err(sqlite::bounded),
             Self::Postgres(session) => session.execute(sql, values),
@@ -279,7 +290,7 @@ impl Db<'_> {
     ) -> Result<Option<T>, Error> {
         match self {
             Self::Sqlite(connection) => {
-                let mut sql = connection.prepare_cached(sql).map_err(sqlite::bounded)?;
+                let mut sql = sqlite::prepared(connection, sql)?;
                 let mut rows = sql
                     .query(rusqlite::params_from_iter(values))
                     .map_err(sqlite::bounded)?;
@@ -336,14 +347,7 @@ impl Db<'_> {
                 .iter()
                 .map(|values| self.all(sql, values, &mut read))
                 .collect(),
-            Self::Postgres(session) => {
-                let answers = session.query_for(sql, sets)?;
-                let mut read = |row| read(&Row::Postgres(row));
-                answers
-                    .iter()
-                    .map(|rows| rows.iter().map(&mut read).collect())
-                    .collect()
-            }
+            Self::Postgres(session) => of_each(&session.query_for(&[(sql, sets)])?, read),
         }
     }
 
@@ -356,7 +360,7 @@ impl Db<'_> {
     ) -> Result<(), Error> {
         match self {
             Self::Sqlite(connection) => {
-                let mut sql = connection.prepare_cached(sql).map_err(sqlite::bounded)?;
+                let mut sql = sqlite::prepared(connection, sql)?;
                 let mut rows = sql
                     .query(rusqlite::params_from_iter(values))
                     .map_err(sqlite::bounded)?;

@@ -12,6 +12,7 @@ pub(crate) mod observer;
 pub(crate) mod postgres;
 pub(crate) mod prefetch;
 pub(crate) mod sqlite;
+pub(crate) mod statements;
 mod transaction;
 pub(crate) mod writer;
 

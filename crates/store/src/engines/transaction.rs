@@ -156,7 +156,7 @@ impl<'a> Transaction<'a> {
             self.stamp.set(Some((next, now)));
             return Ok(next);
         };
-        Ok(session.stamp(now))
+        session.stamp(now)
     }
 
     /// The time of the clock when the last one was given.

@@ -272,6 +272,13 @@ fn run<C: Connection>(
     let mut batch = VecDeque::new();
     let mut crowd = 0;
     let outage = Outage::new(Duration::ZERO, DISK_QUIET);
+    let around = Around {
+        signals,
+        observer,
+        entropy,
+        outage: &outage,
+        most,
+    };
     loop {
         if batch.is_empty() {
             let Some(first) = receiver.blocking_recv() else {
@@ -282,14 +289,7 @@ fn run<C: Connection>(
         gather(&mut receiver, &mut batch, most, crowd);
         let served = batch.len();
         let serve = || {
-            commit(
-                &mut connection,
-                &mut batch,
-                signals,
-                observer,
-                entropy,
-                &outage,
-            );
+            commit(&mut connection, &mut batch, &mut receiver, &around);
         };
         if catch_unwind(AssertUnwindSafe(serve)).is_err() {
             // The requests in it get no answer from here, which makes them in doubt. Later ones are
@@ -329,18 +329,36 @@ fn gather(
     }
 }
 
+/// What each commit needs beside its connection and its requests.
+struct Around<'a> {
+    signals: &'a Signals,
+    observer: &'a dyn Observer,
+    entropy: &'a Arc<dyn Entropy>,
+    outage: &'a Outage,
+    most: &'a Batch,
+}
+
 /// Serves a batch, but for what there is no time for, which is left in it.
+///
+/// Changes that come while the crowds are served are made too: so a claim that follows from the
+/// outcomes of the batch need not wait for the next one.
 fn commit<C: Connection>(
     connection: &mut C,
     batch: &mut VecDeque<Request>,
-    signals: &Signals,
-    observer: &dyn Observer,
-    entropy: &Arc<dyn Entropy>,
-    outage: &Outage,
+    receiver: &mut mpsc::Receiver<Request>,
+    around: &Around<'_>,
 ) {
+    let Around {
+        signals,
+        observer,
+        entropy,
+        outage,
+        most,
+    } = *around;
     let started = Instant::now();
     let (mut crowds, mut changes, mut folds) = (Crowds::default(), VecDeque::new(), Vec::new());
     let mut later = Vec::new();
+    let mut late = most.requests.saturating_sub(batch.len());
     for request in batch.drain(..) {
         match request {
             Request::Batched(one) => later.extend(one.join(&mut crowds).map(Request::Batched)),
@@ -356,6 +374,15 @@ fn commit<C: Connection>(
         let mut work = |db| {
             let mut tx = Transaction::new(db, entropy.clone(), time.clone());
             crowds.serve(connection, &mut tx)?;
+            while late > 0
+                && let Ok(request) = receiver.try_recv()
+            {
+                late -= 1;
+                match request {
+                    Request::Change(run) => changes.push_back(run),
+                    other => later.push(other),
+                }
+            }
             while let Some(run) = changes.pop_front() {
                 let ((one, undone), left) = guarded(connection, &mut tx, run);
                 done.extend(one.map(|one| (one, undone)));

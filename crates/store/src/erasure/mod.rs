@@ -240,7 +240,7 @@ impl Person {
         let named = confirmed
             .subject
             .as_deref()
-            .or_else(|| confirmed.create["prospect_id"].as_str());
+            .or_else(|| confirmed.prospect_id());
         match named {
             Some(id) => id == self.id,
             None => self.is_meant_by(&contacts_of(confirmed)),

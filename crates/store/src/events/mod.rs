@@ -19,7 +19,7 @@ use crate::{
     engines::{
         Transaction,
         bulk::{
-            Bulk, Merge,
+            Answers, Bulk, Merge, Question,
             Type::{Integer, Text},
         },
         db::{Db, Ordered, Row, Value as Sql, corrupt, values},
@@ -44,9 +44,27 @@ pub(crate) struct Happened<'a> {
 /// The subscriptions that an event is delivered to: row and id of each.
 type Subscribers = Vec<(i64, String)>;
 
-/// Subscribers by trigger, kind and integration, as far as they were read.
+/// The events of one trigger, kind and integration: all have the same subscribers.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Topic {
+    pub(crate) trigger: Trigger,
+    pub(crate) kind: Option<Kind>,
+    pub(crate) integration_id: String,
+}
+
+impl Topic {
+    fn values(&self) -> [Sql<'_>; 3] {
+        [
+            Sql::Text(self.trigger.word().into()),
+            Sql::from(self.kind.map(|kind| kind.word().to_owned())),
+            Sql::Text(self.integration_id.as_str().into()),
+        ]
+    }
+}
+
+/// Subscribers by topic, as far as they were read.
 #[derive(Default)]
-struct Known(HashMap<String, Subscribers>);
+struct Known(HashMap<Topic, Subscribers>);
 
 /// Whom an event is to be delivered to.
 const SUBSCRIBERS: &str =
@@ -115,27 +133,56 @@ pub(crate) fn record(
 
 /// Whom an event is to be delivered to. Many of a batch are alike, so it is remembered.
 fn subscribers(tx: &Transaction<'_>, happened: &Happened<'_>) -> Result<Subscribers, Error> {
-    let (trigger, kind) = (happened.trigger.word(), happened.kind.map(Kind::word));
-    let of = format!(
-        "{trigger} {} {}",
-        kind.unwrap_or_default(),
-        happened.integration_id
-    );
+    let topic = Topic {
+        trigger: happened.trigger,
+        kind: happened.kind,
+        integration_id: happened.integration_id.to_owned(),
+    };
     if let Some(known) = tx
         .prefetched
-        .with(|all: &mut Known| all.0.get(&of).cloned())
+        .with(|all: &mut Known| all.0.get(&topic).cloned())
     {
         return Ok(known);
     }
     // No change of a subscription waits.
-    let found = tx.before_waiting().all(
-        SUBSCRIBERS,
-        values![trigger, kind, happened.integration_id],
-        |row| Ok((row.get(0)?, row.get(1)?)),
-    )?;
+    let found = tx
+        .before_waiting()
+        .all(SUBSCRIBERS, &topic.values(), subscriber)?;
     tx.prefetched
-        .with(|all: &mut Known| all.0.insert(of, Subscribers::clone(&found)));
+        .with(|all: &mut Known| all.0.insert(topic, Subscribers::clone(&found)));
     Ok(found)
+}
+
+fn subscriber(row: &Row<'_>) -> Result<(i64, String), Error> {
+    Ok((row.get(0)?, row.get(1)?))
+}
+
+/// Asks for the subscribers of `topics`, of which events are about to be recorded.
+pub(crate) fn subscribers_question(topics: &[Topic]) -> Question<'_> {
+    Question {
+        sql: SUBSCRIBERS,
+        types: &[Text, Text, Text],
+        sets: topics.iter().map(|one| one.values().to_vec()).collect(),
+    }
+}
+
+/// Keeps the answer to [`subscribers_question`], which stands at `place` of the `questions`.
+///
+/// # Errors
+/// When it cannot be read.
+pub(crate) fn subscribers_keep(
+    tx: &Transaction<'_>,
+    topics: &[Topic],
+    (answers, questions, place): (&Answers<'_>, &[Question<'_>], usize),
+) -> Result<(), Error> {
+    let mut found: Vec<Subscribers> = vec![Vec::new(); topics.len()];
+    answers.each(questions, place, |set, row| {
+        found[set].push(subscriber(row)?);
+        Ok(())
+    })?;
+    tx.prefetched
+        .with(|all: &mut Known| all.0.extend(topics.iter().cloned().zip(found)));
+    Ok(())
 }
 
 /// The columns that [`read`] reads.

@@ -128,7 +128,10 @@ pub(crate) fn first_at(
     least: i64,
 ) -> Result<i64, Error> {
     let (mut low, mut high): (i64, i64) = db.one(
-        &format!("SELECT coalesce(min(seq), 0), coalesce(max(seq), 0) FROM {table}"),
+        // One by one: SQLite finds the least and the greatest by the index, but not both together.
+        &format!(
+            "SELECT coalesce((SELECT min(seq) FROM {table}), 0), coalesce((SELECT max(seq) FROM {table}), 0)"
+        ),
         &[],
         |row| Ok((row.get(0)?, row.get(1)?)),
     )?;

@@ -5,8 +5,14 @@
 
 use model::{IntegrationId, Timestamp, pace::Pace};
 
-use crate::engines::db::{Db, owned, values};
-use crate::{Error, Store, reading::Reading};
+use crate::{
+    Error, Store,
+    engines::{
+        bulk::{Question, Type::Text},
+        db::{Bind, Db, Row, values},
+    },
+    reading::Reading,
+};
 
 /// What [`Pacing`] is read from: asked at each claim.
 const STANDING: &str = "SELECT i.n, (SELECT count(*) FROM queue q INDEXED BY queue_leased WHERE q.lane = i.n AND q.state = 2),
@@ -29,32 +35,26 @@ pub(crate) struct Pacing {
 }
 
 impl Pacing {
-    /// Of each of these integrations.
-    ///
-    /// # Errors
-    /// When there is not each of them.
-    pub(crate) fn of(db: &Db<'_>, ids: &[IntegrationId]) -> Result<Vec<Self>, Error> {
-        let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
-        let sets: Vec<_> = ids.iter().map(|id| owned(values![id])).collect();
-        let pacings = db.all_for(STANDING, &sets, |row| {
-            let time = |place: usize| row.get(place).map(Timestamp::from_micros);
-            Ok(Self {
-                lane: row.get(0)?,
-                leased: row.get(1)?,
-                writes: Pace::new(time(2)?),
-                calls: Pace::new(time(3)?),
-                paused_until: time(4)?,
-                updated_at: time(5)?,
-            })
-        })?;
-        let of_each = ids.iter().zip(pacings);
-        of_each
-            .map(|(id, mut found)| {
-                found
-                    .pop()
-                    .ok_or_else(|| Error::Database(format!("there is no integration {id}")))
-            })
-            .collect()
+    /// Asks for those of some integrations.
+    pub(crate) fn question(ids: &[String]) -> Question<'_> {
+        Question {
+            sql: STANDING,
+            types: &[Text],
+            sets: ids.iter().map(|id| vec![id.bind()]).collect(),
+        }
+    }
+
+    /// Reads a row of the answer to [`Self::question`].
+    pub(crate) fn read(row: &Row<'_>) -> Result<Self, Error> {
+        let time = |place: usize| row.get(place).map(Timestamp::from_micros);
+        Ok(Self {
+            lane: row.get(0)?,
+            leased: row.get(1)?,
+            writes: Pace::new(time(2)?),
+            calls: Pace::new(time(3)?),
+            paused_until: time(4)?,
+            updated_at: time(5)?,
+        })
     }
 
     fn within(
@@ -115,9 +115,8 @@ pub(crate) fn call_begin(
     gap_micros: Option<i64>,
     now: Timestamp,
 ) -> Result<Option<Timestamp>, Error> {
-    let Some(mut pacing) = Pacing::of(db, &[id])?.pop() else {
-        return Ok(None);
-    };
+    let id = id.to_string();
+    let mut pacing = db.one(STANDING, values![id], Pacing::read)?;
     if let Err(at) = pacing.within(&pacing.calls, now, gap_micros, 1) {
         return Ok(Some(at));
     }

@@ -8,7 +8,7 @@ pub(crate) mod plan;
 pub mod query;
 pub(crate) mod terms;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use model::{
     Scope, Timestamp,
@@ -25,7 +25,7 @@ use crate::{
     engines::{
         Transaction,
         bulk::{
-            Bulk, Merge, Question,
+            Answers, Bulk, Merge, Question,
             Type::{Integer, Text},
         },
         db::{Db, Ordered, Row, corrupt, owned, values},
@@ -103,30 +103,35 @@ fn columns(row: &Row<'_>) -> Result<Stored, Error> {
 }
 
 /// A record by the vendor's id of it: its integration's row, its kind, and the id.
-type XId = (i64, Kind, String);
+pub(crate) type XId = (i64, Kind, String);
 
 /// Records by vendors' ids, read ahead; `None` where there is none.
 #[derive(Default)]
 struct Ahead(HashMap<XId, Option<Stored>>);
 
-/// Reads the records under some vendors' ids, which are about to be confirmed.
-///
-/// # Errors
-/// When they cannot be read.
-pub(crate) fn prefetch(tx: &Transaction<'_>, asked: HashSet<XId>) -> Result<(), Error> {
-    let asked: Vec<XId> = asked.into_iter().collect();
-    let questions = [Question {
+/// Asks for the records under some vendors' ids, which are about to be confirmed.
+pub(crate) fn by_x_id_question(ids: &[XId]) -> Question<'_> {
+    let set = |(lane, kind, x_id): &XId| owned(values![lane, kind.word(), x_id]);
+    Question {
         sql: BY_X_ID,
         types: &[Integer, Text, Text],
-        sets: asked
-            .iter()
-            .map(|(lane, kind, x_id)| owned(values![lane, kind.word(), x_id]))
-            .collect(),
-    }];
+        sets: ids.iter().map(set).collect(),
+    }
+}
+
+/// Keeps the answer to [`by_x_id_question`], which stands at `place` of the `questions`.
+///
+/// # Errors
+/// When it cannot be read.
+pub(crate) fn by_x_id_keep(
+    tx: &Transaction<'_>,
+    ids: &[XId],
+    (answers, questions, place): (&Answers<'_>, &[Question<'_>], usize),
+) -> Result<(), Error> {
     let mut found: HashMap<XId, Option<Stored>> =
-        asked.iter().map(|one| (one.clone(), None)).collect();
-    tx.ask(&questions)?.each(&questions, 0, |set, row| {
-        found.insert(asked[set].clone(), Some(columns(row)?));
+        ids.iter().map(|one| (one.clone(), None)).collect();
+    answers.each(questions, place, |set, row| {
+        found.insert(ids[set].clone(), Some(columns(row)?));
         Ok(())
     })?;
     tx.prefetched.with(|ahead: &mut Ahead| ahead.0 = found);
@@ -454,7 +459,7 @@ struct Near {
 impl Near {
     fn of(tx: &Transaction<'_>, lane: i64, of: &Confirmation<'_>) -> Result<Self, Error> {
         let (kind, confirmed) = (of.operation.kind(), of.confirmed);
-        let community = &confirmed.create["community_id"];
+        let community = confirmed.community_id();
         let by_x_id = match of.x_id() {
             None => None,
             Some(x_id) => match tx
@@ -520,7 +525,7 @@ fn having(
     db: &Db<'_>,
     kind: Kind,
     (field, value): &(String, String),
-    community_id: &Value,
+    community_id: Option<&str>,
 ) -> Result<Vec<Stored>, Error> {
     let Some(filter) = kind.filter(field) else {
         return Ok(Vec::new());
@@ -533,7 +538,9 @@ fn having(
     )?;
     let mut found = Vec::new();
     for id in ids {
-        found.extend(by_id(db, &id)?.filter(|one| one.body["community_id"] == *community_id));
+        found.extend(
+            by_id(db, &id)?.filter(|one| one.body["community_id"].as_str() == community_id),
+        );
     }
     Ok(found)
 }

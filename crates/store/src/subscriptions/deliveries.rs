@@ -3,7 +3,10 @@
 //! Guarantee: a delivery is pending until its receiver has taken it or it was tried as often as it is; whoever holds it when the process dies loses it, and it is
 //! tried again.
 
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::LazyLock,
+};
 
 use model::{
     Actor, EventId, Scope, Timestamp, WebhookId,
@@ -20,7 +23,7 @@ use crate::{
         Transaction,
         bulk::{
             Bulk, Merge, Question,
-            Type::{Integer, Text},
+            Type::{Integer, Limit, Text},
         },
         crowd::{Answers, Batched, OUTCOMES_MAX},
         db::{Bind, Db, Row, Value as Sql, corrupt, count, owned, values},
@@ -45,21 +48,27 @@ const GIVEN_UP: i64 = 4;
 /// Leases ended in one transaction; the next call ends the rest.
 const LAPSE_MAX_ROWS: u32 = 1_000;
 
-/// What is due for a subscription.
-fn due_sql() -> String {
-    // An event that is not there is to be told, not waited for.
+/// A subscription that deliveries may be claimed for.
+const CLAIMABLE: &str =
+    "SELECT n FROM webhooks WHERE id = ?1 AND active AND coalesce(lapses_at > ?2, TRUE)";
+
+/// The due deliveries of a subscription. One without its event is claimed too: it is to be told, not
+/// waited for.
+static DUE: LazyLock<String> = LazyLock::new(|| {
     format!(
-        "SELECT {EVENT}, d.webhook, d.event, d.attempts, d.tries
+        "SELECT {EVENT}, d.webhook, d.event, d.attempts, d.tries, d.due_at
          FROM deliveries d LEFT JOIN events e ON e.seq = d.event LEFT JOIN integrations i ON i.n = e.lane LEFT JOIN writes w ON {WRITE_OF_EVENT}
-         WHERE d.webhook = ?1 AND d.state = 1 AND d.due_at <= ?2 ORDER BY d.due_at, d.event LIMIT ?3",
+         WHERE d.webhook = (SELECT n FROM webhooks WHERE id = ?1) AND d.state = 1 AND d.due_at <= ?2 ORDER BY d.due_at, d.event LIMIT ?3",
         EVENT = events::COLUMNS,
         WRITE_OF_EVENT = events::WRITE_OF,
     )
-}
+});
 
-/// When its next is due.
+/// When the next of a subscription is due, behind those that [`DUE`] gives for the same values: the
+/// next in order, or the first that is not due yet, whichever is earlier.
 const NEXT: &str =
-    "SELECT due_at FROM deliveries WHERE webhook = ?1 AND state = 1 ORDER BY due_at, event LIMIT 1";
+    "SELECT (SELECT d.due_at FROM deliveries d WHERE d.webhook = (SELECT n FROM webhooks WHERE id = ?1) AND d.state = 1 ORDER BY d.due_at, d.event LIMIT 1 OFFSET ?3),
+            (SELECT d.due_at FROM deliveries d WHERE d.webhook = (SELECT n FROM webhooks WHERE id = ?1) AND d.state = 1 AND d.due_at > ?2 ORDER BY d.due_at, d.event LIMIT 1)";
 
 /// Leases that end.
 const LEASED_UNTIL: &str = "SELECT webhook, event, attempts, claimed_at, tries FROM deliveries WHERE state = 2 AND due_at <= ?1 ORDER BY due_at LIMIT ?2";
@@ -87,51 +96,82 @@ pub(crate) fn claim(
     let claimed_at = tx.time.wall(claim.now);
     let settled = tx.time.settled(claimed_at).as_micros();
     let ids: Vec<String> = claim.lanes.iter().map(|(id, _)| id.to_string()).collect();
-    let sets: Vec<_> = ids.iter().map(|id| owned(values![id, settled])).collect();
-    let known: Vec<Vec<i64>> = tx.all_for(
-        "SELECT n FROM webhooks WHERE id = ?1 AND active AND coalesce(lapses_at > ?2, TRUE)",
-        &sets,
-        |row| row.get(0),
-    )?;
-    let known: Vec<(WebhookId, i64, u32)> = known
-        .into_iter()
-        .zip(&claim.lanes)
-        .flat_map(|(found, (id, limit))| found.into_iter().map(|n| (*id, n, *limit)))
-        .collect();
-    let sets: Vec<_> = known
-        .iter()
-        .map(|(_, n, limit)| owned(values![n, claim.now.as_micros(), limit]))
-        .collect();
-    let due = tx.all_for(&due_sql(), &sets, claimed)?;
-    for ClaimedDelivery { ticket, .. } in due.iter().flatten() {
-        tx.put(
-            &CLAIMED,
-            values![
-                ticket.webhook,
-                ticket.event,
-                claim.lease_until.as_micros(),
-                claimed_at.as_micros(),
-                ticket.attempt,
-                ticket.tries
-            ],
-        );
-    }
-    let sets: Vec<_> = known.iter().map(|(_, n, _)| owned(values![n])).collect();
-    let next: Vec<Vec<Option<i64>>> = tx.all_for(NEXT, &sets, |row| row.get(0))?;
-    let of_each = known.into_iter().zip(due).zip(next);
-    let lanes = of_each.map(|(((webhook_id, ..), deliveries), next)| DeliveryLane {
-        webhook_id,
-        deliveries,
-        next_due_at: next
+    let most = claim.lanes.iter().map(|(_, limit)| *limit).max();
+    let now = claim.now.as_micros();
+    let sets = ids.iter().map(|id| owned(values![id, now, most]));
+    let sets: Vec<_> = sets.collect();
+    let types = &[Text, Integer, Limit];
+    // In one way to the database, so that more may be due than is asked for.
+    let questions = [
+        Question {
+            sql: CLAIMABLE,
+            types: &[Text, Integer],
+            sets: ids.iter().map(|id| owned(values![id, settled])).collect(),
+        },
+        Question {
+            sql: &DUE,
+            types,
+            sets: sets.clone(),
+        },
+        Question {
+            sql: NEXT,
+            types,
+            sets,
+        },
+    ];
+    let answers = tx.ask(&questions)?;
+    let mut is_claimable = vec![false; ids.len()];
+    answers.each(&questions, 0, |set, _| {
+        is_claimable[set] = true;
+        Ok(())
+    })?;
+    let mut due: Vec<Vec<(ClaimedDelivery, Timestamp)>> = ids.iter().map(|_| Vec::new()).collect();
+    answers.each(&questions, 1, |set, row| {
+        due[set].push((claimed(row)?, row.get(19).map(Timestamp::from_micros)?));
+        Ok(())
+    })?;
+    let mut next: Vec<Option<Timestamp>> = vec![None; ids.len()];
+    answers.each(&questions, 2, |set, row| {
+        let places: [Option<i64>; 2] = [row.get(0)?, row.get(1)?];
+        next[set] = places
             .into_iter()
             .flatten()
-            .next()
-            .map(Timestamp::from_micros),
-    });
-    Ok(lanes.collect())
+            .min()
+            .map(Timestamp::from_micros);
+        Ok(())
+    })?;
+    let mut lanes = Vec::new();
+    let of_each = claim.lanes.iter().zip(is_claimable).zip(due).zip(next);
+    for ((((webhook_id, limit), is_claimable), mut due), next) in of_each {
+        if !is_claimable {
+            continue;
+        }
+        let room = usize::try_from(*limit).unwrap_or(usize::MAX);
+        let next_due_at = due.get(room).map(|(_, due_at)| *due_at).or(next);
+        due.truncate(room);
+        for (ClaimedDelivery { ticket, .. }, _) in &due {
+            tx.put(
+                &CLAIMED,
+                values![
+                    ticket.webhook,
+                    ticket.event,
+                    claim.lease_until.as_micros(),
+                    claimed_at.as_micros(),
+                    ticket.attempt,
+                    ticket.tries
+                ],
+            );
+        }
+        lanes.push(DeliveryLane {
+            webhook_id: *webhook_id,
+            deliveries: due.into_iter().map(|(one, _)| one).collect(),
+            next_due_at,
+        });
+    }
+    Ok(lanes)
 }
 
-/// Reads what [`due_sql`] selects.
+/// Reads a row of [`DUE`].
 fn claimed(row: &Row<'_>) -> Result<ClaimedDelivery, Error> {
     let ticket = DeliveryTicket {
         webhook: row.get(15)?,
@@ -846,7 +886,7 @@ pub(crate) mod tests {
     #[test]
     fn deliveries_are_found_by_their_indexes() {
         assert_plan(
-            &due_sql(),
+            &DUE,
             &[
                 "SEARCH d USING INDEX deliveries_ready (webhook=? AND due_at<?)",
                 "SEARCH e USING INTEGER PRIMARY KEY (rowid=?) LEFT-JOIN",
@@ -856,8 +896,8 @@ pub(crate) mod tests {
         );
         assert_plan(
             NEXT,
-            &["SEARCH deliveries USING COVERING INDEX deliveries_ready"],
-            &[],
+            &["SEARCH d USING COVERING INDEX deliveries_ready (webhook=? AND due_at>?)"],
+            &["SCAN CONSTANT ROW"],
         );
         assert_plan(
             LEASED_UNTIL,

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::{
     Error, Lapse, Query, Store,
-    attempts::{due_of, lane_of},
+    attempts::due_of,
     directory,
     engines::{
         Transaction,
@@ -161,7 +161,9 @@ pub(crate) fn record(
     seen: &[Seen],
     now: Timestamp,
 ) -> Result<Tally, Error> {
-    let (lane, integration_id, job_id) = (lane_of(tx, id)?, id.to_string(), job_id.to_string());
+    let lane = listing::lane(tx, id)?
+        .ok_or_else(|| Error::Database(format!("there is no integration {id}")))?;
+    let (integration_id, job_id) = (id.to_string(), job_id.to_string());
     let job = records::Job {
         id: &job_id,
         word: JOB_TYPE,

@@ -12,7 +12,7 @@ use std::{
     future::Future,
     pin::Pin,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     task::Poll,
@@ -29,7 +29,7 @@ use tokio_postgres::{
 };
 
 use super::{
-    cell::Unfit,
+    cell::{self, Unfit},
     config::{Patience, Place, told},
     dialect,
     hosts::{Hosts, Reached, Wire},
@@ -37,7 +37,10 @@ use super::{
 };
 use crate::{
     Error,
-    engines::db::{Ordered, Value, owned, values},
+    engines::{
+        db::{Ordered, Value, owned, values},
+        statements,
+    },
     outage::Seldom,
 };
 
@@ -138,9 +141,20 @@ pub(crate) struct Session {
     was_late: Cell<bool>,
     /// The last time that was given, and what the clock said then.
     last: Cell<Timestamp>,
-    given: Cell<Timestamp>,
+    given: Cell<Option<Timestamp>>,
     /// The last place of each table that is in order, while nobody else can take the next.
     places: Cell<Option<[i64; Ordered::ALL.len()]>>,
+    /// What the transaction under way goes on from, until it is needed.
+    start: RefCell<Option<Start>>,
+}
+
+/// Rows that were asked for and may not be there yet.
+type Later = Arc<Mutex<Option<Result<Vec<tokio_postgres::Row>, Error>>>>;
+
+/// What a transaction that has the turn goes on from.
+struct Start {
+    turn: Later,
+    places: Later,
 }
 
 /// Why there is no connection.
@@ -167,17 +181,24 @@ pub(super) enum Away {
     Crowded,
 }
 
-/// A database's error in the store's words. What is over in a moment, or with another connection, is [`Error::Busy`].
+/// A database's error in the store's words, which the log is told as well where a caller hears no
+/// more than [`Error::Busy`].
 pub(crate) fn database(why: &tokio_postgres::Error) -> Error {
     if why.code() == Some(&SqlState::DISK_FULL) {
         static DISK_FULL: Seldom = Seldom::new();
         if DISK_FULL.is_time() {
             tracing::error!(why = %told(why), "the database's disk is full: nothing is accepted until there is room on it again");
         }
-        return Error::Busy;
-    }
-    if is_passing(why) {
+    } else if is_passing(why) {
         tracing::warn!(why = %told(why), "the database does not answer as it should");
+    }
+    in_words(why)
+}
+
+/// A database's error in the store's words. A fault that is over in a moment, or with another
+/// connection, is [`Error::Busy`].
+fn in_words(why: &tokio_postgres::Error) -> Error {
+    if why.code() == Some(&SqlState::DISK_FULL) || is_passing(why) {
         return Error::Busy;
     }
     Error::Database(match why.as_db_error() {
@@ -284,8 +305,9 @@ impl Session {
             is_limited: Cell::new(false),
             was_late: Cell::new(false),
             last: Cell::new(Timestamp::ZERO),
-            given: Cell::new(Timestamp::ZERO),
+            given: Cell::new(None),
             places: Cell::new(None),
+            start: RefCell::default(),
         };
         session.be(patience)?;
         Ok(session)
@@ -320,11 +342,18 @@ impl Session {
         }
     }
 
-    /// Has the server, and itself, wait so long and no longer, and makes sure that a commit is synced before it is answered, by a standby too if the server waits for one.
+    /// Has the server, and itself, wait so long and no longer, and makes sure that a commit is synced
+    /// before it is answered, by a standby too if the server waits for one.
+    ///
+    /// Statements are written to be run along indexes. The server is kept from whole tables and from
+    /// joins that read them: without statistics, or with those of another time, it would take them
+    /// for small, and keep the plan while they grow. A plan that it is kept from but has no other for
+    /// counts as dear, which would have it compiled each time.
     pub(crate) fn be(&self, patience: Patience) -> Result<(), Error> {
         self.patience.set(patience);
         self.run(&format!(
-            "SET statement_timeout = {}; SET lock_timeout = {}; SET idle_in_transaction_session_timeout = {};
+            "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off;
+             SET statement_timeout = {}; SET lock_timeout = {}; SET idle_in_transaction_session_timeout = {};
              SELECT set_config('synchronous_commit', 'on', FALSE) WHERE current_setting('synchronous_commit') NOT IN ('on', 'remote_apply')",
             patience.statement.as_millis(),
             patience.lock.as_millis(),
@@ -468,6 +497,7 @@ impl Session {
             return Ok(known.clone());
         }
         let words = dialect::translate(sql);
+        statements::note(&words);
         let made = self.wait(self.client.prepare(&words))?;
         let mut statements = self.statements.borrow_mut();
         if statements.len() >= STATEMENTS_MAX {
@@ -594,34 +624,97 @@ impl Session {
         Ok(self.wait(futures_util::future::try_join_all(all))?)
     }
 
-    /// Runs a statement with each of these sets of values, all in one way to the server: the rows of each.
+    /// Runs statements, each with each of its sets of values, all in one way to the server: the
+    /// rows of each, in their order.
     pub(crate) fn query_for(
         &self,
-        sql: &str,
-        sets: &[Vec<Value<'_>>],
+        statements: &[(&str, &[Vec<Value<'_>>])],
     ) -> Result<Vec<Vec<tokio_postgres::Row>>, Error> {
-        let sets: Vec<Vec<&(dyn ToSql + Sync)>> = sets
+        let each = statements
             .iter()
-            .map(|values| values.iter().map(|one| one as _).collect())
+            .flat_map(|(sql, sets)| sets.iter().map(move |values| (*sql, values)));
+        let sets: Vec<(&str, Vec<&(dyn ToSql + Sync)>)> = each
+            .map(|(sql, values)| (sql, values.iter().map(|one| one as _).collect()))
             .collect();
-        let statements: Vec<_> = sets.iter().map(|values| (sql, values.as_slice())).collect();
+        let statements: Vec<_> = sets
+            .iter()
+            .map(|(sql, values)| (*sql, values.as_slice()))
+            .collect();
         self.together(&statements)
     }
 
-    /// Takes over the last time and the last places that were given, here or elsewhere.
-    pub(crate) fn go_on_from(&self, last: Timestamp, places: [i64; Ordered::ALL.len()]) {
+    /// Asks for rows that are needed later: they come with the next answer that is waited for.
+    fn ask_later(&self, sql: &str) -> Result<Later, Error> {
+        let (statement, client) = (self.prepared(sql)?, self.client.clone());
+        let later = Later::default();
+        let kept = later.clone();
+        self.post(Box::pin(async move {
+            let answer = client.query(&statement, &[]).await;
+            let (rows, failed) = match answer {
+                Ok(rows) => (Ok(rows), Ok(0)),
+                // The log hears of it from whoever waits for what was sent.
+                Err(why) => (Err(in_words(&why)), Err(why)),
+            };
+            *kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(rows);
+            failed
+        }))?;
+        Ok(later)
+    }
+
+    /// Waits, on the server, until nobody else changes anything, and takes over from there.
+    /// `turn` brings the last time that was given, `places` the last place of each table that is in
+    /// order. Neither is waited for here: they travel with the first question of the transaction.
+    pub(crate) fn take_turn(&self, turn: &str, places: &str) -> Result<(), Error> {
+        // Two statements: the second sees what was committed while the first waited.
+        let start = Start {
+            turn: self.ask_later(turn)?,
+            places: self.ask_later(places)?,
+        };
+        self.start.replace(Some(start));
+        Ok(())
+    }
+
+    /// Makes sure that the transaction has its turn.
+    ///
+    /// # Errors
+    /// When it could not get it, whatever failed after that.
+    pub(crate) fn has_turn(&self) -> Result<(), Error> {
+        let Some(start) = self.start.take() else {
+            return Ok(());
+        };
+        let rows = |later: &Later| {
+            let is_there = later
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .is_some();
+            let settled = if is_there { Ok(()) } else { self.settle() };
+            let rows = later.lock().unwrap_or_else(PoisonError::into_inner).take();
+            rows.unwrap_or_else(|| Err(settled.err().unwrap_or(Error::Busy)))
+        };
+        let (turn, places) = (rows(&start.turn)?, rows(&start.places)?);
+        let (turn, places) = turn.first().zip(places.first()).ok_or_else(|| {
+            Error::Database("the table `turn` has no row; restore it: (1, 0)".to_owned())
+        })?;
+        let last = Timestamp::from_micros(cell::get(turn, 0)?);
+        let mut seqs = [0; Ordered::ALL.len()];
+        for (place, seq) in seqs.iter_mut().enumerate() {
+            *seq = cell::get::<Option<i64>>(places, place)?.unwrap_or(0);
+        }
         self.last.set(last);
-        self.places.set(Some(places));
+        self.given.set(None);
+        self.places.set(Some(seqs));
+        Ok(())
     }
 
     /// The next place of a table that is in order.
     pub(crate) fn next_seq(&self, table: Ordered) -> Result<i64, Error> {
+        self.has_turn()?;
         let Some(mut places) = self.places.get() else {
             // Without a turn another may take it at the same time.
             let sql = "SELECT nextval(pg_get_serial_sequence(?1, 'seq'))";
             let rows = self.query(sql, values![table.table()])?;
             let row = rows.first().ok_or(Error::Busy)?;
-            return super::cell::get(row, 0);
+            return cell::get(row, 0);
         };
         let place = &mut places[table as usize];
         *place += 1;
@@ -630,24 +723,25 @@ impl Session {
         Ok(next)
     }
 
-    /// The last time that was given.
-    pub(crate) fn stamp_last(&self) -> Timestamp {
-        self.last.get()
+    /// The last time that was given in this transaction, if one was.
+    pub(crate) fn stamp_last(&self) -> Option<Timestamp> {
+        self.given.get().map(|_| self.last.get())
     }
 
     /// `now`, or a microsecond after the last one if that is later.
-    pub(crate) fn stamp(&self, now: Timestamp) -> Timestamp {
+    pub(crate) fn stamp(&self, now: Timestamp) -> Result<Timestamp, Error> {
+        self.has_turn()?;
         let next = now.max(Timestamp::from_micros(
             self.last.get().as_micros().saturating_add(1),
         ));
         self.last.set(next);
-        self.given.set(now);
-        next
+        self.given.set(Some(now));
+        Ok(next)
     }
 
     /// The `now` of which the last one was made.
     pub(crate) fn stamp_given(&self) -> Timestamp {
-        self.given.get()
+        self.given.get().unwrap_or(Timestamp::ZERO)
     }
 }
 

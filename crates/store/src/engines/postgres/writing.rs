@@ -3,10 +3,7 @@
 //! Guarantee: between `begin` and `commit` no other node changes anything. The row of `turn` is locked for as long; it also holds the last time that
 //! was given, so that times rise across nodes.
 
-use model::Timestamp;
-
 use super::{
-    cell,
     config::Place,
     notices,
     session::Session,
@@ -16,7 +13,7 @@ use crate::{
     Error,
     engines::noting::Noting,
     engines::{
-        db::{Db, Ordered, values},
+        db::{Db, values},
         writer::Connection,
     },
     signals::Raised,
@@ -26,7 +23,8 @@ use crate::{
 /// Waits until nobody else changes anything.
 const TURN: &str = "SELECT last FROM turn FOR UPDATE";
 
-/// The last place of each table that is in order, as [`Ordered::ALL`] has them.
+/// The last place of each table that is in order, as [`Ordered::ALL`](crate::engines::db::Ordered::ALL)
+/// has them.
 const PLACES: &str = "SELECT (SELECT max(seq) FROM writes), (SELECT max(seq) FROM records), (SELECT max(seq) FROM events), (SELECT max(seq) FROM diffs)";
 
 /// See [`Connection`].
@@ -38,8 +36,6 @@ pub(super) struct Writing {
     node: String,
     /// Whether it waits until nobody else changes anything.
     takes_turns: bool,
-    /// The last time given when the transaction began.
-    stamped: Timestamp,
     noting: Noting,
 }
 
@@ -60,7 +56,6 @@ impl Writing {
             wish,
             takes_turns,
             node,
-            stamped: Timestamp::ZERO,
             noting: Noting::default(),
         }
     }
@@ -91,22 +86,7 @@ impl Connection for Writing {
         if !self.takes_turns {
             return Ok(());
         }
-        // Two statements: the second sees what was committed while the first waited.
-        let answers = session.together(&[(TURN, &[]), (PLACES, &[])])?;
-        let [turn, places] = answers.as_slice() else {
-            return Err(Error::Busy);
-        };
-        let (turn, places) = turn.first().zip(places.first()).ok_or_else(|| {
-            Error::Database("the table `turn` has no row; restore it: (1, 0)".to_owned())
-        })?;
-        let last = Timestamp::from_micros(cell::get(turn, 0)?);
-        let mut seqs = [0; Ordered::ALL.len()];
-        for (place, seq) in seqs.iter_mut().enumerate() {
-            *seq = cell::get::<Option<i64>>(places, place)?.unwrap_or(0);
-        }
-        session.go_on_from(last, seqs);
-        self.stamped = last;
-        Ok(())
+        session.take_turn(TURN, PLACES)
     }
 
     fn db(&self) -> Result<Db<'_>, Error> {
@@ -123,6 +103,8 @@ impl Connection for Writing {
 
     fn undo(&self) -> Result<(), Error> {
         let session = self.session()?;
+        // Without its turn the transaction has no part to undo.
+        session.has_turn()?;
         // What was sent may have failed: that is being undone.
         let _ = session.settle();
         session.run("ROLLBACK TO SAVEPOINT request; RELEASE SAVEPOINT request")
@@ -131,11 +113,11 @@ impl Connection for Writing {
     fn commit(&mut self, raised: &Raised, time: &Time) -> Result<(), Error> {
         let session = self.session.as_ref().ok_or(Error::Busy)?;
         let db = Db::Postgres(session);
-        if self.takes_turns && session.stamp_last() > self.stamped {
-            db.send(
-                "UPDATE turn SET last = ?1",
-                values![session.stamp_last().as_micros()],
-            )?;
+        session.has_turn()?;
+        if self.takes_turns
+            && let Some(last) = session.stamp_last()
+        {
+            db.send("UPDATE turn SET last = ?1", values![last.as_micros()])?;
         }
         if self.takes_turns
             && let Some(clock) = time.clock()

@@ -18,7 +18,7 @@ use std::{
 };
 
 use model::{Entropy, Timestamp};
-use rusqlite::{Connection, config::DbConfig};
+use rusqlite::{CachedStatement, Connection, config::DbConfig};
 
 use self::{
     files::{Files, Watch},
@@ -30,6 +30,7 @@ use crate::{
     Error, Observer, Signals,
     engines::{
         db::Db,
+        statements,
         writer::{Batch, Writer},
     },
     migrations::Migration,
@@ -91,6 +92,18 @@ pub(crate) fn bounded(why: rusqlite::Error) -> Error {
         Some(rusqlite::ErrorCode::OperationInterrupted) => Error::ReadTooLong,
         _ => database(why),
     }
+}
+
+/// A statement, from those that the connection keeps prepared.
+///
+/// # Errors
+/// When it cannot be prepared.
+pub(crate) fn prepared<'a>(
+    connection: &'a Connection,
+    sql: &str,
+) -> Result<CachedStatement<'a>, Error> {
+    statements::note(sql);
+    connection.prepare_cached(sql).map_err(bounded)
 }
 
 pub(crate) fn prepare_connection(connection: &Connection) -> Result<(), Error> {
