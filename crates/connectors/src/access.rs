@@ -28,7 +28,7 @@ fn state(why: &NotTold, when_gone: AccessState) -> AccessState {
     match why.class {
         _ if why.is_gone => when_gone,
         Class::Unauthorized => AccessState::Denied,
-        _ => AccessState::Unknown,
+        Class::Delivered | Class::Rejected | Class::Retry | Class::Unknown => AccessState::Unknown,
     }
 }
 

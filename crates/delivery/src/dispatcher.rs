@@ -515,7 +515,7 @@ fn decide(parts: &Parts, write: &Claimed, answer: &Answer) -> Verdict {
             }
             Verdict::Failed { errors }
         }
-        _ => {
+        Class::Retry | Class::Unknown | Class::Unauthorized => {
             let age_ms = age_ms(parts, write);
             if age_ms >= parts.settings.write_max_age_ms {
                 return Verdict::Failed {

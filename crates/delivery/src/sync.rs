@@ -480,7 +480,9 @@ impl Run {
                 self.note(why.error.clone());
                 Ok(false)
             }
-            _ => Err(Stop::Vendor(why.error.clone())),
+            Class::Delivered | Class::Retry | Class::Unknown | Class::Unauthorized => {
+                Err(Stop::Vendor(why.error.clone()))
+            }
         }
     }
 

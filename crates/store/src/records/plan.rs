@@ -415,7 +415,7 @@ fn owner(db: &Db<'_>, query: &Query) -> Result<Option<IntegrationId>, Error> {
 fn range_condition(range: &Range, first: usize) -> (String, Vec<Sql<'static>>) {
     let column = match range.field {
         SortField::LastSeen => "r.last_seen",
-        _ => "r.updated_at",
+        SortField::CreatedAt | SortField::UpdatedAt | SortField::Name => "r.updated_at",
     };
     let (mut holds, mut values) = (Vec::new(), Vec::new());
     let bounds: [(Option<Timestamp>, &str); 2] = [(range.least, ">="), (range.most, "<=")];

@@ -345,7 +345,9 @@ fn finish(tx: &mut Transaction<'_>, finish: &DeliveryFinish) -> Result<Health, E
         DeliveryVerdict::Delivered if state != DELIVERED => (DELIVERED, finish.now),
         DeliveryVerdict::Again(at) if holds_the_lease => (READY, at),
         DeliveryVerdict::GivenUp if holds_the_lease => (GIVEN_UP, finish.now),
-        _ => (state, finish.now),
+        DeliveryVerdict::Delivered | DeliveryVerdict::Again(_) | DeliveryVerdict::GivenUp => {
+            (state, finish.now)
+        }
     };
     if next != state {
         tx.put(
