@@ -5,6 +5,7 @@
 pub mod access;
 pub mod foreign;
 pub mod knock;
+pub mod outgoing;
 pub mod reach;
 pub mod vendor_client;
 

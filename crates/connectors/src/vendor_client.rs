@@ -11,12 +11,12 @@ use model::{
 };
 use reqwest::{
     Client, Method,
-    header::{CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER},
+    header::{CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue},
     redirect::Policy,
 };
 use tokio::time::{Instant, timeout_at};
 
-use crate::{Target, reach::Reach};
+use crate::{Target, outgoing, reach::Reach};
 
 /// How long a connection may take to stand.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -44,7 +44,7 @@ pub struct Got {
     pub body: Vec<u8>,
     /// Whether the whole body arrived.
     pub is_whole: bool,
-    /// `Retry-After`, if it was a number of seconds.
+    /// The wait that `Retry-After` asks for.
     pub retry_after_s: Option<u64>,
     /// `Content-Type`, if it is text.
     pub content_type: Option<String>,
@@ -104,7 +104,12 @@ impl VendorClient {
             .tcp_nodelay(true)
             .pool_max_idle_per_host(IDLE_PER_HOST)
             .build()
-            .map_err(|why| format!("the vendor client cannot be made: {}", plain(&why)))?;
+            .map_err(|why| {
+                format!(
+                    "the vendor client cannot be made: {}",
+                    outgoing::reason(&why)
+                )
+            })?;
         Ok(Self { client, reach })
     }
 
@@ -117,11 +122,11 @@ impl VendorClient {
         let answer = tokio::time::timeout(HEAD_TIMEOUT, asked)
             .await
             .map_err(|_| format!("no answer within {} s", HEAD_TIMEOUT.as_secs()))?
-            .map_err(|why| plain(&why))?;
+            .map_err(|why| outgoing::reason(&why))?;
         let now = answer
             .headers()
             .get(DATE)
-            .and_then(|date| instant(date.to_str().ok()?));
+            .and_then(|date| outgoing::date(date.to_str().ok()?));
         Ok(Reached { now })
     }
 
@@ -153,15 +158,16 @@ impl VendorClient {
                 )));
             }
             Ok(Err(why)) if why.is_connect() || why.is_builder() => {
-                return Err(Failure::NotSent(plain(&why)));
+                return Err(Failure::NotSent(outgoing::reason(&why)));
             }
-            Ok(Err(why)) => return Err(Failure::Lost(plain(&why))),
+            Ok(Err(why)) => return Err(Failure::Lost(outgoing::reason(&why))),
             Ok(Ok(answer)) => answer,
         };
-        let retry_after_s = answer
+        let answered_at = answer
             .headers()
-            .get(RETRY_AFTER)
-            .and_then(|value| value.to_str().ok()?.trim().parse().ok());
+            .get(DATE)
+            .and_then(|value| outgoing::date(value.to_str().ok()?));
+        let retry_after_s = outgoing::retry_after_s(answer.headers(), answered_at);
         let content_type = answer
             .headers()
             .get(CONTENT_TYPE)
@@ -216,36 +222,4 @@ fn headers(target: &Target, call: &Call) -> Result<HeaderMap, Failure> {
         );
     }
     Ok(headers)
-}
-
-/// The innermost reason, without the url (it may carry what an operator would not log).
-fn plain(why: &reqwest::Error) -> String {
-    let mut deepest: &dyn std::error::Error = why;
-    while let Some(inner) = deepest.source() {
-        deepest = inner;
-    }
-    deepest.to_string().chars().take(200).collect()
-}
-
-/// The instant of a `Date` header.
-fn instant(date: &str) -> Option<Timestamp> {
-    let date = jiff::fmt::rfc2822::parse(date).ok()?;
-    Some(Timestamp::from_micros(date.timestamp().as_microsecond()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_date_of_an_answer_is_read() {
-        let read = |date| instant(date).map(|at| at.to_string());
-        assert_eq!(
-            read("Tue, 24 Nov 2026 17:30:05 GMT").as_deref(),
-            Some("2026-11-24T17:30:05.000000Z")
-        );
-        for date in ["", "now", "2026-11-24"] {
-            assert_eq!(read(date), None);
-        }
-    }
 }

@@ -7,6 +7,7 @@ pub mod breaker;
 mod dispatcher;
 mod lane;
 pub mod recording;
+pub mod running;
 pub mod share;
 mod sync;
 pub mod way;
@@ -17,9 +18,8 @@ use async_trait::async_trait;
 use connectors::Registry;
 use model::{Clock, Entropy, Timestamp, directory::Vendor, write::Class};
 use store::{Live, Store};
-use tokio::{sync::watch, task::JoinHandle};
 
-use crate::lane::Lanes;
+use crate::{lane::Lanes, running::Running};
 
 /// A clock that can be waited for.
 #[async_trait]
@@ -100,37 +100,13 @@ pub struct Parts {
     pub settings: Settings,
 }
 
-/// A running worker.
-pub struct Worker {
-    stop: watch::Sender<bool>,
-    alive: watch::Receiver<bool>,
-    task: JoinHandle<()>,
-}
-
-impl Worker {
-    /// Starts it on the current runtime.
-    pub fn start(parts: Parts) -> Self {
-        let (stop, stopping) = watch::channel(false);
-        let (living, alive) = watch::channel(true);
-        let task = tokio::spawn(async move {
-            // Dropped when the dispatcher ends, whatever ends it.
-            let _living = living;
-            let (parts, lanes) = (Arc::new(parts), Arc::new(Lanes::default()));
-            let syncs = tokio::spawn(sync::run(parts.clone(), lanes.clone(), stopping.clone()));
-            dispatcher::run(parts, &lanes, stopping).await;
-            let _ = syncs.await;
-        });
-        Self { stop, alive, task }
-    }
-
-    /// Whether it runs: for readiness.
-    pub fn alive(&self) -> watch::Receiver<bool> {
-        self.alive.clone()
-    }
-
-    /// Claims nothing more, lets calls under way finish within the drain time, and gives the rest up: their leases lapse and they are repeated.
-    pub async fn stop(self) {
-        let _ = self.stop.send(true);
-        let _ = self.task.await;
-    }
+/// Starts a worker on the current runtime. Told to stop, it claims nothing more, lets calls under way
+/// finish within the drain time, and gives the rest up: their leases lapse and they are repeated.
+pub fn start(parts: Parts) -> Running {
+    let (parts, lanes) = (Arc::new(parts), Arc::new(Lanes::default()));
+    Running::start(|stopping| async move {
+        let syncs = tokio::spawn(sync::run(parts.clone(), lanes.clone(), stopping.clone()));
+        dispatcher::run(parts, &lanes, stopping).await;
+        let _ = syncs.await;
+    })
 }

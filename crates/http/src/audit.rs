@@ -1,7 +1,7 @@
 //! The audit log: who changed what.
 
 use axum::{extract::State, http::Uri, response::Response};
-use model::{Scope, audit::Entry, key::hex};
+use model::{Scope, audit::Entry, hex};
 use serde::Serialize;
 use serde_json::Value;
 use store::history::AuditQuery;
@@ -54,7 +54,7 @@ pub struct AuditEntry {
 impl AuditEntry {
     fn of((entry, hash): &(Entry, Vec<u8>), scope: &Scope) -> Self {
         Self {
-            id: format!("aud_{}", &hex(hash)[..26]),
+            id: format!("aud_{}", &hex::encode(hash)[..26]),
             place: scope.integrations().is_none().then_some(entry.seq),
             created_at: entry.at.to_string(),
             key_id: entry.key_id.map(|id| id.to_string()),
@@ -65,7 +65,7 @@ impl AuditEntry {
             subject_id: entry.subject.clone(),
             before: entry.before.clone(),
             after: entry.after.clone(),
-            hash: hex(hash),
+            hash: hex::encode(hash),
         }
     }
 }

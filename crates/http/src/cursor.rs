@@ -48,7 +48,7 @@ pub(crate) fn list_of(query: &Query) -> String {
         "{kind:?} {integrations:?} {x_id:?} {is_at_vendor:?} {equal:?} {ranges:?} {order:?}"
     );
     let digest = Sha256::digest(text.as_bytes());
-    model::key::hex(&digest[..8])
+    model::hex::encode(&digest[..8])
 }
 
 /// The bytes of a value's text.
@@ -73,7 +73,7 @@ pub fn write(query: &Query, row: &Row) -> String {
             })
             .collect(),
     };
-    model::key::hex(&serde_json::to_vec(&inside).unwrap_or_default())
+    model::hex::encode(&serde_json::to_vec(&inside).unwrap_or_default())
 }
 
 /// The row behind which the list of `query` goes on.
@@ -85,7 +85,7 @@ pub fn read(query: &Query, text: &str) -> Result<Row, &'static str> {
     if text.len() > MAX_CHARS {
         return Err(wrong);
     }
-    let bytes = unhex(text).ok_or(wrong)?;
+    let bytes = model::hex::decode(text).ok_or(wrong)?;
     let inside: Inside = serde_json::from_slice(&bytes).map_err(|_| wrong)?;
     if inside.list != list_of(query) {
         return Err(
@@ -107,16 +107,6 @@ pub fn read(query: &Query, text: &str) -> Result<Row, &'static str> {
         id: inside.id,
         values,
     })
-}
-
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digits: Option<Vec<u8>> = text
-        .chars()
-        .map(|digit| u8::try_from(digit.to_digit(16)?).ok())
-        .collect();
-    let (pairs, rest) = digits.as_ref()?.as_chunks::<2>();
-    rest.is_empty()
-        .then(|| pairs.iter().map(|[high, low]| (high << 4) | low).collect())
 }
 
 #[cfg(test)]
@@ -163,7 +153,7 @@ mod tests {
     fn what_is_no_cursor_is_refused() {
         let query = Query::new(Kind::Prospect, 10);
         let list = list_of(&query);
-        let hex = |json: String| model::key::hex(json.as_bytes());
+        let hex = |json: String| model::hex::encode(json.as_bytes());
         for text in [
             String::new(),
             "zz".to_owned(),

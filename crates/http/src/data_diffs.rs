@@ -3,7 +3,7 @@
 //! Source: the public contract, section 5.
 
 use axum::{extract::State, http::Uri, response::Response};
-use model::{Timestamp, key::hex, record::Kind};
+use model::{Timestamp, hex, record::Kind};
 use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -58,7 +58,7 @@ pub struct Diff {
 /// An id that counts nothing: a record changes once at a time.
 fn id_of(record_id: &str, at: Timestamp) -> String {
     let digest = Sha256::digest(format!("{record_id} {}", at.as_micros()));
-    format!("dif_{}", hex(&digest[..13]))
+    format!("dif_{}", hex::encode(&digest[..13]))
 }
 
 /// List data diffs

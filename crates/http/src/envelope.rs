@@ -47,7 +47,7 @@ pub async fn wrap(State(app): State<App>, mut request: Request, next: Next) -> R
         .filter(|id| is_sane(id));
     let id = match given {
         Some(id) => id.to_owned(),
-        None => model::key::hex(&app.entropy.bytes()),
+        None => model::hex::encode(&app.entropy.bytes()),
     };
     // The route, not the path: what a caller puts into a path may be a person's.
     let route = request

@@ -6,15 +6,13 @@
 use std::{
     convert::Infallible,
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    str::FromStr,
 };
 
 use axum::{
     extract::FromRequestParts,
     http::{Extensions, HeaderMap, request::Parts},
 };
-use ipnet::IpNet;
-use serde::Deserialize;
+use model::network::Network;
 
 /// The header in which proxies tell for whom they ask: each adds the address that it was asked from on the right.
 const FORWARDED_FOR: &str = "x-forwarded-for";
@@ -41,31 +39,6 @@ impl<S: Sync> FromRequestParts<S> for ClientAddress {
     }
 }
 
-/// A network whose proxies are trusted: `10.0.0.0/8`, or one address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub struct Network(IpNet);
-
-impl FromStr for Network {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let text = text.trim();
-        text.parse()
-            .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
-            .map(Self)
-            .map_err(|_| "neither a network, as 10.0.0.0/8 is, nor an address".to_owned())
-    }
-}
-
-impl TryFrom<String> for Network {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
-    }
-}
-
 /// The proxies whose word is taken on whom they ask for.
 #[derive(Clone, Debug, Default)]
 pub struct TrustedProxies(pub Vec<Network>);
@@ -73,7 +46,7 @@ pub struct TrustedProxies(pub Vec<Network>);
 impl TrustedProxies {
     /// Whether `address` is one of theirs.
     pub fn contains(&self, address: IpAddr) -> bool {
-        self.0.iter().any(|network| network.0.contains(&address))
+        self.0.iter().any(|network| network.contains(address))
     }
 
     /// The address of the caller, when `peer` is at the other end of the connection: the right-most of the forwarding headers that is not itself

@@ -41,7 +41,7 @@ impl Served {
         encoder.write_all(&plain).map_err(|why| told(&why))?;
         let gzip = encoder.finish().map_err(|why| told(&why))?;
         let digest = Sha256::digest(&plain);
-        let digest = model::key::hex(&digest[..TAG_BYTES]);
+        let digest = model::hex::encode(&digest[..TAG_BYTES]);
         let form = |bytes: Vec<u8>, end: &str| {
             let tag = HeaderValue::try_from(format!("\"{digest}{end}\""));
             Ok::<_, String>(Form {

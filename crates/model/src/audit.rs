@@ -12,8 +12,8 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     clock::Timestamp,
+    hex,
     id::{IntegrationId, KeyId},
-    key::hex,
     scope::Scope,
 };
 
@@ -117,8 +117,8 @@ impl Chain {
         if found != hash {
             return Err(format!(
                 "entry {seq} was changed, or one before it was put in its place: its hash is {}, and would be {}",
-                hex(hash),
-                hex(&found)
+                hex::encode(hash),
+                hex::encode(&found)
             ));
         }
         let told: Entry = serde_json::from_str(entry)
@@ -151,8 +151,8 @@ impl Chain {
             (Some(before), Some(key)) if before != key && entry.action != rotation => {
                 return Err(format!(
                     "entry {seq} has a MAC under key {}, and the one before it under key {}, without a rotation of the master key between them",
-                    hex(&key),
-                    hex(&before)
+                    hex::encode(&key),
+                    hex::encode(&before)
                 ));
             }
             (_, Some(_)) => {}

@@ -378,7 +378,7 @@ impl Directory {
     }
 
     fn scope_of(&self, token: [u8; 32], now: Timestamp) -> Option<Scope> {
-        let hash = key::hex(&token);
+        let hash = crate::hex::encode(&token);
         let Held { key, scope } = &**self.keys.get(self.tokens.get(&hash)?)?;
         let shown = key.tokens.iter().find(|one| one.hash == hash)?;
         key.is_in_force(&hash, now)
@@ -394,7 +394,7 @@ impl Directory {
         let Some((held, token)) = self.keys.get(&id).zip(scope.token()) else {
             return false;
         };
-        held.key.is_in_force(&key::hex(&token), now)
+        held.key.is_in_force(&crate::hex::encode(&token), now)
     }
 
     /// Every key, in no order.

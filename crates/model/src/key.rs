@@ -199,7 +199,7 @@ pub fn token_make(
     let hash = token_hash(secret.expose()).ok_or("the token just made is not one")?;
     let end = &secret.expose()[secret.expose().len() - TOKEN_END_CHARS..];
     let token = Token {
-        hash: hex(&hash),
+        hash: crate::hex::encode(&hash),
         end: end.to_owned(),
         created_at: now,
         expires_at: None,
@@ -219,11 +219,6 @@ pub fn token_hash(text: &str) -> Option<[u8; 32]> {
     }
     let (body, check) = text.split_at(length - CHECK_DIGITS);
     (checksum(body) == check).then(|| Sha256::digest(text.as_bytes()).into())
-}
-
-/// `bytes` in lower-case hexadecimal.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

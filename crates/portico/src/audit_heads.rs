@@ -13,7 +13,7 @@ use std::{
 };
 
 use anyhow::{Context, anyhow};
-use model::{Clock, key::hex};
+use model::{Clock, hex};
 use store::Store;
 
 use rustix::fs::OFlags;
@@ -77,7 +77,7 @@ impl Heads {
         loop {
             match store.audit_head().await {
                 Ok(Some((place, hash))) => {
-                    let hash = hex(&hash);
+                    let hash = hex::encode(&hash);
                     let note = Note { place, hash };
                     if noted.as_ref() != Some(&note)
                         && self.note_aside(note.clone(), clock.clone()).await

@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::anyhow;
 use connectors::Registry;
-use delivery::Worker;
-use model::{Actor, Clock, Entropy, Scope, key::RateLimit};
+use delivery::running::Running;
+use model::{Actor, Clock, Entropy, Scope, key::RateLimit, network::Network};
 use portico_http::{
     App, Parts, VendorForgets,
     limits::Limits,
@@ -19,9 +19,9 @@ use serde::Deserialize;
 use store::{Live, Store, retention::Retention};
 use tokio::{net::TcpListener, sync::oneshot};
 use webhooks::{
-    announcer::Announcer,
+    announcer,
     client::Client,
-    guard::{Guard, Network, Ports},
+    guard::{Guard, Ports},
     resolver::SystemLookup,
 };
 
@@ -194,7 +194,7 @@ pub(crate) async fn run(
         .has_worker()
         .then(|| tokio::spawn(sweep(store.clone(), clock.clone(), retention)));
     let worker = role.has_worker().then(|| {
-        Worker::start(delivery::Parts {
+        delivery::start(delivery::Parts {
             store: store.clone(),
             registry: registry.clone(),
             live: live.clone(),
@@ -208,13 +208,13 @@ pub(crate) async fn run(
         })
     });
     let announcer = role.has_worker().then(|| {
-        Announcer::start(webhooks::announcer::Parts {
+        announcer::start(announcer::Parts {
             store: store.clone(),
             client: receivers.clone(),
             timer: clock.clone(),
             entropy: entropy.clone(),
             observer: metrics.clone(),
-            settings: webhooks::announcer::Settings::default(),
+            settings: announcer::Settings::default(),
         })
     });
     let openapi = portico_http::document(&registry).map_err(|why| anyhow!(why))?;
@@ -226,7 +226,7 @@ pub(crate) async fn run(
         clock,
         entropy,
         metrics,
-        worker_alive: worker.as_ref().map(Worker::alive),
+        worker_alive: worker.as_ref().map(Running::alive),
         limits: Limits::new(rate_limit),
         uses: Uses::default(),
         body_room: portico_http::body::Room::default(),

@@ -633,15 +633,10 @@ fn an_outcome_is_for_who_may_read_what_was_written() {
 
 /// The cursor behind the record `id` of the list that `cursor` is of: what is in it is no secret.
 fn forged(cursor: &str, id: &str) -> String {
-    let digits: Vec<u8> = cursor.bytes().collect();
-    let bytes = digits.chunks(2).map(|pair| {
-        let pair = std::str::from_utf8(pair).expect("hexadecimal digits");
-        u8::from_str_radix(pair, 16).expect("hexadecimal digits")
-    });
-    let bytes: Vec<u8> = bytes.collect();
+    let bytes = model::hex::decode(cursor).expect("hexadecimal digits");
     let mut inside: Value = serde_json::from_slice(&bytes).expect("JSON inside");
     inside["id"] = json!(id);
-    model::key::hex(inside.to_string().as_bytes())
+    model::hex::encode(inside.to_string().as_bytes())
 }
 
 #[test]

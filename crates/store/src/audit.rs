@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, ops::Deref};
 use model::{
     Actor, IntegrationId, Scope, Timestamp,
     audit::{CHAIN_START, Chain, Entry, chained},
-    key::hex,
+    hex,
 };
 use serde_json::Value;
 
@@ -358,7 +358,7 @@ impl Stored {
         let Some(key) = keys.get(id) else {
             return Err(format!(
                 "entry {seq} has a MAC under key {}, which the store does not have",
-                hex(id)
+                hex::encode(id)
             ));
         };
         if key.mac(&self.hash)[..] != mac[..] {

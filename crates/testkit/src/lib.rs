@@ -18,7 +18,7 @@ use connectors::{
     Registry,
     knock::sandbox::{Options, Sandbox},
 };
-use delivery::Worker;
+use delivery::running::Running as Loop;
 use http_body_util::BodyExt;
 use model::{
     Actor, AttributionId, Clock, CommunityId, IntegrationId, KeyId, Permission, Scope, Secret,
@@ -26,6 +26,7 @@ use model::{
     directory::{Attribution, Community, Integration, Settings, Vendor},
     id::TriggerId,
     key::{self, Key, System},
+    network::Network,
     webhook::{Subscribed, Trigger, Webhook},
 };
 use portico_http::{
@@ -40,9 +41,9 @@ pub use testbed::{self as postgres, not_tested};
 use tokio::task::JoinHandle;
 use tower::ServiceExt;
 use webhooks::{
-    announcer::Announcer,
+    announcer,
     client::Client,
-    guard::{Guard, Network, Ports},
+    guard::{Guard, Ports},
     resolver::SystemLookup,
 };
 
@@ -169,8 +170,8 @@ struct Running {
     live: Live,
     registry: Registry,
     metrics: Arc<Metrics>,
-    workers: Vec<Worker>,
-    announcer: Option<Announcer>,
+    workers: Vec<Loop>,
+    announcer: Option<Loop>,
     follower: JoinHandle<()>,
 }
 
@@ -321,16 +322,16 @@ impl TestApp {
             Guard::new(true, ["127.0.0.0/8".parse::<Network>()?], [Ports::ANY])?,
             Arc::new(SystemLookup::default()),
         )?;
-        let announcer = Announcer::start(webhooks::announcer::Parts {
+        let announcer = announcer::start(announcer::Parts {
             store: store.clone(),
             client: receivers.clone(),
             timer: self.clock.clone(),
             entropy: self.entropy.clone(),
             observer: metrics.clone(),
-            settings: webhooks::announcer::Settings {
+            settings: announcer::Settings {
                 // Receivers that hang do so for good.
                 drain_ms: 200,
-                ..webhooks::announcer::Settings::default()
+                ..announcer::Settings::default()
             },
         });
         let openapi = portico_http::document(&registry)?;
@@ -389,8 +390,8 @@ impl TestApp {
         &self,
         (store, registry, live, metrics): (&Arc<Store>, &Registry, &Live, &Arc<Metrics>),
         settings: delivery::Settings,
-    ) -> Worker {
-        Worker::start(delivery::Parts {
+    ) -> Loop {
+        delivery::start(delivery::Parts {
             store: store.clone(),
             registry: registry.clone(),
             live: live.clone(),

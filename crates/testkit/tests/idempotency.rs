@@ -2,7 +2,7 @@
 //! was forgotten. Method: what is stored is made what an earlier Portico stored, which took the
 //! quotes around a key for a part of it; and what was sent is sent again after an erasure.
 
-use model::key::hex;
+use model::hex;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use testkit::{Outcome, TestApp, place::Place};
@@ -29,7 +29,7 @@ async fn a_key_that_was_stored_with_its_quotes_is_replayed() -> Outcome {
         .chain_update([0])
         .chain_update(quoted)
         .finalize();
-    let before = hex(&before);
+    let before = hex::encode(&before);
     let literal = match app.place() {
         Place::Disk(_) => format!("x'{before}'"),
         Place::Database(_) => format!("'\\x{before}'"),

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use delivery::{
     Timer,
     recording::{STORE_TROUBLE_WAIT, until_recorded},
+    running::Running,
     share::{Slots, Want, deal},
     way::{Turn, Way},
 };
@@ -29,7 +30,7 @@ use store::{
 };
 use tokio::{
     sync::{mpsc, watch},
-    task::{JoinHandle, JoinSet},
+    task::JoinSet,
 };
 
 use crate::{
@@ -101,36 +102,11 @@ pub struct Parts {
     pub settings: Settings,
 }
 
-/// A running announcer.
-pub struct Announcer {
-    stop: watch::Sender<bool>,
-    alive: watch::Receiver<bool>,
-    task: JoinHandle<()>,
-}
-
-impl Announcer {
-    /// Starts it on the current runtime.
-    pub fn start(parts: Parts) -> Self {
-        let (stop, stopping) = watch::channel(false);
-        let (living, alive) = watch::channel(true);
-        let task = tokio::spawn(async move {
-            // Dropped when the loop ends, whatever ends it.
-            let _living = living;
-            run(Arc::new(parts), stopping).await;
-        });
-        Self { stop, alive, task }
-    }
-
-    /// Whether it runs: for readiness.
-    pub fn alive(&self) -> watch::Receiver<bool> {
-        self.alive.clone()
-    }
-
-    /// Claims nothing more, lets deliveries under way finish within the drain time, and gives the rest up: their leases lapse and they are sent again.
-    pub async fn stop(self) {
-        let _ = self.stop.send(true);
-        let _ = self.task.await;
-    }
+/// Starts an announcer on the current runtime. Told to stop, it claims nothing more, lets deliveries
+/// under way finish within the drain time, and gives the rest up: their leases lapse and they are
+/// sent again.
+pub fn start(parts: Parts) -> Running {
+    Running::start(|stopping| run(Arc::new(parts), stopping))
 }
 
 /// A delivery that is over.

@@ -7,10 +7,8 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{
-    HeaderMap, HeaderValue,
-    header::{AUTHORIZATION, RETRY_AFTER},
-};
+use connectors::outgoing;
+use http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
 use model::{Secret, Timestamp, header::is_connections_own};
 use reqwest::{RequestBuilder, Response, redirect::Policy};
 use tokio::time::{Instant, timeout_at};
@@ -41,9 +39,6 @@ const IDLE_PER_HOST: usize = 32;
 
 /// How long an idle connection is kept. Common servers close theirs after five seconds, and what is sent into one as it closes is lost.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
-
-/// Letters of a reason that are told.
-const REASON_MAX_CHARS: usize = 200;
 
 /// What came back. It counts from when its head has arrived, whatever becomes of the body.
 #[derive(Clone, PartialEq, Eq)]
@@ -142,7 +137,12 @@ impl Client {
             .pool_idle_timeout(IDLE_TIMEOUT)
             .user_agent(concat!("Portico/", env!("CARGO_PKG_VERSION")))
             .build()
-            .map_err(|why| format!("the webhook client cannot be made: {}", plain(&why)))?;
+            .map_err(|why| {
+                format!(
+                    "the webhook client cannot be made: {}",
+                    outgoing::reason(&why)
+                )
+            })?;
         Ok(Self {
             client,
             guard,
@@ -254,7 +254,7 @@ impl Client {
             Ok(Ok(response)) => response,
         };
         let status = response.status().as_u16();
-        let retry_after_s = retry_after_s(response.headers(), now);
+        let retry_after_s = outgoing::retry_after_s(response.headers(), Some(now));
         let (body, is_whole) = read(&mut response, deadline, body_max_bytes).await;
         Ok(Answer {
             status,
@@ -284,18 +284,6 @@ async fn read(response: &mut Response, deadline: Instant, max_bytes: usize) -> (
     }
 }
 
-/// The wait that `Retry-After` asks for, which is a number of seconds or a date.
-fn retry_after_s(headers: &HeaderMap, now: Timestamp) -> Option<u64> {
-    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
-        // More digits than a number has are a long wait too.
-        return Some(value.parse().unwrap_or(u64::MAX));
-    }
-    let date = jiff::fmt::rfc2822::parse(value).ok()?.timestamp();
-    let until = Timestamp::from_micros(date.as_microsecond());
-    Some(until.millis_since(now).div_ceil(1_000))
-}
-
 /// What `why` means for a call to `url`.
 fn failure(url: &Url, why: &reqwest::Error) -> Failure {
     let mut next: Option<&dyn std::error::Error> = Some(why);
@@ -319,27 +307,22 @@ fn failure(url: &Url, why: &reqwest::Error) -> Failure {
     if why.is_connect() || why.is_builder() {
         return Failure {
             kind: FailureKind::Unreachable,
-            words: format!("{} cannot be reached: {}", host(url), plain(why)),
+            words: format!("{} cannot be reached: {}", host(url), outgoing::reason(why)),
         };
     }
     Failure {
         kind: FailureKind::Broken,
-        words: format!("the call to {} broke off: {}", host(url), plain(why)),
+        words: format!(
+            "the call to {} broke off: {}",
+            host(url),
+            outgoing::reason(why)
+        ),
     }
 }
 
 /// What may be told of a url.
 fn host(url: &Url) -> &str {
     url.host_str().unwrap_or("the receiver")
-}
-
-/// The innermost reason, without the url.
-fn plain(why: &reqwest::Error) -> String {
-    let mut deepest: &dyn std::error::Error = why;
-    while let Some(inner) = deepest.source() {
-        deepest = inner;
-    }
-    deepest.to_string().chars().take(REASON_MAX_CHARS).collect()
 }
 
 #[cfg(test)]
@@ -572,33 +555,6 @@ mod tests {
             );
         }
         assert_eq!(elsewhere.connections(), 0);
-    }
-
-    #[test]
-    fn retry_after_is_seconds_or_a_date() {
-        let read = |value: &'static str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(RETRY_AFTER, HeaderValue::from_static(value));
-            retry_after_s(&headers, NOW)
-        };
-        // It is 17:30:05.25.
-        for (value, expected) in [
-            ("0", Some(0)),
-            (" 7 ", Some(7)),
-            ("99999999999", Some(99_999_999_999)),
-            ("Tue, 24 Nov 2026 17:30:06 GMT", Some(1)),
-            ("Tue, 24 Nov 2026 18:30:05 GMT", Some(3_600)),
-            ("Tue, 24 Nov 2026 17:00:00 GMT", Some(0)),
-            ("-1", None),
-            ("1.5", None),
-            ("99999999999999999999", Some(u64::MAX)),
-            ("", None),
-            ("tomorrow", None),
-            ("2026-11-24", None),
-        ] {
-            assert_eq!(read(value), expected, "{value:?}");
-        }
-        assert_eq!(retry_after_s(&HeaderMap::new(), NOW), None);
     }
 
     #[tokio::test]

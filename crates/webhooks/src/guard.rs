@@ -8,7 +8,7 @@
 
 use std::{net::IpAddr, str::FromStr};
 
-use ipnet::IpNet;
+use model::network::Network;
 use serde::Deserialize;
 use url::{Host, Url};
 
@@ -16,31 +16,6 @@ use crate::addresses::{self, Standing};
 
 /// Characters of a url at most: what receivers, proxies and their logs commonly take.
 pub const URL_MAX_CHARS: usize = 2_000;
-
-/// A network that webhooks may be sent into: `10.0.0.0/8`, or one address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub struct Network(IpNet);
-
-impl FromStr for Network {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let text = text.trim();
-        text.parse()
-            .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
-            .map(|network| Self(network.trunc()))
-            .map_err(|_| "neither a network, as 10.0.0.0/8 is, nor an address".to_owned())
-    }
-}
-
-impl TryFrom<String> for Network {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
-    }
-}
 
 /// The ports of https and of http.
 const HTTPS: u16 = 443;
@@ -121,8 +96,8 @@ impl Guard {
         ports: impl IntoIterator<Item = Ports>,
     ) -> Result<Self, String> {
         let networks: Vec<_> = networks.into_iter().collect();
-        for Network(network) in &networks {
-            if let Some(why) = addresses::never(*network) {
+        for network in networks.iter().map(Network::addresses) {
+            if let Some(why) = addresses::never(network) {
                 return Err(format!(
                     "{network} cannot be allowed as a network of webhooks: {} is {why}, and those are never sent to. Take it out of --webhook-network or PORTICO_WEBHOOK_NETWORKS",
                     network.addr()
@@ -217,9 +192,7 @@ impl Guard {
         }
         match addresses::standing(address) {
             Standing::Public => Ok(()),
-            Standing::Private(_) if self.networks.iter().any(|one| one.0.contains(&address)) => {
-                Ok(())
-            }
+            Standing::Private(_) if self.networks.iter().any(|one| one.contains(address)) => Ok(()),
             Standing::Private(why) => Err(format!(
                 "{address} is {why}, to which webhooks are not sent. The operator can allow its network with --webhook-network or PORTICO_WEBHOOK_NETWORKS"
             )),

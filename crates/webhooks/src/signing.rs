@@ -100,7 +100,7 @@ pub fn signature(keys: &[Key], id: &str, timestamp_s: i64, body: &[u8]) -> Strin
 pub fn propexo_signature(secret: &Secret, body: &[u8]) -> String {
     let key = Key::of_bytes(secret.expose().as_bytes());
     let signed = key.sign(&[body]);
-    signed.iter().map(|byte| format!("{byte:02x}")).collect()
+    model::hex::encode(&signed)
 }
 
 /// Bytes of a key in base64 at least: half of what is made here, which is beyond guessing.
@@ -150,10 +150,6 @@ mod tests {
         Key::new(&Secret::new(secret))
     }
 
-    fn hex(bytes: &[u8]) -> String {
-        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-    }
-
     /// The vector that the libraries of Standard Webhooks are tested with.
     const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
     const ID: &str = "msg_p5jXN8AQM9LWM0D4loKWxJek";
@@ -185,7 +181,10 @@ mod tests {
     #[test]
     fn keys_of_every_length_sign_as_hmac_says() {
         let check = |key: &[u8], message: &[u8], expected: &str| {
-            assert_eq!(hex(&Key::of_bytes(key).sign(&[message])), expected);
+            assert_eq!(
+                model::hex::encode(&Key::of_bytes(key).sign(&[message])),
+                expected
+            );
         };
         check(
             &[0x0b; 20],

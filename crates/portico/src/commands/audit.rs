@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::bail;
 use clap::Subcommand;
-use model::{audit::Chain, key::hex};
+use model::{audit::Chain, hex};
 use serde_json::json;
 use store::Store;
 
@@ -73,7 +73,7 @@ impl Wanted {
     /// # Errors
     /// When another hash was noted for this place.
     fn meet(&mut self, chain: &Chain) -> anyhow::Result<()> {
-        let here = hex(&chain.head);
+        let here = hex::encode(&chain.head);
         self.head.take_if(|head| *head == here);
         if let Some(note) = self.notes.pop_if(|note| note.place == chain.count)
             && note.hash != here
@@ -116,7 +116,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let verified = verify(&store, wanted).await;
     store.close().await;
     let chain = verified?;
-    let (count, head) = (chain.count, hex(&chain.head));
+    let (count, head) = (chain.count, hex::encode(&chain.head));
     let without_mac = count - chain.with_mac;
     if arguments.json {
         let shown = json!({

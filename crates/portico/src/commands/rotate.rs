@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use model::{Clock, Entropy, Secret, key::hex};
+use model::{Clock, Entropy, Secret, hex};
 use serde_json::json;
 use store::{
     Store,
@@ -198,7 +198,9 @@ fn begin(
         Some(given) => given,
         None if was_begun => return Ok(()),
         None => {
-            let key = Secret::new(hex(&[SystemEntropy.bytes(), SystemEntropy.bytes()].concat()));
+            let key = Secret::new(hex::encode(
+                &[SystemEntropy.bytes(), SystemEntropy.bytes()].concat(),
+            ));
             let id = MasterKey::parse(&key)?.id();
             Named { id, key }
         }

@@ -11,11 +11,11 @@ use std::{
 
 use anyhow::{anyhow, bail};
 use clap::builder::BoolishValueParser;
-use model::key::RateLimit;
+use model::{key::RateLimit, network::Network};
 use portico_http::{
     limits::RATE_LIMIT_DEFAULT,
     metrics::Metrics,
-    peer::{Network, TrustedProxies},
+    peer::TrustedProxies,
     serve::{IDLE_TIMEOUT_DEFAULT, Settings as Transport},
     tls::Certificate,
 };
@@ -115,7 +115,7 @@ pub(crate) struct Arguments {
         value_name = "CIDR",
         value_delimiter = ','
     )]
-    webhook_networks: Option<Vec<webhooks::guard::Network>>,
+    webhook_networks: Option<Vec<Network>>,
     /// Ports that webhooks may be sent to besides 443, and 80 where http is allowed: `8443`, or `8000-8999`. [default: none]
     #[arg(
         long = "webhook-port",
@@ -164,7 +164,7 @@ struct File {
     trusted_proxies: Option<Vec<Network>>,
     vendor_urls: Option<Vec<String>>,
     webhook_allow_http: Option<bool>,
-    webhook_networks: Option<Vec<webhooks::guard::Network>>,
+    webhook_networks: Option<Vec<Network>>,
     webhook_ports: Option<Vec<webhooks::guard::Ports>>,
     requests_per_minute: Option<u32>,
     master_key_command: Option<String>,

@@ -5,7 +5,7 @@
 
 use std::{borrow::Cow, cmp::Ordering};
 
-use model::key::hex;
+use model::hex;
 use rusqlite::types::ValueRef;
 use tokio_postgres::types::Type;
 
@@ -164,7 +164,7 @@ impl Layout {
                 Value::Integer(value) => format!("{} {value}", column.name),
                 Value::Boolean(value) => format!("{} {value}", column.name),
                 Value::Text(value) => format!("{} {value:?}", column.name),
-                Value::Blob(value) => format!("{} {}", column.name, hex(value)),
+                Value::Blob(value) => format!("{} {}", column.name, hex::encode(value)),
             })
             .collect();
         named.join(", ")

@@ -32,7 +32,7 @@ pub struct Applied {
 impl Migration {
     /// SHA-256 of the SQL, in hexadecimal.
     pub fn checksum(&self) -> String {
-        model::key::hex(&Sha256::digest(self.sql.as_bytes()))
+        model::hex::encode(&Sha256::digest(self.sql.as_bytes()))
     }
 }
 

@@ -197,7 +197,7 @@ mod tests {
             .map(|(kind, one)| format!("{} {one:?}", kind.word()))
             .collect();
         let digest = Sha256::digest(filters.join("\n").as_bytes());
-        let rule = (VERSION, model::key::hex(&digest[..8]));
+        let rule = (VERSION, model::hex::encode(&digest[..8]));
         assert_eq!(
             rule,
             (2, "c838a4b1292da671".to_owned()),

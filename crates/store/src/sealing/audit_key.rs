@@ -6,7 +6,7 @@
 use std::fmt;
 
 use hmac::{Hmac, KeyInit, Mac};
-use model::{Secret, audit::AUDIT_KEY_ID_BYTES, key::hex};
+use model::{Secret, audit::AUDIT_KEY_ID_BYTES, hex};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
@@ -33,7 +33,7 @@ impl AuditKeyId {
 
 impl fmt::Display for AuditKeyId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex(&self.0))
+        f.write_str(&hex::encode(&self.0))
     }
 }
 
@@ -70,7 +70,7 @@ impl AuditKey {
 
     /// As the text that is sealed.
     pub(crate) fn secret(&self) -> Secret {
-        Secret::new(hex(&self.bytes[..]))
+        Secret::new(hex::encode(&self.bytes[..]))
     }
 
     pub(crate) const fn id(&self) -> AuditKeyId {

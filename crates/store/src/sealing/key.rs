@@ -5,7 +5,7 @@
 use std::fmt;
 
 use chacha20poly1305::{XChaCha20Poly1305, aead::KeyInit};
-use model::Secret;
+use model::{Secret, hex};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
@@ -39,7 +39,7 @@ impl MasterKeyId {
 
 impl fmt::Display for MasterKeyId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&model::key::hex(&self.0))
+        f.write_str(&hex::encode(&self.0))
     }
 }
 
@@ -53,13 +53,8 @@ pub struct MasterKey {
 
 /// The bytes that 64 hexadecimal digits are.
 pub(super) fn digits(text: &str) -> Option<Zeroizing<[u8; MASTER_KEY_BYTES]>> {
-    if text.len() != 2 * MASTER_KEY_BYTES || !text.bytes().all(|one| one.is_ascii_hexdigit()) {
-        return None;
-    }
     let mut bytes = Zeroizing::new([0_u8; MASTER_KEY_BYTES]);
-    for (place, byte) in bytes.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(&text[2 * place..2 * place + 2], 16).ok()?;
-    }
+    hex::decode_into(text, &mut bytes)?;
     Some(bytes)
 }
 

@@ -17,12 +17,14 @@ use hyper::Method;
 use model::{
     AgentId, AttributionId, Clock, CommunityId, Entropy, IntegrationId, KeyId, Permission, Secret,
     directory::{Agent, Attribution, Community, Integration, Settings, Vendor},
-    key::{Key, RateLimit, System, hex, token_make},
+    hex,
+    key::{Key, RateLimit, System, token_make},
+    network::Network,
 };
 use portico_http::{VendorForgets, limits::RATE_LIMIT_DEFAULT, metrics::Metrics};
 use serde_json::{Value, json};
 use store::{Registration, Store, retention::Retention};
-use webhooks::guard::{Network, Ports};
+use webhooks::guard::Ports;
 
 use crate::{
     audit_heads::Heads,
@@ -260,7 +262,9 @@ fn kept(path: &Path, make: impl FnOnce() -> Secret) -> anyhow::Result<Secret> {
 }
 
 fn master_key() -> Secret {
-    Secret::new(hex(&[SystemEntropy.bytes(), SystemEntropy.bytes()].concat()))
+    Secret::new(hex::encode(
+        &[SystemEntropy.bytes(), SystemEntropy.bytes()].concat(),
+    ))
 }
 
 /// Makes integration, references and token on the first start; on a later one, points the integration at the sandbox of this start.

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::bail;
-use model::key::hex;
+use model::hex;
 use serde_json::{Value, json};
 use store::{
     copy::{Compared, Progress, Report, Step},
@@ -159,7 +159,8 @@ impl Sides {
 }
 
 fn line(table: &Compared) -> String {
-    let short = |digest: &[u8]| -> String { hex(digest).chars().take(DIGEST_DIGITS).collect() };
+    let short =
+        |digest: &[u8]| -> String { hex::encode(digest).chars().take(DIGEST_DIGITS).collect() };
     let (source, target) = (&table.source, &table.target);
     let other = match &table.difference {
         None => "the same".to_owned(),
@@ -180,7 +181,8 @@ fn line(table: &Compared) -> String {
 }
 
 fn as_json(table: &Compared) -> Value {
-    let side = |side: &store::copy::Sum| json!({ "rows": side.rows, "digest": hex(&side.digest) });
+    let side =
+        |side: &store::copy::Sum| json!({ "rows": side.rows, "digest": hex::encode(&side.digest) });
     let difference = table
         .difference
         .as_ref()

@@ -124,7 +124,7 @@ impl Server {
         prepare(&session)?;
         session.be(place.writing)?;
         let signals = Arc::new(Signals::default());
-        let node = model::key::hex(&entropy.bytes());
+        let node = model::hex::encode(&entropy.bytes());
         let readers = Readers::start(place)?;
         let takes_turns = pool.is_none();
         if !takes_turns {
