@@ -32,9 +32,10 @@ use tokio::{
 };
 
 use crate::{
-    App, caller::Admitted, error::Error, json, limits, openapi::Schema, peer::ClientAddress,
-    problems::Problems, tally::Tally,
+    App, caller::Admitted, error::Error, json, limits, openapi::Schema, problems::Problems,
+    tally::Tally,
 };
+use listener::peer::ClientAddress;
 
 /// Bytes that a body may have.
 pub const BODY_MAX_BYTES: usize = 256 * 1_024;

@@ -20,9 +20,8 @@ use model::{
     permission::{Group, Level},
 };
 
-use crate::{
-    App, body::Asking, envelope::RequestId, error::Error, limits::Noted, peer::ClientAddress,
-};
+use crate::{App, body::Asking, envelope::RequestId, error::Error, limits::Noted};
+use listener::peer::ClientAddress;
 
 /// A permission as a type.
 pub trait Needs: Send + Sync + 'static {

@@ -18,8 +18,8 @@ use crate::{
     error::Error,
     limits::Open,
     openapi::{ErrorBody, Health},
-    peer::ClientAddress,
 };
+use listener::peer::ClientAddress;
 
 /// How long the store may take to answer: load balancers and monitors wait for some seconds.
 const READY_WITHIN: Duration = Duration::from_secs(3);

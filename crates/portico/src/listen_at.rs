@@ -129,7 +129,7 @@ impl ListenAt {
             .with_context(|| format!("{self} ({setting}) cannot be listened on"))?;
         let mut first = None;
         for address in addresses {
-            match portico_http::serve::listen(address) {
+            match listener::serve::listen(address) {
                 Ok(listener) => return Ok(listener),
                 Err(why) => _ = first.get_or_insert(why),
             }

@@ -1,25 +1,16 @@
-//! The composition root: store, worker and HTTP made into a server.
+//! A server process: the app behind a socket, until it is told to stop.
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::anyhow;
+use app::{App, Role};
 use connectors::Registry;
-use delivery::running::Running;
-use model::{Actor, Clock, Entropy, Scope, key::RateLimit, network::Network};
-use portico_http::{
-    App, Parts, VendorForgets,
-    limits::Limits,
-    metrics::Metrics,
-    openapi::Schemas,
-    serve::{CONNECTIONS_MAX, Settings as Transport},
-    served::Served,
-    uses::{self, Uses},
-};
-use serde::Deserialize;
-use store::{Live, Store, retention::Retention};
+use listener::serve::{CONNECTIONS_MAX, Settings as Transport};
+use model::{Actor, Scope, key::RateLimit, network::Network};
+use portico_http::{VendorForgets, metrics::Metrics};
+use store::{Store, retention::Retention};
 use tokio::{net::TcpListener, sync::oneshot};
 use webhooks::{
-    announcer,
     client::Client,
     guard::{Guard, Ports},
     resolver::SystemLookup,
@@ -39,13 +30,6 @@ const DRAIN: Duration = Duration::from_secs(10);
 
 /// Open files kept for others than callers and calls to vendors: for the store, the log, receivers and, in `dev`, the sandbox.
 const DESCRIPTORS_BESIDE: u64 = 512;
-
-/// How often what has expired is removed, and how many rows of each kind at once.
-const SWEEP_EVERY: Duration = Duration::from_secs(60);
-const SWEEP_ROWS: u32 = 5_000;
-
-/// How long diffs of records, runs of synchronisation and events are kept: 30 days, as the contract has it (section 5).
-const HISTORY_KEPT_MS: i64 = 30 * 24 * 3_600_000;
 
 /// Bytes of a vocabulary file at most: it has some hundred lines.
 const VOCABULARY_MAX_BYTES: u64 = 1_024 * 1_024;
@@ -89,29 +73,6 @@ pub(crate) fn receivers(
 ) -> anyhow::Result<Client> {
     let guard = Guard::new(allows_http, networks, ports).map_err(|why| anyhow!(why))?;
     Client::new(guard, Arc::new(SystemLookup::default())).map_err(|why| anyhow!(why))
-}
-
-/// What a node does.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Role {
-    /// Everything.
-    #[default]
-    All,
-    /// Takes requests, and leaves it to others to deliver.
-    Api,
-    /// Delivers, announces, synchronises and removes what has expired; of requests it takes only /healthz, /readyz and /metrics.
-    Worker,
-}
-
-impl Role {
-    const fn has_worker(self) -> bool {
-        matches!(self, Self::All | Self::Worker)
-    }
-
-    const fn has_api(self) -> bool {
-        matches!(self, Self::All | Self::Api)
-    }
 }
 
 /// What a server is made of.
@@ -185,91 +146,39 @@ pub(crate) async fn run(
     let keeper = Keeper::start(store.clone(), metrics.clone()).await?;
     let clock = keeper.clock();
     let keeping = tokio::spawn(keeper.keep());
-    let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
-    // The lock proves that whoever held these leases is gone.
-    store.take_over(clock.steady()).await?;
-    let live = Live::load(&store).await?;
-    let follower = tokio::spawn(live.clone().follow(store.clone()));
-    let sweeper = role
-        .has_worker()
-        .then(|| tokio::spawn(sweep(store.clone(), clock.clone(), retention)));
-    let worker = role.has_worker().then(|| {
-        delivery::start(delivery::Parts {
-            store: store.clone(),
-            registry: registry.clone(),
-            live: live.clone(),
-            timer: clock.clone(),
-            entropy: entropy.clone(),
-            observer: metrics.clone(),
-            settings: delivery::Settings {
-                in_flight_max: calls_max,
-                ..delivery::Settings::default()
-            },
-        })
-    });
-    let announcer = role.has_worker().then(|| {
-        announcer::start(announcer::Parts {
-            store: store.clone(),
-            client: receivers.clone(),
-            timer: clock.clone(),
-            entropy: entropy.clone(),
-            observer: metrics.clone(),
-            settings: announcer::Settings::default(),
-        })
-    });
-    let openapi = portico_http::document(&registry).map_err(|why| anyhow!(why))?;
-    let schemas = Schemas::compile(&openapi).map_err(|why| anyhow!(why))?;
-    let app = Arc::new(Parts {
+    let mut app = App::start(app::Setup {
         store: store.clone(),
-        live,
         registry,
-        clock,
-        entropy,
         metrics,
-        worker_alive: worker.as_ref().map(Running::alive),
-        limits: Limits::new(rate_limit),
-        uses: Uses::default(),
-        body_room: portico_http::body::Room::default(),
-        tail: portico_http::follow::Tail::default(),
-        waits: portico_http::follow::Waits::default(),
-        end_waits: portico_http::follow::Waits::default(),
-        walks: portico_http::walks::Walks::default(),
-        desk: portico_http::availability::Desk::default(),
+        timer: clock.clone(),
+        entropy: Arc::new(SystemEntropy),
+        rate_limit,
+        role,
+        retention,
         receivers,
-        trials: portico_http::webhooks::Trials::default(),
-        replays: portico_http::replays::Replays::default(),
-        vendor_forgets,
-        stopping: portico_http::Stopping::default(),
+        delivery: delivery::Settings {
+            in_flight_max: calls_max,
+            ..delivery::Settings::default()
+        },
+        announcer: webhooks::announcer::Settings::default(),
         depths: portico_http::depths::Depths::default(),
-        openapi: Served::new(&openapi).map_err(|why| anyhow!(why))?,
-        schemas,
-    });
-    let uses = tokio::spawn(keep_uses(app.clone()));
-    let heads = tokio::spawn(heads.keep(store.clone(), app.clock.clone()));
-    let router = if role.has_api() {
-        portico_http::router(app.clone())
-    } else {
-        portico_http::worker_router(app.clone())
-    };
+        vendor_forgets,
+    })
+    .await?;
+    let heads = tokio::spawn(heads.keep(store, clock));
+    let (parts, router) = (app.parts.clone(), app.router());
     ready()?;
     let (tell, told) = oneshot::channel();
     let told = async {
         let _ = told.await;
         // Whoever waits for something is answered now.
-        app.stopping.tell();
+        parts.stopping.tell();
     };
     let finish = async {
-        portico_http::serve::serve(listener, router, transport, told, DRAIN)
+        listener::serve::serve(listener, router, transport, told, DRAIN)
             .await
             .map_err(|why| anyhow!(why))?;
-        // The worker first: what it still brings to an end is told as far as time allows, and the
-        // rest at the next start.
-        if let Some(worker) = worker {
-            worker.stop().await;
-        }
-        if let Some(announcer) = announcer {
-            announcer.stop().await;
-        }
+        app.rest().await;
         anyhow::Ok(())
     };
     let hurry = async {
@@ -281,19 +190,9 @@ pub(crate) async fn run(
         finished = finish => finished?,
         () = hurry => {}
     }
-    uses.abort();
     heads.abort();
     keeping.abort();
-    if let Some(sweeper) = sweeper {
-        sweeper.abort();
-    }
-    follower.abort();
-    if let Err(why) = app.uses.store(&store).await {
-        tracing::warn!(%why, "when keys were last used could not be stored");
-    }
-    // Only a directory can have gone meanwhile; nodes on a database do not wait for it to answer.
-    let is_well = store.is_shared() || store.check().await.is_ok();
-    store.close().await;
+    let is_well = app.stop().await;
     if is_well {
         tracing::info!("stopped; all that was accepted is stored");
     } else {
@@ -302,38 +201,6 @@ pub(crate) async fn run(
         );
     }
     Ok(())
-}
-
-/// Stores now and then when keys were last used.
-async fn keep_uses(app: App) {
-    loop {
-        tokio::time::sleep(uses::STORE_EVERY).await;
-        match app.uses.store(&app.store).await {
-            Ok(()) => {}
-            Err(store::Error::Closed) => return,
-            Err(why) => tracing::warn!(%why, "when keys were last used could not be stored"),
-        }
-    }
-}
-
-async fn sweep(store: Arc<Store>, clock: Arc<dyn Clock>, retention: Retention) {
-    loop {
-        tokio::time::sleep(SWEEP_EVERY).await;
-        let settled = clock.settled();
-        let swept = async {
-            store.idempotency_sweep(settled, SWEEP_ROWS).await?;
-            let before = settled.plus_millis(-HISTORY_KEPT_MS);
-            // As often as it takes: at full speed there is more in a minute than is removed at once.
-            while store.history_sweep(before, SWEEP_ROWS).await? > 0 {}
-            while store.events_sweep(before, SWEEP_ROWS).await? > 0 {}
-            retention.sweep(&store, &*clock).await
-        };
-        match swept.await {
-            Ok(_) => {}
-            Err(store::Error::Closed) => return,
-            Err(why) => tracing::error!(%why, "what has expired could not be removed"),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use portico_http::tls::Certificate;
+use listener::tls::Certificate;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{commands::serve, logging};

@@ -282,7 +282,7 @@ fn a_caller_that_never_makes_an_end_is_let_go_of() {
                 Ok(bytes) => taken += bytes,
                 Err(why) => break why,
             }
-            let most = portico_http::serve::LINGER_MAX_BYTES + KEPT_BYTES;
+            let most = listener::LINGER_MAX_BYTES + KEPT_BYTES;
             assert!(taken <= most, "{taken} bytes");
         };
         let is_end = [ErrorKind::ConnectionReset, ErrorKind::BrokenPipe].contains(&why.kind());

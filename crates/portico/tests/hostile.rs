@@ -23,10 +23,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use listener::{
+    LINGER_MAX_BYTES,
+    serve::{CONNECTIONS_MAX, HEAD_MAX_BYTES},
+};
 use portico_http::{
     body::{BODIES_MAX_KIB, BODY_MAX_BYTES},
     json::BYTES_A_VALUE,
-    serve::{CONNECTIONS_MAX, HEAD_MAX_BYTES, LINGER_MAX_BYTES},
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::{Value, json};

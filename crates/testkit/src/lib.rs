@@ -13,12 +13,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use axum::{Router, body::Body, http::Request};
+use app::{App, Role};
+use axum::{body::Body, http::Request};
 use connectors::{
     Registry,
     knock::sandbox::{Options, Sandbox},
 };
-use delivery::running::Running as Loop;
 use http_body_util::BodyExt;
 use model::{
     Actor, AttributionId, Clock, CommunityId, IntegrationId, KeyId, Permission, Scope, Secret,
@@ -29,19 +29,13 @@ use model::{
     network::Network,
     webhook::{Subscribed, Trigger, Webhook},
 };
-use portico_http::{
-    limits::{Limits, RATE_LIMIT_DEFAULT},
-    metrics::Metrics,
-    openapi::Schemas,
-    uses::Uses,
-};
+use portico_http::{depths::Depths, limits::RATE_LIMIT_DEFAULT, metrics::Metrics};
 use serde_json::{Value, json};
-use store::{Live, Registration, Sealer, Store};
+use store::{Registration, Sealer, Store, retention::Retention};
 pub use testbed::{self as postgres, not_tested};
 use tokio::task::JoinHandle;
 use tower::ServiceExt;
 use webhooks::{
-    announcer,
     client::Client,
     guard::{Guard, Ports},
     resolver::SystemLookup,
@@ -163,18 +157,6 @@ impl TestVendor {
     }
 }
 
-/// What ends when the app is stopped.
-struct Running {
-    router: Router,
-    store: Arc<Store>,
-    live: Live,
-    registry: Registry,
-    metrics: Arc<Metrics>,
-    workers: Vec<Loop>,
-    announcer: Option<Loop>,
-    follower: JoinHandle<()>,
-}
-
 /// Portico, whole.
 pub struct TestApp {
     /// Its time.
@@ -183,7 +165,7 @@ pub struct TestApp {
     pub vendors: Vec<TestVendor>,
     entropy: Arc<Seeded>,
     token: Secret,
-    running: Option<Running>,
+    running: Option<App>,
     /// Dropped after what runs on it.
     place: Place,
 }
@@ -305,73 +287,35 @@ impl TestApp {
     /// # Errors
     /// When any part cannot be started.
     pub async fn resume(&mut self) -> Outcome {
-        let store = self.open().await?;
-        store.take_over(self.clock.steady()).await?;
-        let live = Live::load(&store).await?;
-        let follower = tokio::spawn(live.clone().follow(store.clone()));
         let registry = Registry::new(
             std::collections::BTreeMap::new(),
             &["http://127.0.0.1:*".to_owned()],
         )?;
-        let metrics = Arc::new(Metrics::default());
-        let worker = self.worker(
-            (&store, &registry, &live, &metrics),
-            delivery::Settings::default(),
-        );
         let receivers = Client::new(
             Guard::new(true, ["127.0.0.0/8".parse::<Network>()?], [Ports::ANY])?,
             Arc::new(SystemLookup::default()),
         )?;
-        let announcer = announcer::start(announcer::Parts {
-            store: store.clone(),
-            client: receivers.clone(),
+        let app = App::start(app::Setup {
+            store: self.open().await?,
+            registry,
+            metrics: Arc::new(Metrics::default()),
             timer: self.clock.clone(),
             entropy: self.entropy.clone(),
-            observer: metrics.clone(),
-            settings: announcer::Settings {
+            rate_limit: RATE_LIMIT_DEFAULT,
+            role: Role::All,
+            retention: Retention::default(),
+            receivers,
+            delivery: delivery::Settings::default(),
+            announcer: webhooks::announcer::Settings {
                 // Receivers that hang do so for good.
                 drain_ms: 200,
-                ..announcer::Settings::default()
+                ..webhooks::announcer::Settings::default()
             },
-        });
-        let openapi = portico_http::document(&registry)?;
-        let schemas = Schemas::compile(&openapi)?;
-        let router = portico_http::router(Arc::new(portico_http::Parts {
-            store: store.clone(),
-            live: live.clone(),
-            registry: registry.clone(),
-            clock: self.clock.clone(),
-            entropy: self.entropy.clone(),
-            metrics: metrics.clone(),
-            worker_alive: Some(worker.alive()),
-            limits: Limits::new(RATE_LIMIT_DEFAULT),
-            uses: Uses::default(),
-            body_room: portico_http::body::Room::default(),
-            tail: portico_http::follow::Tail::default(),
-            waits: portico_http::follow::Waits::default(),
-            end_waits: portico_http::follow::Waits::default(),
-            walks: portico_http::walks::Walks::default(),
-            desk: portico_http::availability::Desk::default(),
-            receivers,
-            trials: portico_http::webhooks::Trials::default(),
-            replays: portico_http::replays::Replays::default(),
-            vendor_forgets: None,
-            stopping: portico_http::Stopping::default(),
             // What was seen a moment ago is another time of the test's clock.
-            depths: portico_http::depths::Depths::kept(Duration::ZERO),
-            openapi: portico_http::served::Served::new(&openapi)?,
-            schemas,
-        }));
-        self.running = Some(Running {
-            router,
-            store,
-            live,
-            registry,
-            metrics,
-            workers: vec![worker],
-            announcer: Some(announcer),
-            follower,
+            depths: Depths::kept(Duration::ZERO),
+            vendor_forgets: None,
         });
+        self.running = Some(app.await?);
         Ok(())
     }
 
@@ -386,22 +330,6 @@ impl TestApp {
         Ok(())
     }
 
-    fn worker(
-        &self,
-        (store, registry, live, metrics): (&Arc<Store>, &Registry, &Live, &Arc<Metrics>),
-        settings: delivery::Settings,
-    ) -> Loop {
-        delivery::start(delivery::Parts {
-            store: store.clone(),
-            registry: registry.clone(),
-            live: live.clone(),
-            timer: self.clock.clone(),
-            entropy: self.entropy.clone(),
-            observer: metrics.clone(),
-            settings,
-        })
-    }
-
     /// Has several workers take the place of the one that it has, as in several processes, one with each of `settings`. A signal wakes one of them; the others find what is
     /// due at their next sweep.
     ///
@@ -412,32 +340,28 @@ impl TestApp {
         for worker in std::mem::take(&mut running.workers) {
             worker.stop().await;
         }
-        let running = self.running()?;
-        let parts = (
-            &running.store,
-            &running.registry,
-            &running.live,
-            &running.metrics,
-        );
-        let workers = settings.iter().map(|one| self.worker(parts, one.clone()));
-        let workers = workers.collect();
-        if let Some(running) = &mut self.running {
-            running.workers = workers;
-        }
+        let (timer, entropy) = (self.clock.clone(), self.entropy.clone());
+        let parts = &running.parts;
+        let worker = |settings: &delivery::Settings| {
+            delivery::start(delivery::Parts {
+                store: parts.store.clone(),
+                registry: parts.registry.clone(),
+                live: parts.live.clone(),
+                timer: timer.clone(),
+                entropy: entropy.clone(),
+                observer: parts.metrics.clone(),
+                settings: settings.clone(),
+            })
+        };
+        running.workers = settings.iter().map(worker).collect();
         Ok(())
     }
 
     /// Stops it as a signal would; the data stays.
     pub async fn stop(&mut self) {
-        if let Some(running) = self.running.take() {
-            for worker in running.workers {
-                worker.stop().await;
-            }
-            if let Some(announcer) = running.announcer {
-                announcer.stop().await;
-            }
-            running.follower.abort();
-            running.store.close().await;
+        if let Some(mut running) = self.running.take() {
+            running.rest().await;
+            running.stop().await;
         }
     }
 
@@ -449,7 +373,7 @@ impl TestApp {
         }
     }
 
-    fn running(&self) -> Outcome<&Running> {
+    fn running(&self) -> Outcome<&App> {
         self.running
             .as_ref()
             .ok_or_else(|| wrong("the app is stopped"))
@@ -460,7 +384,7 @@ impl TestApp {
     /// # Errors
     /// When the app is stopped.
     pub fn store(&self) -> Outcome<&Store> {
-        Ok(&*self.running()?.store)
+        Ok(&*self.running()?.parts.store)
     }
 
     /// Sends a request with the app's key. Returns status and body.
@@ -514,7 +438,7 @@ impl TestApp {
         }
         let request =
             request.body(body.map_or_else(Body::empty, |body| Body::from(body.to_string())))?;
-        let answer = self.running()?.router.clone().oneshot(request).await?;
+        let answer = self.running()?.router().oneshot(request).await?;
         let status = answer.status().as_u16();
         let bytes = answer.into_body().collect().await?.to_bytes();
         Ok((status, serde_json::from_slice(&bytes)?))
@@ -547,7 +471,7 @@ impl TestApp {
             .header("host", "portico")
             .header("authorization", format!("Bearer {token}"))
             .body(Body::empty())?;
-        let answer = self.running()?.router.clone().oneshot(request).await?;
+        let answer = self.running()?.router().oneshot(request).await?;
         Ok(answer.status() != axum::http::StatusCode::UNAUTHORIZED)
     }
 
@@ -560,7 +484,7 @@ impl TestApp {
             .uri("/metrics")
             .header("host", "portico")
             .body(Body::empty())?;
-        let answer = self.running()?.router.clone().oneshot(request).await?;
+        let answer = self.running()?.router().oneshot(request).await?;
         let bytes = answer.into_body().collect().await?.to_bytes();
         Ok(String::from_utf8(bytes.to_vec())?)
     }

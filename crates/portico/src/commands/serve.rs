@@ -10,15 +10,15 @@ use std::{
 };
 
 use anyhow::{anyhow, bail};
+use app::Role;
 use clap::builder::BoolishValueParser;
-use model::{key::RateLimit, network::Network};
-use portico_http::{
-    limits::RATE_LIMIT_DEFAULT,
-    metrics::Metrics,
+use listener::{
     peer::TrustedProxies,
     serve::{IDLE_TIMEOUT_DEFAULT, Settings as Transport},
     tls::Certificate,
 };
+use model::{key::RateLimit, network::Network};
+use portico_http::{limits::RATE_LIMIT_DEFAULT, metrics::Metrics};
 use serde::Deserialize;
 use store::retention::Retention;
 
@@ -27,9 +27,7 @@ use crate::{
     commands::MasterKey,
     data_dir::{self, Allowed},
     listen_at::ListenAt,
-    logging,
-    server::{self, Role},
-    settings,
+    logging, server, settings,
     signals::{Reloads, Stop},
     store_at::StoreArgs,
     text_file,

@@ -19,9 +19,11 @@ const LEVELS: [(&str, LevelFilter); 6] = [
 ];
 
 /// Portico's own crates.
-const OWN: [&str; 6] = [
+const OWN: [&str; 8] = [
+    "app",
     "connectors",
     "delivery",
+    "listener",
     "portico",
     "portico_http",
     "store",

@@ -11,6 +11,7 @@ use std::{
 };
 
 use anyhow::{Context, anyhow, bail};
+use app::Role;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::Method;
@@ -33,9 +34,7 @@ use crate::{
     listen_at::ListenAt,
     logging,
     master_key::Source,
-    output, private_file,
-    server::{self, Role},
-    settings,
+    output, private_file, server, settings,
     signals::{Reloads, Stop},
     store_at::{StoreArgs, StoreAt},
     system::{SystemClock, SystemEntropy},
@@ -209,7 +208,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
             } else {
                 Role::All
             },
-            transport: portico_http::serve::Settings::default(),
+            transport: listener::serve::Settings::default(),
             retention: Retention::default(),
             calls_max: delivery::CALLS_MAX,
             // Who develops a receiver has it on this machine.

@@ -1,20 +1,20 @@
-//! The places for connections, and who makes room when there is none.
+//! The slots for connections, and who makes room when there is none.
 //!
-//! Guarantee: no more connections are open than there are places, nor more of one address than it may have; and a newcomer gets a place at once as long as
+//! Guarantee: no more connections are open than there are slots, nor more of one address than it may have; and a newcomer gets a slot at once as long as
 //! any connection of anybody waits for its caller.
 //!
 //! A connection either waits for its caller (to agree on TLS, to send a head or the rest of a body, to take its answer, to ask again), or the server works for it.
-//! To wait for a caller costs the server a place and may be what an attacker wants; to break work off may lose a lead. So only those that wait are
-//! closed, and only when a place is needed:
+//! To wait for a caller costs the server a slot and may be what an attacker wants; to break work off may lose a lead. So only those that wait are
+//! closed, and only when a slot is needed:
 //!
 //! * It is taken from the address that has most of them, so who holds a few is not touched while somebody holds many. An attacker has to come from
-//!   as many addresses as there are places before others feel it. All addresses of an IPv6 network of 64 bits count as one, since whoever
+//!   as many addresses as there are slots before others feel it. All addresses of an IPv6 network of 64 bits count as one, since whoever
 //!   has one has all.
 //! * Of those, the one goes that has waited longest. An honest caller sends its request in the moment that it connects, and is served long before
 //!   it has become the oldest of thousands; this is what helps where attacker and honest callers share an address.
-//! * Proxies that the operator named are not limited, and lose a place only when nobody else has one to lose: behind them are many.
+//! * Proxies that the operator named are not limited, and lose a slot only when nobody else has one to lose: behind them are many.
 //!
-//! The alternative, shorter timeouts as places run out, would close honest callers' idle connections no less, and let a newcomer wait.
+//! The alternative, shorter timeouts as slots run out, would close honest callers' idle connections no less, and let a newcomer wait.
 
 use std::{
     cmp::Reverse,
@@ -32,7 +32,7 @@ use tokio::sync::Notify;
 /// The bits of an IPv6 address that tell one customer of a network from another.
 const IPV6_NETWORK_BITS: u32 = 64;
 
-/// How often it is told that connections were closed for want of places.
+/// How often it is told that connections were closed for want of slots.
 const TELL_EVERY: Duration = Duration::from_secs(60);
 
 /// The turn of a connection that the server works for.
@@ -59,8 +59,8 @@ impl Origin {
     }
 }
 
-/// All places.
-pub(crate) struct Places {
+/// All slots.
+pub(crate) struct Slots {
     total: usize,
     per_address: usize,
     state: Mutex<State>,
@@ -148,7 +148,7 @@ impl State {
         if is_time {
             tracing::warn!(
                 closed = self.closed_untold,
-                "there are more connections than places; of those that wait for their callers, the oldest are closed"
+                "there are more connections than slots; of those that wait for their callers, the oldest are closed"
             );
             (self.closed_untold, self.told_at) = (0, Some(Instant::now()));
         }
@@ -161,8 +161,8 @@ impl State {
     }
 }
 
-impl Places {
-    /// So many places, and so many for one address at most, unless it is a trusted proxy's.
+impl Slots {
+    /// So many slots, and so many for one address at most, unless it is a trusted proxy's.
     pub(crate) fn new(total: usize, per_address: usize) -> Arc<Self> {
         Arc::new(Self {
             total,
@@ -176,9 +176,9 @@ impl Places {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A place for a newcomer, which waits for its caller. `None` when its address has as many as it may, and the server works for all of them. One
+    /// A slot for a newcomer, which waits for its caller. `None` when its address has as many as it may, and the server works for all of them. One
     /// asks at a time.
-    pub(crate) async fn take(self: &Arc<Self>, origin: Origin) -> Option<Arc<Place>> {
+    pub(crate) async fn take(self: &Arc<Self>, origin: Origin) -> Option<Arc<Slot>> {
         loop {
             {
                 let mut state = self.state();
@@ -195,8 +195,8 @@ impl Places {
                         holder.open += 1;
                         holder.waiting.insert(turn, caller.clone());
                     });
-                    return Some(Arc::new(Place {
-                        places: self.clone(),
+                    return Some(Arc::new(Slot {
+                        slots: self.clone(),
                         origin,
                         turn: turn.into(),
                         caller,
@@ -225,17 +225,17 @@ impl Places {
     }
 }
 
-/// A connection's place, its own until dropped.
-pub(crate) struct Place {
-    places: Arc<Places>,
+/// A connection's slot, its own until dropped.
+pub(crate) struct Slot {
+    slots: Arc<Slots>,
     origin: Origin,
     /// Since when it waits for its caller, counted in turns. One that says so and is not among the waiting has been closed.
     turn: AtomicU64,
     caller: Arc<Caller>,
 }
 
-impl Place {
-    /// Ends when another needs the place.
+impl Slot {
+    /// Ends when another needs the slot.
     pub(crate) async fn closed(&self) {
         self.caller.close.notified().await;
     }
@@ -274,7 +274,7 @@ impl Place {
 
     /// The server has all that it needs from the caller.
     pub(crate) fn work(&self) {
-        let mut state = self.places.state();
+        let mut state = self.slots.state();
         let turn = self.turn.load(Ordering::Relaxed);
         let was_waiting = state.change(self.origin, |holder| holder.waiting.remove(&turn));
         if was_waiting.is_some() {
@@ -287,7 +287,7 @@ impl Place {
         if self.has_request() {
             self.caller.steps.fetch_add(1, Ordering::Relaxed);
         }
-        let mut state = self.places.state();
+        let mut state = self.slots.state();
         let (old, new) = (self.turn.load(Ordering::Relaxed), state.turn());
         state.change(self.origin, |holder| {
             if old == WORKING || holder.waiting.remove(&old).is_some() {
@@ -296,13 +296,13 @@ impl Place {
             }
         });
         drop(state);
-        self.places.changed.notify_one();
+        self.slots.changed.notify_one();
     }
 }
 
-impl Drop for Place {
+impl Drop for Slot {
     fn drop(&mut self) {
-        let mut state = self.places.state();
+        let mut state = self.slots.state();
         let turn = *self.turn.get_mut();
         let was_closed = state.change(self.origin, |holder| {
             holder.open -= 1;
@@ -313,7 +313,7 @@ impl Drop for Place {
         state.open -= 1;
         state.leaving -= usize::from(was_closed);
         drop(state);
-        self.places.changed.notify_one();
+        self.slots.changed.notify_one();
     }
 }
 
@@ -343,56 +343,56 @@ mod tests {
         .await
     }
 
-    async fn take(places: &Arc<Places>, origin: Origin) -> Arc<Place> {
-        let taken = at_once(places.take(origin)).await.expect("at once");
-        taken.expect("a place")
+    async fn take(slots: &Arc<Slots>, origin: Origin) -> Arc<Slot> {
+        let taken = at_once(slots.take(origin)).await.expect("at once");
+        taken.expect("a slot")
     }
 
-    async fn is_closed(place: &Place) -> bool {
-        at_once(place.closed()).await.is_some()
+    async fn is_closed(slot: &Slot) -> bool {
+        at_once(slot.closed()).await.is_some()
     }
 
     /// What a newcomer gets while `victim` is there, and after it has gone.
-    async fn makes_room(places: &Arc<Places>, newcomer: Origin, victim: Arc<Place>) -> Arc<Place> {
-        assert!(at_once(places.take(newcomer)).await.is_none());
+    async fn makes_room(slots: &Arc<Slots>, newcomer: Origin, victim: Arc<Slot>) -> Arc<Slot> {
+        assert!(at_once(slots.take(newcomer)).await.is_none());
         assert!(is_closed(&victim).await);
         drop(victim);
-        take(places, newcomer).await
+        take(slots, newcomer).await
     }
 
     #[tokio::test]
     async fn who_holds_most_makes_room_the_oldest_first() {
         let (few, many) = (origin("192.0.2.1"), origin("192.0.2.2"));
-        let places = Places::new(4, 4);
-        let oldest = take(&places, few).await;
-        let (first, second) = (take(&places, many).await, take(&places, many).await);
-        let third = take(&places, many).await;
+        let slots = Slots::new(4, 4);
+        let oldest = take(&slots, few).await;
+        let (first, second) = (take(&slots, many).await, take(&slots, many).await);
+        let third = take(&slots, many).await;
         // The first asks once more, and so is not the oldest of its address any more.
         first.work();
         first.wait();
-        let newcomer = makes_room(&places, origin("192.0.2.3"), second).await;
-        let another = makes_room(&places, origin("192.0.2.4"), third).await;
+        let newcomer = makes_room(&slots, origin("192.0.2.3"), second).await;
+        let another = makes_room(&slots, origin("192.0.2.4"), third).await;
         // Now all have one, and the oldest of all goes.
-        let last = makes_room(&places, origin("192.0.2.5"), oldest).await;
-        for place in [&first, &newcomer, &another, &last] {
-            assert!(!is_closed(place).await);
+        let last = makes_room(&slots, origin("192.0.2.5"), oldest).await;
+        for slot in [&first, &newcomer, &another, &last] {
+            assert!(!is_closed(slot).await);
         }
     }
 
     #[tokio::test]
     async fn who_is_worked_for_is_not_closed() {
-        let places = Places::new(2, 2);
+        let slots = Slots::new(2, 2);
         let (one, other) = (
-            take(&places, origin("192.0.2.1")).await,
-            take(&places, origin("192.0.2.2")).await,
+            take(&slots, origin("192.0.2.1")).await,
+            take(&slots, origin("192.0.2.2")).await,
         );
         one.work();
         other.work();
         let newcomer = origin("192.0.2.3");
-        assert!(at_once(places.take(newcomer)).await.is_none());
+        assert!(at_once(slots.take(newcomer)).await.is_none());
         assert!(!is_closed(&one).await && !is_closed(&other).await);
         // As soon as one waits for its caller again, it goes.
-        let mut taking = std::pin::pin!(places.take(newcomer));
+        let mut taking = std::pin::pin!(slots.take(newcomer));
         assert!(at_once(taking.as_mut()).await.is_none());
         other.wait();
         assert!(at_once(taking.as_mut()).await.is_none());
@@ -403,10 +403,10 @@ mod tests {
 
     #[tokio::test]
     async fn who_has_not_asked_is_closed_when_the_server_stops() {
-        let places = Places::new(9, 9);
+        let slots = Slots::new(9, 9);
         let mut all = Vec::new();
         for _ in 0..6 {
-            all.push(take(&places, origin("192.0.2.1")).await);
+            all.push(take(&slots, origin("192.0.2.1")).await);
         }
         let [new, sending, working, answered, slow, again] = &all[..] else {
             panic!("six");
@@ -414,30 +414,30 @@ mod tests {
         sending.asked();
         working.asked();
         working.work();
-        for place in [answered, slow, again] {
-            place.asked();
-            place.work();
-            place.wait();
+        for slot in [answered, slow, again] {
+            slot.asked();
+            slot.work();
+            slot.wait();
         }
         slow.set_taking(true);
         again.asked();
-        places.close_unasked();
+        slots.close_unasked();
         assert!(is_closed(new).await && is_closed(answered).await);
-        for place in [sending, working, slow, again] {
-            assert!(!is_closed(place).await);
+        for slot in [sending, working, slow, again] {
+            assert!(!is_closed(slot).await);
         }
         drop(all);
-        let state = places.state();
+        let state = slots.state();
         assert_eq!((state.open, state.leaving), (0, 0));
     }
 
     #[tokio::test]
     async fn one_closed_connection_is_one_place() {
-        let places = Places::new(3, 3);
+        let slots = Slots::new(3, 3);
         let attacker = origin("192.0.2.1");
-        let (first, second) = (take(&places, attacker).await, take(&places, attacker).await);
-        let third = take(&places, attacker).await;
-        let mut taking = std::pin::pin!(places.take(origin("192.0.2.2")));
+        let (first, second) = (take(&slots, attacker).await, take(&slots, attacker).await);
+        let third = take(&slots, attacker).await;
+        let mut taking = std::pin::pin!(slots.take(origin("192.0.2.2")));
         assert!(at_once(taking.as_mut()).await.is_none());
         // Whatever else happens until it has gone, no other has to go.
         third.work();
@@ -450,36 +450,36 @@ mod tests {
         drop(first);
         assert!(taking.await.is_some());
         drop((second, third));
-        let state = places.state();
+        let state = slots.state();
         assert_eq!((state.open, state.leaving), (0, 0));
         assert!(state.holders.is_empty() && state.ranks.is_empty());
     }
 
     #[tokio::test]
     async fn an_address_has_its_own_limit_which_proxies_do_not() {
-        let places = Places::new(9, 2);
+        let slots = Slots::new(9, 2);
         // One network, so one address.
         let (first, second) = (
-            take(&places, origin("2001:db8::1")).await,
-            take(&places, origin("2001:db8::2")).await,
+            take(&slots, origin("2001:db8::1")).await,
+            take(&slots, origin("2001:db8::2")).await,
         );
-        let third = take(&places, origin("2001:db8::3")).await;
+        let third = take(&slots, origin("2001:db8::3")).await;
         assert!(is_closed(&first).await && !is_closed(&second).await);
         second.work();
         third.work();
-        let refused = at_once(places.take(origin("2001:db8::4"))).await;
+        let refused = at_once(slots.take(origin("2001:db8::4"))).await;
         assert!(refused.expect("at once").is_none());
         drop((first, second, third));
 
-        let neighbour = take(&places, origin("2001:db8:0:1::1")).await;
+        let neighbour = take(&slots, origin("2001:db8:0:1::1")).await;
         let mut proxied = Vec::new();
         for _ in 0..8 {
-            proxied.push(take(&places, proxy("10.0.0.1")).await);
+            proxied.push(take(&slots, proxy("10.0.0.1")).await);
         }
         // The neighbour holds one, the proxy eight: and yet.
-        let newcomer = makes_room(&places, origin("192.0.2.2"), neighbour).await;
-        for place in proxied.iter().chain([&newcomer]) {
-            assert!(!is_closed(place).await);
+        let newcomer = makes_room(&slots, origin("192.0.2.2"), neighbour).await;
+        for slot in proxied.iter().chain([&newcomer]) {
+            assert!(!is_closed(slot).await);
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Guarantee: connections, and what each may hold of a request's head, are bounded in number, bytes and time; each ends, whatever its caller does or does
 //! not do; told to stop, it takes no new connection, lets requests under way finish within the drain time, and then returns. Who makes room when all
-//! places are taken is said in `places`.
+//! slots are taken is said in [`slots`](crate::slots).
 
 use std::{
     borrow::Cow,
@@ -31,12 +31,11 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
-pub use crate::conversation::LINGER_MAX_BYTES;
 use crate::{
-    conversation::{Download, Taken, Upload, is_worth_reading, linger},
     peer::TrustedProxies,
-    places::{Origin, Place, Places},
+    slots::{Origin, Slot, Slots},
     tls::Certificate,
+    transfer::{Download, Taken, Upload, is_worth_reading, linger},
 };
 
 /// How long a connection is kept that its caller does not use, unless the operator says otherwise:
@@ -60,7 +59,7 @@ pub const HEAD_MAX_BYTES: usize = 16 * 1_024;
 /// Connections that are open at once. With the bytes of a head, and those of bodies under way, this bounds memory.
 pub const CONNECTIONS_MAX: usize = 12_000;
 
-/// Of six connections, those that one address may have unless the operator says otherwise: one caller alone cannot take every place.
+/// Of six connections, those that one address may have unless the operator says otherwise: one caller alone cannot take every slot.
 const ADDRESS_SHARE_OF_SIX: usize = 5;
 
 /// Connections that the system may keep until they are taken, if its own limit is not lower. More than come while the processor does something else: whoever finds
@@ -159,7 +158,7 @@ pub async fn serve(
         .connections_per_address_max
         .unwrap_or(total * ADDRESS_SHARE_OF_SIX / 6)
         .max(1);
-    let places = Places::new(total, per_address);
+    let slots = Slots::new(total, per_address);
     loop {
         let (stream, peer) = tokio::select! {
             accepted = listener.accept() => match accepted {
@@ -173,18 +172,18 @@ pub async fn serve(
             () = &mut stop => break,
         };
         let origin = Origin::new(peer, shared.trusted_proxies.contains(peer.to_canonical()));
-        let place = tokio::select! {
-            place = places.take(origin) => place,
+        let slot = tokio::select! {
+            slot = slots.take(origin) => slot,
             () = &mut stop => break,
         };
         // The address has all that it may have, and the server works for all of them.
-        let Some(place) = place else { continue };
+        let Some(slot) = slot else { continue };
         let _ = stream.set_nodelay(true);
         let (shared, stopped) = (shared.clone(), stopped.clone());
         tokio::spawn(async move {
             tokio::select! {
-                () = converse(&shared, stream, peer, &place, stopped) => {}
-                () = place.closed() => {}
+                () = converse(&shared, stream, peer, &slot, stopped) => {}
+                () = slot.closed() => {}
             }
         });
     }
@@ -192,7 +191,7 @@ pub async fn serve(
     stopping.send_replace(true);
     let unasked = async {
         tokio::time::sleep(STOP_GRACE).await;
-        places.close_unasked();
+        slots.close_unasked();
         std::future::pending::<()>().await;
     };
     tokio::select! {
@@ -219,7 +218,7 @@ fn keep_alive(idle_timeout: Duration) -> HeaderValue {
 #[derive(Clone)]
 struct Caller {
     peer: IpAddr,
-    place: Arc<Place>,
+    slot: Arc<Slot>,
     stopped: watch::Receiver<bool>,
 }
 
@@ -228,13 +227,13 @@ async fn converse(
     shared: &Arc<Shared>,
     stream: TcpStream,
     peer: IpAddr,
-    place: &Arc<Place>,
+    slot: &Arc<Slot>,
     mut stopped: watch::Receiver<bool>,
 ) {
-    let stream = Taken::new(stream, place.clone());
+    let stream = Taken::new(stream, slot.clone());
     let caller = |stopped| Caller {
         peer,
-        place: place.clone(),
+        slot: slot.clone(),
         stopped,
     };
     let stream = match &shared.tls {
@@ -261,7 +260,7 @@ async fn speak<S>(shared: Arc<Shared>, stream: S, caller: Caller) -> Option<S>
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    let (place, mut stopped) = (caller.place.clone(), caller.stopped.clone());
+    let (slot, mut stopped) = (caller.slot.clone(), caller.stopped.clone());
     let idle_timeout = shared.idle_timeout + IDLE_GRACE;
     let service = service_fn(move |request| answer(shared.clone(), caller.clone(), request));
     let mut connection = http1::Builder::new()
@@ -286,7 +285,7 @@ where
         }
     };
     // Of a head that was refused, the rest is not read either.
-    let is_cut = place.is_cut() || ended.is_err_and(|why| why.is_parse());
+    let is_cut = slot.is_cut() || ended.is_err_and(|why| why.is_parse());
     is_cut.then(|| connection.into_parts().io.into_inner())
 }
 
@@ -294,17 +293,17 @@ async fn answer(
     shared: Arc<Shared>,
     Caller {
         peer,
-        place,
+        slot,
         stopped,
     }: Caller,
     request: Request<Incoming>,
 ) -> Result<Response<Download>, Infallible> {
-    place.asked();
+    slot.asked();
     let client = shared.trusted_proxies.client(peer, request.headers());
     let stays = stays(&request);
     let expects = request.headers().contains_key(header::EXPECT);
     let (head, body) = request.into_parts();
-    let (body, rest) = Upload::new(body, place.clone());
+    let (body, rest) = Upload::new(body, slot.clone());
     let mut request = Request::from_parts(head, Body::new(body));
     request.extensions_mut().insert(client);
     let router = shared.router.clone();
@@ -319,14 +318,14 @@ async fn answer(
         headers.insert(header::STRICT_TRANSPORT_SECURITY, TRANSPORT_SECURITY);
     }
     if is_cut {
-        place.cut();
+        slot.cut();
         headers.insert(header::CONNECTION, CLOSE);
     } else if stays && !*stopped.borrow() {
         headers.insert(header::CONNECTION, KEEP_ALIVE);
         headers.insert("keep-alive", shared.keep_alive.clone());
     }
     let rest = rest.filter(|_| !is_cut).map(|rest| (rest, stopped));
-    Ok(response.map(|body| Download::new(body, place, rest)))
+    Ok(response.map(|body| Download::new(body, slot, rest)))
 }
 
 /// True if it is sure that the connection stays open behind a request, as far as its caller says.

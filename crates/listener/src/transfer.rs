@@ -22,7 +22,7 @@ use tokio::{
     time::{Instant, Sleep, sleep_until, timeout, timeout_at},
 };
 
-use crate::{body::BODY_MAX_BYTES, places::Place};
+use crate::slots::Slot;
 
 /// How long a request's head may take to arrive, counted from its first byte.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
@@ -34,8 +34,8 @@ const STALL_TIMEOUT: Duration = Duration::from_secs(15);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Bytes of a body that nobody wants which are read so that the connection can be used again: to
-/// read them costs less than a new connection.
-const REST_MAX_BYTES: u64 = BODY_MAX_BYTES as u64;
+/// read them costs less than a new connection. As much as the body of a write may have.
+const REST_MAX_BYTES: u64 = 256 * 1_024;
 
 /// How long these bytes may take.
 const REST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -66,20 +66,20 @@ impl Rest {
 /// A request's body. When it has come to its end, nothing more is waited for.
 pub(crate) struct Upload {
     body: Option<Incoming>,
-    place: Arc<Place>,
+    slot: Arc<Slot>,
     rest: Option<Rest>,
 }
 
 impl Upload {
     /// The body, and where what is not read of it will be.
-    pub(crate) fn new(body: Incoming, place: Arc<Place>) -> (Self, Option<Rest>) {
+    pub(crate) fn new(body: Incoming, slot: Arc<Slot>) -> (Self, Option<Rest>) {
         let rest = (!body.is_end_stream()).then(Rest::default);
         if rest.is_none() {
-            place.work();
+            slot.work();
         }
         let body = Self {
             body: Some(body),
-            place,
+            slot,
             rest: rest.clone(),
         };
         (body, rest)
@@ -110,13 +110,13 @@ impl HttpBody for Upload {
         let frame = ready!(Pin::new(&mut *body).poll_frame(context));
         let is_over = frame.is_none() || body.is_end_stream();
         if is_over {
-            self.place.work();
+            self.slot.work();
         }
         match frame {
             None => self.body = None,
             Some(Err(_)) => {
                 // Nobody knows where the next request would begin.
-                self.place.cut();
+                self.slot.cut();
                 self.body = None;
             }
             Some(Ok(_)) => {}
@@ -144,7 +144,7 @@ pub(crate) fn is_worth_reading(rest: &Incoming) -> bool {
 }
 
 /// Reads the rest of a body that nobody wants, so that the next request can come.
-async fn read_on(mut rest: Incoming, place: Arc<Place>, mut stopped: watch::Receiver<bool>) {
+async fn read_on(mut rest: Incoming, slot: Arc<Slot>, mut stopped: watch::Receiver<bool>) {
     let all = async {
         let mut left = REST_MAX_BYTES;
         while let Some(frame) = rest.frame().await {
@@ -158,7 +158,7 @@ async fn read_on(mut rest: Incoming, place: Arc<Place>, mut stopped: watch::Rece
         _ = stopped.changed() => false,
     };
     if !is_read {
-        place.cut();
+        slot.cut();
     }
 }
 
@@ -181,7 +181,7 @@ pub(crate) async fn linger(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
 /// An answer's body. When all of it is handed over, it is the caller's turn.
 pub(crate) struct Download {
     body: Body,
-    place: Arc<Place>,
+    slot: Arc<Slot>,
     /// The part of the request's body that was not read, and word that the server stops.
     rest: Option<(Incoming, watch::Receiver<bool>)>,
 }
@@ -189,19 +189,19 @@ pub(crate) struct Download {
 impl Download {
     pub(crate) fn new(
         body: Body,
-        place: Arc<Place>,
+        slot: Arc<Slot>,
         rest: Option<(Incoming, watch::Receiver<bool>)>,
     ) -> Self {
-        Self { body, place, rest }
+        Self { body, slot, rest }
     }
 }
 
 impl Drop for Download {
     fn drop(&mut self) {
-        self.place.wait();
+        self.slot.wait();
         // Not before: to read from a body asks a caller for it that waits for `100 Continue`.
         if let Some((rest, stopped)) = self.rest.take() {
-            tokio::spawn(read_on(rest, self.place.clone(), stopped));
+            tokio::spawn(read_on(rest, self.slot.clone(), stopped));
         }
     }
 }
@@ -230,7 +230,7 @@ impl HttpBody for Download {
 /// other end does not take them in time.
 pub(crate) struct Taken<S> {
     stream: S,
-    place: Arc<Place>,
+    slot: Arc<Slot>,
     /// When the first byte of a head came, and behind how many requests and answers.
     head: Option<(u64, Instant)>,
     /// Runs while a head is not whole.
@@ -242,10 +242,10 @@ pub(crate) struct Taken<S> {
 }
 
 impl<S> Taken<S> {
-    pub(crate) fn new(stream: S, place: Arc<Place>) -> Self {
+    pub(crate) fn new(stream: S, slot: Arc<Slot>) -> Self {
         Self {
             stream,
-            place,
+            slot,
             head: None,
             head_until: None,
             since: None,
@@ -260,7 +260,7 @@ impl<S> Taken<S> {
 
     /// Fails when the head that has begun is not whole in time.
     fn head_timed(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let begun = self.head.filter(|(steps, _)| *steps == self.place.steps());
+        let begun = self.head.filter(|(steps, _)| *steps == self.slot.steps());
         let Some((_, since)) = begun else {
             (self.head, self.head_until) = (None, None);
             return Poll::Pending;
@@ -283,7 +283,7 @@ impl<S> Taken<S> {
         }
         let now = Instant::now();
         if self.since.is_none() {
-            self.place.set_taking(true);
+            self.slot.set_taking(true);
         }
         let since = *self.since.get_or_insert(now);
         let until = self.until.get_or_insert_with(|| {
@@ -306,9 +306,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Taken<S> {
         if read.is_pending() {
             return self.head_timed(context);
         }
-        let steps = self.place.steps();
+        let steps = self.slot.steps();
         let is_first = self.head.is_none_or(|(known, _)| known != steps);
-        if is_first && !self.place.has_request() && buffer.filled().len() > before {
+        if is_first && !self.slot.has_request() && buffer.filled().len() > before {
             (self.head, self.head_until) = (Some((steps, Instant::now())), None);
         }
         read
@@ -342,7 +342,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Taken<S> {
         // Whoever writes here flushes when all is written.
         if self.since.take().is_some() {
             self.until = None;
-            self.place.set_taking(false);
+            self.slot.set_taking(false);
         }
         Pin::new(&mut self.stream).poll_flush(context)
     }
@@ -357,11 +357,11 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
-    use crate::places::{Origin, Places};
+    use crate::slots::{Origin, Slots};
 
-    async fn place() -> Arc<Place> {
+    async fn slot() -> Arc<Slot> {
         let origin = Origin::new([127, 0, 0, 1].into(), false);
-        Places::new(1, 1).take(origin).await.expect("a place")
+        Slots::new(1, 1).take(origin).await.expect("a slot")
     }
 
     /// A byte each ten seconds: `heads` whole heads of so many bytes, then one without end. Says
@@ -373,13 +373,13 @@ mod tests {
                 tokio::time::sleep(Duration::from_secs(10)).await;
             }
         });
-        let place = place().await;
-        let (mut near, mut read) = (Taken::new(near, place.clone()), 0);
+        let slot = slot().await;
+        let (mut near, mut read) = (Taken::new(near, slot.clone()), 0);
         for _ in 0..heads {
             near.read_exact(&mut vec![0; bytes]).await.expect("in time");
             read += bytes;
-            place.asked();
-            place.wait();
+            slot.asked();
+            slot.wait();
         }
         let why = loop {
             match near.read_u8().await {
@@ -410,7 +410,7 @@ mod tests {
                 }
             }
         });
-        let (mut near, begun) = (Taken::new(near, place().await), Instant::now());
+        let (mut near, begun) = (Taken::new(near, slot().await), Instant::now());
         let bytes = vec![0; bytes];
         let written = async {
             near.write_all(&bytes).await?;

@@ -1,0 +1,242 @@
+//! The composition root: store, worker, announcer and routes made into one running app.
+//!
+//! Guarantee: whoever runs Portico, a process or a test, runs what is put together here. Time,
+//! randomness, and the way to vendors and receivers are passed in.
+
+mod sweep;
+
+use std::sync::Arc;
+
+use axum::Router;
+use connectors::Registry;
+use delivery::{Timer, running::Running};
+use model::{Entropy, key::RateLimit};
+use portico_http::{
+    Parts, VendorForgets,
+    depths::Depths,
+    limits::Limits,
+    metrics::Metrics,
+    openapi::Schemas,
+    served::Served,
+    uses::{self, Uses},
+};
+use serde::Deserialize;
+use store::{Live, Store, retention::Retention};
+use tokio::task::JoinHandle;
+use webhooks::{announcer, client::Client};
+
+/// The part that a node takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Everything.
+    #[default]
+    All,
+    /// Takes requests, and leaves it to others to deliver.
+    Api,
+    /// Delivers, announces, synchronises and removes what has expired. Of requests it takes only
+    /// `/healthz`, `/readyz` and `/metrics`.
+    Worker,
+}
+
+impl Role {
+    const fn has_worker(self) -> bool {
+        matches!(self, Self::All | Self::Worker)
+    }
+
+    const fn has_api(self) -> bool {
+        matches!(self, Self::All | Self::Api)
+    }
+}
+
+/// The parts of an app.
+pub struct Setup {
+    /// Custody. Closed by [`App::stop`].
+    pub store: Arc<Store>,
+    /// The vendors.
+    pub registry: Registry,
+    /// Metrics.
+    pub metrics: Arc<Metrics>,
+    /// Time.
+    pub timer: Arc<dyn Timer>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+    /// Requests that a key may send that has no limit of its own.
+    pub rate_limit: RateLimit,
+    /// The part that it takes. Where no other that shares its store delivers, accepted writes wait.
+    pub role: Role,
+    /// How long writes and attempts are kept.
+    pub retention: Retention,
+    /// The way to receivers of events.
+    pub receivers: Client,
+    /// The worker's bounds.
+    pub delivery: delivery::Settings,
+    /// The announcer's bounds.
+    pub announcer: announcer::Settings,
+    /// The depths that `/metrics` and `/readyz` show.
+    pub depths: Depths,
+    /// Has the vendor forget a person, where this process plays the vendor.
+    pub vendor_forgets: Option<VendorForgets>,
+}
+
+/// Why an app cannot be started.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The store cannot be used.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// The OpenAPI document cannot be made, or not be served; in words.
+    #[error("{0}")]
+    Document(String),
+}
+
+/// A running app.
+pub struct App {
+    /// What its handlers share.
+    pub parts: Arc<Parts>,
+    /// Its workers: one, where its role has any.
+    pub workers: Vec<Running>,
+    /// The announcer, where its role has one.
+    pub announcer: Option<Running>,
+    router: Router,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl App {
+    /// Starts it on the current runtime. Takes over what is under leases on a store that only one
+    /// process may have.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn start(setup: Setup) -> Result<Self, Error> {
+        let Setup {
+            store,
+            registry,
+            metrics,
+            timer,
+            entropy,
+            rate_limit,
+            role,
+            retention,
+            receivers,
+            delivery: bounds,
+            announcer: announcer_bounds,
+            depths,
+            vendor_forgets,
+        } = setup;
+        store.take_over(timer.steady()).await?;
+        let live = Live::load(&store).await?;
+        let mut tasks = vec![tokio::spawn(live.clone().follow(store.clone()))];
+        let openapi = portico_http::document(&registry).map_err(Error::Document)?;
+        let schemas = Schemas::compile(&openapi).map_err(Error::Document)?;
+        let openapi = Served::new(&openapi).map_err(Error::Document)?;
+        let (mut workers, mut announcer) = (Vec::new(), None);
+        if role.has_worker() {
+            tasks.push(tokio::spawn(sweep::run(
+                store.clone(),
+                timer.clone(),
+                retention,
+            )));
+            workers.push(delivery::start(delivery::Parts {
+                store: store.clone(),
+                registry: registry.clone(),
+                live: live.clone(),
+                timer: timer.clone(),
+                entropy: entropy.clone(),
+                observer: metrics.clone(),
+                settings: bounds,
+            }));
+            announcer = Some(announcer::start(announcer::Parts {
+                store: store.clone(),
+                client: receivers.clone(),
+                timer: timer.clone(),
+                entropy: entropy.clone(),
+                observer: metrics.clone(),
+                settings: announcer_bounds,
+            }));
+        }
+        let parts = Arc::new(Parts {
+            store,
+            live,
+            registry,
+            clock: timer,
+            entropy,
+            metrics,
+            worker_alive: workers.first().map(Running::alive),
+            limits: Limits::new(rate_limit),
+            uses: Uses::default(),
+            body_room: portico_http::body::Room::default(),
+            tail: portico_http::follow::Tail::default(),
+            waits: portico_http::follow::Waits::default(),
+            end_waits: portico_http::follow::Waits::default(),
+            walks: portico_http::walks::Walks::default(),
+            desk: portico_http::availability::Desk::default(),
+            receivers,
+            trials: portico_http::webhooks::Trials::default(),
+            replays: portico_http::replays::Replays::default(),
+            vendor_forgets,
+            stopping: portico_http::Stopping::default(),
+            depths,
+            openapi,
+            schemas,
+        });
+        tasks.push(tokio::spawn(keep_uses(parts.clone())));
+        let router = if role.has_api() {
+            portico_http::router(parts.clone())
+        } else {
+            portico_http::worker_router(parts.clone())
+        };
+        Ok(Self {
+            parts,
+            workers,
+            announcer,
+            router,
+            tasks,
+        })
+    }
+
+    /// Its routes.
+    pub fn router(&self) -> Router {
+        self.router.clone()
+    }
+
+    /// Has the worker and the announcer take up nothing more, and waits until they have ended.
+    /// The worker ends first: what it still delivers is told as far as time allows, and the rest at
+    /// the next start.
+    pub async fn rest(&mut self) {
+        for worker in self.workers.drain(..) {
+            worker.stop().await;
+        }
+        if let Some(announcer) = self.announcer.take() {
+            announcer.stop().await;
+        }
+    }
+
+    /// Ends all that still runs, stores when keys were last used, and closes the store. True if the
+    /// store took changes to the end.
+    pub async fn stop(mut self) -> bool {
+        for task in self.tasks.drain(..) {
+            task.abort();
+        }
+        let store = &self.parts.store;
+        if let Err(why) = self.parts.uses.store(store).await {
+            tracing::warn!(%why, "when keys were last used could not be stored");
+        }
+        // Only a directory can have gone meanwhile; nodes on a database do not wait for it to answer.
+        let is_well = store.is_shared() || store.check().await.is_ok();
+        store.close().await;
+        is_well
+    }
+}
+
+/// Stores now and then when keys were last used.
+async fn keep_uses(parts: Arc<Parts>) {
+    loop {
+        tokio::time::sleep(uses::STORE_EVERY).await;
+        match parts.uses.store(&parts.store).await {
+            Ok(()) => {}
+            Err(store::Error::Closed) => return,
+            Err(why) => tracing::warn!(%why, "when keys were last used could not be stored"),
+        }
+    }
+}
