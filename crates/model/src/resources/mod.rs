@@ -44,6 +44,23 @@ macro_rules! resource {
     };
 }
 
+/// A record that the store has not seen: it adds ids, times and the vendor's id. Every other member is
+/// named, so that one that is forgotten does not compile.
+macro_rules! unstored {
+    ($name:ident { $($member:ident: $value:expr,)* }) => {
+        $name {
+            id: String::new(),
+            created_at: String::new(),
+            updated_at: String::new(),
+            last_seen: String::new(),
+            integration_id: String::new(),
+            integration_vendor: String::new(),
+            x_id: None,
+            $($member: $value,)*
+        }
+    };
+}
+
 pub mod agent;
 pub mod appointment;
 pub mod attribution;

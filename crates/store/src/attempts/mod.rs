@@ -30,7 +30,7 @@ use crate::{
     erasure::strip,
     events::{self, Happened, Topic},
     queue::{
-        LEASED, READY, Request,
+        LEASED, READY, Request, next_due_at,
         order::{self, Left},
         pace,
     },
@@ -79,30 +79,13 @@ pub(crate) fn claim(tx: &Transaction<'_>, claim: &Claim) -> Result<Vec<Given>, E
         },
     ];
     let answers = tx.ask(&questions)?;
-    let mut pacings: Vec<_> = ids.iter().map(|_| None).collect();
-    answers.each(&questions, 0, |set, row| {
-        pacings[set] = Some(pace::Pacing::read(row)?);
-        Ok(())
-    })?;
-    let mut due: Vec<Vec<Due>> = ids.iter().map(|_| Vec::new()).collect();
-    answers.each(&questions, 1, |set, row| {
-        due[set].push(Due::read(row)?);
-        Ok(())
-    })?;
-    let mut next: Vec<Option<Timestamp>> = vec![None; ids.len()];
-    answers.each(&questions, 2, |set, row| {
-        let places: [Option<i64>; 2] = [row.get(0)?, row.get(1)?];
-        next[set] = places
-            .into_iter()
-            .flatten()
-            .min()
-            .map(Timestamp::from_micros);
-        Ok(())
-    })?;
+    let pacings = answers.of_each(&questions, 0, pace::Pacing::read)?;
+    let due = answers.of_each(&questions, 1, Due::read)?;
+    let next = answers.of_each(&questions, 2, next_due_at)?;
     let mut lanes = Vec::with_capacity(ids.len());
     let of_each = claim.lanes.iter().zip(pacings).zip(due).zip(next);
-    for (((ask, pacing), mut due), next) in of_each {
-        let mut pacing = pacing.ok_or_else(|| {
+    for (((ask, mut pacing), mut due), next) in of_each {
+        let mut pacing = pacing.pop().ok_or_else(|| {
             Error::Database(format!("there is no integration {}", ask.integration_id))
         })?;
         let places = ask.concurrency.saturating_sub(pacing.leased);
@@ -113,6 +96,7 @@ pub(crate) fn claim(tx: &Transaction<'_>, claim: &Claim) -> Result<Vec<Given>, E
             false => pacing.writes_room(now, ask.gap_micros, wanted).unwrap_or(0),
         };
         let room = usize::try_from(room).unwrap_or(usize::MAX);
+        let next = next.into_iter().flatten().next();
         let next_due_at = due.get(room).map(|one| one.due_at).or(next);
         due.truncate(room);
         let given = u32::try_from(due.len()).unwrap_or(u32::MAX);

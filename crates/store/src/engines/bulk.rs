@@ -200,6 +200,21 @@ impl Answers<'_> {
             }
         }
     }
+
+    /// The rows of the question at `place` of those that were put, for each of its sets.
+    pub(crate) fn of_each<T>(
+        &self,
+        questions: &[Question<'_>],
+        place: usize,
+        mut read: impl FnMut(&Row<'_>) -> Result<T, Error>,
+    ) -> Result<Vec<Vec<T>>, Error> {
+        let mut found: Vec<Vec<T>> = questions[place].sets.iter().map(|_| Vec::new()).collect();
+        self.each(questions, place, |set, row| {
+            found[set].push(read(row)?);
+            Ok(())
+        })?;
+        Ok(found)
+    }
 }
 
 /// `UNNEST (..) AS one (c1, c2, ..)`: a row for each set of values.

@@ -175,11 +175,7 @@ pub(crate) fn subscribers_keep(
     topics: &[Topic],
     (answers, questions, place): (&Answers<'_>, &[Question<'_>], usize),
 ) -> Result<(), Error> {
-    let mut found: Vec<Subscribers> = vec![Vec::new(); topics.len()];
-    answers.each(questions, place, |set, row| {
-        found[set].push(subscriber(row)?);
-        Ok(())
-    })?;
+    let found = answers.of_each(questions, place, subscriber)?;
     tx.prefetched
         .with(|all: &mut Known| all.0.extend(topics.iter().cloned().zip(found)));
     Ok(())

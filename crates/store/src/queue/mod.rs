@@ -11,6 +11,8 @@ use model::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::{Error, engines::db::Row};
+
 /// States of a row in `queue`.
 pub(crate) const WAITS: i64 = 0;
 pub(crate) const READY: i64 = 1;
@@ -21,6 +23,16 @@ pub(crate) const LEASED: i64 = 2;
 pub(crate) struct Request {
     pub(crate) call: Call,
     pub(crate) confirmed: Confirmed,
+}
+
+/// Reads when the next is due behind those that a claim asks for: the earlier of two times.
+pub(crate) fn next_due_at(row: &Row<'_>) -> Result<Option<Timestamp>, Error> {
+    let times: [Option<i64>; 2] = [row.get(0)?, row.get(1)?];
+    Ok(times
+        .into_iter()
+        .flatten()
+        .min()
+        .map(Timestamp::from_micros))
 }
 
 /// Which leases to end.

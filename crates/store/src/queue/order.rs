@@ -101,16 +101,11 @@ pub(crate) fn behind_keep(
     keys: &[i64],
     (answers, questions, place): (&Answers<'_>, &[Question<'_>], usize),
 ) -> Result<(), Error> {
-    let mut ahead: HashMap<i64, Vec<Queued>> = HashMap::new();
-    for key in keys {
-        ahead.insert(*key, Vec::new());
-    }
-    answers.each(questions, place, |set, row| {
+    let found = answers.of_each(questions, place, |row| {
         let kept: Vec<u8> = row.get(2)?;
-        let queued = (row.get(0)?, row.get(1)?, read(&kept).collect());
-        ahead.entry(keys[set]).or_default().push(queued);
-        Ok(())
+        Ok((row.get(0)?, row.get(1)?, read(&kept).collect()))
     })?;
+    let ahead = keys.iter().copied().zip(found).collect();
     tx.prefetched.with(|known: &mut Ahead| known.0 = ahead);
     Ok(())
 }

@@ -29,6 +29,7 @@ use crate::{
         db::{Bind, Db, Row, Value as Sql, corrupt, count, owned, values},
     },
     events,
+    queue::next_due_at,
     reading::{Cost, Reading},
     subscriptions::{
         self, Place, Tried,
@@ -120,33 +121,19 @@ pub(crate) fn claim(
         },
     ];
     let answers = tx.ask(&questions)?;
-    let mut is_claimable = vec![false; ids.len()];
-    answers.each(&questions, 0, |set, _| {
-        is_claimable[set] = true;
-        Ok(())
+    let claimable = answers.of_each(&questions, 0, |row| row.get::<i64>(0))?;
+    let due = answers.of_each(&questions, 1, |row| {
+        Ok((claimed(row)?, row.get(19).map(Timestamp::from_micros)?))
     })?;
-    let mut due: Vec<Vec<(ClaimedDelivery, Timestamp)>> = ids.iter().map(|_| Vec::new()).collect();
-    answers.each(&questions, 1, |set, row| {
-        due[set].push((claimed(row)?, row.get(19).map(Timestamp::from_micros)?));
-        Ok(())
-    })?;
-    let mut next: Vec<Option<Timestamp>> = vec![None; ids.len()];
-    answers.each(&questions, 2, |set, row| {
-        let places: [Option<i64>; 2] = [row.get(0)?, row.get(1)?];
-        next[set] = places
-            .into_iter()
-            .flatten()
-            .min()
-            .map(Timestamp::from_micros);
-        Ok(())
-    })?;
+    let next = answers.of_each(&questions, 2, next_due_at)?;
     let mut lanes = Vec::new();
-    let of_each = claim.lanes.iter().zip(is_claimable).zip(due).zip(next);
-    for ((((webhook_id, limit), is_claimable), mut due), next) in of_each {
-        if !is_claimable {
+    let of_each = claim.lanes.iter().zip(claimable).zip(due).zip(next);
+    for ((((webhook_id, limit), claimable), mut due), next) in of_each {
+        if claimable.is_empty() {
             continue;
         }
         let room = usize::try_from(*limit).unwrap_or(usize::MAX);
+        let next = next.into_iter().flatten().next();
         let next_due_at = due.get(room).map(|(_, due_at)| *due_at).or(next);
         due.truncate(room);
         for (ClaimedDelivery { ticket, .. }, _) in &due {

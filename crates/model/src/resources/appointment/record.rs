@@ -71,15 +71,7 @@ impl Appointment {
     /// The appointment that a vendor makes of `appointment`, should it be new to us.
     pub fn created(appointment: &Checked) -> Self {
         let input = &appointment.input;
-        Self {
-            // The store adds these.
-            id: String::new(),
-            created_at: String::new(),
-            updated_at: String::new(),
-            last_seen: String::new(),
-            integration_id: String::new(),
-            integration_vendor: String::new(),
-            x_id: None,
+        unstored!(Self {
             x_community_id: Some(appointment.community.x_id.clone()),
             x_attribution_id: Some(appointment.attribution.x_id.clone()),
             community_id: Some(appointment.community.id.to_string()),
@@ -114,6 +106,6 @@ impl Appointment {
             // Known once it is stored.
             prospect_id: None,
             replaced_by: None,
-        }
+        })
     }
 }

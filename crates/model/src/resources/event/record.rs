@@ -47,15 +47,7 @@ impl Event {
     /// The event that a vendor makes of `event`.
     pub fn created(event: &Checked) -> Self {
         let input = &event.input;
-        Self {
-            // The store adds these.
-            id: String::new(),
-            created_at: String::new(),
-            updated_at: String::new(),
-            last_seen: String::new(),
-            integration_id: String::new(),
-            integration_vendor: String::new(),
-            x_id: None,
+        unstored!(Self {
             x_prospect_id: Some(event.prospect.x_id.clone()),
             x_community_id: Some(event.community.x_id.clone()),
             x_agent_id: event.agent.as_ref().map(|agent| agent.x_id.clone()),
@@ -72,6 +64,6 @@ impl Event {
             call_status: input.call_status.clone(),
             time_from: event.time_from.map(|at| at.to_string()),
             time_to: event.time_to.map(|at| at.to_string()),
-        }
+        })
     }
 }

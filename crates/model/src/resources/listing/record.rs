@@ -27,21 +27,13 @@ impl Listing {
     pub fn created(listing: &Checked) -> Self {
         let (input, community) = (&listing.input, &listing.community);
         let (title, url) = (input.title.trim(), input.url.trim());
-        Self {
-            // The store adds these.
-            id: String::new(),
-            created_at: String::new(),
-            updated_at: String::new(),
-            last_seen: String::new(),
-            integration_id: String::new(),
-            integration_vendor: String::new(),
-            x_id: None,
+        unstored!(Self {
             x_community_id: Some(community.x_id.clone()),
             community_id: Some(community.id.to_string()),
             title: Some(title.to_owned()),
             url: Some(url.to_owned()),
             publish_date: Some(listing.publish_date.to_string()),
             is_listed: Some(listing.is_listed),
-        }
+        })
     }
 }

@@ -89,15 +89,7 @@ impl Prospect {
     /// The prospect that a vendor makes of `prospect`, should it be new to us.
     pub fn created(prospect: &Checked) -> Self {
         let input = &prospect.input;
-        Self {
-            // The store adds these.
-            id: String::new(),
-            created_at: String::new(),
-            updated_at: String::new(),
-            last_seen: String::new(),
-            integration_id: String::new(),
-            integration_vendor: String::new(),
-            x_id: None,
+        unstored!(Self {
             x_community_id: Some(prospect.community.x_id.clone()),
             x_agent_id: prospect.agent.as_ref().map(|agent| agent.x_id.clone()),
             x_attribution_id: Some(prospect.attribution.x_id.clone()),
@@ -139,21 +131,13 @@ impl Prospect {
             not_prospect: None,
             sms_consent: None,
             custom_data: None,
-        }
+        })
     }
 
     /// The prospect that a vendor makes of `change`, should it answer with one that is new to us.
     pub fn changed(change: &CheckedUpdate) -> Self {
         let input = &change.input;
-        Self {
-            // The store adds these.
-            id: String::new(),
-            created_at: String::new(),
-            updated_at: String::new(),
-            last_seen: String::new(),
-            integration_id: String::new(),
-            integration_vendor: String::new(),
-            x_id: None,
+        unstored!(Self {
             x_community_id: Some(change.community.x_id.clone()),
             x_agent_id: change.agent.as_ref().map(|agent| agent.x_id.clone()),
             x_attribution_id: change.known.x_attribution_id.clone(),
@@ -189,6 +173,6 @@ impl Prospect {
             not_prospect: None,
             sms_consent: None,
             custom_data: None,
-        }
+        })
     }
 }
