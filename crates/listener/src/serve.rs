@@ -2,7 +2,7 @@
 //!
 //! Guarantee: connections, and what each may hold of a request's head, are bounded in number, bytes and time; each ends, whatever its caller does or does
 //! not do; told to stop, it takes no new connection, lets requests under way finish within the drain time, and then returns. Who makes room when all
-//! slots are taken is said in [`slots`](crate::slots).
+//! slots are taken is said in `slots`.
 
 use std::{
     borrow::Cow,

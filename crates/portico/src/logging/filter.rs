@@ -199,7 +199,7 @@ mod tests {
             ("=debug", Err("nothing logs as ``")),
             (
                 "foo=debug",
-                Err("nothing logs as `foo`; crates are connectors,"),
+                Err("nothing logs as `foo`; crates are app, connectors,"),
             ),
             ("deliveries=debug", Err("did you mean `delivery`?")),
             ("http=debug", Err("did you mean `portico_http`?")),

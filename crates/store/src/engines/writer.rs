@@ -298,8 +298,10 @@ fn run<C: Connection>(
             batch.clear();
             connection.rollback();
         }
-        // Who waits at the end of a commit asked while it ran. It is forgotten slowly, for a crowd comes in waves.
-        crowd = (served + receiver.len()).max(crowd - crowd.div_ceil(CROWD_FORGOTTEN));
+        // Requests that wait at the end of a commit came while it ran. A crowd is forgotten slowly, for
+        // it comes in waves.
+        let waiting = batch.len() + receiver.len();
+        crowd = (served + waiting).max(crowd - crowd.div_ceil(CROWD_FORGOTTEN));
     }
     connection.close();
 }
