@@ -67,23 +67,23 @@ struct Ended {
 
 /// The writes that this process works on.
 #[derive(Default)]
-struct Held {
-    /// Their leases, and until when each holds.
-    leases: HashMap<Ticket, Timestamp>,
+struct Leases {
+    /// Until when each lease holds.
+    until: HashMap<Ticket, Timestamp>,
     /// Calls under way. The other leases are those of outcomes on their way into the store.
     calls: usize,
 }
 
-impl Held {
+impl Leases {
     /// Connection slots in use, of `calls_max`. An outcome that waits for the store uses none,
     /// unless as many wait as there are slots: then the store does not keep up.
     fn slots(&self, calls_max: usize) -> usize {
-        self.calls.max(self.leases.len().saturating_sub(calls_max))
+        self.calls.max(self.until.len().saturating_sub(calls_max))
     }
 }
 
 pub(crate) async fn run(parts: Arc<Parts>, lanes: &Lanes, mut stopping: watch::Receiver<bool>) {
-    let mut held = Held::default();
+    let mut leases = Leases::default();
     let mut calls = JoinSet::new();
     let (done_sender, mut done) = mpsc::channel::<Report>(parts.settings.in_flight_max.max(1));
     let mut next_sweep = Timestamp::ZERO;
@@ -94,7 +94,7 @@ pub(crate) async fn run(parts: Arc<Parts>, lanes: &Lanes, mut stopping: watch::R
         let is_sweep = now >= next_sweep;
         if is_sweep {
             next_sweep = now.plus_millis(parts.settings.sweep_ms);
-            sweep(&parts, &held.leases, now).await;
+            sweep(&parts, &leases.until, now).await;
         }
         // Taken in any case: a sweep looks at everything, too.
         if parts.store.signals().take_missed_due() || is_sweep {
@@ -109,7 +109,7 @@ pub(crate) async fn run(parts: Arc<Parts>, lanes: &Lanes, mut stopping: watch::R
             &parts,
             &directory,
             &mut lanes.lock(),
-            held.slots(parts.settings.in_flight_max),
+            leases.slots(parts.settings.in_flight_max),
             now,
             &mut wake_at,
         );
@@ -118,7 +118,7 @@ pub(crate) async fn run(parts: Arc<Parts>, lanes: &Lanes, mut stopping: watch::R
                 () = due => {}
                 // What an integration was kept back by may be no more.
                 _ = changes.changed() => {}
-                Some(one) = done.recv() => take(&parts, lanes, &mut held, one),
+                Some(one) = done.recv() => take(&parts, lanes, &mut leases, one),
                 () = parts.timer.sleep_until(wake_at) => {}
                 _ = stopping.changed() => {}
             }
@@ -127,7 +127,7 @@ pub(crate) async fn run(parts: Arc<Parts>, lanes: &Lanes, mut stopping: watch::R
                 &parts,
                 &directory,
                 lanes,
-                &mut held,
+                &mut leases,
                 &mut calls,
                 &done_sender,
                 asks,
@@ -136,7 +136,7 @@ pub(crate) async fn run(parts: Arc<Parts>, lanes: &Lanes, mut stopping: watch::R
             .await;
         }
         while let Ok(one) = done.try_recv() {
-            take(&parts, lanes, &mut held, one);
+            take(&parts, lanes, &mut leases, one);
         }
         while calls.try_join_next().is_some() {}
     }
@@ -203,7 +203,7 @@ async fn claim(
     parts: &Arc<Parts>,
     directory: &Directory,
     lanes: &Lanes,
-    held: &mut Held,
+    leases: &mut Leases,
     calls: &mut JoinSet<()>,
     done: &mpsc::Sender<Report>,
     asks: Vec<Ask>,
@@ -255,8 +255,8 @@ async fn claim(
             lane.served_at = now;
         }
         for write in got.writes {
-            held.leases.insert(write.ticket, lease_until);
-            held.calls += 1;
+            leases.until.insert(write.ticket, lease_until);
+            leases.calls += 1;
             let call = deliver(
                 parts.clone(),
                 connector.clone(),
@@ -271,10 +271,10 @@ async fn claim(
     }
 }
 
-fn take(parts: &Parts, lanes: &Lanes, held: &mut Held, one: Report) {
+fn take(parts: &Parts, lanes: &Lanes, leases: &mut Leases, one: Report) {
     match one {
         Report::Ended(one) => {
-            held.calls = held.calls.saturating_sub(1);
+            leases.calls = leases.calls.saturating_sub(1);
             ended(parts, lanes, one);
         }
         Report::Recorded {
@@ -282,7 +282,7 @@ fn take(parts: &Parts, lanes: &Lanes, held: &mut Held, one: Report) {
             ticket,
             again_at,
         } => {
-            held.leases.remove(&ticket);
+            leases.until.remove(&ticket);
             let mut lanes = lanes.lock();
             let lane = lanes.entry(integration_id).or_default();
             lane.recorded();

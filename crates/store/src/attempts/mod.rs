@@ -22,15 +22,16 @@ use crate::{
         Transaction,
         bulk::{
             Bulk, Merge, Question,
-            Type::{Integer, Limit, Text},
+            Type::{Integer, Text},
         },
         crowd::{Answers, Batched, OUTCOMES_MAX},
         db::{Bind, Db, Row, corrupt, count, owned, values},
     },
     erasure::strip,
     events::{self, Happened, Topic},
+    listing::no_integration,
     queue::{
-        LEASED, READY, Request, next_due_at,
+        LEASED, READY, Request, due_questions, next_due_at,
         order::{self, Left},
         pace,
     },
@@ -60,24 +61,11 @@ pub(crate) fn claim(tx: &Transaction<'_>, claim: &Claim) -> Result<Vec<Given>, E
     let claimed_at = tx.time.wall(now);
     let ids = claim.lanes.iter().map(|ask| ask.integration_id.to_string());
     let ids: Vec<String> = ids.collect();
-    let most = claim.lanes.iter().map(|ask| ask.limit).max().unwrap_or(0);
-    let set = |id| owned(values![id, now.as_micros(), most]);
-    let sets: Vec<_> = ids.iter().map(set).collect();
-    let types = &[Text, Integer, Limit];
+    let of_each = ids.iter().zip(&claim.lanes);
+    let set = |(id, ask): (_, &Ask)| owned(values![id, now.as_micros(), ask.limit]);
+    let [due, next] = due_questions(&DUE, NEXT, of_each.map(set).collect());
     // In one way to the database, so that more may be due than there is room for.
-    let questions = [
-        pace::Pacing::question(&ids),
-        Question {
-            sql: &DUE,
-            types,
-            sets: sets.clone(),
-        },
-        Question {
-            sql: NEXT,
-            types,
-            sets,
-        },
-    ];
+    let questions = [pace::Pacing::question(&ids), due, next];
     let answers = tx.ask(&questions)?;
     let pacings = answers.of_each(&questions, 0, pace::Pacing::read)?;
     let due = answers.of_each(&questions, 1, Due::read)?;
@@ -85,9 +73,8 @@ pub(crate) fn claim(tx: &Transaction<'_>, claim: &Claim) -> Result<Vec<Given>, E
     let mut lanes = Vec::with_capacity(ids.len());
     let of_each = claim.lanes.iter().zip(pacings).zip(due).zip(next);
     for (((ask, mut pacing), mut due), next) in of_each {
-        let mut pacing = pacing.pop().ok_or_else(|| {
-            Error::Database(format!("there is no integration {}", ask.integration_id))
-        })?;
+        let id = ask.integration_id;
+        let mut pacing = pacing.pop().ok_or_else(|| no_integration(id))?;
         let places = ask.concurrency.saturating_sub(pacing.leased);
         let wanted = ask.limit.min(places);
         let is_outdated = is_outdated(ask, &pacing);
@@ -158,7 +145,7 @@ fn is_outdated(ask: &Ask, pacing: &pace::Pacing) -> bool {
     ask.as_of.is_some_and(|known| known != pacing.updated_at)
 }
 
-/// When the next of an integration is due, behind those that [`due_sql`] gives for the same values:
+/// When the next of an integration is due, behind those that [`DUE`] gives for the same values:
 /// the next in order, or the first that is not due yet, whichever is earlier.
 const NEXT: &str =
     "SELECT (SELECT q.due_at FROM queue q WHERE q.lane = (SELECT n FROM integrations WHERE id = ?1) AND q.state = 1 ORDER BY q.due_at, q.seq LIMIT 1 OFFSET ?3),

@@ -15,7 +15,7 @@ use super::{
 use crate::{Error, engines::sqlite};
 
 /// The type of one value of each row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum Type {
     /// A number.
     Integer,
@@ -25,8 +25,6 @@ pub(crate) enum Type {
     Text,
     /// Bytes.
     Blob,
-    /// A number of rows, behind `LIMIT` or `OFFSET` of a question: the same in all its sets.
-    Limit,
 }
 
 /// The fate of a row when another one with the same key is put behind it.
@@ -74,7 +72,7 @@ pub(crate) enum Answers<'a> {
 impl Type {
     const fn word(self) -> &'static str {
         match self {
-            Self::Integer | Self::Limit => "BIGINT",
+            Self::Integer => "BIGINT",
             Self::Boolean => "BOOLEAN",
             Self::Text => "TEXT",
             Self::Blob => "BYTEA",
@@ -121,19 +119,13 @@ fn asked(
 ) -> Result<Vec<Vec<tokio_postgres::Row>>, Error> {
     let mut put = Vec::new();
     for question in questions.iter().filter(|one| !one.sets.is_empty()) {
-        let column = |(place, of): (usize, &Type)| {
-            let mut values = question.sets.iter().map(|set| &set[place]);
-            match of {
-                Type::Limit => values.next().map_or(Column::One(&Value::Null), Column::One),
-                _ => Column::List(values.collect()),
-            }
-        };
-        let columns = question.types.iter().enumerate().map(column);
-        put.push((lookups(question.sql, question.types), columns.collect()));
+        let column = |place| question.sets.iter().map(|set| &set[place]).collect();
+        let columns: Vec<Vec<&Value<'_>>> = (0..question.types.len()).map(column).collect();
+        put.push((lookups(question.sql, question.types), columns));
     }
     let lists: Vec<Vec<&(dyn ToSql + Sync)>> = put
         .iter()
-        .map(|(_, columns): &(_, Vec<Column<'_>>)| columns.iter().map(Column::bind).collect())
+        .map(|(_, columns)| columns.iter().map(|one| one as _).collect())
         .collect();
     let together: Vec<(&str, &[&(dyn ToSql + Sync)])> = put
         .iter()
@@ -146,23 +138,6 @@ fn asked(
         false => found.next().unwrap_or_default(),
     });
     Ok(all.collect())
-}
-
-/// The values of one place of a question.
-enum Column<'a> {
-    /// One for each set.
-    List(Vec<&'a Value<'a>>),
-    /// The same for all.
-    One(&'a Value<'a>),
-}
-
-impl Column<'_> {
-    fn bind(&self) -> &(dyn ToSql + Sync) {
-        match self {
-            Self::List(values) => values,
-            Self::One(value) => value,
-        }
-    }
 }
 
 impl Answers<'_> {
@@ -220,8 +195,7 @@ impl Answers<'_> {
 /// `UNNEST (..) AS one (c1, c2, ..)`: a row for each set of values.
 fn rows_of(types: &[Type], numbered: bool) -> String {
     let (mut lists, mut names) = (String::new(), String::new());
-    let of_each = types.iter().enumerate();
-    for (place, of) in of_each.filter(|(_, of)| **of != Type::Limit) {
+    for (place, of) in types.iter().enumerate() {
         let (comma, number) = (if place == 0 { "" } else { ", " }, place + 1);
         let _ = write!(lists, "{comma}?{number}::{}[]", of.word());
         let _ = write!(names, "{comma}c{number}");
@@ -257,16 +231,10 @@ fn changes(sql: &str, types: &[Type]) -> String {
 /// A look-up as many, in PostgreSQL's words. `OFFSET 0` keeps each a look-up of its own: else they
 /// become one join, which goes over the whole table where there are no statistics.
 fn lookups(sql: &str, types: &[Type]) -> String {
-    let mut found = named(sql);
-    for (place, of) in types.iter().enumerate() {
-        if *of == Type::Limit {
-            let number = place + 1;
-            found = found.replace(&format!("one.c{number}"), &format!("?{number}::BIGINT"));
-        }
-    }
     format!(
-        "SELECT found.*, one.n FROM {}, LATERAL ({found} OFFSET 0) AS found",
+        "SELECT found.*, one.n FROM {}, LATERAL ({} OFFSET 0) AS found",
         rows_of(types, true),
+        named(sql)
     )
 }
 
@@ -299,8 +267,8 @@ mod tests {
             "SELECT found.*, one.n FROM UNNEST (?1::TEXT[]) WITH ORDINALITY AS one (c1, n), LATERAL (SELECT b FROM a WHERE c = one.c1 OFFSET 0) AS found"
         );
         assert_eq!(
-            lookups("SELECT b FROM a WHERE c = ?1 LIMIT ?2", &[Text, Limit]),
-            "SELECT found.*, one.n FROM UNNEST (?1::TEXT[]) WITH ORDINALITY AS one (c1, n), LATERAL (SELECT b FROM a WHERE c = one.c1 LIMIT ?2::BIGINT OFFSET 0) AS found"
+            lookups("SELECT b FROM a WHERE c = ?1 LIMIT ?2", &[Text, Integer]),
+            "SELECT found.*, one.n FROM UNNEST (?1::TEXT[], ?2::BIGINT[]) WITH ORDINALITY AS one (c1, c2, n), LATERAL (SELECT b FROM a WHERE c = one.c1 LIMIT one.c2 OFFSET 0) AS found"
         );
     }
 }

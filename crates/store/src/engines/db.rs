@@ -249,18 +249,6 @@ impl Ordered {
     }
 }
 
-/// Reads the rows of each answer.
-fn of_each<T>(
-    answers: &[Vec<tokio_postgres::Row>],
-    mut read: impl FnMut(&Row<'_>) -> Result<T, Error>,
-) -> Result<Vec<Vec<T>>, Error> {
-    let mut read = |row| read(&Row::Postgres(row));
-    answers
-        .iter()
-        .map(|rows| rows.iter().map(&mut read).collect())
-        .collect()
-}
-
 impl Db<'_> {
     /// Runs a statement, and says how many rows it concerned.
     pub(crate) fn execute(&self, sql: &str, values: &[Value<'_>]) -> Result<u64, Error> {
@@ -347,7 +335,14 @@ impl Db<'_> {
                 .iter()
                 .map(|values| self.all(sql, values, &mut read))
                 .collect(),
-            Self::Postgres(session) => of_each(&session.query_for(&[(sql, sets)])?, read),
+            Self::Postgres(session) => {
+                let answers = session.query_for(sql, sets)?;
+                let mut read = |row| read(&Row::Postgres(row));
+                answers
+                    .iter()
+                    .map(|rows| rows.iter().map(&mut read).collect())
+                    .collect()
+            }
         }
     }
 

@@ -111,6 +111,11 @@ pub(crate) fn seen(scope: &Scope, asked: Option<&[IntegrationId]>) -> Option<Vec
     }
 }
 
+/// The error about an integration that must be there and is not.
+pub(crate) fn no_integration(id: IntegrationId) -> Error {
+    Error::Database(format!("there is no integration {id}"))
+}
+
 pub(crate) fn lane(db: &Db<'_>, id: IntegrationId) -> Result<Option<i64>, Error> {
     db.find(
         "SELECT n FROM integrations WHERE id = ?1",

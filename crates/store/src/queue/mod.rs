@@ -11,7 +11,16 @@ use model::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, engines::db::Row};
+use crate::{
+    Error,
+    engines::{
+        bulk::{
+            Question,
+            Type::{Integer, Text},
+        },
+        db::{Row, Value},
+    },
+};
 
 /// States of a row in `queue`.
 pub(crate) const WAITS: i64 = 0;
@@ -23,6 +32,18 @@ pub(crate) const LEASED: i64 = 2;
 pub(crate) struct Request {
     pub(crate) call: Call,
     pub(crate) confirmed: Confirmed,
+}
+
+/// Asks for what is due, and when the next is, for claimers that each are named by a text, a time and
+/// a number of rows: the values of a set.
+pub(crate) fn due_questions<'a>(
+    due: &'static str,
+    next: &'static str,
+    sets: Vec<Vec<Value<'a>>>,
+) -> [Question<'a>; 2] {
+    let types = &[Text, Integer, Integer];
+    let question = |sql, sets| Question { sql, types, sets };
+    [question(due, sets.clone()), question(next, sets)]
 }
 
 /// Reads when the next is due behind those that a claim asks for: the earlier of two times.

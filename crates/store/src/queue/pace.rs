@@ -11,6 +11,7 @@ use crate::{
         bulk::{Question, Type::Text},
         db::{Bind, Db, Row, values},
     },
+    listing::no_integration,
     reading::Reading,
 };
 
@@ -115,8 +116,8 @@ pub(crate) fn call_begin(
     gap_micros: Option<i64>,
     now: Timestamp,
 ) -> Result<Option<Timestamp>, Error> {
-    let id = id.to_string();
-    let mut pacing = db.one(STANDING, values![id], Pacing::read)?;
+    let pacing = db.find(STANDING, values![id.to_string()], Pacing::read)?;
+    let mut pacing = pacing.ok_or_else(|| no_integration(id))?;
     if let Err(at) = pacing.within(&pacing.calls, now, gap_micros, 1) {
         return Ok(Some(at));
     }

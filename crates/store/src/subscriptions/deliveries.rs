@@ -23,13 +23,13 @@ use crate::{
         Transaction,
         bulk::{
             Bulk, Merge, Question,
-            Type::{Integer, Limit, Text},
+            Type::{Integer, Text},
         },
         crowd::{Answers, Batched, OUTCOMES_MAX},
         db::{Bind, Db, Row, Value as Sql, corrupt, count, owned, values},
     },
     events,
-    queue::next_due_at,
+    queue::{due_questions, next_due_at},
     reading::{Cost, Reading},
     subscriptions::{
         self, Place, Tried,
@@ -57,7 +57,7 @@ const CLAIMABLE: &str =
 /// waited for.
 static DUE: LazyLock<String> = LazyLock::new(|| {
     format!(
-        "SELECT {EVENT}, d.webhook, d.event, d.attempts, d.tries, d.due_at
+        "SELECT {EVENT}, d.webhook, d.event, d.attempts, d.tries
          FROM deliveries d LEFT JOIN events e ON e.seq = d.event LEFT JOIN integrations i ON i.n = e.lane LEFT JOIN writes w ON {WRITE_OF_EVENT}
          WHERE d.webhook = (SELECT n FROM webhooks WHERE id = ?1) AND d.state = 1 AND d.due_at <= ?2 ORDER BY d.due_at, d.event LIMIT ?3",
         EVENT = events::COLUMNS,
@@ -97,46 +97,27 @@ pub(crate) fn claim(
     let claimed_at = tx.time.wall(claim.now);
     let settled = tx.time.settled(claimed_at).as_micros();
     let ids: Vec<String> = claim.lanes.iter().map(|(id, _)| id.to_string()).collect();
-    let most = claim.lanes.iter().map(|(_, limit)| *limit).max();
-    let now = claim.now.as_micros();
-    let sets = ids.iter().map(|id| owned(values![id, now, most]));
-    let sets: Vec<_> = sets.collect();
-    let types = &[Text, Integer, Limit];
-    // In one way to the database, so that more may be due than is asked for.
-    let questions = [
-        Question {
-            sql: CLAIMABLE,
-            types: &[Text, Integer],
-            sets: ids.iter().map(|id| owned(values![id, settled])).collect(),
-        },
-        Question {
-            sql: &DUE,
-            types,
-            sets: sets.clone(),
-        },
-        Question {
-            sql: NEXT,
-            types,
-            sets,
-        },
-    ];
+    let of_each = ids.iter().zip(&claim.lanes);
+    let set = |(id, (_, limit)): (_, &(_, u32))| owned(values![id, claim.now.as_micros(), limit]);
+    let [due, next] = due_questions(&DUE, NEXT, of_each.map(set).collect());
+    let claimable = Question {
+        sql: CLAIMABLE,
+        types: &[Text, Integer],
+        sets: ids.iter().map(|id| owned(values![id, settled])).collect(),
+    };
+    // In one way to the database.
+    let questions = [claimable, due, next];
     let answers = tx.ask(&questions)?;
     let claimable = answers.of_each(&questions, 0, |row| row.get::<i64>(0))?;
-    let due = answers.of_each(&questions, 1, |row| {
-        Ok((claimed(row)?, row.get(19).map(Timestamp::from_micros)?))
-    })?;
+    let due = answers.of_each(&questions, 1, claimed)?;
     let next = answers.of_each(&questions, 2, next_due_at)?;
     let mut lanes = Vec::new();
     let of_each = claim.lanes.iter().zip(claimable).zip(due).zip(next);
-    for ((((webhook_id, limit), claimable), mut due), next) in of_each {
+    for ((((webhook_id, _), claimable), deliveries), next) in of_each {
         if claimable.is_empty() {
             continue;
         }
-        let room = usize::try_from(*limit).unwrap_or(usize::MAX);
-        let next = next.into_iter().flatten().next();
-        let next_due_at = due.get(room).map(|(_, due_at)| *due_at).or(next);
-        due.truncate(room);
-        for (ClaimedDelivery { ticket, .. }, _) in &due {
+        for ClaimedDelivery { ticket, .. } in &deliveries {
             tx.put(
                 &CLAIMED,
                 values![
@@ -151,8 +132,8 @@ pub(crate) fn claim(
         }
         lanes.push(DeliveryLane {
             webhook_id: *webhook_id,
-            deliveries: due.into_iter().map(|(one, _)| one).collect(),
-            next_due_at,
+            deliveries,
+            next_due_at: next.into_iter().flatten().next(),
         });
     }
     Ok(lanes)

@@ -161,8 +161,7 @@ pub(crate) fn record(
     seen: &[Seen],
     now: Timestamp,
 ) -> Result<Tally, Error> {
-    let lane = listing::lane(tx, id)?
-        .ok_or_else(|| Error::Database(format!("there is no integration {id}")))?;
+    let lane = listing::lane(tx, id)?.ok_or_else(|| listing::no_integration(id))?;
     let (integration_id, job_id) = (id.to_string(), job_id.to_string());
     let job = records::Job {
         id: &job_id,

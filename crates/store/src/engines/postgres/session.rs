@@ -624,22 +624,18 @@ impl Session {
         Ok(self.wait(futures_util::future::try_join_all(all))?)
     }
 
-    /// Runs statements, each with each of its sets of values, all in one way to the server: the
-    /// rows of each, in their order.
+    /// Runs a statement with each of these sets of values, all in one way to the server: the rows
+    /// of each.
     pub(crate) fn query_for(
         &self,
-        statements: &[(&str, &[Vec<Value<'_>>])],
+        sql: &str,
+        sets: &[Vec<Value<'_>>],
     ) -> Result<Vec<Vec<tokio_postgres::Row>>, Error> {
-        let each = statements
+        let sets: Vec<Vec<&(dyn ToSql + Sync)>> = sets
             .iter()
-            .flat_map(|(sql, sets)| sets.iter().map(move |values| (*sql, values)));
-        let sets: Vec<(&str, Vec<&(dyn ToSql + Sync)>)> = each
-            .map(|(sql, values)| (sql, values.iter().map(|one| one as _).collect()))
+            .map(|values| values.iter().map(|one| one as _).collect())
             .collect();
-        let statements: Vec<_> = sets
-            .iter()
-            .map(|(sql, values)| (*sql, values.as_slice()))
-            .collect();
+        let statements: Vec<_> = sets.iter().map(|values| (sql, values.as_slice())).collect();
         self.together(&statements)
     }
 
@@ -679,19 +675,20 @@ impl Session {
     /// # Errors
     /// When it could not get it, whatever failed after that.
     pub(crate) fn has_turn(&self) -> Result<(), Error> {
-        let Some(start) = self.start.take() else {
+        let start = self.start.borrow();
+        let Some(Start { turn, places }) = start.as_ref() else {
             return Ok(());
         };
-        let rows = |later: &Later| {
-            let is_there = later
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .is_some();
-            let settled = if is_there { Ok(()) } else { self.settle() };
-            let rows = later.lock().unwrap_or_else(PoisonError::into_inner).take();
-            rows.unwrap_or_else(|| Err(settled.err().unwrap_or(Error::Busy)))
+        let take = |later: &Later| later.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let rows = |later: &Later| match take(later) {
+            Some(rows) => rows,
+            None => {
+                let settled = self.settle();
+                take(later).unwrap_or_else(|| Err(settled.err().unwrap_or(Error::Busy)))
+            }
         };
-        let (turn, places) = (rows(&start.turn)?, rows(&start.places)?);
+        let (turn, places) = (rows(turn)?, rows(places)?);
+        drop(start);
         let (turn, places) = turn.first().zip(places.first()).ok_or_else(|| {
             Error::Database("the table `turn` has no row; restore it: (1, 0)".to_owned())
         })?;
@@ -703,6 +700,8 @@ impl Session {
         self.last.set(last);
         self.given.set(None);
         self.places.set(Some(seqs));
+        // Only now: a turn that was not given is not given to whoever asks again.
+        self.start.take();
         Ok(())
     }
 
