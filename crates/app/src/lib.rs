@@ -12,13 +12,12 @@ use connectors::Registry;
 use delivery::{Timer, running::Running};
 use model::{Entropy, key::RateLimit};
 use portico_http::{
-    Parts, VendorForgets,
-    depths::Depths,
+    cache::{Cache, depths::Depths},
+    document::{schemas::Schemas, served::Served},
+    key_uses::{self, KeyUses},
     limits::Limits,
     metrics::Metrics,
-    openapi::Schemas,
-    served::Served,
-    uses::{self, Uses},
+    state::{Parts, Stopping, VendorForgets},
 };
 use serde::Deserialize;
 use store::{Live, Store, retention::Retention};
@@ -127,9 +126,9 @@ impl App {
         store.take_over(timer.steady()).await?;
         let live = Live::load(&store).await?;
         let mut tasks = vec![tokio::spawn(live.clone().follow(store.clone()))];
-        let openapi = portico_http::document(&registry).map_err(Error::Document)?;
-        let schemas = Schemas::compile(&openapi).map_err(Error::Document)?;
-        let openapi = Served::new(&openapi).map_err(Error::Document)?;
+        let document = portico_http::document(&registry).map_err(Error::Document)?;
+        let schemas = Schemas::compile(&document).map_err(Error::Document)?;
+        let document = Served::new(&document).map_err(Error::Document)?;
         let (mut workers, mut announcer) = (Vec::new(), None);
         if role.has_worker() {
             tasks.push(tokio::spawn(sweep::run(
@@ -164,23 +163,18 @@ impl App {
             metrics,
             worker_alive: workers.first().map(Running::alive),
             limits: Limits::new(rate_limit),
-            uses: Uses::default(),
-            body_room: portico_http::body::Room::default(),
-            tail: portico_http::follow::Tail::default(),
-            waits: portico_http::follow::Waits::default(),
-            end_waits: portico_http::follow::Waits::default(),
-            walks: portico_http::walks::Walks::default(),
-            desk: portico_http::availability::Desk::default(),
+            key_uses: KeyUses::default(),
+            cache: Cache {
+                depths,
+                ..Cache::default()
+            },
             receivers,
-            trials: portico_http::webhooks::Trials::default(),
-            replays: portico_http::replays::Replays::default(),
             vendor_forgets,
-            stopping: portico_http::Stopping::default(),
-            depths,
-            openapi,
+            stopping: Stopping::default(),
+            document,
             schemas,
         });
-        tasks.push(tokio::spawn(keep_uses(parts.clone())));
+        tasks.push(tokio::spawn(keep_key_uses(parts.clone())));
         let router = if role.has_api() {
             portico_http::router(parts.clone())
         } else {
@@ -219,7 +213,7 @@ impl App {
             task.abort();
         }
         let store = &self.parts.store;
-        if let Err(why) = self.parts.uses.store(store).await {
+        if let Err(why) = self.parts.key_uses.store(store).await {
             tracing::warn!(%why, "when keys were last used could not be stored");
         }
         // Only a directory can have gone meanwhile; nodes on a database do not wait for it to answer.
@@ -230,10 +224,10 @@ impl App {
 }
 
 /// Stores now and then when keys were last used.
-async fn keep_uses(parts: Arc<Parts>) {
+async fn keep_key_uses(parts: Arc<Parts>) {
     loop {
-        tokio::time::sleep(uses::STORE_EVERY).await;
-        match parts.uses.store(&parts.store).await {
+        tokio::time::sleep(key_uses::STORE_EVERY).await;
+        match parts.key_uses.store(&parts.store).await {
             Ok(()) => {}
             Err(store::Error::Closed) => return,
             Err(why) => tracing::warn!(%why, "when keys were last used could not be stored"),

@@ -60,7 +60,7 @@ pub(crate) fn bytes_of(value: &RowValue) -> usize {
 }
 
 /// The cursor behind `row` of the list that `query` reads.
-pub fn write(query: &Query, row: &Row) -> String {
+pub(crate) fn write(query: &Query, row: &Row) -> String {
     let inside = Inside {
         list: list_of(query),
         id: row.id.clone(),
@@ -80,7 +80,7 @@ pub fn write(query: &Query, row: &Row) -> String {
 ///
 /// # Errors
 /// In words for the caller.
-pub fn read(query: &Query, text: &str) -> Result<Row, &'static str> {
+pub(crate) fn read(query: &Query, text: &str) -> Result<Row, &'static str> {
     let wrong = "This is not a cursor. Give the nextCursor of the page before, as it was";
     if text.len() > MAX_CHARS {
         return Err(wrong);

@@ -1,7 +1,7 @@
 //! Every answer that is not a success, in one shape.
 //!
 //! Guarantee: whatever failed, wherever, the body is `{"error":{"code","message","details"?}}`; what an operator should know goes to the log, not
-//! to the caller. The body is rendered in one place, [`crate::envelope`], which knows the request's id.
+//! to the caller. The body is rendered in one place, [`crate::door::envelope`], which knows the request's id.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use model::Issue;
 use serde_json::{Value, json};
 use store::reading::{EXPENSIVE_WAITING_MAX, READ_MAX};
 
-use crate::{limits::OPEN_PER_MINUTE, problems::Problems};
+use crate::problems::Problems;
 
 /// Seconds after which a caller may try again when the store was busy.
 const BUSY_RETRY_AFTER_S: u32 = 1;
@@ -169,11 +169,11 @@ impl Error {
     }
 
     /// 429: one address asked too often for what is answered without a key.
-    pub fn too_many_without_key(wait: Duration) -> Self {
+    pub fn too_many_without_key(per_minute: u32, wait: Duration) -> Self {
         Self::too_many(
             seconds(wait),
             format!(
-                "An address may ask {OPEN_PER_MINUTE} times a minute for the metrics, and as often for the document. Wait as Retry-After says"
+                "An address may ask {per_minute} times a minute for the metrics, and as often for the document. Wait as Retry-After says"
             ),
         )
     }

@@ -11,15 +11,24 @@ use axum::{
     http::{HeaderMap, header},
     response::{IntoResponse, Response},
 };
+use listener::peer::ClientAddress;
+use serde::Serialize;
 use serde_json::json;
+use utoipa::ToSchema;
 
 use crate::{
-    App,
+    document::answers::ErrorBody,
     error::Error,
-    limits::Open,
-    openapi::{ErrorBody, Health},
+    limits::rates::{OPEN_PER_MINUTE, Open},
+    state::App,
 };
-use listener::peer::ClientAddress;
+
+/// How it is.
+#[derive(Serialize, ToSchema)]
+pub struct Health {
+    /// `ok`.
+    pub status: String,
+}
 
 /// How long the store may take to answer: load balancers and monitors wait for some seconds.
 const READY_WITHIN: Duration = Duration::from_secs(3);
@@ -72,7 +81,7 @@ pub async fn readiness_get(State(app): State<App>) -> Result<Json<Health>, Error
 pub async fn metrics_get(State(app): State<App>, client: ClientAddress) -> Result<Response, Error> {
     in_turn(&app, Open::Metrics, client)?;
     // What this process counts is wanted most while the store is in trouble.
-    let depths = app.depths.get(&app.store).await;
+    let depths = app.cache.depths.get(&app.store).await;
     let text = app
         .metrics
         .render(depths, &*app.clock)
@@ -95,14 +104,13 @@ pub async fn openapi_get(
     headers: HeaderMap,
 ) -> Result<Response, Error> {
     in_turn(&app, Open::Document, client)?;
-    Ok(app.openapi.answer(&headers))
+    Ok(app.document.answer(&headers))
 }
 
 /// Counts a request without a key, and refuses it when its address has sent too many.
 fn in_turn(app: &App, what: Open, client: ClientAddress) -> Result<(), Error> {
-    app.limits
-        .open(what, client.0)
-        .map_err(Error::too_many_without_key)
+    let counted = app.limits.rates.open(what, client.0);
+    counted.map_err(|wait| Error::too_many_without_key(OPEN_PER_MINUTE, wait))
 }
 
 /// Where the root leads.

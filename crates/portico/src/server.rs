@@ -7,7 +7,7 @@ use app::{App, Role};
 use connectors::Registry;
 use listener::serve::{CONNECTIONS_MAX, Settings as Transport};
 use model::{Actor, Scope, key::RateLimit, network::Network};
-use portico_http::{VendorForgets, metrics::Metrics};
+use portico_http::{metrics::Metrics, state::VendorForgets};
 use store::{Store, retention::Retention};
 use tokio::{net::TcpListener, sync::oneshot};
 use webhooks::{
@@ -161,7 +161,7 @@ pub(crate) async fn run(
             ..delivery::Settings::default()
         },
         announcer: webhooks::announcer::Settings::default(),
-        depths: portico_http::depths::Depths::default(),
+        depths: portico_http::cache::depths::Depths::default(),
         vendor_forgets,
     })
     .await?;

@@ -28,8 +28,8 @@ use listener::{
     serve::{CONNECTIONS_MAX, HEAD_MAX_BYTES},
 };
 use portico_http::{
-    body::{BODIES_MAX_KIB, BODY_MAX_BYTES},
-    json::BYTES_A_VALUE,
+    door::{body::BODY_MAX_BYTES, json::BYTES_A_VALUE},
+    limits::bodies::BODIES_MAX_KIB,
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::{Value, json};

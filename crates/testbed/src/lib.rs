@@ -1,4 +1,6 @@
-//! PostgreSQL for tests, and for `portico bench`: a [`Server`] of its own, or a [`Database`] of its own on the server that tests share.
+//! Tools for the tests of several crates: PostgreSQL, as a [`Server`] of its own or a [`Database`]
+//! of its own on the server that tests share, which the benchmark uses too; and the [`sources`] of a
+//! crate, for tests of its structure.
 //!
 //! Guarantee: what is started here ends with the process that it was started for, however that ends, and leaves no file behind. No server listens to other
 //! machines, and none is open to other users of this one.
@@ -10,6 +12,7 @@ mod database;
 mod keeper;
 mod programs;
 mod server;
+pub mod sources;
 
 use std::env;
 

@@ -29,7 +29,7 @@ use model::{
     network::Network,
     webhook::{Subscribed, Trigger, Webhook},
 };
-use portico_http::{depths::Depths, limits::RATE_LIMIT_DEFAULT, metrics::Metrics};
+use portico_http::{cache::depths::Depths, limits::rates::RATE_LIMIT_DEFAULT, metrics::Metrics};
 use serde_json::{Value, json};
 use store::{Registration, Sealer, Store, retention::Retention};
 pub use testbed::{self as postgres, not_tested};

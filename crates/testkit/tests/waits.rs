@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use portico_http::follow::END_WAITS_MAX;
+use portico_http::limits::waits::END_WAITS_MAX;
 use serde_json::json;
 use testkit::{Outcome, TestApp};
 use tokio::time::{sleep, timeout};

@@ -18,7 +18,7 @@ use listener::{
     tls::Certificate,
 };
 use model::{key::RateLimit, network::Network};
-use portico_http::{limits::RATE_LIMIT_DEFAULT, metrics::Metrics};
+use portico_http::{limits::rates::RATE_LIMIT_DEFAULT, metrics::Metrics};
 use serde::Deserialize;
 use store::retention::Retention;
 

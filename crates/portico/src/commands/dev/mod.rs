@@ -22,7 +22,7 @@ use model::{
     key::{Key, RateLimit, System, token_make},
     network::Network,
 };
-use portico_http::{VendorForgets, limits::RATE_LIMIT_DEFAULT, metrics::Metrics};
+use portico_http::{limits::rates::RATE_LIMIT_DEFAULT, metrics::Metrics, state::VendorForgets};
 use serde_json::{Value, json};
 use store::{Registration, Store, retention::Retention};
 use webhooks::guard::Ports;

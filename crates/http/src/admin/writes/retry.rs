@@ -1,0 +1,164 @@
+//! A failed write, sent once more as a new write.
+
+use axum::{
+    Extension, Json,
+    extract::{Path, State},
+    http::{HeaderMap, HeaderValue},
+    response::{IntoResponse, Response},
+};
+use model::{
+    JobId,
+    directory::Vendor,
+    resources::prospect::ProspectCreate,
+    write::{Write as StoredWrite, WriteStatus},
+};
+use serde::Serialize;
+use serde_json::{Value, json};
+use store::Acceptance;
+use utoipa::ToSchema;
+
+use super::{job_id, none};
+use crate::{
+    document::answers::ErrorBody,
+    door::{
+        caller::{Caller, WritesAdmin},
+        idempotency,
+        request::RequestId,
+    },
+    error::Error,
+    intake::{self, WriteOperation},
+    screening::{Draft, Target},
+    state::App,
+};
+
+/// The answer to a retry.
+#[derive(Serialize, ToSchema)]
+pub struct Retried {
+    /// Always true.
+    pub success: bool,
+    /// The new write's id.
+    pub job_id: String,
+}
+
+/// Finds the operation that makes writes of a kind: an extension of the route.
+#[derive(Clone, Copy)]
+pub struct FindOperation(pub fn(model::write::Operation) -> Option<&'static WriteOperation>);
+
+/// Retry a failed write
+///
+/// Sends what a failed write sent once more, as a new write. A failed write can be retried once; its retry can be retried in turn. What the failed
+/// write said of consent is carried over as it was, stated or not.
+#[utoipa::path(
+    post,
+    path = "/v1/admin/retry-write/{root_job_id}",
+    operation_id = "write_retry",
+    tag = "Writes",
+    params(
+        ("root_job_id" = String, Path, description = "The `job_id` of the failed write"),
+        ("Idempotency-Key" = Option<String>, Header, description = "Makes a repeat of this request safe", max_length = 255, min_length = 1, pattern = "^[!-~]+$"),
+    ),
+    responses(
+        (status = 200, description = "The new write is accepted and durable", body = Retried),
+        (status = 400, description = "What the write refers to is no longer valid, or a header is not", body = ErrorBody),
+        (status = 401, description = "No valid API key", body = ErrorBody),
+        (status = 403, description = "The key may not administer", body = ErrorBody),
+        (status = 404, description = "There is none", body = ErrorBody),
+        (status = 409, description = "The write has not failed, was retried already, or what it sent is no longer kept", body = ErrorBody),
+        (status = 410, description = "The Idempotency-Key was used for a write whose contents were removed since; nothing was stored", body = ErrorBody),
+        (status = 422, description = "The Idempotency-Key was used with another request", body = ErrorBody),
+        (status = 503, description = "Too busy, or stopping; nothing was stored", body = ErrorBody),
+    ),
+    security(("bearer" = ["writes:admin"]))
+)]
+pub async fn write_retry(
+    State(app): State<App>,
+    caller: Caller<WritesAdmin>,
+    Path(id): Path<String>,
+    Extension(request_id): Extension<RequestId>,
+    Extension(FindOperation(find_operation)): Extension<FindOperation>,
+    headers: HeaderMap,
+) -> Result<Response, Error> {
+    let failed = job_id(&id)?;
+    let named = format!("write_retry {failed}");
+    let (once, earlier) =
+        idempotency::once(&app, &headers, &caller.scope, &named, &Value::Null).await?;
+    if let Some(earlier) = earlier {
+        return retried(&earlier, failed);
+    }
+    let stored: StoredWrite = app
+        .store
+        .write_find(&caller.scope, failed)
+        .await?
+        .ok_or_else(none)?;
+    if stored.status != WriteStatus::Failure {
+        return Err(Error::conflict(format!(
+            "Only a write that ended as FAILURE can be retried; this one is {}",
+            stored.status
+        )));
+    }
+    if let Some(at) = stored.stripped_at {
+        return Err(Error::conflict(format!(
+            "What this write sent was removed at {at}: the person was forgotten, or the time for which writes are kept is over. Send it as a new write"
+        )));
+    }
+    let mut body: Value = serde_json::from_str(&stored.result).map_err(|_| Error::internal())?;
+    if let Some(body) = body.as_object_mut()
+        && !was_stated(&stored, body)
+    {
+        // The echo has the default in it. What nobody said is not said now either.
+        body.remove("subscribe");
+    }
+    let operation = find_operation(stored.operation).ok_or_else(Error::internal)?;
+    // The body is mapped anew, with the vocabulary and references that are in force now.
+    let draft = Draft {
+        schema: operation.schema,
+        target: Target::Of(vendor(&stored)?),
+        subject: stored.subject.clone(),
+        body,
+        ignore_unknown: true,
+    };
+    let scope = &caller.scope;
+    let mut write = intake::prepare(&app, scope, operation, draft, &request_id.0).await?;
+    write.retry_of = Some(failed);
+    let job_id = write.job_id;
+    let acceptance = app.store.write_accept(&caller.scope, write, once).await?;
+    app.metrics.accepted(&acceptance);
+    retried(&acceptance, job_id)
+}
+
+/// Whether the caller of a write said what its `subscribe` is. Of a write older than consent events only a value that is not the default tells.
+fn was_stated(stored: &StoredWrite, body: &serde_json::Map<String, Value>) -> bool {
+    match stored.consent {
+        Some(consent) => consent.is_stated,
+        None => body.get("subscribe") != Some(&json!(ProspectCreate::SUBSCRIBE_DEFAULT)),
+    }
+}
+
+/// The vendor of a stored write.
+fn vendor(stored: &StoredWrite) -> Result<Vendor, Error> {
+    let vendor = stored.integration_vendor.parse();
+    vendor.map_err(|why: String| {
+        tracing::error!(%why, "a stored write is of a vendor that is not known");
+        Error::internal()
+    })
+}
+
+fn retried(acceptance: &Acceptance, fresh: JobId) -> Result<Response, Error> {
+    let (job_id, is_replay) = match acceptance {
+        Acceptance::Accepted => (fresh, false),
+        Acceptance::Replayed { job_id, .. } => (*job_id, true),
+        Acceptance::Mismatch => return Err(Error::idempotency_mismatch()),
+        Acceptance::Erased { at } => return Err(Error::erased(*at)),
+    };
+    let answer = Retried {
+        success: true,
+        job_id: job_id.to_string(),
+    };
+    let mut response = Json(answer).into_response();
+    if is_replay {
+        response
+            .headers_mut()
+            .insert("idempotency-replayed", HeaderValue::from_static("true"));
+    }
+    Ok(response)
+}

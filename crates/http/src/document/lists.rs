@@ -1,0 +1,111 @@
+//! The parameters of the lists of records.
+//!
+//! Guarantee: they are made from the table of filters and orders by which lists are read.
+//! Source: the public contract, section 1, lists.
+
+use model::{
+    directory::Vendor,
+    record::{Filter, Form, Kind},
+};
+use serde_json::{Value, json};
+
+use crate::document::parameters::{LIMIT_DEFAULT, LIMIT_MAX};
+
+/// Fields of an order: more say nothing, since no two records share a time of creation.
+pub(crate) const ORDER_MAX_FIELDS: usize = 8;
+
+/// The vendor's name for a filter by an id of ours, where there is one.
+pub(crate) fn of_vendor(filter: &Filter) -> Option<String> {
+    filter
+        .names_a_record()
+        .then(|| format!("x_{}", filter.name))
+}
+
+/// The query parameters of the lists of a kind.
+pub(crate) fn parameters(kind: Kind) -> Value {
+    let fields: Vec<&str> = kind.sorts().iter().map(|sort| sort.word()).collect();
+    let order = format!(
+        "Fields to sort by, each with `:asc` or `:desc` behind it, separated by commas; a bare field means `:asc`. The fields are {}",
+        fields.join(", ")
+    );
+    let sort = format!("(?:{})(?::(?:asc|desc))?", fields.join("|"));
+    let mut all = vec![
+        parameter(
+            "offset",
+            "Rows to skip",
+            &json!({ "type": "integer", "format": "int64", "minimum": 0, "default": 0 }),
+        ),
+        parameter(
+            "limit",
+            "Rows to answer",
+            &json!({ "type": "integer", "minimum": 0, "maximum": LIMIT_MAX, "default": LIMIT_DEFAULT }),
+        ),
+        parameter(
+            "cursor",
+            "The `nextCursor` of the page before: goes on behind it at the same cost for every page. With it, `total` is left out, and `offset` must be",
+            &json!({ "type": "string", "maxLength": 2000 }),
+        ),
+        parameter(
+            "order-by",
+            &order,
+            &json!({ "type": "string", "pattern": format!("^{sort}(?:,{sort}){{0,{}}}$", ORDER_MAX_FIELDS - 1), "default": "created_at:desc" }),
+        ),
+    ];
+    for (name, words) in [
+        ("updated_at_gte", "Changed here at this time or later"),
+        ("updated_at_lte", "Changed here at this time or before"),
+        ("last_seen_gte", "Seen at the vendor at this time or later"),
+        ("last_seen_lte", "Seen at the vendor at this time or before"),
+    ] {
+        let words = format!("{words}. A date alone, and a time without offset, are UTC");
+        all.push(parameter(
+            name,
+            &words,
+            &json!({ "type": "string", "format": "date-time" }),
+        ));
+    }
+    let text = json!({ "type": "string", "minLength": 1, "pattern": r"\S" });
+    all.push(parameter("integration_id", "Of this integration", &text));
+    let vendors: Vec<&str> = Vendor::ALL.iter().map(|vendor| vendor.name()).collect();
+    all.push(parameter(
+        "integration_vendor",
+        "Of this vendor's integrations",
+        &json!({ "type": "string", "enum": vendors }),
+    ));
+    all.push(parameter(
+        "x_id",
+        "Under this id of the vendor's; `integration_id` beside it",
+        &text,
+    ));
+    for filter in kind.filters() {
+        let words = match filter.form {
+            Form::Text => format!("With this {}", filter.name),
+            Form::Email => {
+                "With this email address, whatever the case of its letters and the form of its domain"
+                    .to_owned()
+            }
+            Form::Phone => "With this phone number, however it is written. One without a country code is read in the region of the communities asked for. An extension does not count"
+                .to_owned(),
+        };
+        let words = if filter.is_of_vendor {
+            format!("{words}; `integration_id` beside it")
+        } else {
+            words
+        };
+        all.push(parameter(filter.name, &words, &text));
+        if let Some(theirs) = of_vendor(filter)
+            && kind.filters().iter().all(|own| own.name != theirs)
+        {
+            let words = format!(
+                "As {}, under the vendor's id; `integration_id` beside it",
+                filter.name
+            );
+            all.push(parameter(&theirs, &words, &text));
+        }
+    }
+    Value::Array(all)
+}
+
+fn parameter(name: &str, words: &str, schema: &Value) -> Value {
+    json!({ "name": name, "in": "query", "description": words, "required": false, "schema": schema })
+}

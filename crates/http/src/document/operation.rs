@@ -1,0 +1,217 @@
+//! An operation as a value, for the document and for the router.
+//!
+//! Guarantee: the route that is served and the operation that is documented are made from the same
+//! value.
+
+use std::{borrow::Cow, collections::BTreeMap};
+
+use axum::routing::{MethodFilter, MethodRouter};
+use model::Permission;
+use utoipa::{
+    __dev::ComposeSchema,
+    IntoParams, IntoResponses, ToSchema,
+    openapi::{
+        ContentBuilder, HttpMethod, Ref, RefOr, Required, Response, ResponseBuilder, Schema,
+        path::{
+            OperationBuilder, Parameter, ParameterBuilder, ParameterIn, PathItem, PathsBuilder,
+        },
+        request_body::RequestBodyBuilder,
+        schema::{Array, Object, Type},
+        security::SecurityRequirement,
+    },
+};
+use utoipa_axum::router::UtoipaMethodRouter;
+
+/// Schemas by the names of their components.
+type Schemas = Vec<(String, RefOr<Schema>)>;
+
+/// Refusals, by status.
+pub type Problems = BTreeMap<String, RefOr<Response>>;
+
+/// A type that the document has as a component.
+#[derive(Clone, Copy)]
+pub struct Component {
+    name: fn() -> Cow<'static, str>,
+    collect: fn(&mut Schemas),
+}
+
+impl Component {
+    /// The component of a type.
+    pub const fn of<T: ToSchema>() -> Self {
+        Self {
+            name: T::name,
+            collect: |all| {
+                all.push((T::name().into_owned(), T::schema()));
+                T::schemas(all);
+            },
+        }
+    }
+
+    /// The component of a type `G` over a type `T`, named and composed as `utoipa`'s own macros do it:
+    /// with the schema of `T` in its place.
+    pub const fn over<G: ToSchema + ComposeSchema, T: ToSchema>() -> Self {
+        Self {
+            name: || Cow::Owned(format!("{}_{}", G::name(), T::name())),
+            collect: |all| {
+                let composed = G::compose(vec![T::schema()]);
+                all.push((format!("{}_{}", G::name(), T::name()), composed));
+                G::schemas(all);
+                all.push((T::name().into_owned(), T::schema()));
+                T::schemas(all);
+            },
+        }
+    }
+
+    /// Its name among the document's components.
+    pub fn name(&self) -> Cow<'static, str> {
+        (self.name)()
+    }
+
+    fn reference(&self) -> RefOr<Schema> {
+        RefOr::Ref(Ref::from_schema_name(self.name()))
+    }
+}
+
+/// A request body.
+#[derive(Clone, Copy)]
+pub enum RequestBody {
+    /// One thing.
+    One(Component),
+    /// A list of things.
+    Many(Component),
+}
+
+/// The document's words about an operation.
+#[derive(Clone, Copy)]
+pub struct Words {
+    /// The heading.
+    pub summary: &'static str,
+    /// The paragraph under it; empty when there is none.
+    pub description: &'static str,
+}
+
+/// An operation as the document shows it.
+pub struct Operation {
+    /// The operation's id.
+    pub id: &'static str,
+    /// The HTTP method.
+    pub method: HttpMethod,
+    /// The path, with its parameters in braces.
+    pub path: &'static str,
+    /// The document's words about the path's one parameter, where it has one.
+    pub path_parameter: &'static str,
+    /// The document's section.
+    pub tag: &'static str,
+    /// The document's words about it.
+    pub words: Words,
+    /// The permission that it takes.
+    pub permission: Permission,
+    /// Its parameters beside the path's.
+    pub parameters: Vec<Parameter>,
+    /// Its request body.
+    pub body: Option<RequestBody>,
+    /// The document's words about its answer, and the answer.
+    pub answer: (&'static str, Component),
+    /// How it may be refused.
+    pub problems: Problems,
+}
+
+/// The query parameters that a type stands for.
+pub fn query<P: IntoParams>() -> Vec<Parameter> {
+    P::into_params(|| Some(ParameterIn::Query))
+}
+
+/// The headers that a type stands for.
+pub fn headers<P: IntoParams>() -> Vec<Parameter> {
+    P::into_params(|| Some(ParameterIn::Header))
+}
+
+/// The refusals that a type stands for.
+pub fn problems<P: IntoResponses>() -> Problems {
+    P::responses()
+}
+
+/// The name of the parameter in a path, where it has one.
+fn parameter_of(path: &str) -> Option<&str> {
+    Some(path.split_once('{')?.1.split_once('}')?.0)
+}
+
+impl Operation {
+    /// The route that has `handler` behind it, for a router that collects the document.
+    pub fn route<S: Clone + Send + Sync + 'static>(
+        self,
+        handler: impl FnOnce(MethodFilter) -> MethodRouter<S>,
+    ) -> UtoipaMethodRouter<S> {
+        let handler = handler(filter(&self.method));
+        let mut schemas = Schemas::new();
+        let text = || Object::with_type(Type::String);
+        let in_path = parameter_of(self.path).map(|name| {
+            ParameterBuilder::new()
+                .name(name)
+                .parameter_in(ParameterIn::Path)
+                .required(Required::True)
+                .description(Some(self.path_parameter))
+                .schema(Some(text()))
+                .build()
+        });
+        let parameters: Vec<Parameter> = in_path.into_iter().chain(self.parameters).collect();
+        let body = self.body.map(|body| {
+            let (RequestBody::One(item) | RequestBody::Many(item)) = body;
+            (item.collect)(&mut schemas);
+            let schema = match body {
+                RequestBody::One(_) => item.reference(),
+                RequestBody::Many(_) => Array::new(item.reference()).into(),
+            };
+            RequestBodyBuilder::new()
+                .content(
+                    "application/json",
+                    ContentBuilder::new().schema(Some(schema)).build(),
+                )
+                .required(Some(Required::True))
+                .build()
+        });
+        let (answered, answer) = self.answer;
+        (answer.collect)(&mut schemas);
+        let content = ContentBuilder::new()
+            .schema(Some(answer.reference()))
+            .build();
+        let answered = ResponseBuilder::new()
+            .description(answered)
+            .content("application/json", content)
+            .build();
+        let mut operation = OperationBuilder::new()
+            .operation_id(Some(self.id))
+            .tag(self.tag)
+            .summary(Some(self.words.summary))
+            .parameters((!parameters.is_empty()).then_some(parameters))
+            .request_body(body)
+            .response("200", answered)
+            .security(SecurityRequirement::new(
+                "bearer",
+                [self.permission.to_string()],
+            ));
+        if !self.words.description.is_empty() {
+            operation = operation.description(Some(self.words.description));
+        }
+        for (status, problem) in self.problems {
+            operation = operation.response(status, problem);
+        }
+        let item = PathItem::new(self.method, operation.build());
+        let paths = PathsBuilder::new().path(self.path, item).build();
+        (schemas, paths, handler)
+    }
+}
+
+/// The router's word for a method.
+const fn filter(method: &HttpMethod) -> MethodFilter {
+    match method {
+        HttpMethod::Post => MethodFilter::POST,
+        HttpMethod::Put => MethodFilter::PUT,
+        HttpMethod::Delete => MethodFilter::DELETE,
+        HttpMethod::Patch => MethodFilter::PATCH,
+        HttpMethod::Head => MethodFilter::HEAD,
+        HttpMethod::Options => MethodFilter::OPTIONS,
+        HttpMethod::Trace => MethodFilter::TRACE,
+        _ => MethodFilter::GET,
+    }
+}

@@ -1,0 +1,35 @@
+//! The notes on a request that travel with it, as extensions.
+
+use std::sync::{Arc, OnceLock};
+
+use model::{KeyId, Scope};
+
+use crate::{error::Error, state::App};
+
+/// The id of a request, for what is kept about it: an extension of every request.
+#[derive(Clone)]
+pub struct RequestId(pub String);
+
+/// The key that a request came with.
+#[derive(Clone, Copy)]
+pub(crate) struct Asking(pub(crate) Option<KeyId>);
+
+/// The scope of a request: an extension of every request, filled in when it is authenticated. The
+/// key may be revoked while the request is under way.
+#[derive(Clone, Default)]
+pub struct Admitted(Arc<OnceLock<Scope>>);
+
+impl Admitted {
+    /// Fills it in.
+    pub(crate) fn note(&self, scope: Scope) {
+        let _ = self.0.set(scope);
+    }
+
+    /// Refuses when the key is no longer in force. A request without a key passes.
+    ///
+    /// # Errors
+    /// 401.
+    pub fn check(&self, app: &App) -> Result<(), Error> {
+        self.0.get().map_or(Ok(()), |scope| app.admit(scope))
+    }
+}

@@ -1,0 +1,135 @@
+//! The answer to a write.
+//!
+//! Guarantee: a replay is answered as the first request was, byte for byte in what it echoes; how
+//! the write ended is told only to callers who may read that.
+
+use axum::{
+    body::Body,
+    http::{HeaderValue, StatusCode, header},
+    response::Response,
+};
+use model::{
+    JobId, Permission, Scope,
+    permission::{Group, Level},
+};
+use serde_json::value::RawValue;
+use store::Acceptance;
+
+use super::Asked;
+use crate::{
+    document::{
+        answers::{Accepted, AcceptedMeta, Data, GenericAccepted},
+        operation::Component,
+    },
+    door::waiting::{EndWait, await_end},
+    error::Error,
+    state::App,
+};
+
+/// The body of the answer to a write.
+#[derive(Clone, Copy)]
+pub struct Answer {
+    component: Component,
+    write: fn(AcceptedMeta, String) -> serde_json::Result<String>,
+}
+
+impl Answer {
+    /// The type in the document.
+    pub const fn component(self) -> Component {
+        self.component
+    }
+}
+
+/// The accepted body comes back, as the paths of a vendor answer.
+pub const fn echo() -> Answer {
+    Answer {
+        component: Component::of::<Accepted>(),
+        write: |meta, echo| {
+            let result = RawValue::from_string(echo)?;
+            serde_json::to_string(&Accepted { meta, result })
+        },
+    }
+}
+
+/// The write's id comes back, as the generic paths answer.
+pub const fn job() -> Answer {
+    Answer {
+        component: Component::of::<GenericAccepted>(),
+        write: |meta, _| {
+            serde_json::to_string(&GenericAccepted {
+                job_id: meta.job_id.clone(),
+                data: Data {},
+                meta: meta.write_status.is_some().then_some(meta),
+            })
+        },
+    }
+}
+
+/// Whether the caller may learn how a write ended: an outcome and the id of a record may be
+/// somebody else's, whom the vendor has found by a contact. So it takes the permission to read what
+/// the operation makes, or what became of writes.
+fn may_learn_end(scope: &Scope, takes: Permission) -> bool {
+    [takes.group, Some(Group::Writes)]
+        .into_iter()
+        .flatten()
+        .any(|group| scope.may(Permission::of(group, Level::Read)))
+}
+
+/// Answers a write that was stored now (`fresh`: its id and echo) or before.
+///
+/// # Errors
+/// When the idempotency key stands for another request, or for a write whose contents are gone.
+pub(super) async fn answer(
+    app: &App,
+    asked: &Asked<'_>,
+    acceptance: Acceptance,
+    fresh: Option<(JobId, String)>,
+) -> Result<Response, Error> {
+    let (job_id, echo, is_replay) = match (acceptance, fresh) {
+        (Acceptance::Accepted, Some((job_id, echo))) => (job_id, echo, false),
+        (Acceptance::Replayed { job_id, result }, _) => (job_id, result, true),
+        (Acceptance::Mismatch, _) => return Err(Error::idempotency_mismatch()),
+        (Acceptance::Erased { at }, _) => return Err(Error::erased(at)),
+        (Acceptance::Accepted, None) => return Err(Error::internal()),
+    };
+    // A caller who may not learn the end does not learn either how long it took.
+    let wait = if may_learn_end(asked.scope, asked.operation.permission) {
+        EndWait::of(app, asked.scope, asked.headers)
+    } else {
+        None
+    };
+    let wait_s = wait.as_ref().map(|wait| wait.seconds);
+    let ended = match wait {
+        Some(wait) => await_end(app, asked.scope, job_id, Some(wait)).await,
+        None => Ok(None),
+    };
+    // The write is stored, whatever becomes of the wait: an error would have it sent again.
+    let ended = ended.unwrap_or_else(|why| {
+        if why.status != StatusCode::UNAUTHORIZED {
+            tracing::warn!(why = why.message, %job_id, "how a write stands could not be read for who waits; it is answered without");
+        }
+        None
+    });
+    let mut meta = AcceptedMeta::of(job_id);
+    if let Some(write) = ended {
+        meta.write_status = Some(write.status);
+        meta.errors = Some(write.errors);
+        meta.created_record_id = Some(write.record_id);
+    }
+    let body = (asked.operation.answer.write)(meta, echo).map_err(|_| Error::internal())?;
+    let mut response = Response::new(Body::from(body));
+    let headers = response.headers_mut();
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
+    if is_replay {
+        headers.insert("idempotency-replayed", HeaderValue::from_static("true"));
+    }
+    if let Some(wait_s) = wait_s
+        && let Ok(applied) = HeaderValue::try_from(format!("wait={wait_s}"))
+    {
+        headers.insert("preference-applied", applied);
+    }
+    Ok(response)
+}

@@ -1,0 +1,90 @@
+//! The answers to lists.
+
+use axum::{
+    Json,
+    response::{IntoResponse, Response},
+};
+use model::record::SortField;
+use serde::Serialize;
+
+use crate::document::answers::{ListMeta, Order, PageAnswer};
+
+/// Answers a page of something that is in the order of its creation, `asc` or `desc`.
+pub fn page_answer<T: Serialize>(
+    (offset, limit): (u64, u64),
+    direction: &str,
+    has_more: bool,
+    (total, is_exact): (Option<u64>, bool),
+    results: Vec<T>,
+) -> Response {
+    let meta = ListMeta {
+        total_is_exact: inexact(is_exact),
+        ..created_meta((offset, limit), direction, has_more, total)
+    };
+    Json(PageAnswer { meta, results }).into_response()
+}
+
+/// Answers a page, in the order of creation, of a list that is walked by cursor alone.
+pub fn cursor_answer<T: Serialize>(
+    limit: u64,
+    direction: &str,
+    has_more: bool,
+    next_cursor: Option<String>,
+    results: Vec<T>,
+) -> Response {
+    let meta = ListMeta {
+        next_cursor,
+        ..created_meta((0, limit), direction, has_more, None)
+    };
+    Json(PageAnswer { meta, results }).into_response()
+}
+
+fn created_meta(
+    (offset, limit): (u64, u64),
+    direction: &str,
+    has_more: bool,
+    total: Option<u64>,
+) -> ListMeta {
+    ListMeta {
+        offset,
+        limit,
+        order_by: vec![Order {
+            field: SortField::CreatedAt.word().to_owned(),
+            direction: direction.to_owned(),
+        }],
+        has_more,
+        total,
+        total_is_exact: None,
+        next_cursor: None,
+    }
+}
+
+/// How it is told whether a total is exact: only when it is not.
+pub(super) fn inexact(is_exact: bool) -> Option<bool> {
+    (!is_exact).then_some(false)
+}
+
+/// Answers a page of `all`, which is in the order of its creation.
+pub fn plain_page<T, R: Serialize>(
+    (offset, limit): (u64, u64),
+    all: &[T],
+    shown: impl Fn(&T) -> R,
+) -> Response {
+    let place = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
+    let rest = all.get(place(offset)..).unwrap_or_default();
+    let results: Vec<R> = rest.iter().take(place(limit)).map(shown).collect();
+    let has_more = rest.len() > results.len();
+    let total = Some(all.len() as u64);
+    page_answer((offset, limit), "asc", has_more, (total, true), results)
+}
+
+/// Answers a page that the store has found, in the order of its creation.
+pub fn found_page<T, R: Serialize>(
+    page: (u64, u64),
+    found: &store::Page<T>,
+    shown: impl Fn(&T) -> R,
+) -> Response {
+    let results: Vec<R> = found.rows.iter().map(shown).collect();
+    let total = (found.total, found.total_is_exact);
+    page_answer(page, "asc", found.has_more, total, results)
+}
