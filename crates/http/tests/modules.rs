@@ -1,10 +1,5 @@
 //! The modules of this crate depend on each other in one direction, on each level of its folders.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a source that is not as it is read here is to fail the test"
-)]
-
 use std::{collections::BTreeSet, path::Path};
 
 use testbed::sources::{cycles, dependencies, read};

@@ -3,6 +3,7 @@
 //!
 //! Guarantee: no handler sees the scope of a caller without the permission that the handler takes.
 
+pub mod arrival;
 pub mod body;
 pub mod caller;
 pub mod envelope;

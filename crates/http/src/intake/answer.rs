@@ -5,7 +5,7 @@
 
 use axum::{
     body::Body,
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::Response,
 };
 use model::{
@@ -15,7 +15,7 @@ use model::{
 use serde_json::value::RawValue;
 use store::Acceptance;
 
-use super::Asked;
+use super::WriteOperation;
 use crate::{
     document::{
         answers::{Accepted, AcceptedMeta, Data, GenericAccepted},
@@ -25,6 +25,13 @@ use crate::{
     error::Error,
     state::App,
 };
+
+/// A request for a write, as far as its answer depends on it.
+pub(super) struct Asked<'a> {
+    pub(super) operation: &'static WriteOperation,
+    pub(super) scope: &'a Scope,
+    pub(super) headers: &'a HeaderMap,
+}
 
 /// The body of the answer to a write.
 #[derive(Clone, Copy)]

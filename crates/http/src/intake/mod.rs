@@ -8,16 +8,14 @@ mod answer;
 mod operation;
 
 use axum::{
-    extract::{FromRequest as _, RawPathParams, Request, State},
-    http::{HeaderMap, Uri},
+    extract::{RawPathParams, Request, State},
     response::Response,
     routing::on,
 };
 use model::{JobId, Scope, write::NewWrite};
-use serde_json::Value;
-use store::Once;
 use utoipa_axum::router::UtoipaMethodRouter;
 
+use self::answer::Asked;
 pub use self::{
     answer::{Answer, echo, job},
     operation::{Future, Prepare, Ready, WriteOperation},
@@ -28,7 +26,7 @@ use crate::{
         parameters::{WriteHeaders, WriteQuery},
         problems::WriteProblems,
     },
-    door::{body::JsonBody, caller::AnyCaller, idempotency, preferences, request::RequestId},
+    door::arrival::arrive,
     error::Error,
     screening::Draft,
     state::App,
@@ -64,68 +62,37 @@ pub fn route(operation: &'static WriteOperation) -> UtoipaMethodRouter<App> {
     })
 }
 
-/// A write as a caller asks for it.
-struct Asked<'a> {
-    operation: &'static WriteOperation,
-    scope: &'a Scope,
-    headers: &'a HeaderMap,
-    request_id: &'a str,
-}
-
-/// Takes the request for a write, and answers once the write is on stable storage.
+/// Stores the write that a request asks for, and answers once it is on stable storage.
 async fn take(
     app: &App,
     operation: &'static WriteOperation,
     subject: Option<String>,
     request: Request,
 ) -> Result<Response, Error> {
-    let (mut parts, body) = request.into_parts();
-    let caller = AnyCaller::of(&mut parts, app, operation.permission)?;
-    let (uri, headers) = (parts.uri.clone(), parts.headers.clone());
-    let request_id = parts.extensions.get::<RequestId>().cloned();
-    let JsonBody(body) = <JsonBody>::from_request(Request::from_parts(parts, body), app).await?;
+    let named = |ignore_unknown| operation.named(subject.as_deref(), ignore_unknown);
+    let arrival = arrive(app, operation.permission, named, request).await?;
+    let scope = &arrival.caller.scope;
     let asked = Asked {
         operation,
-        scope: &caller.scope,
-        headers: &headers,
-        request_id: request_id.as_ref().map_or("", |id| &id.0),
+        scope,
+        headers: &arrival.headers,
     };
-    accept(app, &asked, &uri, subject, body).await
-}
-
-/// Stores the write that a body asks for.
-async fn accept(
-    app: &App,
-    asked: &Asked<'_>,
-    uri: &Uri,
-    subject: Option<String>,
-    body: Value,
-) -> Result<Response, Error> {
-    let ignore_unknown = preferences::ignores_unknown_fields(uri)?;
-    let WriteOperation {
-        operation,
-        target,
-        schema,
-        ..
-    } = *asked.operation;
-    let named = format!(
-        "{operation} {target:?} {ignore_unknown} {}",
-        subject.as_deref().unwrap_or_default()
-    );
-    let (once, earlier) = idempotency::once(app, asked.headers, asked.scope, &named, &body).await?;
-    if let Some(earlier) = earlier {
+    if let Some(earlier) = arrival.earlier {
         // A repeat gets its answer even if what it refers to has changed since.
-        return answer::answer(app, asked, earlier, None).await;
+        return answer::answer(app, &asked, earlier, None).await;
     }
     let draft = Draft {
-        schema,
-        target,
+        schema: operation.schema,
+        target: operation.target,
         subject,
-        body,
-        ignore_unknown,
+        body: arrival.body,
+        ignore_unknown: arrival.ignore_unknown,
     };
-    let write = prepare(app, asked.scope, asked.operation, draft, asked.request_id).await?;
-    store(app, asked, write, once).await
+    let write = prepare(app, scope, operation, draft, &arrival.request_id).await?;
+    let fresh = (write.job_id, write.result.clone());
+    let acceptance = app.store.write_accept(scope, write, arrival.once).await?;
+    app.metrics.accepted(&acceptance);
+    answer::answer(app, &asked, acceptance, Some(fresh)).await
 }
 
 /// Checks a write, maps it to the vendor's words and makes it ready to be stored.
@@ -156,16 +123,4 @@ pub async fn prepare(
         consent: ready.consent,
         request_id: request_id.to_owned(),
     })
-}
-
-async fn store(
-    app: &App,
-    asked: &Asked<'_>,
-    write: NewWrite,
-    once: Option<Once>,
-) -> Result<Response, Error> {
-    let fresh = (write.job_id, write.result.clone());
-    let acceptance = app.store.write_accept(asked.scope, write, once).await?;
-    app.metrics.accepted(&acceptance);
-    answer::answer(app, asked, acceptance, Some(fresh)).await
 }

@@ -54,6 +54,18 @@ pub struct WriteOperation {
     pub answer: Answer,
 }
 
+impl WriteOperation {
+    /// The name that an idempotency key is bound to. Names are stored for as long as keys are, so
+    /// they stay as they are.
+    pub(super) fn named(&self, subject: Option<&str>, ignore_unknown: bool) -> String {
+        let Self {
+            operation, target, ..
+        } = self;
+        let subject = subject.unwrap_or_default();
+        format!("{operation} {target:?} {ignore_unknown} {subject}")
+    }
+}
+
 /// A write that is checked and mapped.
 pub struct Ready {
     /// The integration that it goes to.
@@ -85,5 +97,27 @@ impl Ready {
             echo: serde_json::to_string(input).map_err(|_| Error::internal())?,
             consent: None,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::resources::prospects::{CREATE, CREATE_KNOCK, UPDATE_KNOCK};
+
+    #[test]
+    fn the_name_that_an_idempotency_key_is_bound_to_stays_as_it_is() {
+        for (named, expected) in [
+            (CREATE.named(None, false), "prospect_create Generic false "),
+            (
+                CREATE_KNOCK.named(None, true),
+                "prospect_create Of(Knock) true ",
+            ),
+            (
+                UPDATE_KNOCK.named(Some("pro_1"), false),
+                "prospect_update Of(Knock) false pro_1",
+            ),
+        ] {
+            assert_eq!(named, expected);
+        }
     }
 }

@@ -237,7 +237,7 @@ impl Register for AgentRegister {
 
 /// The operation of a registration, as the document shows it.
 fn described(
-    of: Registration,
+    of: &Registration,
     body: RequestBody,
     answer: (&'static str, Component),
 ) -> documented::Operation {
@@ -260,7 +260,7 @@ fn described(
 pub fn register_one<T: Register>() -> UtoipaMethodRouter<App> {
     let body = RequestBody::One(Component::of::<T>());
     let answer = Component::over::<Registered<T::Record>, T::Record>();
-    described(T::ONE, body, ("It is registered", answer)).route(|method| {
+    described(&T::ONE, body, ("It is registered", answer)).route(|method| {
         on(
             method,
             async |State(app): State<App>, path: RawPathParams, request: Request| {
@@ -275,7 +275,7 @@ pub fn register_one<T: Register>() -> UtoipaMethodRouter<App> {
 pub fn register_many<T: Register>() -> UtoipaMethodRouter<App> {
     let body = RequestBody::Many(Component::of::<T>());
     let answer = ("They are registered", Component::of::<RegisteredAll>());
-    described(T::MANY, body, answer).route(|method| {
+    described(&T::MANY, body, answer).route(|method| {
         on(
             method,
             async |State(app): State<App>, path: RawPathParams, request: Request| {
