@@ -5,6 +5,7 @@
 pub mod access;
 pub mod foreign;
 pub mod knock;
+pub mod mappings;
 pub mod outgoing;
 pub mod reach;
 pub mod vendor_client;
@@ -13,15 +14,16 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
 use model::{
-    Issue, Secret, Timestamp,
+    Secret, Timestamp,
     directory::{Integration, Vendor},
     key::System,
-    resources::{appointment, event, listing, prospect},
+    resources::appointment,
     vocabulary::{Overrides, Vocabulary},
     write::{Block, Call, Class, Confirmed, Reply},
 };
 use serde_json::{Map, Value};
 
+pub use crate::mappings::Mappings;
 use crate::reach::Reach;
 
 /// How one call ended.
@@ -98,38 +100,8 @@ pub trait Connector: Send + Sync + 'static {
     /// Our words for its words, as in force.
     fn vocabulary(&self) -> &Vocabulary;
 
-    /// What creating `prospect` is in this vendor's words. Pure.
-    ///
-    /// # Errors
-    /// When the vendor has no word for something in it.
-    fn prospect_create(&self, prospect: &prospect::Checked) -> Result<Prepared, Vec<Issue>>;
-
-    /// What changing a prospect is in this vendor's words. Pure.
-    ///
-    /// # Errors
-    /// When the vendor has no word for something in it, or wants what is not known.
-    fn prospect_update(&self, change: &prospect::CheckedUpdate) -> Result<Prepared, Vec<Issue>>;
-
-    /// What recording `event` is in this vendor's words. Pure.
-    ///
-    /// # Errors
-    /// When the vendor has no word for something in it.
-    fn event_create(&self, event: &event::Checked) -> Result<Prepared, Vec<Issue>>;
-
-    /// What booking `appointment` is in this vendor's words. Pure.
-    ///
-    /// # Errors
-    /// When the vendor has no word for something in it.
-    fn appointment_create(
-        &self,
-        appointment: &appointment::Checked,
-    ) -> Result<Prepared, Vec<Issue>>;
-
-    /// What making `listing` known is in this vendor's words. Pure.
-    ///
-    /// # Errors
-    /// When the vendor has no word for something in it.
-    fn listing_create(&self, listing: &listing::Checked) -> Result<Prepared, Vec<Issue>>;
+    /// The writes that it takes, with what each is in this vendor's words.
+    fn mappings(&self) -> &Mappings;
 
     /// Makes `call` once and says how it ended.
     async fn call(&self, target: &Target, call: &Call) -> Answer;

@@ -232,6 +232,17 @@ impl Error {
         )
     }
 
+    /// 405: the vendor has no such operation.
+    pub fn not_taken(vendor: model::directory::Vendor) -> Self {
+        Self::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method_not_allowed",
+            format!(
+                "{vendor} does not take this write. Send it to an integration of another vendor"
+            ),
+        )
+    }
+
     /// 409.
     pub fn conflict(message: impl Into<String>) -> Self {
         Self::new(StatusCode::CONFLICT, "conflict", message)

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use connectors::{Connector, Registry};
+use connectors::{Connector, Prepared, Registry};
 use model::{Clock, Entropy, Scope, directory::Vendor};
 use store::{Live, Store};
 use tokio::{sync::watch, time::timeout};
@@ -100,6 +100,17 @@ impl Parts {
     pub(crate) fn connector(&self, vendor: Vendor) -> Result<&dyn Connector, Error> {
         let connector = self.registry.get(vendor);
         connector.map(|one| &**one).ok_or_else(Error::internal)
+    }
+
+    /// A write that is checked, in the words of its vendor.
+    ///
+    /// # Errors
+    /// 400 with what the vendor has no word for, and 405 when it does not take such writes.
+    pub(crate) fn map<T: 'static>(&self, vendor: Vendor, checked: &T) -> Result<Prepared, Error> {
+        let connector = self.connector(vendor)?;
+        let mapping = connector.mappings().get::<T>();
+        let mapping = mapping.ok_or_else(|| Error::not_taken(vendor))?;
+        mapping(checked, connector.vocabulary()).map_err(|issues| Error::invalid(&issues))
     }
 }
 

@@ -163,12 +163,9 @@ pub fn decide(confirmation: &Confirmation<'_>, related: &Related<'_>) -> Changes
     let plain = if is_new {
         Outcome::Created
     } else {
-        Outcome::Matched
+        operation.kind().facts().again
     };
     let outcome = match operation {
-        Operation::ProspectCreate | Operation::EventCreate => plain,
-        Operation::ListingCreate if is_new => plain,
-        Operation::ListingCreate => Outcome::Updated,
         Operation::ProspectUpdate => match &confirmed.subject {
             Some(subject) if subject != id => {
                 errors.push(format!(
@@ -188,6 +185,7 @@ pub fn decide(confirmation: &Confirmation<'_>, related: &Related<'_>) -> Changes
                 plain
             }
         }
+        _ => plain,
     };
     Changes {
         id: id.to_owned(),

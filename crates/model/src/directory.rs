@@ -453,7 +453,8 @@ impl Directory {
                 let found = branch.agents.iter().find(|one| one.x_id == x_id)?;
                 Some(found.id.to_string())
             }
-            Kind::Prospect | Kind::Event | Kind::Appointment | Kind::Listing => None,
+            // The directory holds no others.
+            _ => None,
         }
     }
 

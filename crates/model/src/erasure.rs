@@ -1,56 +1,16 @@
 //! What is left of a record once the person in it is forgotten.
 //!
-//! Guarantee: a member that is not named here is gone; so a new member of a resource is forgotten unless somebody decides otherwise.
+//! Guarantee: a member that its resource does not keep ([`crate::record::Facts`]) is gone; so a new member of a resource is forgotten unless somebody decides otherwise.
 
 use serde_json::{Map, Value, json};
 
 use crate::{clock::Timestamp, record::Kind};
 
-/// The members of a kind that say nothing about the person: where the record belongs, where it stands, when something took place.
-const fn kept(kind: Kind) -> &'static [&'static str] {
-    match kind {
-        Kind::Prospect => &[
-            "community_id",
-            "x_community_id",
-            "attribution_id",
-            "x_attribution_id",
-            "is_deleted",
-            "vanished_at",
-        ],
-        Kind::Event => &[
-            "prospect_id",
-            "community_id",
-            "x_community_id",
-            "attribution_id",
-            "x_attribution_id",
-            "event_name",
-            "event_datetime",
-            "time_from",
-            "time_to",
-        ],
-        Kind::Appointment => &[
-            "prospect_id",
-            "community_id",
-            "x_community_id",
-            "attribution_id",
-            "x_attribution_id",
-            "status",
-            "replaced_by",
-            "appointment_date",
-            "appointment_time",
-            "starts_at",
-            "starts_at_local",
-            "timezone",
-            "tour_type",
-        ],
-        // Not of a person who seeks.
-        Kind::Community | Kind::Attribution | Kind::Agent | Kind::Listing => &[],
-    }
-}
-
 /// The body of a record of `kind` after the person in it was forgotten at `at`.
 pub fn erased(kind: Kind, body: &Value, at: Timestamp) -> Value {
-    let mut left: Map<String, Value> = kept(kind)
+    let mut left: Map<String, Value> = kind
+        .facts()
+        .kept
         .iter()
         .filter_map(|name| Some(((*name).to_owned(), body.get(name)?.clone())))
         .collect();
@@ -67,7 +27,7 @@ mod tests {
 
     fn check(kind: Kind, record: &Value, personal: &[&str]) {
         let members = record.as_object().unwrap();
-        for name in kept(kind) {
+        for name in kind.facts().kept {
             assert!(members.contains_key(*name), "{} has no {name}", kind.word());
         }
         let full: Map<String, Value> = members

@@ -5,99 +5,62 @@
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
+pub use crate::resources::Kind;
 use crate::{
     clock::{Entropy, Timestamp},
     contact::{DEFAULT_REGION, Email, Phone},
-    id::{
-        AgentId, AppointmentId, AttributionId, CommunityId, ListingId, ProspectEventId, ProspectId,
-    },
+    write::Outcome,
 };
 
-/// What a record is of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Kind {
-    /// A property.
-    Community,
-    /// Where a prospect heard of it.
-    Attribution,
-    /// A person who lets.
-    Agent,
-    /// A person who seeks.
-    Prospect,
-    /// What happened between the two.
-    Event,
-    /// A tour.
-    Appointment,
-    /// An advertisement.
-    Listing,
+/// The facts about a kind of record, which its resource states.
+pub struct Facts {
+    /// Its word in the store and in messages.
+    pub word: &'static str,
+    /// Its name as a model of the contract, section 6.
+    pub model: &'static str,
+    /// Makes an id for a new record.
+    pub new_id: fn(Timestamp, &dyn Entropy) -> String,
+    /// The fields by whose value its lists can be filtered, beside `integration_id`,
+    /// `integration_vendor` and `x_id`.
+    pub filters: &'static [Filter],
+    /// The fields that its lists can be sorted by.
+    pub sorts: &'static [SortField],
+    /// The fields that have a vocabulary.
+    pub vocabulary: &'static [&'static str],
+    /// The members that an erasure leaves, since they say nothing about a person: where the record
+    /// belongs, where it stands, when something took place.
+    pub kept: &'static [&'static str],
+    /// What another create does to a record that is known.
+    pub again: Outcome,
+    /// The record in the shape that reading it has.
+    pub shown: fn(Record) -> Result<Value, serde_json::Error>,
 }
 
 impl Kind {
-    /// Every kind.
-    pub const ALL: [Self; 7] = [
-        Self::Community,
-        Self::Attribution,
-        Self::Agent,
-        Self::Prospect,
-        Self::Event,
-        Self::Appointment,
-        Self::Listing,
-    ];
+    /// The kind that `word` names.
+    pub fn of(word: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|kind| kind.word() == word)
+    }
 
     /// Its word in the store and in messages.
     pub const fn word(self) -> &'static str {
-        match self {
-            Self::Community => "community",
-            Self::Attribution => "attribution",
-            Self::Agent => "agent",
-            Self::Prospect => "prospect",
-            Self::Event => "event",
-            Self::Appointment => "appointment",
-            Self::Listing => "listing",
-        }
-    }
-
-    /// The kind that `word` names.
-    pub fn of(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.word() == word)
+        self.facts().word
     }
 
     /// Its name as a model of the contract, section 6.
     pub const fn model(self) -> &'static str {
-        match self {
-            Self::Community => "crm_communities",
-            Self::Attribution => "crm_attributions",
-            Self::Agent => "crm_agents",
-            Self::Prospect => "crm_prospects",
-            Self::Event => "crm_events",
-            Self::Appointment => "crm_appointments",
-            Self::Listing => "crm_listings",
-        }
+        self.facts().model
     }
 
     /// A new id for a record of this kind.
     pub fn new_id(self, now: Timestamp, entropy: &dyn Entropy) -> String {
-        match self {
-            Self::Community => CommunityId::new(now, entropy).to_string(),
-            Self::Attribution => AttributionId::new(now, entropy).to_string(),
-            Self::Agent => AgentId::new(now, entropy).to_string(),
-            Self::Prospect => ProspectId::new(now, entropy).to_string(),
-            Self::Event => ProspectEventId::new(now, entropy).to_string(),
-            Self::Appointment => AppointmentId::new(now, entropy).to_string(),
-            Self::Listing => ListingId::new(now, entropy).to_string(),
-        }
+        (self.facts().new_id)(now, entropy)
     }
 
-    /// The fields by whose value its lists can be filtered, beside `integration_id`, `integration_vendor` and `x_id`.
+    /// The fields by whose value its lists can be filtered, beside `integration_id`,
+    /// `integration_vendor` and `x_id`.
     pub const fn filters(self) -> &'static [Filter] {
-        match self {
-            Self::Community => &[],
-            Self::Attribution | Self::Agent => MEMBER_FILTERS,
-            Self::Prospect => PROSPECT_FILTERS,
-            Self::Event => EVENT_FILTERS,
-            Self::Appointment => APPOINTMENT_FILTERS,
-            Self::Listing => LISTING_FILTERS,
-        }
+        self.facts().filters
     }
 
     /// The filter of this name.
@@ -107,22 +70,24 @@ impl Kind {
 
     /// The fields that its lists can be sorted by.
     pub const fn sorts(self) -> &'static [SortField] {
-        match self {
-            Self::Community | Self::Attribution | Self::Agent => &[
-                SortField::CreatedAt,
-                SortField::UpdatedAt,
-                SortField::LastSeen,
-                SortField::Name,
-            ],
-            // Only what an index keeps in order: of these there may be millions.
-            Self::Prospect | Self::Event | Self::Appointment | Self::Listing => &[
-                SortField::CreatedAt,
-                SortField::UpdatedAt,
-                SortField::LastSeen,
-            ],
-        }
+        self.facts().sorts
     }
 }
+
+/// The orders of lists that may have millions of rows: those that an index keeps.
+pub const SORTS_OF_MANY: &[SortField] = &[
+    SortField::CreatedAt,
+    SortField::UpdatedAt,
+    SortField::LastSeen,
+];
+
+/// The orders of lists that have some hundreds of rows.
+pub const SORTS_OF_FEW: &[SortField] = &[
+    SortField::CreatedAt,
+    SortField::UpdatedAt,
+    SortField::LastSeen,
+    SortField::Name,
+];
 
 /// How a filter's value is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,50 +115,31 @@ pub struct Filter {
     pub is_of_vendor: bool,
 }
 
-const COMMUNITY: Filter = Filter::wide("community_id");
-const ATTRIBUTION: Filter = Filter::wide("attribution_id");
-const AGENT: Filter = Filter::wide("agent_id");
-const EMAIL: Filter = Filter::narrow("email_1", Form::Email);
-const PHONE: Filter = Filter::narrow("phone_1", Form::Phone);
-const STATUS: Filter = Filter::wide("status");
-
-const MEMBER_FILTERS: &[Filter] = &[Filter {
-    member: "community_ids",
-    ..COMMUNITY
-}];
-const PROSPECT_FILTERS: &[Filter] = &[
-    COMMUNITY,
-    ATTRIBUTION,
-    AGENT,
-    EMAIL,
-    PHONE,
-    STATUS,
-    Filter::of_vendor("x_agent_id"),
-    Filter::wide("is_deleted"),
-    Filter::wide("not_prospect"),
-];
-const EVENT_FILTERS: &[Filter] = &[
-    COMMUNITY,
-    ATTRIBUTION,
-    AGENT,
-    Filter::narrow("prospect_id", Form::Text),
-    Filter::wide("event_name"),
-];
-const APPOINTMENT_FILTERS: &[Filter] = &[
-    COMMUNITY,
-    ATTRIBUTION,
-    EMAIL,
-    PHONE,
-    STATUS,
-    Filter::narrow("prospect_id", Form::Text),
-];
-const LISTING_FILTERS: &[Filter] = &[COMMUNITY, Filter::narrow("url", Form::Text)];
-
 impl Filter {
-    /// Which integration a record is of: every kind has it.
+    /// The integration that a record is of: every kind has it.
     pub const INTEGRATION: Self = Self::wide("integration_id");
+    /// The community that a record is of.
+    pub const COMMUNITY: Self = Self::wide("community_id");
+    /// The communities that a record is of.
+    pub const COMMUNITIES: Self = Self {
+        member: "community_ids",
+        ..Self::COMMUNITY
+    };
+    /// The attribution of a record.
+    pub const ATTRIBUTION: Self = Self::wide("attribution_id");
+    /// The agent of a record.
+    pub const AGENT: Self = Self::wide("agent_id");
+    /// The email address of a person.
+    pub const EMAIL: Self = Self::narrow("email_1", Form::Email);
+    /// The phone number of a person.
+    pub const PHONE: Self = Self::narrow("phone_1", Form::Phone);
+    /// The prospect that a record is about.
+    pub const PROSPECT: Self = Self::narrow("prospect_id", Form::Text);
+    /// Where a record stands.
+    pub const STATUS: Self = Self::wide("status");
 
-    const fn wide(name: &'static str) -> Self {
+    /// A field whose values many records share, so that their number is kept.
+    pub const fn wide(name: &'static str) -> Self {
         Self {
             name,
             member: name,
@@ -203,14 +149,16 @@ impl Filter {
         }
     }
 
-    const fn of_vendor(name: &'static str) -> Self {
+    /// A field whose values mean something only within an integration.
+    pub const fn of_vendor(name: &'static str) -> Self {
         Self {
             is_of_vendor: true,
             ..Self::wide(name)
         }
     }
 
-    const fn narrow(name: &'static str, form: Form) -> Self {
+    /// A field whose values few records share.
+    pub const fn narrow(name: &'static str, form: Form) -> Self {
         Self {
             form,
             is_wide: false,
@@ -427,7 +375,7 @@ mod tests {
 
     #[test]
     fn a_word_names_its_kind() {
-        for kind in Kind::ALL {
+        for &kind in Kind::ALL {
             assert_eq!(Kind::of(kind.word()), Some(kind));
         }
         assert_eq!(Kind::of("zork"), None);

@@ -11,7 +11,6 @@ use crate::{
     id::{EventId, IntegrationId, KeyId, TriggerId, WebhookId},
     key::System,
     record::{Kind, Record},
-    resources,
     secret::Secret,
     write::{Outcome, WriteStatus, words},
 };
@@ -370,7 +369,7 @@ impl Event {
             x_id: new.x_id,
             body: new.body,
         };
-        resources::shown(kind, record)
+        (kind.facts().shown)(record)
     }
 }
 

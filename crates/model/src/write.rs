@@ -6,11 +6,11 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use crate::resources::Operation;
 use crate::{
     clock::Timestamp,
     consent::Consent,
     id::{CommunityId, IntegrationId, JobId},
-    record::Kind,
 };
 
 /// An enum whose members have words of their own in requests, answers and the store.
@@ -69,34 +69,6 @@ words! {
         Updated = "UPDATED",
         /// The vendor made a new record in the place of an earlier one.
         Replaced = "REPLACED",
-    }
-}
-
-words! {
-    /// What is asked of the vendor. Named after the operation that accepts it.
-    Operation {
-        /// `POST /crm/v1/prospects/knock`, or generic.
-        ProspectCreate = "prospect_create",
-        /// `PUT /crm/v1/prospects/knock/{prospect_id}`, or generic.
-        ProspectUpdate = "prospect_update",
-        /// `POST /crm/v1/events/knock`, or generic.
-        EventCreate = "event_create",
-        /// `POST /crm/v1/appointments/knock`, or generic.
-        AppointmentCreate = "appointment_create",
-        /// `POST /crm/v1/listings/knock`, or generic.
-        ListingCreate = "listing_create",
-    }
-}
-
-impl Operation {
-    /// What its confirmation makes or changes.
-    pub const fn kind(self) -> Kind {
-        match self {
-            Self::ProspectCreate | Self::ProspectUpdate => Kind::Prospect,
-            Self::EventCreate => Kind::Event,
-            Self::AppointmentCreate => Kind::Appointment,
-            Self::ListingCreate => Kind::Listing,
-        }
     }
 }
 

@@ -19,7 +19,7 @@ pub(crate) fn last(db: &Db<'_>) -> Result<Timestamp, Error> {
         let one: Option<i64> = db.find(sql, &[], |row| row.get(0))?;
         last = last.max(one.unwrap_or(0));
     }
-    for kind in Kind::ALL {
+    for &kind in Kind::ALL {
         for sql in [
             "SELECT max(updated_at) FROM records WHERE kind = ?1",
             "SELECT max(last_seen) FROM records WHERE kind = ?1",

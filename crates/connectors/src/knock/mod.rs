@@ -11,19 +11,16 @@ pub mod vocabulary;
 
 use async_trait::async_trait;
 use model::{
-    Issue, Timestamp,
+    Timestamp,
     directory::Vendor,
     key::System,
-    resources::{
-        appointment::{self, AppointmentType},
-        event, listing, prospect,
-    },
+    resources::appointment::AppointmentType,
     vocabulary::{Overrides, Vocabulary},
     write::Call,
 };
 use serde_json::{Map, Value};
 
-use crate::{Answer, Connector, Prepared, Target, Told, vendor_client::VendorClient};
+use crate::{Answer, Connector, Mappings, Target, Told, vendor_client::VendorClient};
 
 /// Where Knock is: for production, and for play.
 pub const BASE_URLS: [&str; 2] = [
@@ -35,6 +32,7 @@ pub const BASE_URLS: [&str; 2] = [
 pub struct Knock {
     client: VendorClient,
     vocabulary: Vocabulary,
+    mappings: Mappings,
 }
 
 impl Knock {
@@ -47,7 +45,11 @@ impl Knock {
             None => vocabulary::table(),
             Some(overrides) => vocabulary::table().with(overrides)?,
         };
-        Ok(Self { client, vocabulary })
+        Ok(Self {
+            client,
+            vocabulary,
+            mappings: mapping::all(),
+        })
     }
 }
 
@@ -68,27 +70,8 @@ impl Connector for Knock {
         &self.vocabulary
     }
 
-    fn prospect_create(&self, prospect: &prospect::Checked) -> Result<Prepared, Vec<Issue>> {
-        mapping::prospect::create(prospect, &self.vocabulary)
-    }
-
-    fn prospect_update(&self, change: &prospect::CheckedUpdate) -> Result<Prepared, Vec<Issue>> {
-        mapping::prospect::update(change)
-    }
-
-    fn event_create(&self, event: &event::Checked) -> Result<Prepared, Vec<Issue>> {
-        mapping::event::create(event, &self.vocabulary)
-    }
-
-    fn appointment_create(
-        &self,
-        appointment: &appointment::Checked,
-    ) -> Result<Prepared, Vec<Issue>> {
-        mapping::appointment::create(appointment, &self.vocabulary)
-    }
-
-    fn listing_create(&self, listing: &listing::Checked) -> Result<Prepared, Vec<Issue>> {
-        Ok(mapping::listing::create(listing))
+    fn mappings(&self) -> &Mappings {
+        &self.mappings
     }
 
     async fn call(&self, target: &Target, call: &Call) -> Answer {

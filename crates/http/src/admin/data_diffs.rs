@@ -39,11 +39,7 @@ pub struct DiffParameters {
     #[param(required = false, value_type = String, min_length = 1, pattern = r"\S")]
     record_id: Option<String>,
     /// Of records of this model, such as `crm_prospects`
-    #[param(
-        required = false,
-        value_type = String,
-        pattern = "^crm_(communities|attributions|agents|prospects|events|appointments|listings)$"
-    )]
+    #[param(required = false, value_type = String)]
     model: Option<String>,
     /// Changed at this time or later
     #[param(required = false, value_type = String, format = DateTime)]

@@ -92,11 +92,7 @@ pub struct EventLogParameters {
     /// Of this trigger
     trigger: Option<Trigger>,
     /// About records of this model, such as `crm_prospects`
-    #[param(
-        required = false,
-        value_type = String,
-        pattern = "^crm_(communities|attributions|agents|prospects|events|appointments|listings)$"
-    )]
+    #[param(required = false, value_type = String)]
     model: Option<String>,
     /// Concerning this integration
     #[param(required = false, value_type = String, min_length = 1, pattern = r"\S")]

@@ -39,16 +39,6 @@ pub struct Normalization {
     pub vendor_value: String,
 }
 
-/// The fields of a model that have a vocabulary.
-const fn fields(kind: Kind) -> &'static [&'static str] {
-    match kind {
-        Kind::Prospect => &["pets", "first_contact_type"],
-        Kind::Event => &["call_status"],
-        Kind::Appointment => &["pets", "first_contact_type", "tour_type"],
-        Kind::Community | Kind::Attribution | Kind::Agent | Kind::Listing => &[],
-    }
-}
-
 /// Get a field's vocabulary
 ///
 /// The values of a field, as in force, and the vendor's words for them.
@@ -71,17 +61,18 @@ pub async fn normalization_get(
 ) -> Result<Response, Error> {
     let with_fields = || {
         Kind::ALL
-            .into_iter()
-            .filter(|kind| !fields(*kind).is_empty())
+            .iter()
+            .copied()
+            .filter(|kind| !kind.facts().vocabulary.is_empty())
     };
     let Some(kind) = with_fields().find(|kind| kind.model() == model) else {
         let models: Vec<&str> = with_fields().map(Kind::model).collect();
         return Err(Error::not_found_among("model with a vocabulary", &models));
     };
-    if !fields(kind).contains(&field.as_str()) {
+    if !kind.facts().vocabulary.contains(&field.as_str()) {
         return Err(Error::not_found_among(
             "field with a vocabulary in this model",
-            fields(kind),
+            kind.facts().vocabulary,
         ));
     }
     let mut results = Vec::new();

@@ -40,6 +40,7 @@ pub fn finish(
     for (path, kind) in kinds {
         document["paths"][path]["get"]["parameters"] = lists::parameters(*kind);
     }
+    name_models(&mut document);
     document["webhooks"] = webhooks::requests()?;
     limit(&mut document);
     Ok(document)
@@ -53,6 +54,23 @@ fn limit(document: &mut Value) {
             "description": "The key, or the address, has sent too many requests, or the key has as many under way of those that cost much or wait as it may have; Retry-After says when to go on",
             "content": { "application/json": { "schema": body } },
         });
+    }
+}
+
+/// Adds the names of the models to the parameters that take one.
+fn name_models(document: &mut Value) {
+    let names = Kind::ALL
+        .iter()
+        .filter_map(|kind| kind.model().strip_prefix("crm_"));
+    let pattern = format!("^crm_({})$", names.collect::<Vec<_>>().join("|"));
+    for operation in operations(document) {
+        let parameters = operation
+            .get_mut("parameters")
+            .and_then(Value::as_array_mut);
+        let parameters = parameters.into_iter().flatten();
+        for one in parameters.filter(|one| one["name"] == "model" && one["in"] == "query") {
+            one["schema"]["pattern"] = json!(pattern);
+        }
     }
 }
 

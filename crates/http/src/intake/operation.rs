@@ -4,7 +4,7 @@ use std::pin::Pin;
 
 use connectors::Prepared;
 use model::{
-    CommunityId, IntegrationId, Issue, Permission, Scope,
+    CommunityId, IntegrationId, Permission, Scope,
     consent::Consent,
     directory::{Community, Integration},
     write::Operation,
@@ -84,16 +84,16 @@ impl Ready {
     /// A write that says nothing of consent.
     ///
     /// # Errors
-    /// 400 with what the vendor has no word for, and 500 when the echo cannot be written.
+    /// 500 when the echo cannot be written.
     pub fn new(
         (integration, community): (&Integration, &Community),
         input: &impl Serialize,
-        prepared: Result<Prepared, Vec<Issue>>,
+        prepared: Prepared,
     ) -> Result<Self, Error> {
         Ok(Self {
             integration_id: integration.id,
             community_id: community.id,
-            prepared: prepared.map_err(|issues| Error::invalid(&issues))?,
+            prepared,
             echo: serde_json::to_string(input).map_err(|_| Error::internal())?,
             consent: None,
         })

@@ -2,6 +2,26 @@
 //!
 //! Source: the public contract, section 4.
 
+use crate::{
+    id::AgentId,
+    record::{Facts, Filter, SORTS_OF_FEW},
+    resources::shown,
+    write::Outcome,
+};
+
+/// The facts about agents.
+pub const FACTS: Facts = Facts {
+    word: "agent",
+    model: "crm_agents",
+    new_id: |now, entropy| AgentId::new(now, entropy).to_string(),
+    filters: &[Filter::COMMUNITIES],
+    sorts: SORTS_OF_FEW,
+    vocabulary: &[],
+    kept: &[],
+    again: Outcome::Matched,
+    shown: shown::<Agent>,
+};
+
 resource! {
     /// A person who lets apartments.
     Agent, like "agt_01kaz6v3a1b2c3d4e5f6g7h8j9" {

@@ -2,6 +2,26 @@
 //!
 //! Source: the public contract, section 4.
 
+use crate::{
+    id::AttributionId,
+    record::{Facts, Filter, SORTS_OF_FEW},
+    resources::shown,
+    write::Outcome,
+};
+
+/// The facts about attributions.
+pub const FACTS: Facts = Facts {
+    word: "attribution",
+    model: "crm_attributions",
+    new_id: |now, entropy| AttributionId::new(now, entropy).to_string(),
+    filters: &[Filter::COMMUNITIES],
+    sorts: SORTS_OF_FEW,
+    vocabulary: &[],
+    kept: &[],
+    again: Outcome::Matched,
+    shown: shown::<Attribution>,
+};
+
 resource! {
     /// Where a prospect heard of a community.
     Attribution, like "att_01kaz6v3a1b2c3d4e5f6g7h8j9" {

@@ -4,6 +4,26 @@
 
 use serde_json::Value;
 
+use crate::{
+    id::CommunityId,
+    record::{Facts, SORTS_OF_FEW},
+    resources::shown,
+    write::Outcome,
+};
+
+/// The facts about communities.
+pub const FACTS: Facts = Facts {
+    word: "community",
+    model: "crm_communities",
+    new_id: |now, entropy| CommunityId::new(now, entropy).to_string(),
+    filters: &[],
+    sorts: SORTS_OF_FEW,
+    vocabulary: &[],
+    kept: &[],
+    again: Outcome::Matched,
+    shown: shown::<Community>,
+};
+
 resource! {
     /// A property that prospects are sent to.
     Community, like "com_01kaz6v3a1b2c3d4e5f6g7h8j9" {

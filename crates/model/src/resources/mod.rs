@@ -77,23 +77,78 @@ pub mod webhook;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use crate::record::{Kind, Record};
+use crate::record::{Facts, Record};
 
-/// A record in the shape that reading it has.
+/// The kinds of records, and the facts about each.
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $kind:ident = $facts:path,)+) => {
+        /// What a record is of.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Kind { $($(#[$doc])* $kind,)+ }
+
+        impl Kind {
+            /// Every kind.
+            pub const ALL: &'static [Self] = &[$(Self::$kind,)+];
+
+            /// The facts about it.
+            pub const fn facts(self) -> &'static Facts {
+                match self { $(Self::$kind => &$facts,)+ }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// A property.
+    Community = community::FACTS,
+    /// Where a prospect heard of it.
+    Attribution = attribution::FACTS,
+    /// A person who lets.
+    Agent = agent::FACTS,
+    /// A person who seeks.
+    Prospect = prospect::FACTS,
+    /// What happened between the two.
+    Event = event::FACTS,
+    /// A tour.
+    Appointment = appointment::FACTS,
+    /// An advertisement.
+    Listing = listing::FACTS,
+}
+
+/// The operations that write, with their words and the kind of record that each makes or changes.
+macro_rules! operations {
+    ($($(#[$doc:meta])* $operation:ident = $word:literal of $kind:ident,)+) => {
+        crate::write::words! {
+            /// What is asked of the vendor. Named after the operation that accepts it.
+            Operation { $($(#[$doc])* $operation = $word,)+ }
+        }
+
+        impl Operation {
+            /// The kind of record that its confirmation makes or changes.
+            pub const fn kind(self) -> Kind {
+                match self { $(Self::$operation => Kind::$kind,)+ }
+            }
+        }
+    };
+}
+
+operations! {
+    /// `POST /crm/v1/prospects/knock`, or generic.
+    ProspectCreate = "prospect_create" of Prospect,
+    /// `PUT /crm/v1/prospects/knock/{prospect_id}`, or generic.
+    ProspectUpdate = "prospect_update" of Prospect,
+    /// `POST /crm/v1/events/knock`, or generic.
+    EventCreate = "event_create" of Event,
+    /// `POST /crm/v1/appointments/knock`, or generic.
+    AppointmentCreate = "appointment_create" of Appointment,
+    /// `POST /crm/v1/listings/knock`, or generic.
+    ListingCreate = "listing_create" of Listing,
+}
+
+/// A record as the resource `T`.
 ///
 /// # Errors
 /// When its body does not fit the resource.
-pub fn shown(kind: Kind, record: Record) -> Result<Value, serde_json::Error> {
-    fn of<T: DeserializeOwned + Serialize>(record: Record) -> Result<Value, serde_json::Error> {
-        serde_json::to_value(record.read::<T>()?)
-    }
-    match kind {
-        Kind::Community => of::<community::Community>(record),
-        Kind::Attribution => of::<attribution::Attribution>(record),
-        Kind::Agent => of::<agent::Agent>(record),
-        Kind::Prospect => of::<prospect::Prospect>(record),
-        Kind::Event => of::<event::Event>(record),
-        Kind::Appointment => of::<appointment::Appointment>(record),
-        Kind::Listing => of::<listing::Listing>(record),
-    }
+fn shown<T: DeserializeOwned + Serialize>(record: Record) -> Result<Value, serde_json::Error> {
+    serde_json::to_value(record.read::<T>()?)
 }

@@ -213,7 +213,7 @@ async fn answers(store: &Store, scope: &Scope) -> Answer<Vec<String>> {
         note(&(one.credential.expose(), one.updated_at, &one.settings));
         note(&(&branch.communities, &branch.attributions, &branch.agents));
     }
-    for kind in Kind::ALL {
+    for &kind in Kind::ALL {
         for field in [SortField::CreatedAt, SortField::UpdatedAt] {
             let mut query = Query::new(kind, ALL_ROWS);
             query.order = vec![Sort {

@@ -32,6 +32,6 @@ pub(super) async fn prepare(app: &App, scope: &Scope, draft: Draft) -> Result<Re
         let known = having(app, scope, &tour.community, (name, &value)).await?;
         tour.known.extend(known.iter().filter_map(Known::of));
     }
-    let prepared = app.connector(vendor)?.appointment_create(&tour);
+    let prepared = app.map(vendor, &tour)?;
     Ready::new((&tour.integration, &tour.community), &tour.input, prepared)
 }

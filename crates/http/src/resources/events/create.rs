@@ -17,7 +17,7 @@ pub(super) async fn prepare(app: &App, scope: &Scope, draft: Draft) -> Result<Re
     let broken = |field: &str| screened.is_broken(field);
     let checked = rules::check(input, prospect, vendor, &app.live.get(), scope, &broken);
     let event = screened.settle(checked)?;
-    let prepared = app.connector(vendor)?.event_create(&event);
+    let prepared = app.map(vendor, &event)?;
     Ready::new(
         (&event.integration, &event.community),
         &event.input,

@@ -14,7 +14,7 @@ pub(super) async fn prepare(app: &App, scope: &Scope, draft: Draft) -> Result<Re
     let broken = |field: &str| screened.is_broken(field);
     let checked = rules::check(input, vendor, &app.live.get(), scope, &broken);
     let listing = screened.settle(checked)?;
-    let prepared = app.connector(vendor)?.listing_create(&listing);
+    let prepared = app.map(vendor, &listing)?;
     Ready::new(
         (&listing.integration, &listing.community),
         &listing.input,

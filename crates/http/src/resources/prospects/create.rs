@@ -14,7 +14,7 @@ pub(super) async fn prepare(app: &App, scope: &Scope, draft: Draft) -> Result<Re
     let broken = |field: &str| screened.is_broken(field);
     let checked = rules::check(input, vendor, &app.live.get(), scope, &broken);
     let prospect = screened.settle(checked)?;
-    let prepared = app.connector(vendor)?.prospect_create(&prospect);
+    let prepared = app.map(vendor, &prospect)?;
     let of = (&*prospect.integration, &*prospect.community);
     Ok(Ready {
         consent: Some(prospect.consent),

@@ -38,7 +38,7 @@ pub(super) async fn prepare(app: &App, scope: &Scope, draft: Draft) -> Result<Re
     let checked = rules::check_update(input, known, vendor, &app.live.get(), scope, &broken);
     let mut change = screened.settle(checked)?;
     leave_no_doubt(app, scope, &mut change).await?;
-    let prepared = app.connector(vendor)?.prospect_update(&change);
+    let prepared = app.map(vendor, &change)?;
     Ready::new(
         (&change.integration, &change.community),
         &change.input,

@@ -12,3 +12,44 @@ pub use availability::{AppointmentType, Availability, AvailabilityQuery};
 pub use input::AppointmentCreate;
 pub use record::Appointment;
 pub use rules::Checked;
+
+use crate::{
+    id::AppointmentId,
+    record::{Facts, Filter, SORTS_OF_MANY},
+    resources::shown,
+    write::Outcome,
+};
+
+/// The facts about appointments.
+pub const FACTS: Facts = Facts {
+    word: "appointment",
+    model: "crm_appointments",
+    new_id: |now, entropy| AppointmentId::new(now, entropy).to_string(),
+    filters: &[
+        Filter::COMMUNITY,
+        Filter::ATTRIBUTION,
+        Filter::EMAIL,
+        Filter::PHONE,
+        Filter::STATUS,
+        Filter::PROSPECT,
+    ],
+    sorts: SORTS_OF_MANY,
+    vocabulary: &["pets", "first_contact_type", "tour_type"],
+    kept: &[
+        "prospect_id",
+        "community_id",
+        "x_community_id",
+        "attribution_id",
+        "x_attribution_id",
+        "status",
+        "replaced_by",
+        "appointment_date",
+        "appointment_time",
+        "starts_at",
+        "starts_at_local",
+        "timezone",
+        "tour_type",
+    ],
+    again: Outcome::Matched,
+    shown: shown::<Appointment>,
+};

@@ -9,3 +9,39 @@ pub mod rules;
 pub use input::{EventCreate, EventName};
 pub use record::Event;
 pub use rules::Checked;
+
+use crate::{
+    id::ProspectEventId,
+    record::{Facts, Filter, SORTS_OF_MANY},
+    resources::shown,
+    write::Outcome,
+};
+
+/// The facts about events.
+pub const FACTS: Facts = Facts {
+    word: "event",
+    model: "crm_events",
+    new_id: |now, entropy| ProspectEventId::new(now, entropy).to_string(),
+    filters: &[
+        Filter::COMMUNITY,
+        Filter::ATTRIBUTION,
+        Filter::AGENT,
+        Filter::PROSPECT,
+        Filter::wide("event_name"),
+    ],
+    sorts: SORTS_OF_MANY,
+    vocabulary: &["call_status"],
+    kept: &[
+        "prospect_id",
+        "community_id",
+        "x_community_id",
+        "attribution_id",
+        "x_attribution_id",
+        "event_name",
+        "event_datetime",
+        "time_from",
+        "time_to",
+    ],
+    again: Outcome::Matched,
+    shown: shown::<Event>,
+};

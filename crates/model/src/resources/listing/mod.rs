@@ -9,3 +9,23 @@ pub mod rules;
 pub use input::ListingCreate;
 pub use record::Listing;
 pub use rules::Checked;
+
+use crate::{
+    id::ListingId,
+    record::{Facts, Filter, Form, SORTS_OF_MANY},
+    resources::shown,
+    write::Outcome,
+};
+
+/// The facts about listings.
+pub const FACTS: Facts = Facts {
+    word: "listing",
+    model: "crm_listings",
+    new_id: |now, entropy| ListingId::new(now, entropy).to_string(),
+    filters: &[Filter::COMMUNITY, Filter::narrow("url", Form::Text)],
+    sorts: SORTS_OF_MANY,
+    vocabulary: &[],
+    kept: &[],
+    again: Outcome::Updated,
+    shown: shown::<Listing>,
+};
