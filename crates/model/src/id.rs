@@ -40,6 +40,20 @@ fn print(prefix: &str, value: u128, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     f.write_str(std::str::from_utf8(&digits).map_err(|_| fmt::Error)?)
 }
 
+/// A new id behind a prefix, made at `now`, as text.
+pub(crate) fn made(prefix: &str, now: Timestamp, entropy: &dyn Entropy) -> String {
+    Printed(prefix, uuid_v7(now, entropy)).to_string()
+}
+
+/// An id behind its prefix.
+struct Printed<'a>(&'a str, u128);
+
+impl fmt::Display for Printed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        print(self.0, self.1, f)
+    }
+}
+
 fn parse(prefix: &str, text: &str) -> Result<u128, NotAnId> {
     let digits = text
         .strip_prefix(prefix)
@@ -124,12 +138,6 @@ ids! {
     AgentId = "agt";
     /// A prospect that the vendor has confirmed.
     ProspectId = "pro";
-    /// Something that happened between a prospect and a community: a call, a message, a note.
-    ProspectEventId = "pev";
-    /// A tour that the vendor has confirmed.
-    AppointmentId = "apt";
-    /// A listing that the vendor has confirmed.
-    ListingId = "lst";
     /// An API key.
     KeyId = "key";
     /// Something that happened and is to be announced.

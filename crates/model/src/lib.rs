@@ -34,8 +34,8 @@ pub use clock::{Clock, Entropy, Timestamp};
 pub use consent::Consent;
 pub use directory::Directory;
 pub use id::{
-    AgentId, AppointmentId, AttributionId, CommunityId, EventId, IntegrationId, JobId, KeyId,
-    ListingId, ProspectEventId, ProspectId, WebhookId,
+    AgentId, AttributionId, CommunityId, EventId, IntegrationId, JobId, KeyId, ProspectId,
+    WebhookId,
 };
 pub use issue::Issue;
 pub use permission::Permission;

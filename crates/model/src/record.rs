@@ -9,6 +9,7 @@ pub use crate::resources::Kind;
 use crate::{
     clock::{Entropy, Timestamp},
     contact::{DEFAULT_REGION, Email, Phone},
+    id,
     write::Outcome,
 };
 
@@ -18,8 +19,8 @@ pub struct Facts {
     pub word: &'static str,
     /// Its name as a model of the contract, section 6.
     pub model: &'static str,
-    /// Makes an id for a new record.
-    pub new_id: fn(Timestamp, &dyn Entropy) -> String,
+    /// The beginning of its ids, before the underscore.
+    pub id_prefix: &'static str,
     /// The fields by whose value its lists can be filtered, beside `integration_id`,
     /// `integration_vendor` and `x_id`.
     pub filters: &'static [Filter],
@@ -54,7 +55,7 @@ impl Kind {
 
     /// A new id for a record of this kind.
     pub fn new_id(self, now: Timestamp, entropy: &dyn Entropy) -> String {
-        (self.facts().new_id)(now, entropy)
+        id::made(self.facts().id_prefix, now, entropy)
     }
 
     /// The fields by whose value its lists can be filtered, beside `integration_id`,

@@ -13,7 +13,7 @@ use crate::{
 pub const FACTS: Facts = Facts {
     word: "agent",
     model: "crm_agents",
-    new_id: |now, entropy| AgentId::new(now, entropy).to_string(),
+    id_prefix: AgentId::PREFIX,
     filters: &[Filter::COMMUNITIES],
     sorts: SORTS_OF_FEW,
     vocabulary: &[],

@@ -13,7 +13,7 @@ use crate::{
 pub const FACTS: Facts = Facts {
     word: "attribution",
     model: "crm_attributions",
-    new_id: |now, entropy| AttributionId::new(now, entropy).to_string(),
+    id_prefix: AttributionId::PREFIX,
     filters: &[Filter::COMMUNITIES],
     sorts: SORTS_OF_FEW,
     vocabulary: &[],

@@ -15,7 +15,7 @@ use crate::{
 pub const FACTS: Facts = Facts {
     word: "community",
     model: "crm_communities",
-    new_id: |now, entropy| CommunityId::new(now, entropy).to_string(),
+    id_prefix: CommunityId::PREFIX,
     filters: &[],
     sorts: SORTS_OF_FEW,
     vocabulary: &[],

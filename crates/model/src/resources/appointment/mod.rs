@@ -14,7 +14,6 @@ pub use record::Appointment;
 pub use rules::Checked;
 
 use crate::{
-    id::AppointmentId,
     record::{Facts, Filter, SORTS_OF_MANY},
     resources::shown,
     write::Outcome,
@@ -24,7 +23,7 @@ use crate::{
 pub const FACTS: Facts = Facts {
     word: "appointment",
     model: "crm_appointments",
-    new_id: |now, entropy| AppointmentId::new(now, entropy).to_string(),
+    id_prefix: "apt",
     filters: &[
         Filter::COMMUNITY,
         Filter::ATTRIBUTION,

@@ -11,7 +11,6 @@ pub use record::Event;
 pub use rules::Checked;
 
 use crate::{
-    id::ProspectEventId,
     record::{Facts, Filter, SORTS_OF_MANY},
     resources::shown,
     write::Outcome,
@@ -21,7 +20,7 @@ use crate::{
 pub const FACTS: Facts = Facts {
     word: "event",
     model: "crm_events",
-    new_id: |now, entropy| ProspectEventId::new(now, entropy).to_string(),
+    id_prefix: "pev",
     filters: &[
         Filter::COMMUNITY,
         Filter::ATTRIBUTION,

@@ -11,7 +11,6 @@ pub use record::Listing;
 pub use rules::Checked;
 
 use crate::{
-    id::ListingId,
     record::{Facts, Filter, Form, SORTS_OF_MANY},
     resources::shown,
     write::Outcome,
@@ -21,7 +20,7 @@ use crate::{
 pub const FACTS: Facts = Facts {
     word: "listing",
     model: "crm_listings",
-    new_id: |now, entropy| ListingId::new(now, entropy).to_string(),
+    id_prefix: "lst",
     filters: &[Filter::COMMUNITY, Filter::narrow("url", Form::Text)],
     sorts: SORTS_OF_MANY,
     vocabulary: &[],

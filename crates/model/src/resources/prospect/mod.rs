@@ -24,7 +24,7 @@ use crate::{
 pub const FACTS: Facts = Facts {
     word: "prospect",
     model: "crm_prospects",
-    new_id: |now, entropy| ProspectId::new(now, entropy).to_string(),
+    id_prefix: ProspectId::PREFIX,
     filters: &[
         Filter::COMMUNITY,
         Filter::ATTRIBUTION,
