@@ -45,7 +45,7 @@ struct Resource(&'static Records, &'static [&'static WriteOperation]);
 
 /// The resources of the CRM.
 #[rustfmt::skip]
-const RESOURCES: [Resource; 7] = [
+const RESOURCES: &[Resource] = &[
     Resource(&prospects::RECORDS, &[&prospects::CREATE, &prospects::CREATE_KNOCK, &prospects::UPDATE, &prospects::UPDATE_KNOCK]),
     Resource(&events::RECORDS, &[&events::CREATE, &events::CREATE_KNOCK]),
     Resource(&appointments::RECORDS, &[&appointments::CREATE, &appointments::CREATE_KNOCK]),
@@ -63,7 +63,7 @@ fn operation_of(kind: Operation) -> Option<&'static WriteOperation> {
 
 fn routes() -> OpenApiRouter<App> {
     let mut router = OpenApiRouter::with_openapi(documented::Document::openapi());
-    for Resource(records, operations) in &RESOURCES {
+    for Resource(records, operations) in RESOURCES {
         router = (records.routes)(router, records);
         for operation in *operations {
             router = router.routes(intake::route(operation));
@@ -138,8 +138,10 @@ fn node_routes() -> OpenApiRouter<App> {
 /// In words, when it cannot be written as JSON.
 pub fn document(registry: &Registry) -> Result<Value, String> {
     let (_, document) = routes().split_for_parts();
-    let lists = RESOURCES.map(|Resource(records, _)| (records.list.path, records.kind));
-    documented::finish(&document, registry, &lists)
+    let lists = RESOURCES
+        .iter()
+        .map(|Resource(records, _)| (records.list.path, records.kind));
+    documented::finish(&document, registry, &lists.collect::<Vec<_>>())
 }
 
 /// The router, every layer on it.
