@@ -48,7 +48,10 @@ pub use crate::{
         keys::KeyQuery,
         live::{self, Live},
     },
-    engines::observer::{Observer, Unobserved},
+    engines::{
+        Threads,
+        observer::{Observer, Unobserved},
+    },
     erasure::retention,
     error::Error,
     listing::Page,
@@ -65,7 +68,7 @@ pub mod sqlite {
         backup,
         engines::sqlite::{is_used_up, note},
         inspect::sqlite as inspect,
-        opening::sqlite::{migrate, open, open_to_verify},
+        opening::sqlite::{migrate, open, open_on_caller, open_to_verify},
     };
 }
 

@@ -20,6 +20,17 @@ pub(crate) use self::transaction::Transaction;
 use self::{crowd::Batched, db::Db, postgres::Server, sqlite::Disk};
 use crate::{Error, Signals, reading::Reading};
 
+/// The threads that a store runs on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Threads {
+    /// Its own: one that changes the database, some that read, one that watches the files.
+    #[default]
+    Own,
+    /// The caller's. Commits and reads hold it up, so this is for a process that runs on one thread
+    /// and whose time is not real: a simulation. For SQLite alone.
+    Caller,
+}
+
 /// A database under a store.
 pub(crate) enum Engine {
     /// A file that this process changes alone.

@@ -1,4 +1,4 @@
-//! The one thread of a process that changes the database: group commit.
+//! The one thread of a process that changes the database, or one task of a runtime: group commit.
 //!
 //! Whatever is queued when a commit ends, and whoever of a crowd comes within a moment, makes up the next one. Guarantee: a requester hears
 //! `Ok` only after the commit returned, a request that fails takes none of its batch with it (each runs in a savepoint), and the queue is
@@ -16,7 +16,7 @@ use model::Entropy;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::{
-    Transaction,
+    Threads, Transaction,
     crowd::{Batched, Crowds, Request as Joined, Waiting},
     db::Db,
 };
@@ -122,33 +122,53 @@ enum Request {
     Fold(oneshot::Sender<bool>),
 }
 
-/// The queue in front of the writing thread.
+/// The loop that serves requests, as it is waited for.
+enum Running {
+    Thread(JoinHandle<()>),
+    Task(tokio::task::JoinHandle<()>),
+}
+
+/// The queue in front of the loop that changes the database.
 pub(crate) struct Writer {
     queue: Mutex<Option<mpsc::Sender<Request>>>,
     memory: Arc<Semaphore>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    running: Mutex<Option<Running>>,
 }
 
 impl Writer {
-    /// Starts the thread, which owns `connection` from now on.
+    /// Starts the loop, which owns `connection` from now on: on a thread of its own, or as a task of
+    /// the current runtime.
     pub(crate) fn start<C: Connection + Send + 'static>(
         connection: C,
         batch: Batch,
-        signals: Arc<Signals>,
-        observer: Arc<dyn Observer>,
-        entropy: Arc<dyn Entropy>,
+        around: Around,
+        threads: Threads,
     ) -> Result<Self, Error> {
         let (sender, receiver) = mpsc::channel(QUEUE_MAX_REQUESTS);
-        let thread = std::thread::Builder::new()
-            .name("store-writer".to_owned())
-            .spawn(move || run(connection, &batch, receiver, &signals, &*observer, &entropy))
-            .map_err(|why| {
-                Error::Database(format!("the writing thread cannot be started: {why}"))
-            })?;
+        let serving = Serving {
+            connection,
+            receiver,
+            batch: VecDeque::new(),
+            crowd: 0,
+            most: batch,
+            outage: Outage::new(Duration::ZERO, DISK_QUIET),
+            around,
+        };
+        let running = match threads {
+            Threads::Caller => Running::Task(tokio::spawn(serving.run_as_task())),
+            Threads::Own => Running::Thread(
+                std::thread::Builder::new()
+                    .name("store-writer".to_owned())
+                    .spawn(move || serving.run())
+                    .map_err(|why| {
+                        Error::Database(format!("the writing thread cannot be started: {why}"))
+                    })?,
+            ),
+        };
         Ok(Self {
             queue: Mutex::new(Some(sender)),
             memory: Arc::new(Semaphore::new(QUEUE_MAX_KIB)),
-            thread: Mutex::new(Some(thread)),
+            running: Mutex::new(Some(running)),
         })
     }
 
@@ -239,19 +259,23 @@ impl Writer {
         answer.await.map_err(|_| Error::Closed)
     }
 
-    /// Lets the thread finish what is queued, and waits for it.
+    /// Lets the loop finish what is queued, and waits for it.
     pub(crate) async fn close(&self) {
         self.queue
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
-        let thread = self
-            .thread
+        let running = self
+            .running
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
-        if let Some(thread) = thread {
-            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        match running {
+            Some(Running::Thread(thread)) => {
+                let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+            }
+            Some(Running::Task(task)) => drop(task.await),
+            None => {}
         }
     }
 }
@@ -261,49 +285,81 @@ fn unanswered(_: oneshot::error::RecvError) -> Error {
     Error::InDoubt
 }
 
-fn run<C: Connection>(
-    mut connection: C,
-    most: &Batch,
-    mut receiver: mpsc::Receiver<Request>,
-    signals: &Signals,
-    observer: &dyn Observer,
-    entropy: &Arc<dyn Entropy>,
-) {
-    let mut batch = VecDeque::new();
-    let mut crowd = 0;
-    let outage = Outage::new(Duration::ZERO, DISK_QUIET);
-    let around = Around {
-        signals,
-        observer,
-        entropy,
-        outage: &outage,
-        most,
-    };
-    loop {
-        if batch.is_empty() {
-            let Some(first) = receiver.blocking_recv() else {
-                break;
-            };
-            batch.push_back(first);
+/// What a loop tells of its commits, and what it needs for them.
+pub(crate) struct Around {
+    pub(crate) signals: Arc<Signals>,
+    pub(crate) observer: Arc<dyn Observer>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+}
+
+/// The loop.
+struct Serving<C> {
+    connection: C,
+    receiver: mpsc::Receiver<Request>,
+    /// Requests for the next commit.
+    batch: VecDeque<Request>,
+    /// How many asked at once of late.
+    crowd: usize,
+    most: Batch,
+    outage: Outage,
+    around: Around,
+}
+
+impl<C: Connection> Serving<C> {
+    /// Serves on this thread until no request can come any more.
+    fn run(mut self) {
+        while self.waits() {
+            gather(&mut self.receiver, &mut self.batch, &self.most, self.crowd);
+            self.serve();
         }
-        gather(&mut receiver, &mut batch, most, crowd);
-        let served = batch.len();
-        let serve = || {
-            commit(&mut connection, &mut batch, &mut receiver, &around);
-        };
-        if catch_unwind(AssertUnwindSafe(serve)).is_err() {
+        self.connection.close();
+    }
+
+    /// Blocks until there is a request.
+    fn waits(&mut self) -> bool {
+        if self.batch.is_empty() {
+            self.batch.extend(self.receiver.blocking_recv());
+        }
+        !self.batch.is_empty()
+    }
+
+    /// The same as a task, which takes what is queued and waits for no more: on one thread nobody
+    /// else asks meanwhile.
+    async fn run_as_task(mut self) {
+        loop {
+            if self.batch.is_empty() {
+                self.batch.extend(self.receiver.recv().await);
+            }
+            if self.batch.is_empty() {
+                break;
+            }
+            while self.batch.len() < self.most.requests
+                && let Ok(next) = self.receiver.try_recv()
+            {
+                self.batch.push_back(next);
+            }
+            self.serve();
+            tokio::task::yield_now().await;
+        }
+        self.connection.close();
+    }
+
+    /// Serves a batch in one commit.
+    fn serve(&mut self) {
+        let served = self.batch.len();
+        if catch_unwind(AssertUnwindSafe(|| self.commit())).is_err() {
             // The requests in it get no answer from here, which makes them in doubt. Later ones are
             // served.
-            tracing::error!("the writing thread panicked over a batch; it goes on with the next");
-            batch.clear();
-            connection.rollback();
+            tracing::error!("the store panicked over a batch of changes; it goes on with the next");
+            self.batch.clear();
+            self.connection.rollback();
         }
-        // Requests that wait at the end of a commit came while it ran. A crowd is forgotten slowly, for
-        // it comes in waves.
-        let waiting = batch.len() + receiver.len();
-        crowd = (served + waiting).max(crowd - crowd.div_ceil(CROWD_FORGOTTEN));
+        // Requests that wait at the end of a commit came while it ran. A crowd is forgotten slowly,
+        // for it comes in waves.
+        let waiting = self.batch.len() + self.receiver.len();
+        let left = self.crowd - self.crowd.div_ceil(CROWD_FORGOTTEN);
+        self.crowd = (served + waiting).max(left);
     }
-    connection.close();
 }
 
 /// Fills `batch` with what is queued and, for a moment, with what is about to be: until it holds its share of the `crowd` that asked of late.
@@ -331,125 +387,120 @@ fn gather(
     }
 }
 
-/// What each commit needs beside its connection and its requests.
-struct Around<'a> {
-    signals: &'a Signals,
-    observer: &'a dyn Observer,
-    entropy: &'a Arc<dyn Entropy>,
-    outage: &'a Outage,
-    most: &'a Batch,
-}
-
-/// Serves a batch, but for what there is no time for, which is left in it.
-///
-/// Changes that come while the crowds are served are made too: so a claim that follows from the
-/// outcomes of the batch need not wait for the next one.
-fn commit<C: Connection>(
-    connection: &mut C,
-    batch: &mut VecDeque<Request>,
-    receiver: &mut mpsc::Receiver<Request>,
-    around: &Around<'_>,
-) {
-    let Around {
-        signals,
-        observer,
-        entropy,
-        outage,
-        most,
-    } = *around;
-    let started = Instant::now();
-    let (mut crowds, mut changes, mut folds) = (Crowds::default(), VecDeque::new(), Vec::new());
-    let mut later = Vec::new();
-    let mut late = most.requests.saturating_sub(batch.len());
-    for request in batch.drain(..) {
-        match request {
-            Request::Batched(one) => later.extend(one.join(&mut crowds).map(Request::Batched)),
-            Request::Change(run) => changes.push_back(run),
-            Request::Fold(reply) => folds.push(reply),
+impl<C: Connection> Serving<C> {
+    /// Serves a batch, but for what there is no time for, which is left in it.
+    ///
+    /// Changes that come while the crowds are served are made too: so a claim that follows from the
+    /// outcomes of the batch need not wait for the next one.
+    fn commit(&mut self) {
+        let Self {
+            connection,
+            receiver,
+            batch,
+            crowd: _,
+            most,
+            outage,
+            around:
+                Around {
+                    signals,
+                    observer,
+                    entropy,
+                },
+        } = self;
+        let started = Instant::now();
+        let (mut crowds, mut changes, mut folds) = (Crowds::default(), VecDeque::new(), Vec::new());
+        let mut later = Vec::new();
+        let mut late = most.requests.saturating_sub(batch.len());
+        for request in batch.drain(..) {
+            match request {
+                Request::Batched(one) => later.extend(one.join(&mut crowds).map(Request::Batched)),
+                Request::Change(run) => changes.push_back(run),
+                Request::Fold(reply) => folds.push(reply),
+            }
         }
-    }
-    let time = signals.time();
-    let mut outcome = connection.begin();
-    let mut raised = Raised::default();
-    let mut done = Vec::with_capacity(changes.len());
-    if outcome.is_ok() {
-        let mut work = |db| {
-            let mut tx = Transaction::new(db, entropy.clone(), time.clone());
-            crowds.serve(connection, &mut tx)?;
-            while late > 0
-                && let Ok(request) = receiver.try_recv()
-            {
-                late -= 1;
-                match request {
-                    Request::Change(run) => changes.push_back(run),
-                    other => later.push(other),
+        let time = signals.time();
+        let mut outcome = connection.begin();
+        let mut raised = Raised::default();
+        let mut done = Vec::with_capacity(changes.len());
+        if outcome.is_ok() {
+            let mut work = |db| {
+                let mut tx = Transaction::new(db, entropy.clone(), time.clone());
+                crowds.serve(connection, &mut tx)?;
+                while late > 0
+                    && let Ok(request) = receiver.try_recv()
+                {
+                    late -= 1;
+                    match request {
+                        Request::Change(run) => changes.push_back(run),
+                        other => later.push(other),
+                    }
                 }
-            }
-            while let Some(run) = changes.pop_front() {
-                let ((one, undone), left) = guarded(connection, &mut tx, run);
-                done.extend(one.map(|one| (one, undone)));
-                left?;
-                if started.elapsed() > BATCH_MAX_WORK {
-                    break;
+                while let Some(run) = changes.pop_front() {
+                    let ((one, undone), left) = guarded(connection, &mut tx, run);
+                    done.extend(one.map(|one| (one, undone)));
+                    left?;
+                    if started.elapsed() > BATCH_MAX_WORK {
+                        break;
+                    }
                 }
+                tx.end()
+            };
+            outcome = connection
+                .db()
+                .and_then(&mut work)
+                .map(|signalled| raised = signalled);
+        }
+        batch.extend(later);
+        if outcome.is_ok() {
+            batch.extend(changes.into_iter().map(Request::Change));
+            outcome = connection.commit(&raised, time);
+        } else {
+            // None of them has a transaction to go into.
+            done.extend(changes.into_iter().map(|run| (run(None).1, None)));
+        }
+        let requests = crowds.requests() + done.len();
+        if let Err(why) = &outcome {
+            observer.commit_failed();
+            tell(why, requests, outage);
+            connection.rollback();
+            raised = Raised::default();
+        }
+        if outcome.is_ok() {
+            if let Some(lasted) = outage.succeeds() {
+                let after_ms = u64::try_from(lasted.as_millis()).unwrap_or(u64::MAX);
+                tracing::info!(after_ms, "changes are stored again");
             }
-            tx.end()
+            // Before anyone is answered, so that a test that was answered finds the count.
+            observer.committed(requests, crowds.taken(), started.elapsed());
+        }
+        let failed = |why: &Error| match why {
+            Error::Busy => Error::Busy,
+            Error::InDoubt => Error::InDoubt,
+            Error::Refused(words) => Error::Refused(words.clone()),
+            // The log has been told why, once for all who hear this.
+            _ => Error::Refused("the database cannot store anything just now".to_owned()),
         };
-        outcome = connection
-            .db()
-            .and_then(&mut work)
-            .map(|signalled| raised = signalled);
-    }
-    batch.extend(later);
-    if outcome.is_ok() {
-        batch.extend(changes.into_iter().map(Request::Change));
-        outcome = connection.commit(&raised, time);
-    } else {
-        // None of them has a transaction to go into.
-        done.extend(changes.into_iter().map(|run| (run(None).1, None)));
-    }
-    let requests = crowds.requests() + done.len();
-    if let Err(why) = &outcome {
-        observer.commit_failed();
-        tell(why, requests, outage);
-        connection.rollback();
-        raised = Raised::default();
-    }
-    if outcome.is_ok() {
-        if let Some(lasted) = outage.succeeds() {
-            let after_ms = u64::try_from(lasted.as_millis()).unwrap_or(u64::MAX);
-            tracing::info!(after_ms, "changes are stored again");
+        crowds.answer(&|| outcome.as_ref().err().map(failed));
+        for (one, undone) in done {
+            one(match (&outcome, undone) {
+                (Ok(()), None) => Ok(()),
+                (Ok(()), Some(why)) => Err(why),
+                (Err(why), _) => Err(failed(why)),
+            });
         }
-        // Before anyone is answered, so that a test that was answered finds the count.
-        observer.committed(requests, crowds.taken(), started.elapsed());
-    }
-    let failed = |why: &Error| match why {
-        Error::Busy => Error::Busy,
-        Error::InDoubt => Error::InDoubt,
-        Error::Refused(words) => Error::Refused(words.clone()),
-        // The log has been told why, once for all who hear this.
-        _ => Error::Refused("the database cannot store anything just now".to_owned()),
-    };
-    crowds.answer(&|| outcome.as_ref().err().map(failed));
-    for (one, undone) in done {
-        one(match (&outcome, undone) {
-            (Ok(()), None) => Ok(()),
-            (Ok(()), Some(why)) => Err(why),
-            (Err(why), _) => Err(failed(why)),
-        });
-    }
-    signals.publish(raised);
-    if matches!(outcome, Err(Error::InDoubt)) {
-        // What may be stored all the same is found by looking.
-        signals.look_again();
-    }
-    if !folds.is_empty() {
-        let is_empty = connection.fold();
-        for reply in folds {
-            let _ = reply.send(is_empty);
+        signals.publish(raised);
+        if matches!(outcome, Err(Error::InDoubt)) {
+            // What may be stored all the same is found by looking.
+            signals.look_again();
         }
+        if !folds.is_empty() {
+            let is_empty = connection.fold();
+            for reply in folds {
+                let _ = reply.send(is_empty);
+            }
+        }
+        connection.rest();
     }
-    connection.rest();
 }
 
 /// Logs why a commit failed: once for all that fail in an outage.

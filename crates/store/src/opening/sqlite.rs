@@ -11,7 +11,7 @@ use rusqlite::Connection;
 use crate::{
     Error, Observer, Sealer, Store,
     engines::{
-        Engine, Transaction,
+        Engine, Threads, Transaction,
         db::{Db, values},
         sqlite::{self, Disk, database},
     },
@@ -33,7 +33,22 @@ pub fn open(
     observer: Arc<dyn Observer>,
     now: Timestamp,
 ) -> Result<Store, Error> {
-    open_for(path, Opening::Work, sealer, observer, now)
+    let how = (Opening::Work, Threads::Own);
+    open_for(path, how, sealer, observer, now)
+}
+
+/// The same, on the threads of its caller, within whose runtime it is opened.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_on_caller(
+    path: &Path,
+    sealer: Sealer,
+    observer: Arc<dyn Observer>,
+    now: Timestamp,
+) -> Result<Store, Error> {
+    let how = (Opening::Work, Threads::Caller);
+    open_for(path, how, sealer, observer, now)
 }
 
 /// The same to see whether the audit log is whole: it gets no entry by that.
@@ -46,17 +61,18 @@ pub fn open_to_verify(
     observer: Arc<dyn Observer>,
     now: Timestamp,
 ) -> Result<Store, Error> {
-    open_for(path, Opening::Verify, sealer, observer, now)
+    let how = (Opening::Verify, Threads::Own);
+    open_for(path, how, sealer, observer, now)
 }
 
 fn open_for(
     path: &Path,
-    opening: Opening,
+    (opening, threads): (Opening, Threads),
     sealer: Sealer,
     observer: Arc<dyn Observer>,
     now: Timestamp,
 ) -> Result<Store, Error> {
-    let disk = Disk::open(path, observer, sealer.entropy(), |connection| {
+    let disk = Disk::open(path, observer, sealer.entropy(), threads, |connection| {
         sqlite::bring_up(connection, now)?;
         prepare(connection, &sealer, opening, now)
     })?;

@@ -87,7 +87,7 @@ impl Ring {
         self.0.iter().map(MasterKey::id).collect()
     }
 
-    fn get(&self, id: MasterKeyId) -> Option<&MasterKey> {
+    pub(crate) fn get(&self, id: MasterKeyId) -> Option<&MasterKey> {
         self.0.iter().find(|key| key.id() == id)
     }
 

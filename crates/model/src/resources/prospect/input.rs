@@ -9,9 +9,6 @@ use utoipa::ToSchema;
 
 use crate::resources::integer;
 
-/// The largest integer a field takes: what every client's integer type holds.
-pub const INTEGER_MAX: i64 = 2_147_483_647;
-
 /// Characters that `notes` may have.
 pub const NOTES_MAX_CHARS: u64 = 1_000;
 
@@ -144,9 +141,6 @@ pub struct Bedrooms(
 );
 
 impl ProspectCreate {
-    /// The members whose values come from the vocabulary table.
-    pub const VOCABULARY_FIELDS: [&str; 2] = ["pets", "first_contact_type"];
-
     /// What `subscribe` is when a body does not say.
     pub const SUBSCRIBE_DEFAULT: bool = true;
 

@@ -27,8 +27,9 @@ use self::{readers::Readers, session::Session, writing::Writing};
 use crate::{
     Error, Observer, Signals,
     engines::{
+        Threads,
         db::{Db, Ordered, values},
-        writer::{Batch, Writer},
+        writer::{Around, Batch, Writer},
     },
     reading::{Cost, PAGE_MAX, Reading},
 };
@@ -142,9 +143,12 @@ impl Server {
             let writer = Writer::start(
                 writing,
                 batch,
-                signals.clone(),
-                observer.clone(),
-                entropy.clone(),
+                Around {
+                    signals: signals.clone(),
+                    observer: observer.clone(),
+                    entropy: entropy.clone(),
+                },
+                Threads::Own,
             )?;
             writers.push(Member {
                 writer,

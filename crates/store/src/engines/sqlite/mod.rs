@@ -29,9 +29,10 @@ use self::{
 use crate::{
     Error, Observer, Signals,
     engines::{
+        Threads,
         db::Db,
         statements,
-        writer::{Batch, Writer},
+        writer::{Around, Batch, Writer},
     },
     migrations::Migration,
     reading::Reading,
@@ -183,6 +184,7 @@ impl Disk {
         path: &Path,
         observer: Arc<dyn Observer>,
         entropy: Arc<dyn Entropy>,
+        threads: Threads,
         prepare: impl Fn(&mut Connection) -> Result<(), Error>,
     ) -> Result<Self, Error> {
         let room = Room::of(path);
@@ -200,20 +202,27 @@ impl Disk {
         let log = Log::of(&mut connection, room.clone())?;
         let signals = Arc::new(Signals::default());
         let files = Files::of(path)?;
-        let readers = Readers::open(path, &files)?;
+        let readers = Readers::open(path, &files, threads)?;
         let writer = Writer::start(
             Writing::new(path, connection, log, files.clone())?,
             Batch::default(),
-            signals.clone(),
-            observer,
-            entropy,
+            Around {
+                signals: signals.clone(),
+                observer,
+                entropy,
+            },
+            threads,
         )?;
+        let watch = match threads {
+            Threads::Own => Some(Watch::start(files.clone())?),
+            Threads::Caller => None,
+        };
         Ok(Self {
             writer,
             readers,
             signals,
             room,
-            watch: Mutex::new(Some(Watch::start(files.clone())?)),
+            watch: Mutex::new(watch),
             files,
         })
     }
@@ -328,9 +337,12 @@ mod tests {
         let writer = Writer::start(
             writing,
             Batch::default(),
-            signals,
-            observer,
-            Arc::new(Nothing),
+            Around {
+                signals,
+                observer,
+                entropy: Arc::new(Nothing),
+            },
+            Threads::Own,
         )
         .unwrap();
         let refused = writer.write(|_| Ok(())).await;

@@ -18,6 +18,7 @@ use rusqlite::{Connection, OpenFlags};
 use super::{database, files::Files};
 use crate::{
     Error,
+    engines::Threads,
     reading::{Cost, Gates, LOOKUP_MAX, READ_MAX, Reading, Shares},
 };
 
@@ -164,10 +165,11 @@ pub(super) struct Readers {
     lookups: Idle,
     lists: Idle,
     is_closed: Arc<AtomicBool>,
+    threads: Threads,
 }
 
 impl Readers {
-    pub(super) fn open(path: &Path, files: &Arc<Files>) -> Result<Self, Error> {
+    pub(super) fn open(path: &Path, files: &Arc<Files>, threads: Threads) -> Result<Self, Error> {
         let some = |count, cache_kib| -> Result<Idle, Error> {
             let readers = (0..count).map(|_| Reader::open(path, files.clone(), cache_kib));
             Ok(Arc::new(Mutex::new(readers.collect::<Result<_, _>>()?)))
@@ -177,6 +179,7 @@ impl Readers {
             lookups: some(SHARES.lookups, LOOKUP_CACHE_KIB)?,
             lists: some(SHARES.lists, super::CACHE_KIB)?,
             is_closed: Arc::default(),
+            threads,
         })
     }
 
@@ -191,7 +194,7 @@ impl Readers {
             Cost::Page | Cost::Expensive | Cost::Background => self.lists.clone(),
         };
         let is_closed = self.is_closed.clone();
-        let answer = tokio::task::spawn_blocking(move || {
+        let read = move || {
             let reader = lock(&idle).pop().ok_or(Error::Closed)?;
             let read = || reader.read(Limit::of(reading), look);
             // A read that panics takes no connection with it: its transaction has ended with it.
@@ -203,9 +206,13 @@ impl Readers {
             drop(idle);
             drop(permit);
             result.unwrap_or_else(|_| Err(Error::Database("a read panicked".to_owned())))
-        })
-        .await
-        .map_err(|_| Error::Database("a read did not finish".to_owned()))?;
+        };
+        let answer = match self.threads {
+            Threads::Caller => read(),
+            Threads::Own => tokio::task::spawn_blocking(read)
+                .await
+                .map_err(|_| Error::Database("a read did not finish".to_owned()))?,
+        };
         if matches!(answer, Err(Error::ReadTooLong)) && reading.cost != Cost::Page {
             let after_s = Limit::of(reading).within.as_secs();
             tracing::warn!(after_s, "a read took too long and is broken off");
@@ -245,7 +252,7 @@ mod tests {
     async fn a_read_that_panics_takes_no_connection_with_it() {
         let dir = tempfile::tempdir().unwrap();
         let (_connection, path, files) = made(dir.path());
-        let readers = Readers::open(&path, &files).unwrap();
+        let readers = Readers::open(&path, &files, Threads::Own).unwrap();
         let page = Reading {
             cost: Cost::Page,
             key: None,
@@ -266,7 +273,7 @@ mod tests {
     async fn callers_leave_a_connection_to_the_server_and_hold_theirs_for_a_second() {
         let dir = tempfile::tempdir().unwrap();
         let (_connection, path, files) = made(dir.path());
-        let readers = Arc::new(Readers::open(&path, &files).unwrap());
+        let readers = Arc::new(Readers::open(&path, &files, Threads::Own).unwrap());
         let endless = |connection: &Connection| -> Result<i64, Error> {
             let sql = "WITH RECURSIVE c(x) AS (VALUES (1) UNION ALL SELECT x + 1 FROM c) SELECT max(x) FROM c";
             let endless = connection.query_row(sql, [], |row| row.get(0));
