@@ -5,7 +5,6 @@
 mod audit_heads;
 mod clock;
 mod commands;
-mod connection;
 mod data_dir;
 mod listen_at;
 mod logging;
@@ -53,8 +52,6 @@ enum Command {
     Doctor(commands::doctor::Arguments),
     /// Forwards a server's events to a receiver on this machine.
     Listen(commands::listen::Arguments),
-    /// Measures the server on this machine, over loopback.
-    Bench(commands::bench::Arguments),
     /// Prints the OpenAPI document.
     Openapi(commands::openapi::Arguments),
 }
@@ -86,7 +83,6 @@ fn main() -> std::process::ExitCode {
             Command::Clock(arguments) => commands::clock::run(arguments).await,
             Command::Doctor(arguments) => commands::doctor::run(arguments).await,
             Command::Listen(arguments) => commands::listen::run(arguments).await,
-            Command::Bench(arguments) => commands::bench::run(arguments).await,
             Command::Openapi(arguments) => commands::openapi::run(&arguments),
         }
     });

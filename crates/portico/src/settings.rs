@@ -26,13 +26,13 @@ const BESIDE: [&str; 5] = [
     logging::LEVEL_VARIABLE,
     logging::FORMAT_VARIABLE,
     MASTER_KEY,
-    // By benchmarks and by tests.
+    // By the benchmark and by tests.
     "PORTICO_POSTGRES_BIN",
     "PORTICO_LEADS",
 ];
 
-/// Beginnings of the names that only tests read, whose processes inherit them.
-const OF_TESTS: [&str; 2] = ["PORTICO_TEST_", "PORTICO_CHAOS_"];
+/// Beginnings of the names that only tests and the benchmark read, whose processes inherit them.
+const OF_TESTS: [&str; 3] = ["PORTICO_TEST_", "PORTICO_CHAOS_", "PORTICO_BENCH_"];
 
 /// The variable that may hold the master key itself.
 pub(crate) const MASTER_KEY: &str = "PORTICO_MASTER_KEY";

@@ -215,27 +215,6 @@ impl StoreAt {
         Ok(store)
     }
 
-    /// Opens the store in a database with a pool of so many connections and a transaction for each request: for measuring only.
-    ///
-    /// # Errors
-    /// When it is in a directory, or cannot be opened.
-    pub(crate) async fn open_pooled(
-        &self,
-        connections: usize,
-        master_key: Source,
-        observer: Arc<dyn Observer>,
-    ) -> anyhow::Result<Store> {
-        let Self::Database(place) = self.clone() else {
-            bail!("only a database has a pool of connections");
-        };
-        let now = SystemClock.now();
-        let store = tokio::task::spawn_blocking(move || {
-            postgres::open_pooled(&place, connections, sealer(master_key)?, observer, now)
-        })
-        .await??;
-        Ok(store)
-    }
-
     /// Brings the schema up to date, of a store that is made when absent. Returns the steps that were applied.
     ///
     /// # Errors

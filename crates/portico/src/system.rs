@@ -1,4 +1,5 @@
-//! The real clock and the real randomness, the only readers of either; and what the system lets the process have.
+//! The real clock and the real randomness, the only readers of either in what ships; and what the
+//! system lets the process have.
 
 use model::{Clock, Entropy, Timestamp};
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
@@ -19,7 +20,7 @@ pub(crate) struct SystemEntropy;
 impl Entropy for SystemEntropy {
     fn bytes(&self) -> [u8; 16] {
         let mut bytes = [0; 16];
-        #[expect(clippy::disallowed_methods, reason = "this is the one source")]
+        #[expect(clippy::disallowed_methods, reason = "the one source of what ships")]
         let filled = getrandom::fill(&mut bytes);
         if let Err(why) = filled {
             // Without randomness tokens could be guessed: no work can go on.

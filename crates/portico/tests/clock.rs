@@ -68,7 +68,7 @@ impl Clocked {
     fn beside(&self, offset_ms: i64) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         std::fs::create_dir(data_dir(dir.path())).expect("a directory");
-        for name in ["dev-master.key", "dev-token"] {
+        for name in ["dev-master.key", "known.json"] {
             let (from, to) = (data_dir(self.dir.path()), data_dir(dir.path()));
             std::fs::copy(from.join(name), to.join(name)).expect("copied");
         }
@@ -250,20 +250,18 @@ fn serve(
     store_file: Option<&Path>,
 ) -> Process {
     let (data_dir, offset) = (data_dir(dir), offset_file(dir));
+    let settings = [
+        ("LD_PRELOAD", library.to_str().expect("UTF-8")),
+        ("CLOCKSET", offset.to_str().expect("UTF-8")),
+    ];
+    if let Some(file) = store_file {
+        return Process::on_database(&data_dir, file, listen, sandbox, &settings);
+    }
     let sandbox_url = sandbox.text("sandbox_url");
     let mut arguments = vec!["dev", "--json", "--listen", listen];
     arguments.extend(["--sandbox-url", &sandbox_url]);
     arguments.extend(["--data-dir", data_dir.to_str().expect("UTF-8")]);
-    if let Some(file) = store_file {
-        arguments.extend(["--store-file", file.to_str().expect("UTF-8")]);
-    }
-    Process::start_with(
-        &arguments,
-        &[
-            ("LD_PRELOAD", library.to_str().expect("UTF-8")),
-            ("CLOCKSET", offset.to_str().expect("UTF-8")),
-        ],
-    )
+    Process::start_with(&arguments, &settings)
 }
 
 #[test]

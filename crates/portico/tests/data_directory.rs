@@ -22,7 +22,8 @@ use std::{
 
 use serde_json::{Value, json};
 use support::{
-    Answer, Caller, Node, PATIENCE, Process, Stage, in_parallel, portico, request, text, with,
+    Answer, Caller, Node, PATIENCE, Process, Stage, in_parallel, portico, request, result, text,
+    with,
 };
 
 /// Leads that are open when the server is killed.
@@ -64,13 +65,13 @@ fn logged(log: &Path) -> Stage {
     );
     let data_dir = dir.path().join("data");
     Stage {
-        server: dev(&data_dir, "127.0.0.1:0", &sandbox, log, &[]),
+        server: dev(&data_dir, "127.0.0.1:0", &sandbox, log),
         sandbox,
         dir,
     }
 }
 
-fn dev(data_dir: &Path, listen: &str, sandbox: &Process, log: &Path, more: &[&str]) -> Process {
+fn dev(data_dir: &Path, listen: &str, sandbox: &Process, log: &Path) -> Process {
     let log = fs::File::options()
         .create(true)
         .append(true)
@@ -81,7 +82,6 @@ fn dev(data_dir: &Path, listen: &str, sandbox: &Process, log: &Path, more: &[&st
         .args(["dev", "--json", "--listen", listen, "--data-dir"])
         .arg(data_dir)
         .args(["--sandbox-url", &sandbox.text("sandbox_url")])
-        .args(more)
         .env("PORTICO_LOG", "info")
         .stderr(log);
     Process::run(command)
@@ -238,7 +238,7 @@ fn files_that_are_put_back_are_served_again() {
     assert!(told.contains("are back"), "{told}");
     // Nothing of it is missing for the next one.
     let log = logs.path().join("log");
-    stage.server = dev(&data_dir, "127.0.0.1:0", &stage.sandbox, &log, &[]);
+    stage.server = dev(&data_dir, "127.0.0.1:0", &stage.sandbox, &log);
     assert_eq!(stage.cards().len(), 3);
 }
 
@@ -300,12 +300,20 @@ fn a_directory_has_one_server_also_without_its_lock_file() {
 fn a_log_that_was_cut_is_noticed_at_the_start() {
     let mut stage = Stage::set();
     let (caller, references) = (stage.caller(), stage.references("Saguaro Flats"));
-    // Nothing is delivered for now.
     let address = caller.address.clone();
     stage.server.stop();
-    let (logs, data_dir) = (tempfile::tempdir().expect("a directory"), stage.dir.path());
-    let log = logs.path().join("log");
-    stage.server = dev(data_dir, &address, &stage.sandbox, &log, &["--no-delivery"]);
+    stage.server = Process::dev(stage.dir.path(), &address, &stage.sandbox);
+    // Nothing is delivered for now.
+    let integration = format!(
+        "/v1/admin/integrations/{}",
+        stage.server.text("integration_id")
+    );
+    result(
+        &caller,
+        "POST",
+        &format!("{integration}/pause"),
+        &Value::Null,
+    );
     let jobs: Vec<String> = (0..OPEN)
         .map(|n| post(&caller, &references, &format!("lead-{n}")).job_id())
         .collect();
@@ -385,6 +393,12 @@ fn a_log_that_was_cut_is_noticed_at_the_start() {
     });
     // What is whole is served, and delivered.
     stage.server = Process::dev(stage.dir.path(), &address, &stage.sandbox);
+    result(
+        &caller,
+        "POST",
+        &format!("{integration}/resume"),
+        &Value::Null,
+    );
     for job_id in jobs {
         assert_eq!(stage.caller().end_of(&job_id)["write_status"], "SUCCESS");
     }

@@ -57,18 +57,8 @@ fn while_the_database_is_gone_callers_are_told_to_come_again() {
     // A file of its owner's alone, as a URL with a password must be in.
     let named = dir.path().join("store");
     support::private(&named, &url);
-    let server = Process::start(&[
-        "dev",
-        "--json",
-        "--listen",
-        "127.0.0.1:0",
-        "--sandbox-url",
-        &sandbox.text("sandbox_url"),
-        "--data-dir",
-        dir.path().to_str().expect("a path in UTF-8"),
-        "--store-file",
-        named.to_str().expect("a path in UTF-8"),
-    ]);
+    let data_dir = dir.path().join("data");
+    let server = Process::on_database(&data_dir, &named, "127.0.0.1:0", &sandbox, &[]);
     let caller = Caller::of(&server);
     let leads: Vec<Value> = leads(&server, 3);
     let first = caller.post_until_answered(&leads[0], "first");

@@ -16,7 +16,10 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use support::{Answer, Caller, Node, PATIENCE, Process, portico, private, text, with};
+use support::{
+    Answer, Caller, Node, PATIENCE, Process, portico, private, register, result, sandbox_state,
+    text, with,
+};
 use testbed::Database;
 
 /// How soon a change on one node is in force on the others.
@@ -71,48 +74,6 @@ impl Place {
         let all = "read,write,admin";
         self.command(&["keys", "create", "--name", "operator", "--permissions", all])
     }
-
-    fn integration(&self) -> Value {
-        json!({
-            "integration_vendor": "KNOCK", "name": "Harbor Homes", "system": "SANDBOX", "credentials": { "apiKey": "syndication-prospect-TEST-KEY" },
-            "base_url": self.sandbox.text("sandbox_url"), "max_job_concurrency": 10, "active": true,
-        })
-    }
-
-    /// Registers the sandbox's first community and a source of it; what a prospect refers to.
-    fn register(&self, admin: &Caller) -> Value {
-        let state = self.sandbox_state();
-        let integration_id = result(
-            admin,
-            "POST",
-            "/v1/admin/integrations/",
-            &self.integration(),
-        )["id"]
-            .clone();
-        let at = |rest: &str| format!("/v1/admin/integrations/{}/{rest}", text(&integration_id));
-        let community = json!({ "x_id": state["communities"][0]["id"], "name": "Harbor Point", "timezone": "America/Phoenix" });
-        let community_id = result(admin, "POST", &at("communities/"), &community)["id"].clone();
-        let source = &state["sources"][0]["sourceTitle"];
-        let attribution =
-            json!({ "x_id": source, "name": source, "community_ids": [community_id] });
-        let attribution_id =
-            result(admin, "POST", &at("attributions/"), &attribution)["id"].clone();
-        json!({ "integration_id": integration_id, "community_id": community_id, "attribution_id": attribution_id })
-    }
-
-    fn sandbox_state(&self) -> Value {
-        let address = self.sandbox.address("sandbox_url");
-        let answer = support::request(&address, "GET", "/_sandbox/state", &[], "");
-        answer.expect("an answer").json()
-    }
-}
-
-/// The result of a request that is to succeed.
-fn result(caller: &Caller, method: &str, path: &str, body: &Value) -> Value {
-    let answer = caller.send(method, path, body);
-    let told = answer.json();
-    assert_eq!(answer.status, 200, "{method} {path}: {told}");
-    told["result"].clone()
 }
 
 fn ask(caller: &Caller, path: &str) -> Answer {
@@ -160,7 +121,7 @@ fn what_one_node_takes_another_delivers() {
     let caller = api.caller(&token);
     took(|| is_known(&caller));
     let body = with(
-        &place.register(&caller),
+        &register(&caller, &place.sandbox),
         json!({ "email_1": "ada@mail.example.com" }),
     );
     let job_id = caller
@@ -179,7 +140,9 @@ fn what_one_node_takes_another_delivers() {
     let mut worker = place.node("worker");
     assert_eq!(caller.end_of(&job_id)["write_status"], "SUCCESS");
     assert_eq!(
-        place.sandbox_state()["prospects"].as_array().map(Vec::len),
+        sandbox_state(&place.sandbox)["prospects"]
+            .as_array()
+            .map(Vec::len),
         Some(1)
     );
     // Who waits for the end of a write is woken by the node that ended it.
@@ -241,7 +204,7 @@ fn what_is_changed_on_one_node_is_in_force_on_another_within_a_second() {
     let token = place.token();
     let (here, there) = (one.caller(&token), other.caller(&token));
     took(|| is_known(&here) && is_known(&there));
-    let references = place.register(&here);
+    let references = register(&here, &place.sandbox);
     let path = format!(
         "/v1/admin/integrations/{}",
         text(&references["integration_id"])
@@ -471,7 +434,7 @@ fn a_server_need_not_be_able_to_change_the_schema() {
     let caller = node.caller(&place.token());
     took(|| is_known(&caller));
     let body = with(
-        &place.register(&caller),
+        &register(&caller, &place.sandbox),
         json!({ "email_1": "ada@mail.example.com" }),
     );
     caller.delivered("POST", "/crm/v1/prospects/knock", &body);
@@ -496,7 +459,7 @@ fn the_master_key_of_all_nodes_is_replaced_once_all_have_the_new_one() {
     let token = place.token();
     let (here, there) = (one.caller(&token), other.caller(&token));
     took(|| is_known(&here) && is_known(&there));
-    let references = place.register(&here);
+    let references = register(&here, &place.sandbox);
     let settings = [
         ("PORTICO_STORE", place.database.url()),
         ("PORTICO_MASTER_KEY_FILE", "master.key"),

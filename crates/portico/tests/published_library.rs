@@ -274,9 +274,7 @@ async fn a_receiver_with_the_published_library_takes_what_our_client_sends() {
     );
 
     let asked = url.join("/_taken").expect("a url");
-    let told = client
-        .get(&asked, &Secret::new("none"), None, Timestamp::ZERO)
-        .await;
+    let told = client.get(&asked, None, None, Timestamp::ZERO).await;
     let told: Value = serde_json::from_slice(&told.expect("an answer").body).expect("JSON");
     let of =
         |count: u8| json!({"count": count, "trigger": "WRITE_OPERATION_SUCCESS", "is_same": true});

@@ -60,12 +60,6 @@ fn help_says_what_there_is() {
             &["store", "check", "--help"],
             &["backup", "--help"],
             &["doctor", "--help"],
-            &["bench", "accept", "--help"],
-            &["bench", "workers", "--help"],
-            &["bench", "reads", "--help"],
-            &["bench", "webhooks", "--help"],
-            &["bench", "webhooks", "chaos", "--help"],
-            &["bench", "webhooks", "latency", "--help"],
         ],
     );
 }

@@ -19,7 +19,7 @@ use std::{
 use support::{Process, portico, private};
 
 /// Commands, and all variables that they take, as their help says.
-const COMMANDS: [&[&str]; 16] = [
+const COMMANDS: [&[&str]; 15] = [
     &["dev"],
     &["serve"],
     &["sandbox"],
@@ -35,18 +35,12 @@ const COMMANDS: [&[&str]; 16] = [
     &["keys", "rotate-master"],
     &["audit", "verify"],
     &["store", "check"],
-    &["bench", "accept"],
 ];
 
 fn variables(directory: &Path) -> BTreeSet<String> {
-    let mut found: BTreeSet<String> = [
-        "PORTICO_LOG",
-        "PORTICO_LOG_FORMAT",
-        "PORTICO_MASTER_KEY",
-        "PORTICO_BENCH_STORE",
-    ]
-    .map(str::to_owned)
-    .into();
+    let mut found: BTreeSet<String> = ["PORTICO_LOG", "PORTICO_LOG_FORMAT", "PORTICO_MASTER_KEY"]
+        .map(str::to_owned)
+        .into();
     for command in COMMANDS {
         let (help, _, _) = portico(directory, &[], &[command, &["--help"]].concat());
         let names = help
@@ -77,7 +71,6 @@ fn a_variable_that_is_set_to_nothing_is_unset_everywhere() {
         &["doctor", "--data-dir", "missing"],
         &["listen", "--forward-to", "nowhere"],
         &["audit", "verify", "--data-dir", "missing"],
-        &["bench", "accept", "--connections", "0"],
         &["openapi"],
     ] {
         let unset = portico(directory, &[], arguments);
@@ -245,6 +238,7 @@ fn unknown_variables_are_warned_of() {
             &["PORTICO_COLOUR", "has no effect"],
         ),
         ("PORTICO_TEST_STORE", "sqlite", &[]),
+        ("PORTICO_BENCH_STORE", "postgres", &[]),
         ("PORTICO_PORT_80_TCP_ADDR", "10.0.0.1", &[]),
         ("PORTICO_LISTEN", "127.0.0.1:1", &[]),
     ] {
@@ -377,7 +371,7 @@ fn a_byte_order_mark_is_named_in_every_file_of_text() {
 }
 
 /// Commands with options that name files to read, and what else they need to get as far as that.
-const FILE_OPTIONS: [(&[&str], &[&str]); 18] = [
+const FILE_OPTIONS: [(&[&str], &[&str]); 16] = [
     (&["serve"], &["--config"]),
     (&["serve"], &["--vocabulary"]),
     (&["serve"], &["--store-file"]),
@@ -385,7 +379,6 @@ const FILE_OPTIONS: [(&[&str], &[&str]); 18] = [
     (&["serve", "--tls-key", "good.key"], &["--tls-cert"]),
     (&["serve", "--tls-cert", "good.key"], &["--tls-key"]),
     (&["dev", "--data-dir", "kept"], &["--vocabulary"]),
-    (&["dev"], &["--store-file"]),
     (&["sandbox"], &["--journal"]),
     (&["openapi"], &["--vocabulary"]),
     (&["keys", "list"], &["--store-file", "--master-key-file"]),
@@ -410,7 +403,6 @@ const FILE_OPTIONS: [(&[&str], &[&str]); 18] = [
         ],
         &["--audit-head-file"],
     ),
-    (&["bench", "accept", "--seconds", "1"], &["--bodies"]),
 ];
 
 #[test]
@@ -474,11 +466,9 @@ fn no_error_repeats_what_is_in_a_file() {
             for content in of_all {
                 check(command, option, content);
             }
-            let is_parsed = ["openapi", "sandbox", "bench"].contains(&command[0])
+            let is_parsed = ["openapi", "sandbox"].contains(&command[0])
                 || (command[0] == "serve" && ["--config", "--store-file"].contains(option));
-            // An object is a body as good as any.
-            let is_fit = |content: &&&str| *option != "--bodies" || !content.starts_with('{');
-            for content in of_parsed.iter().filter(|_| is_parsed).filter(is_fit) {
+            for content in of_parsed.iter().filter(|_| is_parsed) {
                 check(command, option, content);
             }
         }

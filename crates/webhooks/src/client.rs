@@ -194,25 +194,29 @@ impl Client {
         Ok(answer)
     }
 
-    /// Asks a server for something, with `bearer` as its token, and lets it wait for that up to `wait_s`, which is to be well below [`CALL_TIMEOUT`]. `now` is
-    /// what a date in `Retry-After` is counted from.
+    /// Asks a server for something, with `bearer` as its token if it takes one. The server may wait
+    /// for that up to `wait_s`, which is to be well below [`CALL_TIMEOUT`]. `now` is what a date in
+    /// `Retry-After` is counted from.
     ///
     /// # Errors
     /// When no answer came, or not the whole of it.
     pub async fn get(
         &self,
         url: &Url,
-        bearer: &Secret,
+        bearer: Option<&Secret>,
         wait_s: Option<u32>,
         now: Timestamp,
     ) -> Result<Answer, Failure> {
-        let token = HeaderValue::try_from(format!("Bearer {}", bearer.expose()));
-        let mut token = token.map_err(|_| Failure {
-            kind: FailureKind::Refused,
-            words: "the token cannot be sent in an HTTP header".to_owned(),
-        })?;
-        token.set_sensitive(true);
-        let mut request = self.client.get(url.clone()).header(AUTHORIZATION, token);
+        let mut request = self.client.get(url.clone());
+        if let Some(bearer) = bearer {
+            let token = HeaderValue::try_from(format!("Bearer {}", bearer.expose()));
+            let mut token = token.map_err(|_| Failure {
+                kind: FailureKind::Refused,
+                words: "the token cannot be sent in an HTTP header".to_owned(),
+            })?;
+            token.set_sensitive(true);
+            request = request.header(AUTHORIZATION, token);
+        }
         if let Some(wait_s) = wait_s {
             request = request.header("prefer", format!("wait={wait_s}"));
         }
@@ -821,13 +825,13 @@ mod tests {
         let url = client.check(&url).await.expect("a url");
         let token = Secret::new("s3cret");
         let answer = client
-            .get(&url, &token, None, NOW)
+            .get(&url, Some(&token), None, NOW)
             .await
             .expect("an answer");
         assert_eq!((answer.status, answer.body.len()), (200, 200_000));
         // Half a page is none.
         let failure = client
-            .get(&url, &token, None, NOW)
+            .get(&url, Some(&token), None, NOW)
             .await
             .expect_err("broken off");
         assert_eq!(failure.kind, FailureKind::Broken);
@@ -839,7 +843,9 @@ mod tests {
             );
             assert!(head.contains("authorization: Bearer s3cret\r\n"), "{head}");
         }
-        let no_token = client.get(&url, &Secret::new("s3\ncret"), None, NOW).await;
+        let no_token = client
+            .get(&url, Some(&Secret::new("s3\ncret")), None, NOW)
+            .await;
         expect_failure(no_token, FailureKind::Refused, "cannot be sent");
     }
 

@@ -16,7 +16,7 @@ const UPTIME: ClockId = ClockId::Monotonic;
 
 /// The wall time.
 pub(crate) fn wall() -> Timestamp {
-    #[expect(clippy::disallowed_methods, reason = "this is the one reader")]
+    #[expect(clippy::disallowed_methods, reason = "the one reader of what ships")]
     let since = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();

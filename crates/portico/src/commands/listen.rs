@@ -152,7 +152,7 @@ impl Log {
         let now = SystemClock.now();
         let answer = self
             .client
-            .get(&url, &self.token, wait_s, now)
+            .get(&url, Some(&self.token), wait_s, now)
             .await
             .map_err(|failure| Trouble::Passing(failure.words))?;
         if answer.status == 200 {

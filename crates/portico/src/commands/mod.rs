@@ -2,7 +2,6 @@
 
 pub(crate) mod audit;
 pub(crate) mod backup;
-pub(crate) mod bench;
 pub(crate) mod clock;
 pub(crate) mod dev;
 pub(crate) mod doctor;

@@ -4,7 +4,7 @@
 use std::{
     collections::BTreeMap,
     io::{BufRead, BufReader, Read, Write},
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
     os::unix::fs::PermissionsExt,
     path::Path,
     process::{Child, Command, ExitStatus, Stdio},
@@ -76,6 +76,73 @@ impl Process {
             "--data-dir",
             data_dir,
         ])
+    }
+
+    /// `portico serve` on the database that `store_file` names, with these settings. It is ready as
+    /// [`Self::dev`] is: the first start registers the sandbox, and keeps in `data_dir` what is to
+    /// be known of it.
+    pub(crate) fn on_database(
+        data_dir: &Path,
+        store_file: &Path,
+        listen: &str,
+        sandbox: &Self,
+        settings: &[(&str, &str)],
+    ) -> Self {
+        let (key, known) = (data_dir.join("dev-master.key"), data_dir.join("known.json"));
+        std::fs::create_dir_all(data_dir).expect("a directory");
+        if !key.exists() {
+            private(&key, &"ab".repeat(32));
+        }
+        let utf8 = |path: &Path| path.to_str().expect("a path in UTF-8").to_owned();
+        let (store_file, key) = (utf8(store_file), utf8(&key));
+        let located = ["--store-file", &store_file, "--master-key-file", &key];
+        if !known.exists() {
+            let all = "read,write,admin";
+            let create = [
+                "keys",
+                "create",
+                "--json",
+                "--name",
+                "dev",
+                "--permissions",
+                all,
+            ];
+            let (made, told, _) = portico(data_dir, &[], &[&create[..], &located].concat());
+            assert!(!made.is_empty(), "{told}");
+            std::fs::write(&known, made).expect("written");
+        }
+        // A port that is free now: the log of a server that is told to be quiet names none.
+        let listen = TcpListener::bind(listen).and_then(|free| free.local_addr());
+        let listen = listen.expect("an address").to_string();
+        let child = Command::new(env!("CARGO_BIN_EXE_portico"))
+            .args(["serve", "--listen", &listen, "--vendor-url"])
+            .arg(sandbox.text("sandbox_url"))
+            .args(located)
+            .envs(settings.iter().copied())
+            .env("PORTICO_LOG", "error")
+            .spawn()
+            .expect("portico starts");
+        let ready = std::fs::read_to_string(&known).expect("what is known");
+        let mut server = Self {
+            child,
+            ready: serde_json::from_str(&ready).expect("JSON"),
+        };
+        let begun = Instant::now();
+        while request(&listen, "GET", "/readyz", &[], "").is_none_or(|got| got.status != 200) {
+            assert!(begun.elapsed() < PATIENCE, "it does not serve");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        server.ready["base_url"] = json!(format!("http://{listen}"));
+        if server.ready["integration_id"].is_null() {
+            let registered = register(&Caller::of(&server), sandbox);
+            let community = &registered["community_id"];
+            server.ready["integration_id"] = registered["integration_id"].clone();
+            server.ready["communities"] = json!([{ "id": community }]);
+            server.ready["attributions"] =
+                json!([{ "id": registered["attribution_id"], "community_ids": [community] }]);
+            std::fs::write(&known, server.ready.to_string()).expect("written");
+        }
+        server
     }
 
     pub(crate) fn text(&self, member: &str) -> String {
@@ -274,6 +341,46 @@ pub(crate) fn portico(
         String::from_utf8_lossy(&output.stderr).into_owned(),
         output.status.code(),
     )
+}
+
+/// All that a sandbox knows and holds.
+pub(crate) fn sandbox_state(sandbox: &Process) -> Value {
+    let address = sandbox.address("sandbox_url");
+    let answer = request(&address, "GET", "/_sandbox/state", &[], "");
+    answer.expect("an answer").json()
+}
+
+/// Registers the first community of a sandbox and a source of it; what a prospect refers to.
+pub(crate) fn register(admin: &Caller, sandbox: &Process) -> Value {
+    let state = sandbox_state(sandbox);
+    let id = |path: &str, body: &Value| result(admin, "POST", path, body)["id"].clone();
+    let integration = json!({
+        "integration_vendor": "KNOCK", "name": "Harbor Homes", "system": "SANDBOX",
+        "credentials": { "apiKey": "syndication-prospect-TEST-KEY" },
+        "base_url": sandbox.text("sandbox_url"), "max_job_concurrency": 10, "active": true,
+    });
+    let integration_id = id("/v1/admin/integrations/", &integration);
+    let at = |rest: &str| format!("/v1/admin/integrations/{}/{rest}", text(&integration_id));
+    let community = json!({
+        "x_id": state["communities"][0]["id"], "name": "Harbor Point",
+        "timezone": "America/Phoenix",
+    });
+    let community_id = id(&at("communities/"), &community);
+    let source = &state["sources"][0]["sourceTitle"];
+    let attribution = json!({ "x_id": source, "name": source, "community_ids": [community_id] });
+    let attribution_id = id(&at("attributions/"), &attribution);
+    json!({
+        "integration_id": integration_id, "community_id": community_id,
+        "attribution_id": attribution_id,
+    })
+}
+
+/// The result of a request that is to succeed.
+pub(crate) fn result(caller: &Caller, method: &str, path: &str, body: &Value) -> Value {
+    let answer = caller.send(method, path, body);
+    let told = answer.json();
+    assert_eq!(answer.status, 200, "{method} {path}: {told}");
+    told["result"].clone()
 }
 
 /// A file that its owner alone may read.

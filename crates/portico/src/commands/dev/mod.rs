@@ -12,9 +12,6 @@ use std::{
 
 use anyhow::{Context, anyhow, bail};
 use app::Role;
-use bytes::Bytes;
-use http_body_util::Full;
-use hyper::Method;
 use model::{
     AgentId, AttributionId, Clock, CommunityId, Entropy, IntegrationId, KeyId, Permission, Secret,
     directory::{Agent, Attribution, Community, Integration, Settings, Vendor},
@@ -25,18 +22,18 @@ use model::{
 use portico_http::{limits::rates::RATE_LIMIT_DEFAULT, metrics::Metrics, state::VendorForgets};
 use serde_json::{Value, json};
 use store::{Registration, Store, retention::Retention};
-use webhooks::guard::Ports;
+use url::Url;
+use webhooks::{client::Client, guard::Ports};
 
 use crate::{
     audit_heads::Heads,
     commands::sandbox,
-    connection::Connection,
     listen_at::ListenAt,
     logging,
     master_key::Source,
     output, private_file, server, settings,
     signals::{Reloads, Stop},
-    store_at::{StoreArgs, StoreAt},
+    store_at::StoreAt,
     system::{SystemClock, SystemEntropy},
 };
 
@@ -94,18 +91,6 @@ pub(crate) struct Arguments {
     /// Prints `export` lines for a shell when ready: those of the server that runs there, if one does.
     #[arg(long, conflicts_with = "json")]
     env: bool,
-    /// Answers writes without keeping them: the ceiling that `portico bench` measures against.
-    #[arg(long, hide = true)]
-    discard_accepts: bool,
-    /// Keeps what is accepted and delivers nothing, for `portico bench`.
-    #[arg(long, hide = true)]
-    no_delivery: bool,
-    /// Keeps in the database that is named in this file what would be in the one of the data directory, for `portico bench`.
-    #[arg(long, hide = true, value_name = "FILE")]
-    store_file: Option<PathBuf>,
-    /// Has a pool of so many connections to it and a transaction for each request, to measure against.
-    #[arg(long, hide = true, value_name = "COUNT", requires = "store_file")]
-    store_pool: Option<usize>,
 }
 
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
@@ -114,8 +99,8 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Reloads::default().follow()?;
     }
     let data_dir = &arguments.data_dir;
-    let directory = StoreAt::Directory(data_dir.clone());
-    let owned = match directory.own() {
+    let at = StoreAt::Directory(data_dir.clone());
+    let owned = match at.own() {
         Err(_) if arguments.env && data_dir.is_dir() => {
             let ready = exports::of_running(data_dir).await?;
             output::data(&exports::lines(&ready));
@@ -130,22 +115,10 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
             data_dir.display()
         ));
     }
-    let at = match arguments.store_file {
-        None => directory,
-        Some(_) => StoreArgs {
-            store_file: arguments.store_file.clone(),
-            ..StoreArgs::default()
-        }
-        .at()?,
-    };
     let metrics = Arc::new(Metrics::default().with_log_lines_lost(logging::lost()));
     let key_file = data_dir.join(MASTER_KEY);
     kept(&key_file, master_key)?;
-    let key = Source::File(key_file);
-    let store = match arguments.store_pool {
-        None => at.open(key, metrics.clone()).await?,
-        Some(pool) => at.open_pooled(pool, key, metrics.clone()).await?,
-    };
+    let store = at.open(Source::File(key_file), metrics.clone()).await?;
     let listener = arguments.listen.listen(settings::named("--listen")).await?;
 
     let (stop_sandbox, sandbox_stopped) = tokio::sync::oneshot::channel::<()>();
@@ -174,11 +147,6 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         settings::named("--sandbox-url"),
     )?;
     let token = seed(&store, data_dir, &sandbox_url).await?;
-    let store = if arguments.discard_accepts {
-        store.discarding()
-    } else {
-        store
-    };
     let store = Arc::new(store);
     let contents = store.directory_contents(0).await?;
     let base_url = format!("http://{}", listener.local_addr()?);
@@ -203,11 +171,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
             registry,
             metrics,
             rate_limit: RATE_LIMIT_DEFAULT,
-            role: if arguments.no_delivery {
-                Role::Api
-            } else {
-                Role::All
-            },
+            role: Role::All,
             transport: listener::serve::Settings::default(),
             retention: Retention::default(),
             calls_max: delivery::CALLS_MAX,
@@ -329,29 +293,21 @@ fn is_sandbox(one: &Integration) -> bool {
     one.name == NAME && one.archived_at.is_none()
 }
 
-/// Asks the sandbox what it was seeded with.
+/// What the sandbox at `url` was seeded with: every `portico sandbox` is with the same.
 async fn sandbox_state(url: &str) -> anyhow::Result<Value> {
-    let uri: hyper::Uri = format!("{url}/_sandbox/state")
+    let counts: Url = format!("{url}/_sandbox/counts")
         .parse()
         .with_context(|| format!("{} is not a URL", settings::named("--sandbox-url")))?;
-    let (Some(host), "http") = (uri.host(), uri.scheme_str().unwrap_or_default()) else {
-        bail!(
-            "{} must begin with http://",
-            settings::named("--sandbox-url")
-        )
-    };
-    let asked = async {
-        let authority = format!("{host}:{}", uri.port_u16().unwrap_or(80));
-        let mut connection = Connection::open(&authority).await?;
-        let request = connection
-            .request(Method::GET, uri.path())
-            .body(Full::new(Bytes::new()))?;
-        connection.send(request).await
-    };
-    let (_, body) = asked
+    let client = Client::anywhere().map_err(|why| anyhow!(why))?;
+    let answer = client
+        .get(&counts, None, None, SystemClock.now())
         .await
-        .with_context(|| format!("no sandbox answers at {url}"))?;
-    serde_json::from_slice(&body).with_context(|| format!("{url} is not a Knock sandbox"))
+        .map_err(|failure| anyhow!("no sandbox answers at {url}: {}", failure.words))?;
+    let counts: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+    if answer.status != 200 || counts["prospects"].is_null() {
+        bail!("{url} is not a Knock sandbox");
+    }
+    Ok(sandbox::open(None, 0)?.state())
 }
 
 fn text(value: &Value, member: &str) -> anyhow::Result<String> {

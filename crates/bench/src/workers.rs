@@ -1,7 +1,8 @@
-//! `portico bench workers`: what a second worker adds.
+//! `portico-bench workers`: what a second worker adds.
 //!
-//! Guarantee: every row drains a backlog of its own; each accepted write is looked for at the sandbox, which counts what it is told again. No limit of an integration is what
-//! holds the workers back, but how many calls each may have under way.
+//! Guarantee: every row drains a backlog of its own; each accepted write is looked for at the
+//! sandbox, which counts what it is told again. No limit of an integration is what holds the
+//! workers back, but how many calls each may have under way.
 
 use std::{
     path::PathBuf,
@@ -9,24 +10,21 @@ use std::{
 };
 
 use anyhow::Context;
-use hyper::Method;
-use serde_json::{Value, json};
 
-use super::{
+use crate::{
     LOOK_EVERY,
-    database::{self, Database, Named},
+    account::{Account, Known},
+    api::Api,
     load::{Bodies, Much, Target},
-    process::{Mode, Process, arrived, counted},
+    place::{self, Named},
+    process::{Part, Portico, Process, arrived, counted},
     report::{Delivered, WorkersRow},
     sent,
-    webhooks::Api,
+    site::Site,
 };
 
 /// Connections that fill the backlog.
 const CONNECTIONS: usize = 64;
-
-/// Calls that each integration may have under way: the most there may be.
-const INTEGRATION_CALLS: u32 = 100;
 
 /// How many workers, and what they work on.
 #[derive(clap::Args)]
@@ -40,7 +38,8 @@ pub(crate) struct Plan {
         value_name = "N"
     )]
     workers: Vec<u16>,
-    /// Calls that each worker has under way at most: a worker's bound, so that it is the vendor that is waited for rather than this machine.
+    /// Calls that each worker has under way at most: a worker's bound, so that it is the vendor
+    /// that is waited for rather than this machine.
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=512), value_name = "N")]
     calls_max: u16,
     /// Milliseconds that the vendor takes to answer.
@@ -49,20 +48,22 @@ pub(crate) struct Plan {
     /// Writes that wait when the workers begin.
     #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
     writes: u64,
-    /// Integrations that the writes are spread over. Each may have 100 calls under way, over all workers.
+    /// Integrations that the writes are spread over. Each may have 100 calls under way, over all
+    /// workers.
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1_000), value_name = "N")]
     integrations: u16,
     /// Seconds to wait at most until everything is delivered.
     #[arg(long, default_value_t = 180, value_parser = clap::value_parser!(u64).range(1..=3_600))]
     drain_seconds: u64,
-    /// `postgres`, a PostgreSQL server of its own, which ends with the command; or the URL of an empty database, where what is stored stays. With a password in it, put it into
+    /// `postgres`, a PostgreSQL server of its own, which ends with the command; or the URL of an
+    /// empty database, where what is stored stays. With a password in it, put it into
     /// PORTICO_BENCH_STORE.
     #[arg(
         long,
         env = "PORTICO_BENCH_STORE",
         default_value = "postgres",
         value_name = "postgres|URL",
-        value_parser = database::named,
+        value_parser = place::named,
         hide_env_values = true
     )]
     store: Named,
@@ -79,22 +80,26 @@ impl Plan {
     ///
     /// # Errors
     /// When a process cannot be started or does not answer.
-    pub(super) async fn measure(&self) -> anyhow::Result<Vec<WorkersRow>> {
-        let sandbox = Process::slow_sandbox(self.latency_ms).await?;
-        let database = Database::open(&self.store, 0, self.within.as_deref()).await?;
-        let door = Process::server(database.kept(), &sandbox, Mode::Stores).await?;
-        let targets = self.register(&door, &sandbox).await?;
+    pub(super) async fn measure(&self, portico: &Portico) -> anyhow::Result<Vec<WorkersRow>> {
+        let sandbox = portico.sandbox(self.latency_ms).await?;
+        let within = self.within.as_deref();
+        let site = Site::database(portico, &sandbox, &self.store, 0, within).await?;
+        let door = portico.serve(&site.place, &sandbox, Part::Requests).await?;
+        let targets = self.register(&site, &door, &sandbox).await?;
         let bodies = Bodies::read(None)?;
         let mut rows: Vec<WorkersRow> = Vec::new();
         for workers in &self.workers {
             let filled = bodies.for_targets(&targets);
             let much = Much::Requests(self.writes);
             let first = arrived(&sandbox).await?;
-            let tally = sent(&door, filled, CONNECTIONS, much).await?;
+            let tally = sent(&door, &site.token, filled, CONNECTIONS, much).await?;
 
             let mut started = Vec::new();
             for _ in 0..*workers {
-                started.push(Process::worker(database.kept(), &sandbox, self.calls_max).await?);
+                let part = Part::Deliveries {
+                    calls_max: self.calls_max,
+                };
+                started.push(portico.serve(&site.place, &sandbox, part).await?);
             }
             let delivery = self
                 .drain(&started, &sandbox, first.prospects, tally.accepted)
@@ -129,43 +134,26 @@ impl Plan {
         Ok(rows)
     }
 
-    /// Registers integrations that all lead to the first community of the sandbox, without a limit of calls in a time.
-    async fn register(&self, door: &Process, sandbox: &Process) -> anyhow::Result<Vec<Target>> {
-        let mut api = Api::of(door).await?;
-        let state: Value = serde_json::from_str(&sandbox.get("/_sandbox/state").await?)?;
-        let (community, source) = (
-            &state["communities"][0],
-            &state["sources"][0]["sourceTitle"],
-        );
+    /// Registers integrations that all lead to the first community of the sandbox.
+    async fn register(
+        &self,
+        site: &Site,
+        door: &Process,
+        sandbox: &Process,
+    ) -> anyhow::Result<Vec<Target>> {
+        let mut api = Api::of(door, &site.token).await?;
+        let known = Known::of(sandbox).await?.least();
         let mut targets = Vec::new();
         for number in 1..=self.integrations {
-            let mut make = async |path: &str, body: Value| {
-                let path = format!("/v1/admin/integrations/{path}");
-                let made = api.call(Method::POST, &path, Some(&body)).await?;
-                let id = &made["result"]["id"];
-                let word = id.as_str().map(str::to_owned);
-                word.with_context(|| format!("{path} answered without an id"))
-            };
-            let integration = json!({
-                "integration_vendor": "KNOCK", "name": format!("Bench {number}"), "system": "SANDBOX",
-                "credentials": { "apiKey": "syndication-prospect-TEST-KEY" },
-                "base_url": sandbox.word("sandbox_url")?, "max_job_concurrency": INTEGRATION_CALLS, "active": true,
-            });
-            let integration_id = make("", integration).await?;
-            let body = json!({ "x_id": community["id"], "name": community["name"], "timezone": community["timezone"] });
-            let community_id = make(&format!("{integration_id}/communities/"), body).await?;
-            let body = json!({ "x_id": source, "name": source, "community_ids": [community_id] });
-            let attribution_id = make(&format!("{integration_id}/attributions/"), body).await?;
-            targets.push(Target {
-                integration_id: integration_id.into(),
-                community_id: community_id.into(),
-                attribution_id: attribution_id.into(),
-            });
+            let name = format!("Bench {number}");
+            let account = Account::register(&mut api, sandbox, &name, &known).await?;
+            targets.push(account.target()?);
         }
         Ok(targets)
     }
 
-    /// Waits until everything has arrived, but not for ever. The sandbox held `first` when nothing of it had been delivered.
+    /// Waits until everything has arrived, but not for ever. The sandbox held `first` when nothing
+    /// of it had been delivered.
     async fn drain(
         &self,
         workers: &[Process],

@@ -1,6 +1,8 @@
-//! `portico bench` on PostgreSQL, for a moment.
+//! `portico-bench` on PostgreSQL, for a moment.
 //!
-//! Goal: what it says it does, it does: every accepted write arrives, whatever the store, and by however many workers, once. How fast is nobody's to assert.
+//! Goal: every accepted write arrives once, whatever the store is, and however many workers there
+//! are. How fast is nobody's to assert. Method: the benchmark itself. It starts the `portico` of
+//! the same build, which a build of the whole workspace makes.
 #![expect(
     clippy::expect_used,
     clippy::panic,
@@ -14,14 +16,13 @@ use testbed::Database;
 
 /// Rows that the command shows, which must succeed.
 fn rows(arguments: &[&str], store: &str) -> Vec<Value> {
-    let ran = Command::new(env!("CARGO_BIN_EXE_portico"))
-        .arg("bench")
+    let ran = Command::new(env!("CARGO_BIN_EXE_portico-bench"))
         .args(arguments)
         .arg("--json")
         .env("PORTICO_BENCH_STORE", store)
         .env("PORTICO_LOG", "off")
         .output()
-        .expect("portico starts");
+        .expect("the benchmark starts");
     let said = String::from_utf8_lossy(&ran.stderr);
     let shown = String::from_utf8_lossy(&ran.stdout);
     assert!(ran.status.success(), "{arguments:?}: {said}\n{shown}");
@@ -59,11 +60,11 @@ fn bench_accept_takes_writes_into_postgresql_alone_and_together() {
     }
 
     // It is in use now: a bench is not to mix its rows with anybody's.
-    let again = Command::new(env!("CARGO_BIN_EXE_portico"))
-        .args(["bench", "accept", "--store", database.url()])
+    let again = Command::new(env!("CARGO_BIN_EXE_portico-bench"))
+        .args(["accept", "--store", database.url()])
         .env("PORTICO_LOG", "off")
         .output()
-        .expect("portico starts");
+        .expect("the benchmark starts");
     let said = String::from_utf8_lossy(&again.stderr);
     assert_eq!(again.status.code(), Some(1), "{said}");
     assert!(said.contains("is in use"), "{said}");

@@ -1,7 +1,8 @@
 //! How long reads take with many prospects stored, beside the same with few.
 //!
-//! Guarantee: both servers run at once and are asked in turn, so that whatever disturbs the machine disturbs both alike; lists are read to their end by
-//! cursor before anything is measured, and every answer, measured or not, must hold just the rows that were stored, in order.
+//! Guarantee: both servers run at once and are asked in turn, so that whatever disturbs the machine
+//! disturbs both alike; lists are read to their end by cursor before anything is measured, and
+//! every answer, measured or not, must hold just the rows that were stored, in order.
 
 use std::{
     path::PathBuf,
@@ -13,18 +14,19 @@ use anyhow::{Context, anyhow, bail};
 use hyper::{Method, StatusCode};
 use model::ProspectId;
 use serde::{Deserialize, de::DeserializeOwned};
-use tempfile::TempDir;
 use tokio::task::JoinSet;
 
-use super::{
-    connections, directory,
+use crate::{
+    connection::Connection,
+    connections,
     fill::{self, Filled},
     load::Latencies,
+    output,
     people::{self, People, mix},
-    process::{Mode, Process},
+    process::{Part, Portico, Process},
     report::{Latency, ReadRow, Reads, StoreRow},
+    site::Site,
 };
-use crate::{connection::Connection, output};
 
 /// The list that is read.
 const LIST: &str = "/crm/v1/prospects";
@@ -101,10 +103,10 @@ impl Plan {
     ///
     /// # Errors
     /// When a process or a store fails, and when an answer does not hold the rows that it must.
-    pub(crate) async fn measure(&self) -> anyhow::Result<Reads> {
-        let sandbox = Process::sandbox().await?;
-        let small = Arc::new(self.side(&sandbox, self.small).await?);
-        let large = Arc::new(self.side(&sandbox, self.large).await?);
+    pub(crate) async fn measure(&self, portico: &Portico) -> anyhow::Result<Reads> {
+        let sandbox = portico.sandbox(0).await?;
+        let small = Arc::new(self.side(portico, &sandbox, self.small).await?);
+        let large = Arc::new(self.side(portico, &sandbox, self.large).await?);
         let mut reads = Vec::new();
         for read in Read::ALL {
             output::note(&format!("Reading: {}", read.words()));
@@ -118,18 +120,17 @@ impl Plan {
     }
 
     /// A server on a store with `count` prospects, its lists read to their end.
-    async fn side(&self, sandbox: &Process, count: u64) -> anyhow::Result<Side> {
+    async fn side(&self, portico: &Portico, sandbox: &Process, count: u64) -> anyhow::Result<Side> {
         output::note(&format!("Storing {count} prospects"));
-        let kept = directory(self.within.as_deref())?;
-        // The first start makes what a prospect refers to.
-        let server = Process::server(kept.path(), sandbox, Mode::Stores).await?;
-        let people = People::of(server.ready())?;
-        let ready = server.ready().clone();
-        server.kill().await?;
-        let filled = fill::fill(kept.path(), &ready, &people, count).await?;
+        let site = Site::directory(portico, sandbox, self.within.as_deref()).await?;
+        let people = People::of(&site.account)?;
+        let filled = fill::fill(&site, &people, count).await?;
 
         let begun = Instant::now();
-        let server = Process::server(kept.path(), sandbox, Mode::Stores).await?;
+        // It has nothing to deliver, and no synchronisation is due.
+        let server = portico
+            .serve(&site.place, sandbox, Part::Everything)
+            .await?;
         let ready_s = begun.elapsed().as_secs_f64();
 
         let community = people.community(0).to_owned();
@@ -143,11 +144,11 @@ impl Plan {
         let mut side = Side {
             of_community: of_community.collect(),
             community,
-            integration: server.word("integration_id")?.to_owned(),
-            authority: server.address()?.to_string(),
-            bearer: format!("Bearer {}", server.word("token")?),
+            integration: site.account.integration_id.clone(),
+            authority: server.address().to_string(),
+            bearer: format!("Bearer {}", site.token),
             server,
-            _kept: kept,
+            _site: site,
             filled,
             ready_s,
             walked: Duration::ZERO,
@@ -243,8 +244,8 @@ struct Side {
     server: Process,
     authority: String,
     bearer: String,
-    // Goes when all is measured.
-    _kept: TempDir,
+    // Its directory goes when all is measured.
+    _site: Site,
     filled: Filled,
     community: String,
     integration: String,
@@ -270,7 +271,8 @@ impl Side {
         Ok(body)
     }
 
-    /// Reads the whole list by cursor: its rows must be those of `expected`, in that order, and no more. Returns its pages.
+    /// Reads the whole list by cursor: its rows must be those of `expected`, in that order, and no
+    /// more. Returns its pages.
     async fn walk(&self, order: &str, expected: &[ProspectId]) -> anyhow::Result<Vec<Question>> {
         let mut connection = Connection::open(&self.authority).await?;
         let (mut pages, mut behind) = (Vec::new(), 0);

@@ -1,6 +1,7 @@
 //! HTTP to a process of our own on this machine: a sandbox, or a server that is measured.
 //!
-//! Guarantee: every request ends in time, and an answer is read up to a bound. Vendors are called by `connectors` alone.
+//! Guarantee: every request ends in time, and an answer is read up to a bound. Vendors are called
+//! by `connectors` alone.
 
 use std::time::Duration;
 

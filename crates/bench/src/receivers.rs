@@ -1,7 +1,8 @@
 //! Receivers of events, in this process: one that works, and some that do not.
 //!
-//! Guarantee: each takes note of every delivery before it does anything else with it; one that fails an event fails it the first time only, so that how long all of
-//! it takes does not hang on the waits between later tries.
+//! Guarantee: each takes note of every delivery before it does anything else with it; one that
+//! fails an event fails it the first time only, so that how long all of it takes does not hang on
+//! the waits between later tries.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -31,28 +32,32 @@ use webhooks::signing::{
     signature,
 };
 
-use super::people::mix;
-use crate::system::SystemClock;
+use crate::{people::mix, system::SystemClock};
 
 /// Bytes of a delivery that are read: a prospect has some hundreds.
 const BODY_MAX_BYTES: usize = 1_024 * 1_024;
 
-/// How far a delivery's time may be from now, in seconds: what the libraries of Standard Webhooks allow.
+/// How far a delivery's time may be from now, in seconds: what the libraries of Standard Webhooks
+/// allow.
 const AGE_MAX_S: u64 = 300;
 
-/// How long the slow one takes at most, in milliseconds: 20 on average, thirty times what the others take.
+/// How long the slow one takes at most, in milliseconds: 20 on average, thirty times what the
+/// others take.
 const SLOW_MAX_MS: u64 = 40;
 
 /// The one that fails at random fails one new event of so many.
 const FAILS_ONE_OF: u64 = 8;
 
-/// The one that hangs does so with one new event of so many: each keeps one of its 32 places for 15 s.
+/// The one that hangs does so with one new event of so many: each keeps one of its 32 places for 15
+/// s.
 const HANGS_ONE_OF: u64 = 1_000;
 
-/// The one that breaks off does so with two new events of so many: one before it reads the body, one after.
+/// The one that breaks off does so with two new events of so many: one before it reads the body,
+/// one after.
 const BREAKS_TWO_OF: u64 = 20;
 
-/// The busy one says so with one new event of so many, and asks to be left alone for so many seconds.
+/// The busy one says so with one new event of so many, and asks to be left alone for so many
+/// seconds.
 const BUSY_ONE_OF: u64 = 500;
 const BUSY_S: u64 = 1;
 
@@ -101,7 +106,8 @@ impl Manner {
 
     /// What it does with the event that is its `number`th new one.
     fn deed(self, number: u64) -> Deed {
-        // Each also happens in a short run, so not in the first place: with the first of so many the others were yet to come.
+        // Each also happens in a short run, so not in the first place: with the first of so many
+        // the others were yet to come.
         let is_one_of = |count: u64, place: u64| number % count == place % count;
         match self {
             Self::Failing if mix(number).is_multiple_of(FAILS_ONE_OF) => {
@@ -276,7 +282,8 @@ async fn serve(listener: TcpListener, shared: Arc<Shared>) {
 async fn converse(stream: TcpStream, shared: Arc<Shared>) {
     let _ = stream.set_nodelay(true);
     let service = service_fn(move |request| take(shared.clone(), request));
-    // It ends with an error when the receiver breaks off, or the server is killed: that is what is tried.
+    // It ends with an error when the receiver breaks off, or the server is killed: that is what is
+    // tried.
     let _ = http1::Builder::new()
         .serve_connection(TokioIo::new(stream), service)
         .await;

@@ -1,6 +1,7 @@
 //! A store filled without a vendor: as a run of synchronisation that was shown very many people.
 //!
-//! Guarantee: afterwards the store holds as many prospects as were asked for, and no run of synchronisation is due while it is measured.
+//! Guarantee: afterwards the store holds as many prospects as were asked for, and no run of
+//! synchronisation is due while it is measured.
 
 use std::{
     cmp::Reverse,
@@ -9,26 +10,30 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, bail};
-use model::{Clock, IntegrationId, JobId, ProspectId, Timestamp, record::Kind, write::WriteStatus};
+use anyhow::{Context, anyhow, bail};
+use model::{
+    Actor, Clock, IntegrationId, JobId, ProspectId, Scope, Timestamp, record::Kind,
+    write::WriteStatus,
+};
 use serde_json::{Map, Value, json};
 use store::{
     Store, Unobserved,
     history::{Seen, Tally},
+    sqlite,
 };
 
-use super::people::{self, People, mix};
 use crate::{
-    commands::dev,
-    master_key::Source,
-    store_at::StoreAt,
-    system::{SystemClock, SystemEntropy},
+    people::{self, People, mix},
+    place,
+    site::Site,
+    system::{SystemClock, SystemEntropy, sealer},
 };
 
 /// People shown in one transaction.
 const BATCH: u64 = 1_000;
 
-/// For so many new ones, one of those before is shown again, changed: so that the order of changes is not the order of creation.
+/// For so many new ones, one of those before is shown again, changed: so that the order of changes
+/// is not the order of creation.
 const CHANGED_ONE_IN: u64 = 20;
 
 /// Until when no synchronisation is due: longer than any measurement.
@@ -46,29 +51,28 @@ pub(crate) struct Filled {
     pub(crate) bytes: u64,
 }
 
-/// Fills the store in `data_dir`, which `portico dev` made and printed `ready` for, with `count` people.
+/// Fills the store in the data directory of `site`, which no server has, with `count` people.
 ///
 /// # Errors
 /// When the store refuses, or does not keep just what it was shown.
-pub(crate) async fn fill(
-    data_dir: &Path,
-    ready: &Value,
-    people: &People,
-    count: u64,
-) -> anyhow::Result<Filled> {
-    let at = StoreAt::Directory(data_dir.to_owned());
-    let owned = at.own()?;
-    let key = Source::File(data_dir.join(dev::MASTER_KEY));
-    let store = at.open(key, Arc::new(Unobserved)).await?;
-    let id = ready["integration_id"]
-        .as_str()
-        .and_then(|id| id.parse().ok())
-        .context("the server told no `integration_id`")?;
+pub(crate) async fn fill(site: &Site, people: &People, count: u64) -> anyhow::Result<Filled> {
+    let data_dir = site.place.data_dir();
+    let (file, key) = (place::sqlite_file(&data_dir), site.place.master_key()?);
+    let open = move || {
+        sqlite::open(
+            &file,
+            sealer(&key)?,
+            Arc::new(Unobserved),
+            SystemClock.now(),
+        )
+    };
+    let store = tokio::task::spawn_blocking(open).await??;
+    let id = site.account.integration_id.parse();
+    let id = id.map_err(|_| anyhow!("The integration's id is not one of Portico's"))?;
     let begun = Instant::now();
     let (people, changed) = show(&store, id, people, count).await?;
     let took = begun.elapsed();
     store.close().await;
-    drop(owned);
 
     let mut order: Vec<usize> = (0..people.len()).collect();
     order.sort_unstable_by_key(|number| Reverse(changed.get(*number).copied()));
@@ -79,11 +83,12 @@ pub(crate) async fn fill(
         latest_changed: latest_changed.collect(),
         people,
         took,
-        bytes: bytes_in(data_dir)?,
+        bytes: bytes_in(&data_dir)?,
     })
 }
 
-/// Shows `count` people to the store, as one run. Returns their ids, and for each its place among all changes.
+/// Shows `count` people to the store, as one run. Returns their ids, and for each its place among
+/// all changes.
 async fn show(
     store: &Store,
     id: IntegrationId,
@@ -94,9 +99,12 @@ async fn show(
     let job_id = JobId::new(begun_at, &SystemEntropy);
     // A server that was killed may have left a run open, and the next may not be due yet.
     store.take_over(begun_at).await?;
-    store
-        .sync_request(&crate::server::operator(), id, begun_at)
-        .await?;
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the benchmark fills its own store, without a key"
+    )]
+    let operator = Actor::local(Scope::operator());
+    store.sync_request(&operator, id, begun_at).await?;
     let until = later(begun_at);
     if !store.sync_begin(id, job_id, begun_at, until, until).await? {
         bail!("a synchronisation of the bench's integration could not begin");

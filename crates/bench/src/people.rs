@@ -1,9 +1,13 @@
-//! The people that a store is filled with: bodies as a confirmed prospect has them, of every community of a server.
+//! The people that a store is filled with: bodies as a confirmed prospect has them, of every
+//! community of a server.
 //!
-//! Guarantee: a number always makes the same person; no two have an email address or a vendor's id in common.
+//! Guarantee: a number always makes the same person; no two have an email address or a vendor's id
+//! in common.
 
-use anyhow::{Context, anyhow};
+use anyhow::bail;
 use serde_json::{Value, json};
+
+use crate::account::{Account, Registered};
 
 const FIRST_NAMES: [&str; 8] = ["Ada", "Ben", "Clara", "Dan", "Eva", "Finn", "Grace", "Hugo"];
 const LAST_NAMES: [&str; 8] = [
@@ -15,7 +19,8 @@ const PETS: [&str; 3] = ["SMALL_DOG", "LARGE_DOG", "CAT"];
 /// Where the vendor's ids begin: all have as many digits.
 const X_ID_FIRST: u64 = 100_000_000;
 
-/// Area codes from 201 on; behind each, ten thousand numbers of the exchange that is kept for fiction.
+/// Area codes from 201 on; behind each, ten thousand numbers of the exchange that is kept for
+/// fiction.
 const AREA_FIRST: u64 = 201;
 const AREAS: u64 = 700;
 const LINES: u64 = 10_000;
@@ -53,32 +58,25 @@ pub(crate) struct People {
 }
 
 impl People {
-    /// The people of the server that printed `ready`.
+    /// The people of an account.
     ///
     /// # Errors
     /// When it has no community.
-    pub(crate) fn of(ready: &Value) -> anyhow::Result<Self> {
+    pub(crate) fn of(account: &Account) -> anyhow::Result<Self> {
         let mut places = Vec::new();
-        for community in list(ready, "communities")? {
-            let at = |one: &&Value| {
-                let ids = one["community_ids"].as_array();
-                ids.is_some_and(|ids| ids.contains(&community["id"]))
+        for community in &account.communities {
+            let at = |all: &[Registered]| {
+                let of_it = |one: &&Registered| one.community_ids.contains(&community.id);
+                all.iter().filter(of_it).map(both).collect()
             };
-            // The sandbox's name of an attribution is its id there.
-            let attributions = list(ready, "attributions")?.iter().filter(at);
-            let agents = list(ready, "agents")?.iter().filter(at);
             places.push(Place {
-                community: both(community, "x_id")?,
-                attributions: attributions
-                    .map(|one| both(one, "name"))
-                    .collect::<Result<_, _>>()?,
-                agents: agents
-                    .map(|one| both(one, "x_id"))
-                    .collect::<Result<_, _>>()?,
+                community: both(community),
+                attributions: at(&account.attributions),
+                agents: at(&account.agents),
             });
         }
         if places.is_empty() {
-            return Err(anyhow!("the server has no community"));
+            bail!("The sandbox has no community");
         }
         Ok(Self { places })
     }
@@ -151,23 +149,11 @@ pub(crate) fn x_id(number: u64) -> String {
     (X_ID_FIRST + number).to_string()
 }
 
-fn list<'a>(ready: &'a Value, member: &str) -> anyhow::Result<&'a Vec<Value>> {
-    ready[member]
-        .as_array()
-        .with_context(|| format!("the server did not tell its {member}"))
-}
-
-fn both(one: &Value, theirs: &str) -> anyhow::Result<Both> {
-    let text = |member: &str| {
-        one[member]
-            .as_str()
-            .map(str::to_owned)
-            .with_context(|| format!("the server told no `{member}` of a record"))
-    };
-    Ok(Both {
-        id: text("id")?,
-        x_id: text(theirs)?,
-    })
+fn both(one: &Registered) -> Both {
+    Both {
+        id: one.id.clone(),
+        x_id: one.x_id.clone(),
+    }
 }
 
 #[cfg(test)]
@@ -179,18 +165,29 @@ mod tests {
 
     use super::*;
 
-    fn people() -> People {
-        People::of(&json!({
-            "communities": [{ "id": "com_1", "x_id": "1" }, { "id": "com_2", "x_id": "2" }],
-            "attributions": [{ "id": "att_1", "name": "A", "community_ids": ["com_1"] }, { "id": "att_2", "name": "B", "community_ids": ["com_2"] }],
-            "agents": [{ "id": "agt_1", "x_id": "sam", "community_ids": ["com_1"] }],
-        }))
-        .expect("people")
+    fn registered(id: &str, x_id: &str, at: &[&str]) -> Registered {
+        Registered {
+            id: id.to_owned(),
+            x_id: x_id.to_owned(),
+            community_ids: at.iter().map(|&id| id.to_owned()).collect(),
+        }
+    }
+
+    fn account() -> Account {
+        Account {
+            integration_id: "int_1".to_owned(),
+            communities: vec![registered("com_1", "1", &[]), registered("com_2", "2", &[])],
+            attributions: vec![
+                registered("att_1", "A", &["com_1"]),
+                registered("att_2", "B", &["com_2"]),
+            ],
+            agents: vec![registered("agt_1", "sam", &["com_1"])],
+        }
     }
 
     #[test]
     fn a_person_fits_the_resource_and_its_community() {
-        let people = people();
+        let people = People::of(&account()).expect("people");
         let mut seen = HashSet::new();
         for number in 0..200 {
             let body = people.body(number);
@@ -223,10 +220,9 @@ mod tests {
     }
 
     #[test]
-    fn a_server_without_communities_is_refused() {
-        assert!(People::of(&json!({})).is_err());
-        assert!(
-            People::of(&json!({ "communities": [], "attributions": [], "agents": [] })).is_err()
-        );
+    fn an_account_without_communities_is_refused() {
+        let mut account = account();
+        account.communities.clear();
+        assert!(People::of(&account).is_err());
     }
 }

@@ -1,7 +1,8 @@
-//! `portico bench webhooks latency`: from accept, over the vendor's write, to the signed event at its receiver.
+//! `portico-bench webhooks latency`: from accept, over the vendor's write, to the signed event at
+//! its receiver.
 //!
-//! Guarantee: each accepted write is waited for at the receiver. At half the rate writes are sent when they are due, however long those before them take, and
-//! what a late one waited counts.
+//! Guarantee: each accepted write is waited for at the receiver. At half the rate writes are sent
+//! when they are due, however long those before them take, and what a late one waited counts.
 
 use std::{
     collections::HashMap,
@@ -23,15 +24,15 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::{
-    directory,
+use crate::{
+    connection::Connection,
     load::{Bodies, Filled, Latencies},
-    process::Process,
+    process::{Portico, Process},
     receivers::{Heard, Manner, Receiver},
     report::{HalfRow, Latency, RateRow, WebhookLatency},
+    site::Site,
     webhooks::{job_id, subscribed},
 };
-use crate::connection::Connection;
 
 /// What the receiver is told of.
 const TRIGGERS: [&str; 1] = ["WRITE_OPERATION_SUCCESS"];
@@ -39,7 +40,8 @@ const TRIGGERS: [&str; 1] = ["WRITE_OPERATION_SUCCESS"];
 /// Connections that send at once. At half the rate most of them rest.
 const CONNECTIONS: usize = 64;
 
-/// How long a server runs before it is counted: its caches are cold, and so is its connection to the receiver.
+/// How long a server runs before it is counted: its caches are cold, and so is its connection to
+/// the receiver.
 const WARM_UP: Duration = Duration::from_secs(1);
 
 /// How often it is looked whether everything has come.
@@ -51,7 +53,8 @@ pub(crate) struct Plan {
     /// Seconds that each load lasts.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3_600))]
     seconds: u64,
-    /// Writes under way at most, from the request to the receiver, while the highest rate is looked for; a row each.
+    /// Writes under way at most, from the request to the receiver, while the highest rate is looked
+    /// for; a row each.
     #[arg(long, value_delimiter = ',', default_value = "64,256,1024", value_parser = clap::value_parser!(u32).range(1..=100_000), value_name = "N")]
     outstanding: Vec<u32>,
     /// Seconds to wait at most, after each load, until everything has come.
@@ -279,16 +282,16 @@ impl Plan {
     ///
     /// # Errors
     /// When a write is not accepted.
-    pub(super) async fn measure(&self) -> anyhow::Result<WebhookLatency> {
-        let sandbox = Process::sandbox().await?;
+    pub(super) async fn measure(&self, portico: &Portico) -> anyhow::Result<WebhookLatency> {
+        let sandbox = portico.sandbox(0).await?;
         let (heard_sender, heard) = mpsc::unbounded_channel();
         let receiver = [Receiver::start(Manner::Well, Some(heard_sender)).await?];
-        let kept = directory(self.within.as_deref())?;
-        let (server, _) = subscribed(kept.path(), &sandbox, &receiver, &TRIGGERS).await?;
+        let site = Site::directory(portico, &sandbox, self.within.as_deref()).await?;
+        let (server, _) = subscribed(portico, &site, &sandbox, &receiver, &TRIGGERS).await?;
         let track = Arc::new(Track {
-            address: server.address()?,
-            bearer: format!("Bearer {}", server.word("token")?),
-            filled: Bodies::read(None)?.for_server(server.ready())?,
+            address: server.address(),
+            bearer: format!("Bearer {}", site.token),
+            filled: Bodies::read(None)?.for_targets(&[site.account.target()?]),
             desk: Mutex::new(Desk::new()?),
         });
         let listening = tokio::spawn(track.clone().listen(heard));

@@ -1,6 +1,8 @@
-//! The load: as many requests as a number of keep-alive connections can carry, one after the other on each.
+//! The load: as many requests as a number of keep-alive connections can carry, one after the other
+//! on each.
 //!
-//! Guarantee: every body is another person's, over the life of the process; every request is bounded in time; every answer is counted.
+//! Guarantee: every body is another person's, over the life of the process; every request is
+//! bounded in time; every answer is counted.
 
 use std::{
     net::SocketAddr,
@@ -11,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 use hdrhistogram::Histogram;
 use http_body_util::Full;
 use hyper::{Method, StatusCode};
@@ -69,22 +71,18 @@ impl Bodies {
         })
     }
 
-    /// The bodies for the server that printed `ready`.
-    ///
-    /// # Errors
-    /// When it did not tell what they refer to.
-    pub(crate) fn for_server(&self, ready: &Value) -> anyhow::Result<Filled> {
-        Ok(self.for_targets(&[Target::of(ready)?]))
-    }
-
     /// The bodies for these places, each in turn.
     pub(crate) fn for_targets(&self, targets: &[Target]) -> Filled {
         let tails = self.templates.iter().flat_map(|template| {
             targets.iter().map(|target| {
                 let mut body = template.clone();
-                body.insert("integration_id".to_owned(), target.integration_id.clone());
-                body.insert("community_id".to_owned(), target.community_id.clone());
-                body.insert("attribution_id".to_owned(), target.attribution_id.clone());
+                for (member, id) in [
+                    ("integration_id", &target.integration_id),
+                    ("community_id", &target.community_id),
+                    ("attribution_id", &target.attribution_id),
+                ] {
+                    body.insert(member.to_owned(), Value::from(id.as_str()));
+                }
                 // All but the opening brace: the contact comes before it.
                 Value::Object(body).to_string().split_off(1)
             })
@@ -98,31 +96,9 @@ impl Bodies {
 
 /// What a body refers to.
 pub(crate) struct Target {
-    pub(crate) integration_id: Value,
-    pub(crate) community_id: Value,
-    pub(crate) attribution_id: Value,
-}
-
-impl Target {
-    /// The first community of the server that printed `ready`.
-    fn of(ready: &Value) -> anyhow::Result<Self> {
-        let community = &ready["communities"][0]["id"];
-        let attribution = ready["attributions"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .find(|one| {
-                one["community_ids"]
-                    .as_array()
-                    .is_some_and(|ids| ids.contains(community))
-            })
-            .context("the server has no attribution for its first community")?;
-        Ok(Self {
-            integration_id: ready["integration_id"].clone(),
-            community_id: community.clone(),
-            attribution_id: attribution["id"].clone(),
-        })
-    }
+    pub(crate) integration_id: String,
+    pub(crate) community_id: String,
+    pub(crate) attribution_id: String,
 }
 
 /// Bodies but for the contact, which is made for each request.
@@ -248,21 +224,18 @@ impl Left {
     }
 }
 
-/// Sends so much to the server that listens on `address` and printed `ready`.
+/// Sends so much to the server that listens on `address`, under the key with `token`.
 ///
 /// # Errors
 /// When it cannot be connected to.
 pub(crate) async fn run(
     address: SocketAddr,
-    ready: &Value,
+    token: &str,
     filled: Filled,
     connections: usize,
     much: Much,
 ) -> anyhow::Result<Tally> {
     let filled = Arc::new(filled);
-    let token = ready["token"]
-        .as_str()
-        .context("the server told no token")?;
     let bearer = Arc::new(format!("Bearer {token}"));
     let mut open = Vec::with_capacity(connections);
     for _ in 0..connections {
@@ -333,18 +306,23 @@ mod tests {
 
     use super::{Bodies, Left, Much, Target};
 
+    fn target(integration_id: &str) -> Target {
+        Target {
+            integration_id: integration_id.to_owned(),
+            community_id: "c".to_owned(),
+            attribution_id: "a".to_owned(),
+        }
+    }
+
     #[test]
     fn every_body_is_another_person_and_keeps_the_rest() {
         let bodies = Bodies::read(Some(
             "{\"email_1\":\"a@b.c\",\"phone_1\":\"1\",\"agent_id\":\"x\",\"city\":\"Seattle\"}\n\n{}\n",
         ))
         .expect("bodies");
-        let ready = json!({
-            "integration_id": "i", "communities": [{ "id": "c" }],
-            "attributions": [{ "id": "no", "community_ids": [] }, { "id": "a", "community_ids": ["c"] }],
-        });
-        let (first, second) = (bodies.for_server(&ready), bodies.for_server(&ready));
-        let (first, second) = (first.expect("filled"), second.expect("filled"));
+        let target = || target("i");
+        let first = bodies.for_targets(&[target()]);
+        let second = bodies.for_targets(&[target()]);
         let read = |text: String| serde_json::from_str::<Value>(&text).expect("json");
         assert_eq!(
             read(first.next()),
@@ -359,11 +337,6 @@ mod tests {
     #[test]
     fn each_target_has_its_turn() {
         let bodies = Bodies::read(None).expect("bodies");
-        let target = |id: &str| Target {
-            integration_id: json!(id),
-            community_id: json!("c"),
-            attribution_id: json!("a"),
-        };
         let filled = bodies.for_targets(&[target("one"), target("two")]);
         let ids = [(); 4].map(|()| {
             let body: Value = serde_json::from_str(&filled.next()).expect("json");

@@ -1,7 +1,8 @@
 //! Events told to receivers, on the real parts, while these fail and the server is killed.
 //!
-//! Goal: every event reaches every receiver, under one id and with one body, and in the end nothing is pending. Method: `portico bench webhooks chaos`, which is the
-//! same at full size.
+//! Goal: every event reaches every receiver, under one id and with one body, and in the end nothing
+//! is pending. Method: `portico-bench webhooks chaos`, which is the same at full size. It starts
+//! the `portico` of the same build, which a build of the whole workspace makes.
 
 use std::process::Command;
 
@@ -11,20 +12,21 @@ use serde_json::Value;
 const WRITES: u64 = 400;
 const KILLS: u64 = 3;
 
-/// What is waited for at most once all is accepted, in seconds: a second try that also fails waits five minutes for the next, so beyond that is no hope.
+/// What is waited for at most once all is accepted, in seconds: a second try that also fails waits
+/// five minutes for the next, so beyond that is no hope.
 const DRAIN_S: &str = "120";
 
 #[test]
 fn every_event_reaches_every_receiver_through_failures_and_kills() {
     let (writes, kills) = (WRITES.to_string(), KILLS.to_string());
-    let ran = Command::new(env!("CARGO_BIN_EXE_portico"))
-        .args(["bench", "webhooks", "chaos", "--json"])
+    let ran = Command::new(env!("CARGO_BIN_EXE_portico-bench"))
+        .args(["webhooks", "chaos", "--json"])
         .args(["--writes", &writes])
         .args(["--kills", &kills])
         .args(["--drain-seconds", DRAIN_S])
         .env("PORTICO_LOG", "error")
         .output()
-        .expect("portico starts");
+        .expect("the benchmark starts");
     let said = String::from_utf8_lossy(&ran.stderr);
     let shown = String::from_utf8_lossy(&ran.stdout);
     assert!(ran.status.success(), "{said}\n{shown}");

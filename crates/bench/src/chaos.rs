@@ -1,12 +1,12 @@
-//! `portico bench webhooks chaos`: nothing is lost while everybody fails.
+//! `portico-bench webhooks chaos`: nothing is lost while everybody fails.
 //!
-//! Guarantee: the log of events is read from the server, and every event in it is looked for at every receiver, with the body that the log has; every accepted
-//! write is looked for in the log.
+//! Guarantee: the log of events is read from the server, and every event in it is looked for at
+//! every receiver, with the body that the log has; every accepted write is looked for in the log.
 
 use std::{
     collections::{HashMap, HashSet},
     net::SocketAddr,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -22,15 +22,16 @@ use model::EventId;
 use serde_json::{Value, json};
 use tokio::{sync::watch, task::JoinSet};
 
-use super::{
-    directory,
+use crate::{
+    api::Api,
+    connection::Connection,
     load::{Bodies, Filled},
-    process::{Process, counted},
+    process::{Part, Portico, Process, counted},
     receivers::{Manner, Receiver, fingerprint},
     report::{Chaos, ChaosRow, ReceiverRow},
-    webhooks::{Api, again, job_id, subscribed},
+    site::Site,
+    webhooks::{job_id, subscribed},
 };
-use crate::connection::Connection;
 
 /// What the receivers are told of.
 const TRIGGERS: [&str; 3] = [
@@ -182,7 +183,8 @@ impl Load {
         let body = self.filled.next();
         let mut is_up = self.is_up.clone();
         for _ in 0..SENT_MAX {
-            // Nobody connects while nobody listens: a port that nobody has may be given to whoever connects to it.
+            // Nobody connects while nobody listens: a port that nobody has may be given to whoever
+            // connects to it.
             is_up.wait_for(|is_up| *is_up).await?;
             let opened = match connection.take() {
                 Some(open) => Ok(open),
@@ -222,7 +224,7 @@ async fn refuse_some(sandbox: &Process) -> anyhow::Result<()> {
         "match": { "method": "POST", "path": "/prospect*" },
         "kind": "status", "status": 400, "probability": REFUSED,
     });
-    let mut connection = Connection::open(&sandbox.address()?.to_string()).await?;
+    let mut connection = Connection::open(&sandbox.address().to_string()).await?;
     let request = connection
         .request(Method::POST, "/_sandbox/faults")
         .header("content-type", "application/json")
@@ -239,21 +241,21 @@ impl Plan {
     ///
     /// # Errors
     /// When a write is not accepted, or the server does not come back.
-    pub(super) async fn measure(&self) -> anyhow::Result<Chaos> {
-        let sandbox = Process::sandbox().await?;
+    pub(super) async fn measure(&self, portico: &Portico) -> anyhow::Result<Chaos> {
+        let sandbox = portico.sandbox(0).await?;
         refuse_some(&sandbox).await?;
         let mut receivers = Vec::new();
         for manner in Manner::ALL {
             receivers.push(Receiver::start(manner, None).await?);
         }
-        let kept = directory(self.within.as_deref())?;
-        let (server, ids) = subscribed(kept.path(), &sandbox, &receivers, &TRIGGERS).await?;
-        let address = server.address()?;
+        let site = Site::directory(portico, &sandbox, self.within.as_deref()).await?;
+        let (server, ids) = subscribed(portico, &site, &sandbox, &receivers, &TRIGGERS).await?;
+        let address = server.address();
         let (up, is_up) = watch::channel(true);
         let load = Arc::new(Load {
             address,
-            bearer: format!("Bearer {}", server.word("token")?),
-            filled: Bodies::read(None)?.for_server(server.ready())?,
+            bearer: format!("Bearer {}", site.token),
+            filled: Bodies::read(None)?.for_targets(&[site.account.target()?]),
             writes: self.writes,
             next: AtomicU64::new(0),
             accepted: AtomicU64::new(0),
@@ -267,6 +269,9 @@ impl Plan {
 
         let mut run = Run {
             plan: self,
+            portico,
+            site: &site,
+            sandbox: &sandbox,
             receivers: &receivers,
             server: Some(server),
             kills: 0,
@@ -284,7 +289,7 @@ impl Plan {
             }
             if run.is_to_be_killed(load.accepted.load(Ordering::Relaxed)) {
                 up.send_replace(false);
-                run.kill_and_start(kept.path(), &sandbox, address).await?;
+                run.kill_and_start().await?;
                 up.send_replace(true);
                 continue;
             }
@@ -307,6 +312,9 @@ impl Plan {
 /// The server under way, and what is known of it.
 struct Run<'a> {
     plan: &'a Plan,
+    portico: &'a Portico,
+    site: &'a Site,
+    sandbox: &'a Process,
     receivers: &'a [Receiver],
     /// Taken out while it is killed and started again.
     server: Option<Process>,
@@ -316,7 +324,8 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Whether the next kill's turn has come. Half of the way is what is accepted, the other half what is taken, so that some meet the load and some what follows it.
+    /// Whether the next kill's turn has come. Half of the way is what is accepted, the other half
+    /// what is taken, so that some meet the load and some what follows it.
     fn is_to_be_killed(&self, accepted: u64) -> bool {
         if self.kills == self.plan.kills {
             return false;
@@ -327,19 +336,16 @@ impl Run<'_> {
         done / 2.0 >= (self.kills + 1) as f64 / (self.plan.kills + 1) as f64
     }
 
-    /// Kills the server, and starts it on its data.
-    async fn kill_and_start(
-        &mut self,
-        data_dir: &Path,
-        sandbox: &Process,
-        address: SocketAddr,
-    ) -> anyhow::Result<()> {
-        if let Some(server) = self.server.take() {
-            self.rss_mb = self.rss_mb.max(server.peak_rss_mb()?);
-            server.kill().await?;
-            self.kills += 1;
-        }
-        self.server = Some(again(data_dir, sandbox, address).await?);
+    /// Kills the server, and starts it on its data and its address.
+    async fn kill_and_start(&mut self) -> anyhow::Result<()> {
+        let server = self.server.take().context("There is no server")?;
+        let address = server.address();
+        self.rss_mb = self.rss_mb.max(server.peak_rss_mb()?);
+        server.kill().await?;
+        self.kills += 1;
+        let (place, part) = (&self.site.place, Part::Everything);
+        let started = self.portico.serve_at(address, place, self.sandbox, part);
+        self.server = Some(started.await?);
         Ok(())
     }
 
@@ -347,13 +353,14 @@ impl Run<'_> {
         self.server.as_ref().context("there is no server")
     }
 
-    /// Whether nothing is left: no write open, no delivery pending, and nothing in the log that a receiver has not taken.
+    /// Whether nothing is left: no write open, no delivery pending, and nothing in the log that a
+    /// receiver has not taken.
     async fn is_told(&mut self) -> anyhow::Result<bool> {
         let now = counted(self.server()?).await?;
         if now.open > 0.0 || now.pending > 0.0 {
             return Ok(false);
         }
-        let mut api = Api::of(self.server()?).await?;
+        let mut api = Api::of(self.server()?, &self.site.token).await?;
         self.log.follow(&mut api).await?;
         let events = &self.log.events;
         Ok(self
@@ -369,7 +376,7 @@ impl Run<'_> {
         took: Duration,
         loaded: Duration,
     ) -> anyhow::Result<Chaos> {
-        let mut api = Api::of(self.server()?).await?;
+        let mut api = Api::of(self.server()?, &self.site.token).await?;
         self.log.follow(&mut api).await?;
         let mut trouble = self.log.trouble.take();
         let mut pending = 0;

@@ -3,7 +3,7 @@
 use anyhow::bail;
 use serde::Serialize;
 
-use super::load::{Latencies, Tally};
+use crate::load::{Latencies, Tally};
 
 /// One server under load.
 #[derive(Serialize)]
@@ -60,7 +60,8 @@ impl Delivered {
     }
 }
 
-/// A server whose store has a pool of as many connections as there are callers, and a transaction for each request.
+/// A server whose store has a pool of as many connections as there are callers, and a transaction
+/// for each request.
 #[derive(Serialize)]
 pub(crate) struct Single {
     #[serde(flatten)]
@@ -68,7 +69,7 @@ pub(crate) struct Single {
     pub(crate) accepts_per_commit: f64,
 }
 
-/// A row of `bench accept`.
+/// A row of `portico-bench accept`.
 #[derive(Serialize)]
 pub(crate) struct AcceptRow {
     pub(crate) connections: usize,
@@ -95,7 +96,7 @@ impl AcceptRow {
     }
 }
 
-/// A row of `bench deliver`.
+/// A row of `portico-bench deliver`.
 #[derive(Serialize)]
 pub(crate) struct DeliverRow {
     pub(crate) connections: usize,
@@ -110,7 +111,7 @@ pub(crate) struct DeliverRow {
     pub(crate) rss_mb: f64,
 }
 
-/// A row of `bench workers`.
+/// A row of `portico-bench workers`.
 #[derive(Serialize)]
 pub(crate) struct WorkersRow {
     /// Processes that delivered.
@@ -135,7 +136,7 @@ pub(crate) struct WorkersRow {
     pub(crate) rss_mb: f64,
 }
 
-/// A row of `bench reads` about a store.
+/// A row of `portico-bench reads` about a store.
 #[derive(Serialize)]
 pub(crate) struct StoreRow {
     pub(crate) prospects: u64,
@@ -167,7 +168,7 @@ impl Latency {
     }
 }
 
-/// A row of `bench reads` about a kind of read.
+/// A row of `portico-bench reads` about a kind of read.
 #[derive(Serialize)]
 pub(crate) struct ReadRow {
     pub(crate) read: &'static str,
@@ -178,14 +179,14 @@ pub(crate) struct ReadRow {
     pub(crate) large_to_small: f64,
 }
 
-/// What `bench reads` shows.
+/// What `portico-bench reads` shows.
 #[derive(Serialize)]
 pub(crate) struct Reads {
     pub(crate) stores: Vec<StoreRow>,
     pub(crate) reads: Vec<ReadRow>,
 }
 
-/// What `bench webhooks chaos` shows about one receiver.
+/// What `portico-bench webhooks chaos` shows about one receiver.
 #[derive(Serialize)]
 pub(crate) struct ReceiverRow {
     pub(crate) receiver: &'static str,
@@ -203,7 +204,7 @@ pub(crate) struct ReceiverRow {
     pub(crate) duplicates: u64,
 }
 
-/// What `bench webhooks chaos` shows about all of it.
+/// What `portico-bench webhooks chaos` shows about all of it.
 #[derive(Serialize)]
 pub(crate) struct ChaosRow {
     /// Writes that were accepted.
@@ -235,7 +236,7 @@ pub(crate) struct ChaosRow {
     pub(crate) rss_mb: f64,
 }
 
-/// What `bench webhooks chaos` shows.
+/// What `portico-bench webhooks chaos` shows.
 #[derive(Serialize)]
 pub(crate) struct Chaos {
     #[serde(flatten)]
@@ -270,7 +271,7 @@ impl Chaos {
     }
 }
 
-/// A row of `bench webhooks latency`: so many under way at once.
+/// A row of `portico-bench webhooks latency`: so many under way at once.
 #[derive(Serialize)]
 pub(crate) struct RateRow {
     pub(crate) outstanding: u32,
@@ -282,7 +283,7 @@ pub(crate) struct RateRow {
     pub(crate) from_accept: Latency,
 }
 
-/// What `bench webhooks latency` shows of half the highest rate.
+/// What `portico-bench webhooks latency` shows of half the highest rate.
 #[derive(Serialize)]
 pub(crate) struct HalfRow {
     pub(crate) wanted_per_s: f64,
@@ -297,7 +298,7 @@ pub(crate) struct HalfRow {
     pub(crate) rss_mb: f64,
 }
 
-/// What `bench webhooks latency` shows.
+/// What `portico-bench webhooks latency` shows.
 #[derive(Serialize)]
 pub(crate) struct WebhookLatency {
     pub(crate) rates: Vec<RateRow>,
