@@ -3,6 +3,7 @@
 //! Guarantee: a connector makes one call and says how it ended. It never sleeps, repeats, or logs a body; what to do next is `delivery`'s.
 
 pub mod access;
+pub mod dial;
 pub mod foreign;
 pub mod knock;
 pub mod mappings;
@@ -24,7 +25,7 @@ use model::{
 use serde_json::{Map, Value};
 
 pub use crate::mappings::Mappings;
-use crate::reach::Reach;
+use crate::{dial::Way, reach::Reach};
 
 /// How one call ended.
 #[derive(Clone, Debug, PartialEq)]
@@ -140,12 +141,21 @@ impl Registry {
     ///
     /// # Errors
     /// In words that do not repeat the overrides, when these name an unknown vendor or field, or the HTTP client cannot be made.
-    pub fn new(
+    pub fn new(overrides: BTreeMap<String, Overrides>, reach: &[String]) -> Result<Self, String> {
+        Self::over(Way::Network, overrides, reach)
+    }
+
+    /// The same, called over another way than the network.
+    ///
+    /// # Errors
+    /// As [`Registry::new`].
+    pub fn over(
+        way: Way,
         mut overrides: BTreeMap<String, Overrides>,
         reach: &[String],
     ) -> Result<Self, String> {
         let reach = Reach::new(reach)?.and(Reach::new(knock::BASE_URLS)?);
-        let client = vendor_client::VendorClient::new(reach.clone())?;
+        let client = vendor_client::VendorClient::over(way, reach.clone())?;
         let knock = knock::Knock::new(client, overrides.remove("knock"))?;
         if !overrides.is_empty() {
             return Err(

@@ -16,7 +16,12 @@ use reqwest::{
 };
 use tokio::time::{Instant, timeout_at};
 
-use crate::{Target, outgoing, reach::Reach};
+use crate::{
+    Target,
+    dial::{Unanswered, Way},
+    outgoing,
+    reach::Reach,
+};
 
 /// How long a connection may take to stand.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -71,6 +76,25 @@ pub enum Failure {
     Lost(String),
 }
 
+impl Failure {
+    fn of(why: Unanswered) -> Self {
+        match why {
+            Unanswered::Network(why) if why.is_connect() || why.is_builder() => {
+                Self::NotSent(outgoing::reason(&why))
+            }
+            Unanswered::Network(why) => Self::Lost(outgoing::reason(&why)),
+            Unanswered::NotSent(why) => Self::NotSent(why),
+            Unanswered::Lost(why) => Self::Lost(why),
+        }
+    }
+
+    fn words(self) -> String {
+        match self {
+            Self::NotSent(words) | Self::Lost(words) => words,
+        }
+    }
+}
+
 /// That a vendor answers.
 pub struct Reached {
     /// What time it is there, if it said so.
@@ -81,6 +105,7 @@ pub struct Reached {
 #[derive(Clone)]
 pub struct VendorClient {
     client: Client,
+    way: Way,
     reach: Reach,
 }
 
@@ -90,6 +115,14 @@ impl VendorClient {
     /// # Errors
     /// In words, when TLS cannot be set up.
     pub fn new(reach: Reach) -> Result<Self, String> {
+        Self::over(Way::Network, reach)
+    }
+
+    /// The same, over another way than the network.
+    ///
+    /// # Errors
+    /// As [`VendorClient::new`].
+    pub fn over(way: Way, reach: Reach) -> Result<Self, String> {
         // Another part of the process may have chosen ring before: it is the only provider compiled in.
         let _ = rustls::crypto::ring::default_provider().install_default();
         #[expect(
@@ -110,7 +143,7 @@ impl VendorClient {
                     outgoing::reason(&why)
                 )
             })?;
-        Ok(Self { client, reach })
+        Ok(Self { client, way, reach })
     }
 
     /// Asks whether anybody answers at `base_url`, whatever the answer is. Nothing of an integration is sent.
@@ -118,11 +151,11 @@ impl VendorClient {
     /// # Errors
     /// In words, when nobody does.
     pub async fn reach(&self, base_url: &str) -> Result<Reached, String> {
-        let asked = self.client.head(base_url).send();
+        let asked = self.way.send(self.client.head(base_url));
         let answer = tokio::time::timeout(HEAD_TIMEOUT, asked)
             .await
             .map_err(|_| format!("no answer within {} s", HEAD_TIMEOUT.as_secs()))?
-            .map_err(|why| outgoing::reason(&why))?;
+            .map_err(|why| Failure::of(why).words())?;
         let now = answer
             .headers()
             .get(DATE)
@@ -150,17 +183,14 @@ impl VendorClient {
             request = request.json(&call.body);
         }
         let started = Instant::now();
-        let mut answer = match timeout_at(started + HEAD_TIMEOUT, request.send()).await {
+        let mut answer = match timeout_at(started + HEAD_TIMEOUT, self.way.send(request)).await {
             Err(_) => {
                 return Err(Failure::Lost(format!(
                     "no answer within {} s",
                     HEAD_TIMEOUT.as_secs()
                 )));
             }
-            Ok(Err(why)) if why.is_connect() || why.is_builder() => {
-                return Err(Failure::NotSent(outgoing::reason(&why)));
-            }
-            Ok(Err(why)) => return Err(Failure::Lost(outgoing::reason(&why))),
+            Ok(Err(why)) => return Err(Failure::of(why)),
             Ok(Ok(answer)) => answer,
         };
         let answered_at = answer

@@ -22,6 +22,7 @@ pub mod key_uses;
 pub mod limits;
 pub mod lists;
 pub mod metrics;
+mod pages;
 pub mod problems;
 pub mod resources;
 mod routes;

@@ -33,6 +33,7 @@ use crate::{
     health,
     intake::{self, WriteOperation},
     lists::Records,
+    pages,
     resources::{
         agents, appointments, appointments::availability, attributions, communities, events,
         listings, prospects,
@@ -147,12 +148,9 @@ pub fn document(registry: &Registry) -> Result<Value, String> {
 /// The router, every layer on it.
 pub fn router(app: App) -> Router {
     let (router, _) = routes().split_for_parts();
-    let docs = utoipa_swagger_ui::SwaggerUi::new("/docs")
-        // "none": no other site is asked what it thinks of the document.
-        .config(utoipa_swagger_ui::Config::from("/openapi.json").validator_url("none"));
     let router = router
         .route("/", get(health::root_get))
-        .merge(docs)
+        .merge(pages::routes())
         .fallback(async || Error::no_route());
     layered(router, app)
 }

@@ -126,12 +126,31 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
+/// A source of connections: a port of the machine, or a simulated one.
+pub trait Listen: Send {
+    /// A connection.
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    /// The next connection, and the address at its other end.
+    fn accept(&self) -> impl Future<Output = io::Result<(Self::Stream, IpAddr)>> + Send;
+}
+
+impl Listen for TcpListener {
+    type Stream = TcpStream;
+
+    async fn accept(&self) -> io::Result<(TcpStream, IpAddr)> {
+        let (stream, peer) = Self::accept(self).await?;
+        let _ = stream.set_nodelay(true);
+        Ok((stream, peer.ip()))
+    }
+}
+
 /// Serves until `stop` ends, then drains for at most `drain`.
 ///
 /// # Errors
 /// In words, when TLS cannot be set up.
 pub async fn serve(
-    listener: TcpListener,
+    listener: impl Listen,
     router: Router,
     settings: Settings,
     stop: impl Future<Output = ()>,
@@ -162,7 +181,7 @@ pub async fn serve(
     loop {
         let (stream, peer) = tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, peer)) => (stream, peer.ip()),
+                Ok(connection) => connection,
                 Err(why) => {
                     trouble(&why);
                     tokio::time::sleep(ACCEPT_TROUBLE_WAIT).await;
@@ -178,7 +197,6 @@ pub async fn serve(
         };
         // The address has all that it may have, and the server works for all of them.
         let Some(slot) = slot else { continue };
-        let _ = stream.set_nodelay(true);
         let (shared, stopped) = (shared.clone(), stopped.clone());
         tokio::spawn(async move {
             tokio::select! {
@@ -225,7 +243,7 @@ struct Caller {
 /// One connection, from its first byte to its last. A caller that breaks off, or that does not agree on TLS, is the caller's affair.
 async fn converse(
     shared: &Arc<Shared>,
-    stream: TcpStream,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     peer: IpAddr,
     slot: &Arc<Slot>,
     mut stopped: watch::Receiver<bool>,

@@ -7,7 +7,10 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use connectors::outgoing;
+use connectors::{
+    dial::{Unanswered, Way},
+    outgoing,
+};
 use http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
 use model::{Secret, Timestamp, header::is_connections_own};
 use reqwest::{RequestBuilder, Response, redirect::Policy};
@@ -91,6 +94,7 @@ pub struct Failure {
 #[derive(Clone)]
 pub struct Client {
     client: reqwest::Client,
+    way: Way,
     guard: Arc<Guard>,
     resolver: Resolver,
     call_timeout: Duration,
@@ -103,6 +107,13 @@ impl Client {
     /// In words, when TLS cannot be set up.
     pub fn new(guard: Guard, lookup: Arc<dyn Lookup>) -> Result<Self, String> {
         Self::with_timeouts(guard, lookup, CONNECT_TIMEOUT, CALL_TIMEOUT)
+    }
+
+    /// The same client, over another way than the network. The guard still looks at each url, and at
+    /// no address behind a name.
+    #[must_use]
+    pub fn over(self, way: Way) -> Self {
+        Self { way, ..self }
     }
 
     /// A client that goes wherever it is told to, also to this machine and over http. It is for the command line alone, which calls a server and a receiver
@@ -145,6 +156,7 @@ impl Client {
             })?;
         Ok(Self {
             client,
+            way: Way::Network,
             guard,
             resolver,
             call_timeout,
@@ -247,14 +259,14 @@ impl Client {
             words,
         })?;
         let deadline = Instant::now() + self.call_timeout;
-        let mut response = match timeout_at(deadline, request.send()).await {
+        let mut response = match timeout_at(deadline, self.way.send(request)).await {
             Err(_) => {
                 return Err(Failure {
                     kind: FailureKind::TimedOut,
                     words: format!("no answer of {} within {:?}", host(url), self.call_timeout),
                 });
             }
-            Ok(Err(why)) => return Err(failure(url, &why)),
+            Ok(Err(why)) => return Err(failure(url, why)),
             Ok(Ok(response)) => response,
         };
         let status = response.status().as_u16();
@@ -289,8 +301,13 @@ async fn read(response: &mut Response, deadline: Instant, max_bytes: usize) -> (
 }
 
 /// What `why` means for a call to `url`.
-fn failure(url: &Url, why: &reqwest::Error) -> Failure {
-    let mut next: Option<&dyn std::error::Error> = Some(why);
+fn failure(url: &Url, why: Unanswered) -> Failure {
+    let why = match why {
+        Unanswered::Network(why) => why,
+        Unanswered::NotSent(words) => return unreachable(url, &words),
+        Unanswered::Lost(words) => return broken(url, &words),
+    };
+    let mut next: Option<&dyn std::error::Error> = Some(&why);
     while let Some(one) = next {
         match one.downcast_ref::<NoAddress>() {
             Some(NoAddress::Refused(words)) => {
@@ -308,19 +325,24 @@ fn failure(url: &Url, why: &reqwest::Error) -> Failure {
             None => next = one.source(),
         }
     }
+    let words = outgoing::reason(&why);
     if why.is_connect() || why.is_builder() {
-        return Failure {
-            kind: FailureKind::Unreachable,
-            words: format!("{} cannot be reached: {}", host(url), outgoing::reason(why)),
-        };
+        return unreachable(url, &words);
     }
+    broken(url, &words)
+}
+
+fn unreachable(url: &Url, words: &str) -> Failure {
+    Failure {
+        kind: FailureKind::Unreachable,
+        words: format!("{} cannot be reached: {words}", host(url)),
+    }
+}
+
+fn broken(url: &Url, words: &str) -> Failure {
     Failure {
         kind: FailureKind::Broken,
-        words: format!(
-            "the call to {} broke off: {}",
-            host(url),
-            outgoing::reason(why)
-        ),
+        words: format!("the call to {} broke off: {words}", host(url)),
     }
 }
 

@@ -100,7 +100,8 @@ fn listed<'a>(headers: &'a HeaderMap, name: &header::HeaderName) -> impl Iterato
         .map(str::trim)
 }
 
-fn takes_gzip(headers: &HeaderMap) -> bool {
+/// Whether a caller takes answers that are compressed with gzip.
+pub(crate) fn takes_gzip(headers: &HeaderMap) -> bool {
     let weight = |coding: &str| {
         let mut parts = coding.split(';').map(str::trim);
         let name = parts.next().unwrap_or_default().to_ascii_lowercase();
