@@ -1,15 +1,18 @@
 //! The composition root: store, worker, announcer and routes made into one running app.
 //!
-//! Guarantee: whoever runs Portico, a process or a test, runs what is put together here. Time,
-//! randomness, and the way to vendors and receivers are passed in.
+//! Guarantee: a process, a test and a simulation run what is put together here. Time, randomness,
+//! the store, the way to vendors and receivers ([`connectors::dial`]) and the source of connections
+//! ([`listener::serve::Listen`]) are passed in. All of it runs on the runtime that starts it: on one
+//! thread, where that has one and the store runs on its caller's ([`store::Threads`]).
 
 mod sweep;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::Router;
 use connectors::Registry;
 use delivery::{Timer, running::Running};
+use listener::serve::{Listen, serve};
 use model::{Entropy, key::RateLimit};
 use portico_http::{
     cache::{Cache, depths::Depths},
@@ -192,6 +195,25 @@ impl App {
     /// Its routes.
     pub fn router(&self) -> Router {
         self.router.clone()
+    }
+
+    /// Serves connections until `stop` ends; callers who wait for something are answered then, and
+    /// requests under way may go on for at most `drain`.
+    ///
+    /// # Errors
+    /// In words, when TLS cannot be set up.
+    pub async fn serve(
+        &self,
+        listener: impl Listen,
+        settings: listener::serve::Settings,
+        stop: impl Future<Output = ()>,
+        drain: Duration,
+    ) -> Result<(), String> {
+        let stop = async {
+            stop.await;
+            self.parts.stopping.tell();
+        };
+        serve(listener, self.router(), settings, stop, drain).await
     }
 
     /// Has the worker and the announcer take up nothing more, and waits until they have ended.

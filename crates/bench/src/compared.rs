@@ -102,7 +102,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     output::data(&json!({ "base_url": base_url }).to_string())?;
     let settings = listener::serve::Settings::default();
     let killed = std::future::pending();
-    listener::serve::serve(listener, app.router(), settings, killed, Duration::ZERO)
+    app.serve(listener, settings, killed, Duration::ZERO)
         .await
         .map_err(|why| anyhow!(why))
 }

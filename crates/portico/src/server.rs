@@ -166,16 +166,13 @@ pub(crate) async fn run(
     })
     .await?;
     let heads = tokio::spawn(heads.keep(store, clock));
-    let (parts, router) = (app.parts.clone(), app.router());
     ready()?;
     let (tell, told) = oneshot::channel();
     let told = async {
         let _ = told.await;
-        // Whoever waits for something is answered now.
-        parts.stopping.tell();
     };
     let finish = async {
-        listener::serve::serve(listener, router, transport, told, DRAIN)
+        app.serve(listener, transport, told, DRAIN)
             .await
             .map_err(|why| anyhow!(why))?;
         app.rest().await;
