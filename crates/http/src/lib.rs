@@ -1,6 +1,6 @@
 //! The public surface: routes, authentication, validation, errors, the OpenAPI document.
 //!
-//! [`routes`] lists all of it. A request passes the [`door`]; a write goes on through [`intake`] to
+//! `routes` lists all of it. A request passes the [`door`]; a write goes on through [`intake`] to
 //! its resource in [`resources`], where it is [`screening`] that checks its body; [`lists`] answers
 //! what is read, and [`admin`] what is administered. Dependencies go one way (a test).
 //!
