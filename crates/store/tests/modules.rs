@@ -16,20 +16,14 @@ use testbed::sources::{Dependencies, Source, cycles, name, read};
 /// Names, and the modules that they stand in.
 type Names = BTreeMap<String, String>;
 
-/// What the crate's root gives another name, by that name: `pub use crate::module::Name`.
-fn exported(root: &str) -> Names {
-    let mut found = Names::new();
-    let uses = root.split("pub use crate::{").nth(1).unwrap();
-    let list = &uses[..uses.find("\n};").unwrap()];
-    for item in list.split("\n    ").map(str::trim) {
-        let module = name(item);
-        for word in item.split(|one: char| !one.is_alphanumeric() && one != '_') {
-            if word.starts_with(char::is_uppercase) {
-                found.insert(word.to_owned(), module.to_owned());
-            }
-        }
-    }
-    found
+/// The names that the crate's root gives to other crates, and the modules that they stand in.
+fn exported(root: &Source) -> Names {
+    let is_type =
+        |path: &Vec<String>| path.len() > 1 && path[path.len() - 1].starts_with(char::is_uppercase);
+    let types = root.paths().into_iter().filter(is_type);
+    types
+        .map(|path| (path[path.len() - 1].clone(), path[0].clone()))
+        .collect()
 }
 
 /// The blocks of methods of `Store`.
@@ -61,7 +55,7 @@ fn module_of(source: &Source) -> &str {
 fn dependencies() -> Dependencies {
     let all = read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src")).unwrap();
     let root = all.iter().find(|one| one.module.is_empty()).unwrap();
-    let exported = exported(&root.code);
+    let exported = exported(root);
     let methods = methods(&all);
     let product: Vec<&Source> = all
         .iter()

@@ -9,13 +9,20 @@ use model::Permission;
 use serde_json::Value;
 use store::{Acceptance, Once};
 
-use super::{body::JsonBody, caller::AnyCaller, idempotency, preferences, request::RequestId};
+use super::{
+    body::JsonBody,
+    caller::AnyCaller,
+    idempotency, preferences,
+    request::{RequestId, path_parameter},
+};
 use crate::{error::Error, state::App};
 
 /// Such a request.
 pub struct Arrival {
     /// The caller.
     pub caller: AnyCaller,
+    /// The value of the path's parameter, where it has one.
+    pub subject: Option<String>,
     /// The request's headers.
     pub headers: HeaderMap,
     /// The request's id.
@@ -31,27 +38,30 @@ pub struct Arrival {
 }
 
 /// Takes a request of a caller who may do what takes `permission`. `name` is told
-/// whether unknown members are dropped, and names what an idempotency key is bound to.
+/// the path's parameter and whether unknown members are dropped, and names what an idempotency key
+/// is bound to.
 ///
 /// # Errors
 /// When the caller may not, the body is not JSON in its bounds, or a header or the query is wrong.
 pub async fn arrive(
     app: &App,
     permission: Permission,
-    name: impl FnOnce(bool) -> String,
+    name: impl FnOnce(Option<&str>, bool) -> String,
     request: Request,
 ) -> Result<Arrival, Error> {
     let (mut parts, body) = request.into_parts();
     let caller = AnyCaller::of(&mut parts, app, permission)?;
+    let subject = path_parameter(&mut parts).await?;
     let (uri, headers) = (parts.uri.clone(), parts.headers.clone());
     let request_id = parts.extensions.get::<RequestId>().map(|id| id.0.clone());
     let request = Request::from_parts(parts, body);
     let JsonBody(body) = <JsonBody>::from_request(request, app).await?;
     let ignore_unknown = preferences::ignores_unknown_fields(&uri)?;
-    let name = name(ignore_unknown);
+    let name = name(subject.as_deref(), ignore_unknown);
     let (once, earlier) = idempotency::once(app, &headers, &caller.scope, &name, &body).await?;
     Ok(Arrival {
         caller,
+        subject,
         headers,
         request_id: request_id.unwrap_or_default(),
         body,

@@ -2,6 +2,10 @@
 
 use std::sync::{Arc, OnceLock};
 
+use axum::{
+    extract::{FromRequestParts as _, RawPathParams},
+    http::{StatusCode, request::Parts},
+};
 use model::{KeyId, Scope};
 
 use crate::{error::Error, state::App};
@@ -32,4 +36,15 @@ impl Admitted {
     pub fn check(&self, app: &App) -> Result<(), Error> {
         self.0.get().map_or(Ok(()), |scope| app.admit(scope))
     }
+}
+
+/// The value of a path's one parameter; `None` when the path has none. A handler asks for it once
+/// its caller is known: before, an address is told nothing.
+///
+/// # Errors
+/// 400 when it is not UTF-8.
+pub(crate) async fn path_parameter(parts: &mut Parts) -> Result<Option<String>, Error> {
+    let all = RawPathParams::from_request_parts(parts, &()).await;
+    let all = all.map_err(|_| Error::foreign(StatusCode::BAD_REQUEST))?;
+    Ok(all.iter().next().map(|(_, value)| value.to_owned()))
 }

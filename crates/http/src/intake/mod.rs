@@ -8,7 +8,7 @@ mod answer;
 mod operation;
 
 use axum::{
-    extract::{RawPathParams, Request, State},
+    extract::{Request, State},
     response::Response,
     routing::on,
 };
@@ -54,9 +54,8 @@ pub fn route(operation: &'static WriteOperation) -> UtoipaMethodRouter<App> {
     described.route(|method| {
         on(
             method,
-            async move |State(app): State<App>, path: RawPathParams, request: Request| {
-                let subject = path.iter().next().map(|(_, id)| id.to_owned());
-                take(&app, operation, subject, request).await
+            async move |State(app): State<App>, request: Request| {
+                take(&app, operation, request).await
             },
         )
     })
@@ -66,10 +65,9 @@ pub fn route(operation: &'static WriteOperation) -> UtoipaMethodRouter<App> {
 async fn take(
     app: &App,
     operation: &'static WriteOperation,
-    subject: Option<String>,
     request: Request,
 ) -> Result<Response, Error> {
-    let named = |ignore_unknown| operation.named(subject.as_deref(), ignore_unknown);
+    let named = |subject: Option<&str>, ignore_unknown| operation.named(subject, ignore_unknown);
     let arrival = arrive(app, operation.permission, named, request).await?;
     let scope = &arrival.caller.scope;
     let asked = Asked {
@@ -84,7 +82,7 @@ async fn take(
     let draft = Draft {
         schema: operation.schema,
         target: operation.target,
-        subject,
+        subject: arrival.subject,
         body: arrival.body,
         ignore_unknown: arrival.ignore_unknown,
     };

@@ -9,7 +9,7 @@ mod query;
 
 use axum::{
     Json,
-    extract::{RawPathParams, Request, State},
+    extract::{Request, State},
     http::Uri,
     response::{IntoResponse, Response},
     routing::on,
@@ -30,7 +30,7 @@ use crate::{
         operation::{self as documented, Component, Words},
         problems::{GetProblems, ListProblems},
     },
-    door::caller::AnyCaller,
+    door::{caller::AnyCaller, request::path_parameter},
     error::Error,
     state::App,
 };
@@ -105,11 +105,11 @@ where
     described.route(|method| {
         on(
             method,
-            async move |State(app): State<App>, path: RawPathParams, request: Request| {
+            async move |State(app): State<App>, request: Request| {
                 let mut parts = request.into_parts().0;
                 let caller = AnyCaller::of(&mut parts, &app, records.permission)?;
-                let id = path.iter().next().map_or("", |(_, id)| id);
-                one::<T>(&app, &caller.scope, records.kind, id).await
+                let id = path_parameter(&mut parts).await?.unwrap_or_default();
+                one::<T>(&app, &caller.scope, records.kind, &id).await
             },
         )
     })

@@ -835,6 +835,33 @@ fn every_body_is_read_as_one() {
     }
 }
 
+/// A path whose parameters are not UTF-8.
+fn garbled(path: &str) -> String {
+    let (mut garbled, mut rest) = (String::new(), path);
+    while let Some((before, behind)) = rest.split_once('{') {
+        garbled = garbled + before + "%FF";
+        rest = behind.split_once('}').expect("a closing brace").1;
+    }
+    garbled + rest
+}
+
+#[test]
+fn without_a_key_no_path_is_looked_at() {
+    let world = World::set();
+    let nobody = world.admin.with_token("");
+    let with_key = world
+        .operations
+        .iter()
+        .filter(|one| one.permission.is_some());
+    for operation in with_key.filter(|one| one.path.contains('{')) {
+        let path = garbled(&operation.path);
+        let answer = nobody
+            .call(&operation.method, &path, &[], "{}")
+            .expect("an answer");
+        check_refused(operation, &answer, 401, "unauthorized");
+    }
+}
+
 #[test]
 fn what_takes_no_key_tells_nothing_of_anyone() {
     let world = World::set();

@@ -9,7 +9,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use axum::{
     Json,
-    extract::{FromRequest as _, RawPathParams, Request, State},
+    extract::{FromRequest as _, Request, State},
     response::{IntoResponse, Response},
     routing::on,
 };
@@ -46,6 +46,7 @@ use crate::{
         body::{BODY_MAX_BYTES, BULK_MAX_BYTES, JsonBody},
         caller::AnyCaller,
         preferences,
+        request::path_parameter,
     },
     error::Error,
     lists,
@@ -261,13 +262,10 @@ pub fn register_one<T: Register>() -> UtoipaMethodRouter<App> {
     let body = RequestBody::One(Component::of::<T>());
     let answer = Component::over::<Registered<T::Record>, T::Record>();
     described(&T::ONE, body, ("It is registered", answer)).route(|method| {
-        on(
-            method,
-            async |State(app): State<App>, path: RawPathParams, request: Request| {
-                let (asked, body) = asked::<BODY_MAX_BYTES>(&app, &path, request).await?;
-                one::<T>(&app, &asked, body).await
-            },
-        )
+        on(method, async |State(app): State<App>, request: Request| {
+            let (asked, body) = asked::<BODY_MAX_BYTES>(&app, request).await?;
+            one::<T>(&app, &asked, body).await
+        })
     })
 }
 
@@ -276,13 +274,10 @@ pub fn register_many<T: Register>() -> UtoipaMethodRouter<App> {
     let body = RequestBody::Many(Component::of::<T>());
     let answer = ("They are registered", Component::of::<RegisteredAll>());
     described(&T::MANY, body, answer).route(|method| {
-        on(
-            method,
-            async |State(app): State<App>, path: RawPathParams, request: Request| {
-                let (asked, body) = asked::<BULK_MAX_BYTES>(&app, &path, request).await?;
-                many::<T>(&app, &asked, body).await
-            },
-        )
+        on(method, async |State(app): State<App>, request: Request| {
+            let (asked, body) = asked::<BULK_MAX_BYTES>(&app, request).await?;
+            many::<T>(&app, &asked, body).await
+        })
     })
 }
 
@@ -302,17 +297,17 @@ impl Asked {
 /// Reads a request: its caller, its query, its body.
 async fn asked<const BYTES_MAX: usize>(
     app: &App,
-    path: &RawPathParams,
     request: Request,
 ) -> Result<(Asked, Value), Error> {
     let (mut parts, body) = request.into_parts();
     let caller = AnyCaller::of(&mut parts, app, PERMISSION)?;
+    let integration_id = path_parameter(&mut parts).await?.unwrap_or_default();
     let uri = parts.uri.clone();
     let request = Request::from_parts(parts, body);
     let JsonBody(body) = JsonBody::<BYTES_MAX>::from_request(request, app).await?;
     let asked = Asked {
         by: caller.actor(),
-        integration_id: path.iter().next().map_or("", |(_, id)| id).to_owned(),
+        integration_id,
         ignore_unknown: preferences::ignores_unknown_fields(&uri)?,
     };
     Ok((asked, body))
