@@ -90,9 +90,7 @@ impl<const MAX_BYTES: usize> FromRequest<App> for JsonBody<MAX_BYTES> {
             admitted.check(app)?;
         }
         if bytes.is_empty() {
-            return Err(Error::invalid(&[problem(
-                "The body is empty. Send a JSON object",
-            )]));
+            return Err(Error::invalid(&[problem("The body is empty. Send JSON")]));
         }
         json::read(&bytes, MAX_BYTES)
             .map(Self)
