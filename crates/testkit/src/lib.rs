@@ -14,7 +14,10 @@ use std::{
 };
 
 use app::{App, Role};
-use axum::{body::Body, http::Request};
+use axum::{
+    body::Body,
+    http::{Request, StatusCode},
+};
 use connectors::{
     Registry,
     knock::sandbox::{Options, Sandbox},
@@ -472,7 +475,7 @@ impl TestApp {
             .header("authorization", format!("Bearer {token}"))
             .body(Body::empty())?;
         let answer = self.running()?.router().oneshot(request).await?;
-        Ok(answer.status() != axum::http::StatusCode::UNAUTHORIZED)
+        Ok(answer.status() != StatusCode::UNAUTHORIZED)
     }
 
     /// The text of the metrics.

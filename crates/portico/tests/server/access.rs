@@ -5,11 +5,6 @@
 //! malformed, revoked, rotated and expired, with a key that has every permission but the one, with a key that is limited to another integration (whose answer must
 //! be, byte for byte, that to an id which nobody has), and at last with a key that has just the one permission, which must be let in. What a path or a body
 //! needs comes from two tables here; the test fails when they lack something.
-#![expect(
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
 
 use crate::support;
 

@@ -2,11 +2,6 @@
 //!
 //! Goal: what is wrong with a body of administration is told all at once and in words that help; a change is in force for the next request; nothing is lost by it.
 //! Method: the real binary and a sandbox; answers that refuse are snapshots.
-#![expect(
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
 
 use crate::support;
 

@@ -2,11 +2,6 @@
 //!
 //! Goal: what was accepted before a backup was begun is in it, and a server that starts on it delivers all of it without a second card; a backup is whole or absent. Method: the real
 //! binary, under load, with a vendor that is slow and breaks off; backups that are killed, told to stop, or meet a full disk.
-#![expect(
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
 
 use crate::support;
 

@@ -3,11 +3,6 @@
 //! Goal: a member that is text and blank is answered as one that is not there, in every body of the
 //! document. Method: the document says where bodies have text; each such member is sent blank, and
 //! left out.
-#![expect(
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
 
 use crate::support;
 

@@ -1,7 +1,6 @@
 //! `scripts/test`, where what a step needs cannot be had.
 //!
 //! Method: a `cargo-deny` of the test's own on the `PATH`, which does what the test says.
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::{
     fs,

@@ -4,12 +4,6 @@
 //! Method: send tables of inputs to the real binary; compare what the sandbox holds, what is read
 //! back, and what the filters of lists find.
 
-#![expect(
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
-
 use crate::support;
 
 use serde_json::{Value, json};

@@ -1,11 +1,6 @@
 //! The public contract, as a caller meets it.
 //!
 //! Goal: every status has the one error shape and words that help. That no route forgets its key or its permission is shown in access.rs.
-#![expect(
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
 
 use crate::support;
 

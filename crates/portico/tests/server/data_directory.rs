@@ -4,11 +4,6 @@
 //! Goal: nothing is answered 200 that goes into a file that nobody will find, no two servers work
 //! on one directory, and commits that are missing at a start are noticed. Method: the real binary,
 //! and the hands of a careless operator.
-#![expect(
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
 
 use crate::support;
 

@@ -1,9 +1,4 @@
 //! What callers hear while the database is gone, and that it goes on by itself when it is back.
-#![expect(
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test fails by panicking, and says what it saw"
-)]
 
 use crate::support;
 

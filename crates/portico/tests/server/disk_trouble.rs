@@ -5,11 +5,6 @@
 //! Method: the real binary with a library before the system's that makes writes or syncs of the
 //! write-ahead log fail; the server is killed in the midst of it and started again.
 #![cfg(target_os = "linux")]
-#![expect(
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
 
 use crate::support;
 

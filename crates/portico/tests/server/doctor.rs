@@ -1,10 +1,5 @@
 //! What `portico doctor` finds, as snapshots: on what is healthy, and on what was broken in one way each. Method: the real binary on a data directory that
 //! the real server made; numbers of this machine are masked.
-#![expect(
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
 
 use crate::support;
 

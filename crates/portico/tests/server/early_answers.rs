@@ -4,11 +4,6 @@
 //! Goal: whoever sends what is refused can read why, and whoever never makes an end is let go of.
 //! Method: callers that send far more than the system keeps between two processes, all of it before
 //! they read.
-#![expect(
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
 
 use crate::support;
 

@@ -2,11 +2,6 @@
 //!
 //! Goal: what README shows works as it stands. Method: its commands are taken out of it and run by
 //! bash with the real binary; only the address is one of the test's own.
-#![expect(
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
 
 use crate::support;
 

@@ -1,10 +1,5 @@
 //! Goal: `portico dev` forgets a person altogether, though it plays the vendor and keeps the vendor's memory in its own data directory. Method: make one, forget
 //! them, and read every file while the server runs.
-#![expect(
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
 
 use crate::support;
 

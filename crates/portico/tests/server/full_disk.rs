@@ -3,11 +3,6 @@
 //! Goal: nothing that was accepted is lost, callers hear 503 in words, the log of an outage is short, the server goes on when
 //! there is space again, and it starts on a disk that is full. Method: the real binary on a file system of 52 MB.
 #![cfg(target_os = "linux")]
-#![expect(
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test fails by panicking, and says what it saw"
-)]
 
 use crate::support;
 

@@ -2,11 +2,6 @@
 //!
 //! Goal: a request that two parties could read differently is refused, and one that only looks
 //! unusual is answered. Method: raw requests over loopback, a table each.
-#![expect(
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
 
 use crate::support;
 

@@ -2,11 +2,6 @@
 //!
 //! Goal: whatever is accepted stands at the vendor, in order, and can be read back. Method: scripts of writes about one person or listing each, sent as a
 //! careful client does; then both sides are compared.
-#![expect(
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
 
 use crate::support;
 

@@ -1,11 +1,6 @@
 //! Goal: whoever develops a receiver meets at their desk what a subscriber would be sent, and misses nothing while the server is away.
 //!
 //! Method: the real binary twice, as server and as `portico listen`, and a receiver of the test's own.
-#![expect(
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
 
 use crate::support;
 

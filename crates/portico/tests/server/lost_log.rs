@@ -2,11 +2,6 @@
 //!
 //! Goal: nothing about logging ends or blocks the server, and lines are lost only where they must
 //! be, and are counted then. Method: the real binary, with each kind of broken stream.
-#![expect(
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test fails by panicking, and says what it saw"
-)]
 
 use crate::support;
 

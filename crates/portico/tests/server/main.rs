@@ -2,6 +2,12 @@
 //!
 //! One program, so that what they share is compiled and linked once.
 
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 mod access;
 mod administration;
 mod backup;

@@ -1,9 +1,4 @@
 //! From SQLite to PostgreSQL with `portico store copy`, and on from there. Method: the real binary, a vendor that fails at first, and a PostgreSQL of the test's own.
-#![expect(
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
 
 use crate::support;
 

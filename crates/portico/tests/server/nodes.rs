@@ -2,11 +2,6 @@
 //!
 //! Goal: any node takes any request and what is changed on one holds on all, a node does what its role says, and nobody ever sees the database's password. Method: the real
 //! binary, a database of the test's own, and the sandbox.
-#![expect(
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
 
 use crate::support;
 

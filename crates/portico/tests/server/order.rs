@@ -2,11 +2,6 @@
 //!
 //! Goal: a change never overtakes what it depends on, changes arrive in the order accepted, and none makes a second card. Method: hold or break the vendor
 //! meanwhile, and look at what it received.
-#![expect(
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
 
 use crate::support;
 

@@ -1,9 +1,4 @@
 //! What pages and answers tell a browser. Method: the real binary; the page is read for what its policy would not let it do.
-#![expect(
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
 
 use crate::support;
 

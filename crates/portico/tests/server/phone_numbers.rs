@@ -7,8 +7,6 @@
 //! `scripts/test` installs) makes of them. Without that library the tests say so, and in continuous
 //! integration they fail.
 
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
-
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},

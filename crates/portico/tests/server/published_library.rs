@@ -3,12 +3,6 @@
 //! Method: our signatures, judged by that library (the Python one, which `scripts/test` installs) in `scripts/webhook_receiver`: one by one, as a
 //! receiver that our client sends to, and as one that subscribes to a running server. Without the library the tests say so, and in continuous integration they fail.
 
-#![expect(
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
-
 use std::{
     collections::BTreeMap,
     io::{BufRead, BufReader, Write},

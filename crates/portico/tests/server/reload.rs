@@ -3,11 +3,6 @@
 //! Goal: the log level of the configuration file is in force after a hangup, and nothing that is
 //! wrong with the file ends the server. Method: the file is changed while the server runs; what it
 //! does is awaited in its log.
-#![expect(
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
 
 use std::{
     io::{BufRead, BufReader},

@@ -2,11 +2,6 @@
 //!
 //! Goal: with two thousand integrations not one request fails, a replacement that is killed goes on when it is run again, and afterwards the old key is
 //! of no use. Method: the real server, sandbox and command line, on one data directory that was filled through the store.
-#![expect(
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
 
 use crate::support;
 

@@ -1,9 +1,4 @@
 //! What the command line shows, as snapshots: help, answers and refusals. Method: the real binary, with what is random or of this machine masked.
-#![expect(
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test fails by panicking, and says what it saw"
-)]
 
 use crate::support;
 

@@ -1,11 +1,6 @@
 //! Settings from flags, the environment and files, as the real binary takes them.
 //!
 //! Method: tables of what people set, with what they are told.
-#![expect(
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
 
 use crate::support;
 

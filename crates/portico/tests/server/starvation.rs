@@ -1,11 +1,6 @@
 //! Goal: one caller's load never becomes another caller's wait. Method: a store with many prospects
 //! and events, callers that ask for as much as they can in every expensive way there is, and
 //! another caller whose times are compared with those without them.
-#![expect(
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
 
 use crate::support;
 

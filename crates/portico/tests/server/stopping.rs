@@ -4,11 +4,6 @@
 //! Goal: callers who wait are answered at once and hold nothing up; a call to a vendor has its
 //! time, unless somebody does not want to wait. Method: callers that would wait for most of a
 //! minute, and a vendor that does not answer.
-#![expect(
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
 
 use crate::support;
 

@@ -2,11 +2,6 @@
 //!
 //! Goal: whoever trusts the certificate that lies in the file now gets an answer, and no state of the files takes the server away. Method: certificates made for the test; what the
 //! server does about a change of files is awaited in its log.
-#![expect(
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
 
 use std::{
     io::{BufRead, BufReader, Read, Write},

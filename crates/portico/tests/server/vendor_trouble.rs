@@ -3,11 +3,6 @@
 //! Goal: what a gateway says is not taken for the vendor's word, so nothing is lost and nothing counts
 //! as gone; and integrations that hang do not delay another. Method: the real binary, with a gateway
 //! of the test's own between it and the sandbox.
-#![expect(
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
 
 use crate::support;
 

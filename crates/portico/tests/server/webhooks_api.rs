@@ -3,11 +3,6 @@
 //! Goal: what is wrong with a subscription is told all at once; secrets are seen by who may change them alone; nobody meets an event that their key may not see;
 //! and who follows the log by cursor meets every event once, after an absence too.
 //! Method: the real binary and a sandbox; a receiver of the test's own takes one request. Answers that refuse are snapshots.
-#![expect(
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
 
 use crate::support;
 
