@@ -155,7 +155,7 @@ impl Registry {
         reach: &[String],
     ) -> Result<Self, String> {
         let reach = Reach::new(reach)?.and(Reach::new(knock::BASE_URLS)?);
-        let client = vendor_client::VendorClient::over(way, reach.clone())?;
+        let client = vendor_client::VendorClient::new(reach.clone())?.over(way);
         let knock = knock::Knock::new(client, overrides.remove("knock"))?;
         if !overrides.is_empty() {
             return Err(

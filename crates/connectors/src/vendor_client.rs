@@ -115,14 +115,6 @@ impl VendorClient {
     /// # Errors
     /// In words, when TLS cannot be set up.
     pub fn new(reach: Reach) -> Result<Self, String> {
-        Self::over(Way::Network, reach)
-    }
-
-    /// The same, over another way than the network.
-    ///
-    /// # Errors
-    /// As [`VendorClient::new`].
-    pub fn over(way: Way, reach: Reach) -> Result<Self, String> {
         // Another part of the process may have chosen ring before: it is the only provider compiled in.
         let _ = rustls::crypto::ring::default_provider().install_default();
         #[expect(
@@ -143,7 +135,17 @@ impl VendorClient {
                     outgoing::reason(&why)
                 )
             })?;
-        Ok(Self { client, way, reach })
+        Ok(Self {
+            client,
+            way: Way::Network,
+            reach,
+        })
+    }
+
+    /// The same client, over another way than the network.
+    #[must_use]
+    pub fn over(self, way: Way) -> Self {
+        Self { way, ..self }
     }
 
     /// Asks whether anybody answers at `base_url`, whatever the answer is. Nothing of an integration is sent.

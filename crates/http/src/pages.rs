@@ -2,7 +2,7 @@
 //!
 //! Guarantee: the page loads nothing from elsewhere, and tells no other site of the document.
 
-use std::io::Read as _;
+use std::{io::Read as _, sync::OnceLock};
 
 use axum::{
     Router,
@@ -21,6 +21,8 @@ struct File {
     name: &'static str,
     kind: &'static str,
     gzip: &'static [u8],
+    /// The file as it is: unpacked for the first caller that takes nothing packed.
+    plain: OnceLock<Bytes>,
 }
 
 /// The file of this name, which the build script has compressed.
@@ -30,11 +32,12 @@ macro_rules! file {
             name: $name,
             kind: $kind,
             gzip: include_bytes!(concat!(env!("OUT_DIR"), "/", $name, ".gz")),
+            plain: OnceLock::new(),
         }
     };
 }
 
-const FILES: [File; 7] = [
+static FILES: [File; 7] = [
     file!("index.html", "text/html; charset=utf-8"),
     file!("index.css", "text/css"),
     file!("swagger-ui.css", "text/css"),
@@ -88,9 +91,15 @@ fn file(name: &str, headers: &HeaderMap) -> Response {
         let encoding = [(header::CONTENT_ENCODING, "gzip")];
         return (of_all, encoding, Bytes::from_static(file.gzip)).into_response();
     }
+    if let Some(plain) = file.plain.get() {
+        return (of_all, plain.clone()).into_response();
+    }
     let mut plain = Vec::new();
     match GzDecoder::new(file.gzip).read_to_end(&mut plain) {
-        Ok(_) => (of_all, plain).into_response(),
+        Ok(_) => {
+            let plain = file.plain.get_or_init(|| plain.into());
+            (of_all, plain.clone()).into_response()
+        }
         Err(why) => {
             tracing::error!(%why, "a file of the API page cannot be unpacked");
             Error::internal().into_response()
@@ -106,7 +115,7 @@ mod tests {
     fn every_file_of_the_page_is_sent_packed_and_plain() {
         let mut packed = HeaderMap::new();
         packed.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
-        for one in FILES {
+        for one in &FILES {
             let plain = file(one.name, &HeaderMap::new());
             assert_eq!(plain.status(), 200, "{}", one.name);
             assert!(plain.headers().get(header::CONTENT_ENCODING).is_none());

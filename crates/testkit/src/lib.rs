@@ -24,8 +24,8 @@ use connectors::{
 };
 use http_body_util::BodyExt;
 use model::{
-    Actor, AttributionId, Clock, CommunityId, IntegrationId, KeyId, Permission, Scope, Secret,
-    Timestamp, WebhookId,
+    Actor, AttributionId, Clock, CommunityId, Entropy, IntegrationId, KeyId, Permission, Scope,
+    Secret, Timestamp, WebhookId,
     directory::{Attribution, Community, Integration, Settings, Vendor},
     id::TriggerId,
     key::{self, Key, System},
@@ -105,6 +105,49 @@ pub fn found_in<'a, T: AsRef<[u8]>>(bytes: &[u8], texts: &'a [T]) -> Vec<&'a T> 
 pub fn operator() -> Actor {
     #[expect(clippy::disallowed_methods, reason = "a test may act as the operator")]
     Actor::local(Scope::operator())
+}
+
+/// A customer of the vendor at `base_url`: an integration with one community and one attribution,
+/// by the vendor's names of them.
+pub fn customer(
+    base_url: String,
+    (x_id, source): (&str, &str),
+    now: Timestamp,
+    entropy: &dyn Entropy,
+) -> Registration {
+    let integration_id = IntegrationId::new(now, entropy);
+    let community_id = CommunityId::new(now, entropy);
+    Registration {
+        integration: Integration::new(
+            integration_id,
+            "a vendor".to_owned(),
+            Vendor::Knock,
+            System::Sandbox,
+            Settings {
+                max_job_concurrency: 8,
+                ..Settings::new(base_url)
+            },
+            Secret::new("syndication-prospect-TEST-KEY"),
+        ),
+        communities: vec![Community {
+            id: community_id,
+            integration_id,
+            x_id: x_id.to_owned(),
+            name: "a community".to_owned(),
+            timezone: "America/Los_Angeles".to_owned(),
+            phone_region: None,
+            active: true,
+        }],
+        attributions: vec![Attribution {
+            id: AttributionId::new(now, entropy),
+            integration_id,
+            x_id: source.to_owned(),
+            name: source.to_owned(),
+            community_ids: vec![community_id],
+            active: true,
+        }],
+        agents: Vec::new(),
+    }
 }
 
 /// A vendor: an integration of its own, and the sandbox it writes to.
@@ -237,41 +280,12 @@ impl TestApp {
             .and_then(|one| one["sourceTitle"].as_str())
             .ok_or("the sandbox has a source for its first community")?
             .to_owned();
-        let (now, entropy) = (self.clock.now(), &*self.entropy);
-        let integration_id = IntegrationId::new(now, entropy);
-        let community_id = CommunityId::new(now, entropy);
-        let attribution_id = AttributionId::new(now, entropy);
-        let registration = Registration {
-            integration: Integration::new(
-                integration_id,
-                "a vendor".to_owned(),
-                Vendor::Knock,
-                System::Sandbox,
-                Settings {
-                    max_job_concurrency: 8,
-                    ..Settings::new(base_url)
-                },
-                Secret::new("syndication-prospect-TEST-KEY"),
-            ),
-            communities: vec![Community {
-                id: community_id,
-                integration_id,
-                x_id: x_id.as_str().unwrap_or_default().to_owned(),
-                name: "a community".to_owned(),
-                timezone: "America/Los_Angeles".to_owned(),
-                phone_region: None,
-                active: true,
-            }],
-            attributions: vec![Attribution {
-                id: attribution_id,
-                integration_id,
-                x_id: source.clone(),
-                name: source,
-                community_ids: vec![community_id],
-                active: true,
-            }],
-            agents: Vec::new(),
-        };
+        let now = self.clock.now();
+        let x_id = x_id.as_str().unwrap_or_default();
+        let registration = customer(base_url, (x_id, &source), now, &*self.entropy);
+        let integration_id = registration.integration.id;
+        let community_id = registration.communities[0].id;
+        let attribution_id = registration.attributions[0].id;
         store
             .integration_register(&operator(), registration, now)
             .await?;

@@ -16,17 +16,16 @@ use connectors::{
 };
 use listener::serve::Listen;
 use model::{
-    Clock as _, CommunityId, IntegrationId, KeyId, Permission, Secret,
-    directory::{Attribution, Community, Integration, Settings, Vendor},
+    Clock as _, KeyId, Permission, Secret,
     key::{Key, System, token_make},
 };
 use portico_http::{cache::depths::Depths, limits::rates::RATE_LIMIT_DEFAULT, metrics::Metrics};
 use serde_json::{Value, json};
-use store::{Registration, Sealer, Store, Unobserved, retention::Retention, sqlite};
+use store::{Sealer, Store, Unobserved, retention::Retention, sqlite};
 use testkit::{
     Outcome,
     clock::{MockClock, Seeded},
-    operator, wrong,
+    customer, operator, wrong,
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex},
@@ -87,49 +86,18 @@ fn threads() -> io::Result<usize> {
 /// Registers a customer of the vendor. Returns a body for a prospect of theirs.
 async fn register(store: &Store, clock: &MockClock, entropy: &Seeded) -> Outcome<Value> {
     let now = clock.now();
-    let (integration_id, community_id) = (
-        IntegrationId::new(now, entropy),
-        CommunityId::new(now, entropy),
-    );
-    let attribution_id = model::AttributionId::new(now, entropy);
-    let registration = Registration {
-        integration: Integration::new(
-            integration_id,
-            "a customer".to_owned(),
-            Vendor::Knock,
-            System::Sandbox,
-            Settings::new(VENDOR.to_owned()),
-            Secret::new("a key"),
-        ),
-        communities: vec![Community {
-            id: community_id,
-            integration_id,
-            x_id: "harbor".to_owned(),
-            name: "Harbor".to_owned(),
-            timezone: "America/Los_Angeles".to_owned(),
-            phone_region: None,
-            active: true,
-        }],
-        attributions: vec![Attribution {
-            id: attribution_id,
-            integration_id,
-            x_id: "Zillow".to_owned(),
-            name: "Zillow".to_owned(),
-            community_ids: vec![community_id],
-            active: true,
-        }],
-        agents: Vec::new(),
-    };
+    let registration = customer(VENDOR.to_owned(), ("harbor", "Zillow"), now, entropy);
+    let body = json!({
+        "integration_id": registration.integration.id,
+        "community_id": registration.communities[0].id,
+        "attribution_id": registration.attributions[0].id,
+        "first_name": "Ada",
+        "email_1": "ada@example.com",
+    });
     store
         .integration_register(&operator(), registration, now)
         .await?;
-    Ok(json!({
-        "integration_id": integration_id,
-        "community_id": community_id,
-        "attribution_id": attribution_id,
-        "first_name": "Ada",
-        "email_1": "ada@example.com",
-    }))
+    Ok(body)
 }
 
 /// Sends a request over a connection of its own, and reads the answer.

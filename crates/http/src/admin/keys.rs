@@ -28,12 +28,11 @@ use crate::{
     door::{
         body::JsonBody,
         caller::{Caller, KeysAdmin},
-        preferences,
         query::Parameters,
     },
     error::Error,
     lists::answers::found_page,
-    screening::screen,
+    screening::screen_as,
     state::App,
 };
 
@@ -168,9 +167,7 @@ pub async fn key_create(
     JsonBody(body): JsonBody,
 ) -> Result<Response, Error> {
     let caller = caller.renewed(&app)?;
-    let ignore_unknown = preferences::ignores_unknown_fields(&uri)?;
-    let schema = app.schemas.get("KeyCreate")?;
-    let screened = screen(schema, body, ignore_unknown)?;
+    let screened = screen_as::<KeyCreate>(&app, &uri, body)?;
     let input: KeyCreate = screened.read()?;
     let broken = |field: &str| screened.is_broken(field);
     let (directory, now) = (app.live.get(), app.clock.now());

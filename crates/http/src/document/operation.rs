@@ -5,7 +5,10 @@
 
 use std::{borrow::Cow, collections::BTreeMap};
 
-use axum::routing::{MethodFilter, MethodRouter};
+use axum::{
+    handler::Handler,
+    routing::{MethodFilter, on},
+};
 use model::Permission;
 use utoipa::{
     __dev::ComposeSchema,
@@ -138,11 +141,13 @@ fn parameter_of(path: &str) -> Option<&str> {
 
 impl Operation {
     /// The route that has `handler` behind it, for a router that collects the document.
-    pub fn route<S: Clone + Send + Sync + 'static>(
-        self,
-        handler: impl FnOnce(MethodFilter) -> MethodRouter<S>,
-    ) -> UtoipaMethodRouter<S> {
-        let handler = handler(filter(&self.method));
+    pub fn route<H, T, S>(self, handler: H) -> UtoipaMethodRouter<S>
+    where
+        H: Handler<T, S>,
+        T: 'static,
+        S: Clone + Send + Sync + 'static,
+    {
+        let handler = on(filter(&self.method), handler);
         let mut schemas = Schemas::new();
         let text = || Object::with_type(Type::String);
         let in_path = parameter_of(self.path).map(|name| {

@@ -33,6 +33,45 @@ pub(super) struct Asked<'a> {
     pub(super) headers: &'a HeaderMap,
 }
 
+/// A write that is on stable storage.
+pub struct Stored {
+    /// Its id.
+    pub job_id: JobId,
+    /// Its body as it was accepted, as JSON.
+    pub echo: String,
+    /// True if it was stored before, under the same idempotency key.
+    pub is_replay: bool,
+}
+
+impl Stored {
+    /// The write that the store tells of. `fresh` is the id and the echo of one that was given to it
+    /// now.
+    ///
+    /// # Errors
+    /// When the idempotency key stands for another request, or for a write whose contents are gone.
+    pub fn of(acceptance: Acceptance, fresh: Option<(JobId, String)>) -> Result<Self, Error> {
+        let (job_id, echo, is_replay) = match (acceptance, fresh) {
+            (Acceptance::Accepted, Some((job_id, echo))) => (job_id, echo, false),
+            (Acceptance::Replayed { job_id, result }, _) => (job_id, result, true),
+            (Acceptance::Mismatch, _) => return Err(Error::idempotency_mismatch()),
+            (Acceptance::Erased { at }, _) => return Err(Error::erased(at)),
+            (Acceptance::Accepted, None) => return Err(Error::internal()),
+        };
+        Ok(Self {
+            job_id,
+            echo,
+            is_replay,
+        })
+    }
+
+    /// Tells in `headers` that it was stored before, if it was.
+    pub fn tell(&self, headers: &mut HeaderMap) {
+        if self.is_replay {
+            headers.insert("idempotency-replayed", HeaderValue::from_static("true"));
+        }
+    }
+}
+
 /// The body of the answer to a write.
 #[derive(Clone, Copy)]
 pub struct Answer {
@@ -82,23 +121,16 @@ fn may_learn_end(scope: &Scope, takes: Permission) -> bool {
         .any(|group| scope.may(Permission::of(group, Level::Read)))
 }
 
-/// Answers a write that was stored now (`fresh`: its id and echo) or before.
+/// Answers a write that is stored.
 ///
 /// # Errors
-/// When the idempotency key stands for another request, or for a write whose contents are gone.
+/// 500 when the answer cannot be written.
 pub(super) async fn answer(
     app: &App,
     asked: &Asked<'_>,
-    acceptance: Acceptance,
-    fresh: Option<(JobId, String)>,
+    stored: Stored,
 ) -> Result<Response, Error> {
-    let (job_id, echo, is_replay) = match (acceptance, fresh) {
-        (Acceptance::Accepted, Some((job_id, echo))) => (job_id, echo, false),
-        (Acceptance::Replayed { job_id, result }, _) => (job_id, result, true),
-        (Acceptance::Mismatch, _) => return Err(Error::idempotency_mismatch()),
-        (Acceptance::Erased { at }, _) => return Err(Error::erased(at)),
-        (Acceptance::Accepted, None) => return Err(Error::internal()),
-    };
+    let job_id = stored.job_id;
     // A caller who may not learn the end does not learn either how long it took.
     let wait = if may_learn_end(asked.scope, asked.operation.permission) {
         EndWait::of(app, asked.scope, asked.headers)
@@ -123,20 +155,19 @@ pub(super) async fn answer(
         meta.errors = Some(write.errors);
         meta.created_record_id = Some(write.record_id);
     }
-    let body = (asked.operation.answer.write)(meta, echo).map_err(|_| Error::internal())?;
-    let mut response = Response::new(Body::from(body));
+    let mut response = Response::default();
     let headers = response.headers_mut();
+    stored.tell(headers);
     headers.insert(
         header::CONTENT_TYPE,
         HeaderValue::from_static("application/json"),
     );
-    if is_replay {
-        headers.insert("idempotency-replayed", HeaderValue::from_static("true"));
-    }
     if let Some(wait_s) = wait_s
         && let Ok(applied) = HeaderValue::try_from(format!("wait={wait_s}"))
     {
         headers.insert("preference-applied", applied);
     }
+    let body = (asked.operation.answer.write)(meta, stored.echo).map_err(|_| Error::internal())?;
+    *response.body_mut() = Body::from(body);
     Ok(response)
 }

@@ -10,14 +10,14 @@ mod operation;
 use axum::{
     extract::{Request, State},
     response::Response,
-    routing::on,
 };
 use model::{JobId, Scope, write::NewWrite};
+use store::Once;
 use utoipa_axum::router::UtoipaMethodRouter;
 
 use self::answer::Asked;
 pub use self::{
-    answer::{Answer, echo, job},
+    answer::{Answer, Stored, echo, job},
     operation::{Future, Prepare, Ready, WriteOperation},
 };
 use crate::{
@@ -51,13 +51,8 @@ pub fn route(operation: &'static WriteOperation) -> UtoipaMethodRouter<App> {
         answer: ("Accepted and durable", operation.answer.component()),
         problems: documented::problems::<WriteProblems>(),
     };
-    described.route(|method| {
-        on(
-            method,
-            async move |State(app): State<App>, request: Request| {
-                take(&app, operation, request).await
-            },
-        )
+    described.route(async move |State(app): State<App>, request: Request| {
+        take(&app, operation, request).await
     })
 }
 
@@ -77,7 +72,7 @@ async fn take(
     };
     if let Some(earlier) = arrival.earlier {
         // A repeat gets its answer even if what it refers to has changed since.
-        return answer::answer(app, &asked, earlier, None).await;
+        return answer::answer(app, &asked, Stored::of(earlier, None)?).await;
     }
     let draft = Draft {
         schema: operation.schema,
@@ -87,10 +82,25 @@ async fn take(
         ignore_unknown: arrival.ignore_unknown,
     };
     let write = prepare(app, scope, operation, draft, &arrival.request_id).await?;
+    let stored = store(app, scope, write, arrival.once).await?;
+    answer::answer(app, &asked, stored).await
+}
+
+/// Stores a write, unless one was stored under its idempotency key before.
+///
+/// # Errors
+/// When the key stands for another request, or for a write whose contents are gone, and as the
+/// store's.
+pub async fn store(
+    app: &App,
+    scope: &Scope,
+    write: NewWrite,
+    once: Option<Once>,
+) -> Result<Stored, Error> {
     let fresh = (write.job_id, write.result.clone());
-    let acceptance = app.store.write_accept(scope, write, arrival.once).await?;
+    let acceptance = app.store.write_accept(scope, write, once).await?;
     app.metrics.accepted(&acceptance);
-    answer::answer(app, &asked, acceptance, Some(fresh)).await
+    Stored::of(acceptance, Some(fresh))
 }
 
 /// Checks a write, maps it to the vendor's words and makes it ready to be stored.

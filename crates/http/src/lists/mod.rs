@@ -12,7 +12,6 @@ use axum::{
     extract::{Request, State},
     http::Uri,
     response::{IntoResponse, Response},
-    routing::on,
 };
 use model::{
     Permission, Scope,
@@ -102,16 +101,11 @@ where
     let answer = ("The record", Component::over::<Answer<T>, T>());
     let problems = documented::problems::<GetProblems>();
     let described = described(records, &records.get, answer, problems);
-    described.route(|method| {
-        on(
-            method,
-            async move |State(app): State<App>, request: Request| {
-                let mut parts = request.into_parts().0;
-                let caller = AnyCaller::of(&mut parts, &app, records.permission)?;
-                let id = path_parameter(&mut parts).await?.unwrap_or_default();
-                one::<T>(&app, &caller.scope, records.kind, &id).await
-            },
-        )
+    described.route(async move |State(app): State<App>, request: Request| {
+        let mut parts = request.into_parts().0;
+        let caller = AnyCaller::of(&mut parts, &app, records.permission)?;
+        let id = path_parameter(&mut parts).await?.unwrap_or_default();
+        one::<T>(&app, &caller.scope, records.kind, &id).await
     })
 }
 
@@ -122,15 +116,10 @@ where
     let answer = ("A page of records", Component::over::<PageAnswer<T>, T>());
     let problems = documented::problems::<ListProblems>();
     let described = described(records, &records.list, answer, problems);
-    described.route(|method| {
-        on(
-            method,
-            async move |State(app): State<App>, request: Request| {
-                let mut parts = request.into_parts().0;
-                let caller = AnyCaller::of(&mut parts, &app, records.permission)?;
-                page::<T>(&app, &caller.scope, records.kind, &parts.uri).await
-            },
-        )
+    described.route(async move |State(app): State<App>, request: Request| {
+        let mut parts = request.into_parts().0;
+        let caller = AnyCaller::of(&mut parts, &app, records.permission)?;
+        page::<T>(&app, &caller.scope, records.kind, &parts.uri).await
     })
 }
 

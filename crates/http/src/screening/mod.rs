@@ -8,14 +8,18 @@ mod issues;
 
 use std::collections::{BTreeSet, HashSet};
 
+use axum::http::Uri;
 use jsonschema::{ValidationError, error::ValidationErrorKind};
 use model::{Issue, directory::Vendor};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 pub use self::draft::{Draft, Target};
 use self::issues::{causes, issue, path, unrecognized};
-use crate::{document::schemas::Schema, error::Error, problems::Problems};
+use crate::{
+    document::schemas::Schema, door::preferences, error::Error, problems::Problems, state::App,
+};
 
 /// The object in a body, without what the schema refuses, and why it was refused.
 pub struct Screened {
@@ -60,6 +64,16 @@ impl Screened {
         }
         Err(Error::of(problems))
     }
+}
+
+/// Checks the body of a request against the document's schema of the type `T`. The query says whether
+/// members that the schema does not have are dropped.
+///
+/// # Errors
+/// When the query is wrong, or the body is not an object at all.
+pub fn screen_as<T: ToSchema>(app: &App, uri: &Uri, body: Value) -> Result<Screened, Error> {
+    let ignore_unknown = preferences::ignores_unknown_fields(uri)?;
+    screen(app.schemas.get(&T::name())?, body, ignore_unknown)
 }
 
 /// Checks `body` against `schema`. Free text is cleaned, blank text is absent. With `ignore_unknown`, members that the

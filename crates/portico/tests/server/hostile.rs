@@ -4,8 +4,6 @@
 //! held that the named bounds do not allow. Method: an honest caller sends prospects without a pause through all attacks; what the server holds is read from the system.
 #![cfg(target_os = "linux")]
 #![expect(
-    clippy::expect_used,
-    clippy::panic,
     clippy::print_stderr,
     reason = "a test fails by panicking, and this one says what it measured"
 )]

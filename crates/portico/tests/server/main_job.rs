@@ -3,8 +3,6 @@
 //! Goal: every accepted prospect stands at Knock exactly once, as it was sent, whatever fails on the way. Method: send bodies of every kind,
 //! break the vendor and kill the server meanwhile, and compare both sides afterwards.
 #![expect(
-    clippy::expect_used,
-    clippy::panic,
     clippy::print_stderr,
     reason = "a test fails by panicking and shows what it saw"
 )]

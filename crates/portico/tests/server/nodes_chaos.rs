@@ -9,8 +9,6 @@
 //! `PORTICO_CHAOS_LOGS` for a folder where what the nodes said is kept. More than 60 seconds is for plain `cargo test -p portico --test nodes_chaos -- --nocapture`: cargo-nextest ends
 //! a test after three minutes.
 #![expect(
-    clippy::expect_used,
-    clippy::panic,
     clippy::print_stderr,
     reason = "a test fails by panicking, and says what it saw"
 )]

@@ -309,7 +309,7 @@ impl<C: Connection> Serving<C> {
     /// Serves on this thread until no request can come any more.
     fn run(mut self) {
         while self.waits() {
-            gather(&mut self.receiver, &mut self.batch, &self.most, self.crowd);
+            self.gather();
             self.serve();
         }
         self.connection.close();
@@ -323,7 +323,34 @@ impl<C: Connection> Serving<C> {
         !self.batch.is_empty()
     }
 
-    /// The same as a task, which takes what is queued and waits for no more: on one thread nobody
+    /// Takes the requests that are queued into the batch, as far as it has room.
+    fn take_queued(&mut self) {
+        while self.batch.len() < self.most.requests
+            && let Ok(next) = self.receiver.try_recv()
+        {
+            self.batch.push_back(next);
+        }
+    }
+
+    /// Fills the batch with the requests that are queued and, for a moment, with those that are
+    /// about to be: until it holds its share of the crowd that asked of late.
+    ///
+    /// A sync costs the same for one as for many, so a request just after it began would pay for
+    /// another; not for all, because the others are served meanwhile. A request that is alone waits
+    /// for nobody.
+    fn gather(&mut self) {
+        let enough = (self.crowd * CROWD_PERCENT / 100).min(self.most.requests);
+        let begun = Instant::now();
+        loop {
+            self.take_queued();
+            if self.batch.len() >= enough || begun.elapsed() >= GATHER_MAX {
+                return;
+            }
+            std::thread::sleep(GATHER_STEP);
+        }
+    }
+
+    /// Serves as a task, which takes what is queued and waits for no more: on one thread nobody
     /// else asks meanwhile.
     async fn run_as_task(mut self) {
         loop {
@@ -333,11 +360,7 @@ impl<C: Connection> Serving<C> {
             if self.batch.is_empty() {
                 break;
             }
-            while self.batch.len() < self.most.requests
-                && let Ok(next) = self.receiver.try_recv()
-            {
-                self.batch.push_back(next);
-            }
+            self.take_queued();
             self.serve();
             tokio::task::yield_now().await;
         }
@@ -359,31 +382,6 @@ impl<C: Connection> Serving<C> {
         let waiting = self.batch.len() + self.receiver.len();
         let left = self.crowd - self.crowd.div_ceil(CROWD_FORGOTTEN);
         self.crowd = (served + waiting).max(left);
-    }
-}
-
-/// Fills `batch` with what is queued and, for a moment, with what is about to be: until it holds its share of the `crowd` that asked of late.
-///
-/// A sync costs the same for one as for many, so who asks just after it began would pay for another; not all, because the others
-/// are served meanwhile. Alone, a request waits for nobody.
-fn gather(
-    receiver: &mut mpsc::Receiver<Request>,
-    batch: &mut VecDeque<Request>,
-    most: &Batch,
-    crowd: usize,
-) {
-    let enough = (crowd * CROWD_PERCENT / 100).min(most.requests);
-    let begun = Instant::now();
-    loop {
-        while batch.len() < most.requests
-            && let Ok(next) = receiver.try_recv()
-        {
-            batch.push_back(next);
-        }
-        if batch.len() >= enough || begun.elapsed() >= GATHER_MAX {
-            return;
-        }
-        std::thread::sleep(GATHER_STEP);
     }
 }
 

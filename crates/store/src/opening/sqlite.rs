@@ -33,8 +33,7 @@ pub fn open(
     observer: Arc<dyn Observer>,
     now: Timestamp,
 ) -> Result<Store, Error> {
-    let how = (Opening::Work, Threads::Own);
-    open_for(path, how, sealer, observer, now)
+    open_for(path, Opening::Work, Threads::Own, sealer, observer, now)
 }
 
 /// The same, on the threads of its caller, within whose runtime it is opened.
@@ -47,8 +46,7 @@ pub fn open_on_caller(
     observer: Arc<dyn Observer>,
     now: Timestamp,
 ) -> Result<Store, Error> {
-    let how = (Opening::Work, Threads::Caller);
-    open_for(path, how, sealer, observer, now)
+    open_for(path, Opening::Work, Threads::Caller, sealer, observer, now)
 }
 
 /// The same to see whether the audit log is whole: it gets no entry by that.
@@ -61,13 +59,13 @@ pub fn open_to_verify(
     observer: Arc<dyn Observer>,
     now: Timestamp,
 ) -> Result<Store, Error> {
-    let how = (Opening::Verify, Threads::Own);
-    open_for(path, how, sealer, observer, now)
+    open_for(path, Opening::Verify, Threads::Own, sealer, observer, now)
 }
 
 fn open_for(
     path: &Path,
-    (opening, threads): (Opening, Threads),
+    opening: Opening,
+    threads: Threads,
     sealer: Sealer,
     observer: Arc<dyn Observer>,
     now: Timestamp,

@@ -30,12 +30,11 @@ use crate::{
     door::{
         body::JsonBody,
         caller::{Caller, IntegrationsAdmin, IntegrationsRead},
-        preferences,
         query::Parameters,
     },
     error::Error,
     lists::answers::plain_page,
-    screening::screen,
+    screening::screen_as,
     state::App,
 };
 
@@ -113,9 +112,7 @@ pub async fn integration_create(
             "An API key that is limited to some integrations cannot make another",
         ));
     }
-    let ignore_unknown = preferences::ignores_unknown_fields(&uri)?;
-    let schema = app.schemas.get("IntegrationCreate")?;
-    let screened = screen(schema, body, ignore_unknown)?;
+    let screened = screen_as::<IntegrationCreate>(&app, &uri, body)?;
     let input: IntegrationCreate = screened.read()?;
     let broken = |field: &str| screened.is_broken(field);
     let base_url = |vendor, system: System| {
@@ -185,9 +182,7 @@ pub async fn integration_update(
     uri: Uri,
     JsonBody(body): JsonBody,
 ) -> Result<Response, Error> {
-    let ignore_unknown = preferences::ignores_unknown_fields(&uri)?;
-    let schema = app.schemas.get("IntegrationUpdate")?;
-    let screened = screen(schema, body, ignore_unknown)?;
+    let screened = screen_as::<IntegrationUpdate>(&app, &uri, body)?;
     let stored = find(&app, &caller.scope, &id)?;
     let input: IntegrationUpdate = screened.read()?;
     let broken = |field: &str| screened.is_broken(field);

@@ -11,7 +11,6 @@ use axum::{
     Json,
     extract::{FromRequest as _, Request, State},
     response::{IntoResponse, Response},
-    routing::on,
 };
 use model::{
     Actor, Issue, Permission,
@@ -261,23 +260,21 @@ fn described(
 pub fn register_one<T: Register>() -> UtoipaMethodRouter<App> {
     let body = RequestBody::One(Component::of::<T>());
     let answer = Component::over::<Registered<T::Record>, T::Record>();
-    described(&T::ONE, body, ("It is registered", answer)).route(|method| {
-        on(method, async |State(app): State<App>, request: Request| {
+    described(&T::ONE, body, ("It is registered", answer)).route(
+        async |State(app): State<App>, request: Request| {
             let (asked, body) = asked::<BODY_MAX_BYTES>(&app, request).await?;
             one::<T>(&app, &asked, body).await
-        })
-    })
+        },
+    )
 }
 
 /// The route that registers many members.
 pub fn register_many<T: Register>() -> UtoipaMethodRouter<App> {
     let body = RequestBody::Many(Component::of::<T>());
     let answer = ("They are registered", Component::of::<RegisteredAll>());
-    described(&T::MANY, body, answer).route(|method| {
-        on(method, async |State(app): State<App>, request: Request| {
-            let (asked, body) = asked::<BULK_MAX_BYTES>(&app, request).await?;
-            many::<T>(&app, &asked, body).await
-        })
+    described(&T::MANY, body, answer).route(async |State(app): State<App>, request: Request| {
+        let (asked, body) = asked::<BULK_MAX_BYTES>(&app, request).await?;
+        many::<T>(&app, &asked, body).await
     })
 }
 

@@ -27,12 +27,11 @@ use crate::{
     door::{
         body::JsonBody,
         caller::{Caller, WebhooksAdmin, WebhooksRead},
-        preferences,
         query::Parameters,
     },
     error::Error,
     lists::answers::found_page,
-    screening::{Screened, screen},
+    screening::{Screened, screen_as},
     state::App,
 };
 
@@ -138,9 +137,7 @@ pub async fn webhook_create(
     uri: Uri,
     JsonBody(body): JsonBody,
 ) -> Result<Response, Error> {
-    let ignore_unknown = preferences::ignores_unknown_fields(&uri)?;
-    let schema = app.schemas.get("WebhookCreate")?;
-    let screened = screen(schema, body, ignore_unknown)?;
+    let screened = screen_as::<WebhookCreate>(&app, &uri, body)?;
     let input: WebhookCreate = screened.read()?;
     let allowed = allowed(&app, &caller.scope, &screened, Some(&input.url)).await?;
     let broken = |field: &str| screened.is_broken(field);
@@ -208,9 +205,7 @@ pub async fn webhook_update(
     uri: Uri,
     JsonBody(body): JsonBody,
 ) -> Result<Response, Error> {
-    let ignore_unknown = preferences::ignores_unknown_fields(&uri)?;
-    let schema = app.schemas.get("WebhookUpdate")?;
-    let screened = screen(schema, body, ignore_unknown)?;
+    let screened = screen_as::<WebhookUpdate>(&app, &uri, body)?;
     let stored = find(&app, &caller.scope, &id).await?;
     let input: WebhookUpdate = screened.read()?;
     let allowed = allowed(&app, &caller.scope, &screened, input.url.as_deref()).await?;

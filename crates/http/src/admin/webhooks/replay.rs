@@ -22,11 +22,10 @@ use crate::{
     door::{
         body::JsonBody,
         caller::{Caller, WebhooksWrite},
-        preferences,
     },
     error::Error,
     limits::replays::PIECE_ROWS,
-    screening::screen,
+    screening::screen_as,
     state::App,
 };
 
@@ -100,9 +99,7 @@ pub async fn webhook_replay(
     uri: Uri,
     JsonBody(body): JsonBody,
 ) -> Result<Response, Error> {
-    let ignore_unknown = preferences::ignores_unknown_fields(&uri)?;
-    let schema = app.schemas.get("WebhookReplay")?;
-    let screened = screen(schema, body, ignore_unknown)?;
+    let screened = screen_as::<WebhookReplay>(&app, &uri, body)?;
     let input: WebhookReplay = screened.read()?;
     let checked = check_replay(&input, &|field| screened.is_broken(field));
     let replay = screened.settle(checked)?;

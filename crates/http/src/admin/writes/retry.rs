@@ -3,18 +3,16 @@
 use axum::{
     Extension, Json,
     extract::{Path, State},
-    http::{HeaderMap, HeaderValue},
+    http::HeaderMap,
     response::{IntoResponse, Response},
 };
 use model::{
-    JobId,
     directory::Vendor,
     resources::prospect::ProspectCreate,
     write::{Write as StoredWrite, WriteStatus},
 };
 use serde::Serialize;
 use serde_json::{Value, json};
-use store::Acceptance;
 use utoipa::ToSchema;
 
 use super::{job_id, none};
@@ -26,7 +24,7 @@ use crate::{
         request::RequestId,
     },
     error::Error,
-    intake::{self, WriteOperation},
+    intake::{self, Stored, WriteOperation},
     screening::{Draft, Target},
     state::App,
 };
@@ -83,7 +81,7 @@ pub async fn write_retry(
     let (once, earlier) =
         idempotency::once(&app, &headers, &caller.scope, &named, &Value::Null).await?;
     if let Some(earlier) = earlier {
-        return retried(&earlier, failed);
+        return Ok(retried(&Stored::of(earlier, None)?));
     }
     let stored: StoredWrite = app
         .store
@@ -120,10 +118,8 @@ pub async fn write_retry(
     let scope = &caller.scope;
     let mut write = intake::prepare(&app, scope, operation, draft, &request_id.0).await?;
     write.retry_of = Some(failed);
-    let job_id = write.job_id;
-    let acceptance = app.store.write_accept(&caller.scope, write, once).await?;
-    app.metrics.accepted(&acceptance);
-    retried(&acceptance, job_id)
+    let stored = intake::store(&app, scope, write, once).await?;
+    Ok(retried(&stored))
 }
 
 /// Whether the caller of a write said what its `subscribe` is. Of a write older than consent events only a value that is not the default tells.
@@ -143,22 +139,12 @@ fn vendor(stored: &StoredWrite) -> Result<Vendor, Error> {
     })
 }
 
-fn retried(acceptance: &Acceptance, fresh: JobId) -> Result<Response, Error> {
-    let (job_id, is_replay) = match acceptance {
-        Acceptance::Accepted => (fresh, false),
-        Acceptance::Replayed { job_id, .. } => (*job_id, true),
-        Acceptance::Mismatch => return Err(Error::idempotency_mismatch()),
-        Acceptance::Erased { at } => return Err(Error::erased(*at)),
-    };
+fn retried(stored: &Stored) -> Response {
     let answer = Retried {
         success: true,
-        job_id: job_id.to_string(),
+        job_id: stored.job_id.to_string(),
     };
     let mut response = Json(answer).into_response();
-    if is_replay {
-        response
-            .headers_mut()
-            .insert("idempotency-replayed", HeaderValue::from_static("true"));
-    }
-    Ok(response)
+    stored.tell(response.headers_mut());
+    response
 }
