@@ -175,7 +175,7 @@ fn open(
 ) -> Result<Connection, Error> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags).map_err(database)?;
-    sqlite::prepare_connection(&connection)?;
+    sqlite::prepare_connection(&mut connection)?;
     let (stop, gives_way) = (stop.clone(), gives_way.cloned());
     let (directory, mut looked_at) = (room::directory(path).to_owned(), Instant::now());
     let is_to_end = move || {

@@ -20,9 +20,9 @@ impl Source {
     pub(super) fn open(path: &Path) -> Result<Self, Error> {
         let shown = path.display();
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(path, flags)
+        let mut connection = Connection::open_with_flags(path, flags)
             .map_err(|why| Error::Database(format!("{shown} cannot be opened: {why}")))?;
-        sqlite::prepare_connection(&connection)?;
+        sqlite::prepare_connection(&mut connection)?;
         // Whoever else changes something, such as `portico keys`, waits, and what is read is of one moment.
         connection
             .execute_batch("BEGIN IMMEDIATE")

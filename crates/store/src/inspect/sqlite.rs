@@ -116,7 +116,7 @@ fn look_once(
         let soundness = soundness(&connection, within)?;
         Ok((connection, soundness))
     });
-    let (connection, soundness) = match found {
+    let (mut connection, soundness) = match found {
         Ok(found) => found,
         Err(why) if is_damage(&why) => {
             return Ok(Inspection {
@@ -136,7 +136,7 @@ fn look_once(
             missing_commits: 0,
         });
     }
-    sqlite::prepare_connection(&connection)?;
+    sqlite::prepare_connection(&mut connection)?;
     // One transaction: all that is told of the data is of one moment.
     let transaction = connection.unchecked_transaction().map_err(database)?;
     let schema = schema(&transaction)?;
@@ -180,7 +180,7 @@ fn untouched(path: &Path) -> Option<[i128; 4]> {
 
 fn open(path: &Path, opening: Opening) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = match path.to_str() {
+    let mut connection = match path.to_str() {
         Some(text) if opening == Opening::Alone => {
             let text = text
                 .replace('%', "%25")
@@ -191,7 +191,7 @@ fn open(path: &Path, opening: Opening) -> rusqlite::Result<Connection> {
         }
         _ => Connection::open_with_flags(path, flags),
     }?;
-    connection.busy_timeout(sqlite::BUSY_TIMEOUT)?;
+    sqlite::wait_for_others(&mut connection)?;
     Ok(connection)
 }
 

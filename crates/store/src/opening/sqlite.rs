@@ -6,7 +6,7 @@
 use std::{path::Path, sync::Arc};
 
 use model::Timestamp;
-use rusqlite::Connection;
+use rusqlite::{Connection, TransactionBehavior};
 
 use crate::{
     Error, Observer, Sealer, Store,
@@ -96,7 +96,35 @@ fn prepare(
     connection
         .pragma_update(None, "temp_store", "MEMORY")
         .map_err(database)?;
-    let transaction = connection.transaction().map_err(database)?;
+    // Most often it only reads. Else it has to be the only one that writes from its beginning on.
+    match make_ready(
+        connection,
+        TransactionBehavior::Deferred,
+        sealer,
+        opening,
+        now,
+    ) {
+        Err(Error::Busy) => make_ready(
+            connection,
+            TransactionBehavior::Immediate,
+            sealer,
+            opening,
+            now,
+        ),
+        made => made,
+    }
+}
+
+fn make_ready(
+    connection: &mut Connection,
+    behavior: TransactionBehavior,
+    sealer: &Sealer,
+    opening: Opening,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let transaction = connection
+        .transaction_with_behavior(behavior)
+        .map_err(database)?;
     let db = Db::Sqlite(&transaction);
     rotation::agree(&db, sealer, opening, now)?;
     terms::build(&Transaction::new(db, sealer.entropy(), Time::default()))?;

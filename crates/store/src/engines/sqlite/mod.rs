@@ -40,8 +40,11 @@ use crate::{
 
 pub use self::room::is_used_up;
 
-/// How long a connection waits for another process (the command line) to finish its transaction.
-pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often a connection looks whether another process (the command line) has finished its
+/// transaction, and how many times: for some 5 s. A writer under load leaves a fraction of a
+/// millisecond between two of its own, which SQLite's waits of up to 100 ms can miss for seconds.
+const BUSY_LOOK_EVERY: Duration = Duration::from_millis(2);
+const BUSY_LOOKS_MAX: i32 = 2_500;
 
 /// Bytes of a page: a write is some 2.5 KB, so that three share one. In force for a database made new.
 const PAGE_BYTES: u32 = 8_192;
@@ -107,8 +110,16 @@ pub(crate) fn prepared<'a>(
     connection.prepare_cached(sql).map_err(bounded)
 }
 
-pub(crate) fn prepare_connection(connection: &Connection) -> Result<(), Error> {
-    connection.busy_timeout(BUSY_TIMEOUT).map_err(database)?;
+/// Has `connection` wait for the transactions of other processes.
+pub(crate) fn wait_for_others(connection: &mut Connection) -> rusqlite::Result<()> {
+    connection.busy_handler(Some(|looks| {
+        std::thread::sleep(BUSY_LOOK_EVERY);
+        looks < BUSY_LOOKS_MAX
+    }))
+}
+
+pub(crate) fn prepare_connection(connection: &mut Connection) -> Result<(), Error> {
+    wait_for_others(connection).map_err(database)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     // A plan follows from the statement alone. Else SQLite plans anew where a bound value might matter to it, such as a limit, and it cannot tell a value from another
     // once the statement was back in the cache: that is at each use, and was a quarter of what the writing thread did.
@@ -135,8 +146,8 @@ pub(crate) fn connect(path: &Path) -> Result<Connection, Error> {
         private(path).map_err(|why| {
             Error::Database(format!("{} cannot be opened: {why}", path.display()))
         })?;
-        let connection = Connection::open(path).map_err(database)?;
-        prepare_connection(&connection)?;
+        let mut connection = Connection::open(path).map_err(database)?;
+        prepare_connection(&mut connection)?;
         Ok(connection)
     })?;
     connection
@@ -190,7 +201,7 @@ impl Disk {
         let room = Room::of(path);
         let made = || -> Result<Connection, Error> {
             let mut connection = connect(path)?;
-            room.fold_if_short(&connection)?;
+            room.fold_if_short(&mut connection)?;
             prepare(&mut connection)?;
             Ok(connection)
         };

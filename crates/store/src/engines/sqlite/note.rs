@@ -182,8 +182,8 @@ fn stored(path: &Path) -> Result<Number, Error> {
         return Ok(Number(0));
     }
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags).map_err(database)?;
-    super::prepare_connection(&connection)?;
+    let mut connection = Connection::open_with_flags(path, flags).map_err(database)?;
+    super::prepare_connection(&mut connection)?;
     Number::of(&connection)
 }
 

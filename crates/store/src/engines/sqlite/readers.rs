@@ -109,7 +109,7 @@ impl Reader {
     fn open(path: &Path, files: Arc<Files>, cache_kib: i32) -> Result<Self, Error> {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut connection = Connection::open_with_flags(path, flags).map_err(database)?;
-        super::prepare_connection(&connection)?;
+        super::prepare_connection(&mut connection)?;
         connection
             .pragma_update(None, "cache_size", -cache_kib)
             .map_err(database)?;

@@ -17,7 +17,7 @@ use std::{
 
 use rusqlite::{Connection, hooks::Wal};
 
-use super::{BUSY_TIMEOUT, CHECKPOINT_PAGES, PAGE_BYTES};
+use super::{CHECKPOINT_PAGES, PAGE_BYTES};
 use crate::{
     Error,
     outage::{DISK_QUIET, Outage, Seldom},
@@ -208,7 +208,7 @@ impl Room {
     ///
     /// # Errors
     /// [`Error::Refused`] when there is not the space for it.
-    pub(crate) fn fold_if_short(&self, connection: &Connection) -> Result<(), Error> {
+    pub(crate) fn fold_if_short(&self, connection: &mut Connection) -> Result<(), Error> {
         let is_short = Space::of(&self.directory).is_some_and(|space| space.free < SHORT_BYTES);
         if !is_short {
             return Ok(());
@@ -240,10 +240,10 @@ fn take(file: &File, bytes: u64) -> bool {
 }
 
 /// Folds the log in and gives its space back. `false` when a reader stood in the way for longer than others can be kept waiting.
-pub(crate) fn truncate(connection: &Connection) -> rusqlite::Result<bool> {
+pub(crate) fn truncate(connection: &mut Connection) -> rusqlite::Result<bool> {
     connection.busy_timeout(FOLD_WAIT_MAX)?;
     let emptied = checkpoint(connection, "TRUNCATE").map(|done| done.is_empty);
-    if let Err(why) = connection.busy_timeout(BUSY_TIMEOUT) {
+    if let Err(why) = super::wait_for_others(connection) {
         tracing::error!(%why, "the writing connection does not wait for other processes any more");
     }
     emptied
@@ -329,7 +329,7 @@ impl Log {
     }
 
     /// Folds the log in when it is time, after a batch was answered. Returns whether that was tried.
-    pub(crate) fn after(&mut self, connection: &Connection) -> bool {
+    pub(crate) fn after(&mut self, connection: &mut Connection) -> bool {
         let pages = self.pages.load(Ordering::Relaxed);
         let has_failed = std::mem::take(&mut self.has_failed);
         if !has_failed && !self.is_time() && pages < self.fold_pages.max(self.again_pages) {
@@ -429,14 +429,14 @@ mod tests {
         assert_eq!(seen, 0);
         while bytes() < limit * 3 / 2 {
             filled(&connection, 100);
-            log.after(&connection);
+            log.after(&mut connection);
         }
         drop(looks);
         // From now on nobody stands in the way: the log is folded in, begins anew with the commit
         // after that, and is cut to its limit.
         let begins_anew = (0..2 * CHECKPOINT_PAGES).any(|_| {
             filled(&connection, 1);
-            log.after(&connection);
+            log.after(&mut connection);
             log.pages.load(Ordering::Relaxed) < CHECKPOINT_PAGES && bytes() <= limit * 11 / 10
         });
         let pages = log.pages.load(Ordering::Relaxed);

@@ -150,14 +150,14 @@ impl Connection for Writing {
             return false;
         }
         self.note.sync();
-        room::truncate(&self.connection).unwrap_or_else(|why| {
+        room::truncate(&mut self.connection).unwrap_or_else(|why| {
             tracing::warn!(%why, "the write-ahead log could not be emptied");
             false
         })
     }
 
     fn rest(&mut self) {
-        if self.files.must_be_fit().is_ok() && self.log.after(&self.connection) {
+        if self.files.must_be_fit().is_ok() && self.log.after(&mut self.connection) {
             self.note.sync();
         }
     }
@@ -175,10 +175,7 @@ impl Connection for Writing {
             return;
         }
         self.note.sync();
-        if let Err(why) = self
-            .connection
-            .execute_batch("PRAGMA wal_checkpoint(TRUNCATE)")
-        {
+        if let Err(why) = room::truncate(&mut self.connection) {
             tracing::warn!(why = %database(why), "the write-ahead log could not be folded in at closing; the next start does it");
         }
     }
