@@ -7,7 +7,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, anyhow};
 use app::{App, Role};
-use connectors::Registry;
+use connectors::{Registry, VENDORS};
 use model::Clock as _;
 use portico_http::{cache::depths::Depths, limits::rates::RATE_LIMIT_DEFAULT, metrics::Metrics};
 use serde_json::json;
@@ -80,7 +80,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let store = Arc::new(arguments.open(metrics.clone()).await?);
     let lookup = Arc::new(SystemLookup::default());
     let receivers = Client::new(Guard::default(), lookup).map_err(|why| anyhow!(why))?;
-    let registry = Registry::new(Default::default(), &[arguments.vendor_url]);
+    let registry = Registry::new(VENDORS, Default::default(), &[arguments.vendor_url]);
     let app = App::start(app::Setup {
         store,
         registry: registry.map_err(|why| anyhow!(why))?,

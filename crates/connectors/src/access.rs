@@ -3,28 +3,25 @@
 //! Guarantee: nothing changes at the vendor; what cannot be tried without changing something is said to be so.
 
 use model::{
-    resources::{
-        appointment::AppointmentType,
-        integration::{Access, AccessState},
-    },
-    write::Class,
+    resources::integration::{Access, AccessState},
+    write::{Class, Operation},
 };
 use serde_json::Value;
 
-use crate::{Connector, NotTold, Target};
+use crate::{Connector, FetchFailure, Target};
 
 /// The id of a prospect that no vendor has: to hear that there is none, one has to be allowed to ask.
 const NOBODY: &str = "0";
 
-/// What changes something, and is therefore not tried.
-const NOT_TRIED: [&str; 4] = [
-    "create and change prospects",
-    "record events",
-    "book tours",
-    "make listings known",
+/// What changes something, and is therefore not tried, with the operation that it takes.
+const NOT_TRIED: [(Operation, &str); 4] = [
+    (Operation::ProspectCreate, "create and change prospects"),
+    (Operation::EventCreate, "record events"),
+    (Operation::AppointmentCreate, "book tours"),
+    (Operation::ListingCreate, "make listings known"),
 ];
 
-fn state(why: &NotTold, when_gone: AccessState) -> AccessState {
+fn state(why: &FetchFailure, when_gone: AccessState) -> AccessState {
     match why.class {
         _ if why.is_gone => when_gone,
         Class::Unauthorized => AccessState::Denied,
@@ -41,57 +38,68 @@ fn access(what: &str, community: Option<&str>, state: AccessState, message: Stri
     }
 }
 
-/// Asks the vendor a question of each kind, for each of these communities.
+/// Asks the vendor a question of each kind that it can be asked, for each of these communities.
 pub async fn probe(
-    connector: &dyn Connector,
+    connector: &Connector,
     target: &Target,
     x_community_ids: &[String],
 ) -> Vec<Access> {
     let vendor = connector.vendor();
+    let definition = connector.definition();
+    let asks = connector.connections();
     let mut found = Vec::new();
-    let first = x_community_ids.first().map_or("", String::as_str);
-    let what = "read prospects";
-    found.push(
-        match connector
+    if let Some(prospect) = &asks.prospect {
+        let what = "read prospects";
+        let first = x_community_ids.first().map_or("", String::as_str);
+        let answer = prospect
             .prospect_fetch(target, first, NOBODY, &Value::Null)
-            .await
-        {
-            Ok(_) => access(what, None, AccessState::Allowed, "It does".to_owned()),
-            Err(why) => {
-                let state = state(&why, AccessState::Allowed);
-                let words = if state == AccessState::Allowed {
-                    format!("{vendor} was asked for a prospect that there is not, and said so")
-                } else {
-                    why.error
-                };
-                access(what, None, state, words)
-            }
-        },
-    );
-    for id in x_community_ids {
-        let what = "read the lead sources";
-        found.push(match connector.attributions_fetch(target, id).await {
-            Ok(titles) => {
-                let words = format!("{vendor} told {}", titles.len());
-                access(what, Some(id), AccessState::Allowed, words)
-            }
-            Err(why) => access(what, Some(id), state(&why, AccessState::Denied), why.error),
-        });
-        let what = "ask when tours are possible";
-        let kind = AppointmentType::Appointment;
-        found.push(match connector.availability_fetch(target, id, kind).await {
-            Ok(times) => {
-                let words = format!("{vendor} told {} times", times.len());
-                access(what, Some(id), AccessState::Allowed, words)
-            }
-            Err(why) => access(what, Some(id), state(&why, AccessState::Denied), why.error),
-        });
+            .await;
+        let (state, words) = match answer {
+            Ok(_) => (AccessState::Allowed, "It does".to_owned()),
+            Err(why) => match state(&why, AccessState::Allowed) {
+                AccessState::Allowed => (
+                    AccessState::Allowed,
+                    format!("{vendor} was asked for a prospect that there is not, and said so"),
+                ),
+                state => (state, why.error),
+            },
+        };
+        found.push(access(what, None, state, words));
     }
-    for what in NOT_TRIED {
-        let words = "Not tried: it would change something".to_owned();
-        found.push(access(what, None, AccessState::Unknown, words));
+    for id in x_community_ids {
+        if let Some(attributions) = &asks.attributions {
+            let answer = attributions.attributions_fetch(target, id).await;
+            let told = answer.map(|titles| format!("{vendor} told {}", titles.len()));
+            found.push(of_community("read the lead sources", id, told));
+        }
+        if let (Some(availability), Some(operation)) =
+            (&asks.availability, &definition.availability)
+        {
+            let kind = operation.probe_kind;
+            let answer = availability.availability_fetch(target, id, kind).await;
+            let told = answer.map(|times| format!("{vendor} told {} times", times.len()));
+            found.push(of_community("ask when tours are possible", id, told));
+        }
+    }
+    for (operation, what) in NOT_TRIED {
+        if connector.operation(operation).is_some() {
+            let words = "Not tried: it would change something".to_owned();
+            found.push(access(what, None, AccessState::Unknown, words));
+        }
     }
     found
+}
+
+fn of_community(what: &str, x_id: &str, told: Result<String, FetchFailure>) -> Access {
+    match told {
+        Ok(words) => access(what, Some(x_id), AccessState::Allowed, words),
+        Err(why) => access(
+            what,
+            Some(x_id),
+            state(&why, AccessState::Denied),
+            why.error,
+        ),
+    }
 }
 
 /// Whether the vendor takes the credentials at all.

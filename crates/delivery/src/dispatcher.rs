@@ -15,10 +15,10 @@ use std::{
     time::Instant,
 };
 
-use connectors::{Answer, Connector, Target};
+use connectors::{Answer, Target, connector::Deliver};
 use model::{
-    IntegrationId, Timestamp,
-    directory::{Directory, Vendor},
+    IntegrationId, Timestamp, Vendor,
+    directory::Directory,
     retry,
     write::{Attempt, Class, Reply},
 };
@@ -259,7 +259,7 @@ async fn claim(
             leases.calls += 1;
             let call = deliver(
                 parts.clone(),
-                connector.clone(),
+                connector.connections().writes.clone(),
                 Target::of(integration),
                 integration.vendor,
                 got.integration_id,
@@ -344,7 +344,7 @@ async fn look(parts: &Parts, lanes: &Lanes) {
 /// later ones about the same person.
 async fn deliver(
     parts: Arc<Parts>,
-    connector: Arc<dyn Connector>,
+    vendor_calls: Arc<dyn Deliver>,
     target: Target,
     vendor: Vendor,
     integration_id: IntegrationId,
@@ -362,7 +362,7 @@ async fn deliver(
     } else {
         // A task of its own, so that a call that panics is an attempt like any other.
         let call = write.call.clone();
-        let called = tokio::spawn(async move { connector.call(&target, &call).await }).await;
+        let called = tokio::spawn(async move { vendor_calls.call(&target, &call).await }).await;
         called.unwrap_or_else(|_| {
             failed(
                 Class::Unknown,

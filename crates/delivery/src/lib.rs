@@ -16,7 +16,7 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use connectors::Registry;
-use model::{Clock, Entropy, Timestamp, directory::Vendor, write::Class};
+use model::{Clock, Entropy, Timestamp, vendor::Vendor, write::Class};
 use store::{Live, Store};
 
 use crate::{lane::Lanes, running::Running};

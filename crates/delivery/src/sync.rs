@@ -6,7 +6,10 @@
 
 use std::{collections::HashMap, future::Future, sync::Arc};
 
-use connectors::{Connector, NotTold, Target};
+use connectors::{
+    FetchFailure, Target,
+    connector::{Connections, FetchProspect},
+};
 use model::{
     CommunityId, IntegrationId, JobId, Timestamp,
     contact::{DEFAULT_REGION, Phone},
@@ -227,7 +230,7 @@ async fn look(
                     parts: parts.clone(),
                     lanes: lanes.clone(),
                     integration: integration.clone(),
-                    connector: connector.clone(),
+                    connections: connector.connections().clone(),
                     job_id,
                     tally: Tally::default(),
                 };
@@ -243,7 +246,7 @@ struct Run {
     parts: Arc<Parts>,
     lanes: Arc<Lanes>,
     integration: Arc<Integration>,
-    connector: Arc<dyn Connector>,
+    connections: Connections,
     target: Target,
     job_id: JobId,
     tally: Tally,
@@ -281,6 +284,9 @@ impl Run {
 
     /// The lead sources of every community.
     async fn attributions(&mut self) -> Result<(), Stop> {
+        let Some(fetch) = self.connections.attributions.clone() else {
+            return Ok(());
+        };
         let directory = self.parts.live.get();
         let mut communities: Vec<(CommunityId, String)> = directory
             .communities(self.integration.id)
@@ -293,8 +299,7 @@ impl Run {
             let titles = loop {
                 self.turn(&mut tries).await?;
                 let asked_at = self.parts.timer.now();
-                let told = self
-                    .connector
+                let told = fetch
                     .attributions_fetch(&self.target, &x_community_id)
                     .await;
                 match told {
@@ -346,6 +351,9 @@ impl Run {
     /// Prospects, those with the newest activity first, and some that were not seen for longest. All
     /// are read before the first is stored: only then is it known how many are gone.
     async fn prospects(&mut self) -> Result<(), Stop> {
+        let Some(fetch) = self.connections.prospect.clone() else {
+            return Ok(());
+        };
         let settings = &self.parts.settings;
         let candidates = self
             .parts
@@ -362,7 +370,7 @@ impl Run {
         let (mut seen, mut stopped) = (Vec::new(), None);
         let (mut gone, mut read) = (0, 0);
         for candidate in candidates {
-            match self.prospect(&candidate).await {
+            match self.prospect(&*fetch, &candidate).await {
                 Ok(one) => {
                     if let Some(one) = &one
                         && was_there(&candidate)
@@ -393,14 +401,17 @@ impl Run {
         stopped.map_or(Ok(()), Err)
     }
 
-    async fn prospect(&mut self, candidate: &Candidate) -> Result<Option<Seen>, Stop> {
+    async fn prospect(
+        &mut self,
+        fetch: &dyn FetchProspect,
+        candidate: &Candidate,
+    ) -> Result<Option<Seen>, Stop> {
         let x_community_id = candidate.x_community_id.as_deref().unwrap_or_default();
         let mut tries = 0;
         let (asked_at, mut update) = loop {
             self.turn(&mut tries).await?;
             let asked_at = self.parts.timer.now();
-            let told = self
-                .connector
+            let told = fetch
                 .prospect_fetch(
                     &self.target,
                     x_community_id,
@@ -461,7 +472,7 @@ impl Run {
     }
 
     /// Whether a question that brought nothing is to be put again, once the time for that has come. If not, it is noted why.
-    async fn again(&mut self, tries: u32, why: &NotTold) -> Result<bool, Stop> {
+    async fn again(&mut self, tries: u32, why: &FetchFailure) -> Result<bool, Stop> {
         if why.is_gone {
             return Ok(false);
         }
@@ -505,7 +516,7 @@ impl Run {
                 return Err(Stop::Vendor(format!(
                     "{} was left alone for {} minutes, since writes to it keep failing or it asked for \
                      a pause",
-                    self.connector.vendor(),
+                    self.integration.vendor,
                     HELD_UP_MAX_MS / 60_000
                 )));
             }
@@ -563,7 +574,7 @@ impl Run {
                     "{} says that {gone} of {all} prospects are gone, which is more than one in \
                      {GONE_PART}; nothing was changed. Check that the integration's base url and \
                      credential are those of the account that has them",
-                    self.connector.vendor()
+                    self.integration.vendor
                 ));
             }
             Some(Stop::Store(Error::Closed)) => return,

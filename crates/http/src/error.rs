@@ -232,14 +232,12 @@ impl Error {
         )
     }
 
-    /// 405: the vendor has no such operation.
-    pub fn not_taken(vendor: model::directory::Vendor) -> Self {
+    /// 405: the vendor lacks this.
+    pub fn not_taken(vendor: model::Vendor) -> Self {
         Self::new(
             StatusCode::METHOD_NOT_ALLOWED,
             "method_not_allowed",
-            format!(
-                "{vendor} does not take this write. Send it to an integration of another vendor"
-            ),
+            format!("{vendor} has no such operation. Send it to an integration of another vendor"),
         )
     }
 

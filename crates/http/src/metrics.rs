@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use model::{Clock, directory::Vendor, write::Class};
+use model::{Clock, vendor::Vendor, write::Class};
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
@@ -25,7 +25,7 @@ struct AcceptLabels {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct AttemptLabels {
-    vendor: &'static str,
+    vendor: String,
     class: &'static str,
 }
 
@@ -301,7 +301,7 @@ impl delivery::Observer for Metrics {
     ) {
         self.attempts
             .get_or_create(&AttemptLabels {
-                vendor: vendor.name(),
+                vendor: vendor.to_string(),
                 class: class.word(),
             })
             .inc();

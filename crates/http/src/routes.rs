@@ -5,7 +5,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use connectors::Registry;
+use connectors::{Registry, connector::BodyOf};
 use model::{
     resources::integration::{AgentRegister, AttributionRegister, CommunityRegister},
     write::Operation,
@@ -27,7 +27,7 @@ use crate::{
         webhooks::{deliveries, manage as webhooks, replay, test},
         writes,
     },
-    document as documented,
+    document::{self as documented, VendorBody},
     door::{envelope, headers},
     error::Error,
     health,
@@ -47,33 +47,42 @@ struct Resource(&'static Records, &'static [&'static WriteOperation]);
 /// The resources of the CRM.
 #[rustfmt::skip]
 const RESOURCES: &[Resource] = &[
-    Resource(&prospects::RECORDS, &[&prospects::CREATE, &prospects::CREATE_KNOCK, &prospects::UPDATE, &prospects::UPDATE_KNOCK]),
-    Resource(&events::RECORDS, &[&events::CREATE, &events::CREATE_KNOCK]),
-    Resource(&appointments::RECORDS, &[&appointments::CREATE, &appointments::CREATE_KNOCK]),
-    Resource(&listings::RECORDS, &[&listings::CREATE, &listings::CREATE_KNOCK]),
+    Resource(&prospects::RECORDS, &[&prospects::CREATE, &prospects::UPDATE]),
+    Resource(&events::RECORDS, &[&events::CREATE]),
+    Resource(&appointments::RECORDS, &[&appointments::CREATE]),
+    Resource(&listings::RECORDS, &[&listings::CREATE]),
     Resource(&communities::RECORDS, &[]),
     Resource(&attributions::RECORDS, &[]),
     Resource(&agents::RECORDS, &[]),
 ];
 
-/// The operation that makes writes of a kind.
-fn operation_of(kind: Operation) -> Option<&'static WriteOperation> {
-    let all = RESOURCES.iter().flat_map(|resource| resource.1);
-    all.copied().find(|operation| operation.operation == kind)
+/// The operations that write.
+fn operations() -> impl Iterator<Item = &'static WriteOperation> {
+    RESOURCES.iter().flat_map(|resource| resource.1).copied()
 }
 
-fn routes() -> OpenApiRouter<App> {
+/// The operation that makes writes of a kind.
+fn operation_of(kind: Operation) -> Option<&'static WriteOperation> {
+    operations().find(|operation| operation.operation == kind)
+}
+
+fn routes(registry: &Registry) -> OpenApiRouter<App> {
     let mut router = OpenApiRouter::with_openapi(documented::Document::openapi());
     for Resource(records, operations) in RESOURCES {
         router = (records.routes)(router, records);
-        for operation in *operations {
-            router = router.routes(intake::route(operation));
+        for route in operations
+            .iter()
+            .flat_map(|operation| operation.routes(registry.connectors()))
+        {
+            router = router.routes(intake::route(route));
         }
+    }
+    router = router.routes(availability::generic_route());
+    for route in registry.connectors().filter_map(availability::vendor_route) {
+        router = router.routes(route);
     }
     let find_operation = axum::Extension(writes::retry::FindOperation(operation_of));
     router
-        .routes(routes!(availability::availability_get_knock))
-        .routes(routes!(availability::availability_get))
         .routes(routes!(writes::status::write_status_get))
         .routes(routes!(writes::retry::write_retry).layer(find_operation))
         .routes(routes!(writes::attempts::write_attempts_list))
@@ -133,21 +142,30 @@ fn node_routes() -> OpenApiRouter<App> {
         .routes(routes!(health::metrics_get))
 }
 
-/// The OpenAPI document for `registry`'s vocabulary.
+/// The OpenAPI document for the vendors of `registry`.
 ///
 /// # Errors
 /// In words, when it cannot be written as JSON.
 pub fn document(registry: &Registry) -> Result<Value, String> {
-    let (_, document) = routes().split_for_parts();
+    let (_, document) = routes(registry).split_for_parts();
+    let writes = operations().map(|operation| VendorBody {
+        generic: operation.body,
+        of: BodyOf::Write(operation.operation),
+    });
+    let availability = VendorBody {
+        generic: availability::BODY,
+        of: BodyOf::Availability,
+    };
+    let bodies: Vec<_> = writes.chain([availability]).collect();
     let lists = RESOURCES
         .iter()
         .map(|Resource(records, _)| (records.list.path, records.kind));
-    documented::finish(&document, registry, &lists.collect::<Vec<_>>())
+    documented::finish(&document, registry, &bodies, &lists.collect::<Vec<_>>())
 }
 
 /// The router, every layer on it.
 pub fn router(app: App) -> Router {
-    let (router, _) = routes().split_for_parts();
+    let (router, _) = routes(&app.registry).split_for_parts();
     let router = router
         .route("/", get(health::root_get))
         .merge(pages::routes())

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use connectors::{Connector, Prepared, Registry};
-use model::{Clock, Entropy, Scope, directory::Vendor};
+use connectors::{Connector, Registry};
+use model::{Clock, Entropy, Scope, Vendor};
 use store::{Live, Store};
 use tokio::{sync::watch, time::timeout};
 
@@ -97,20 +97,8 @@ impl Parts {
     ///
     /// # Errors
     /// 500 when there is none.
-    pub(crate) fn connector(&self, vendor: Vendor) -> Result<&dyn Connector, Error> {
-        let connector = self.registry.get(vendor);
-        connector.map(|one| &**one).ok_or_else(Error::internal)
-    }
-
-    /// A write that is checked, in the words of its vendor.
-    ///
-    /// # Errors
-    /// 400 with what the vendor has no word for, and 405 when it does not take such writes.
-    pub(crate) fn map<T: 'static>(&self, vendor: Vendor, checked: &T) -> Result<Prepared, Error> {
-        let connector = self.connector(vendor)?;
-        let mapping = connector.mappings().get::<T>();
-        let mapping = mapping.ok_or_else(|| Error::not_taken(vendor))?;
-        mapping(checked, connector.vocabulary()).map_err(|issues| Error::invalid(&issues))
+    pub(crate) fn connector(&self, vendor: Vendor) -> Result<&Connector, Error> {
+        self.registry.get(vendor).ok_or_else(Error::internal)
     }
 }
 

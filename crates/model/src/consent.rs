@@ -2,6 +2,9 @@
 //!
 //! Guarantee: a default is never taken for a statement.
 
+/// What `subscribe` was where the body of a write did not say, while writes did not keep consents.
+pub const DEFAULT_OF_OLD_WRITES: bool = true;
+
 /// The consent that came with a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Consent {

@@ -3,7 +3,7 @@
 //! Guarantee: one immutable snapshot answers every question of one request, so a request never sees half a
 //! change. What belongs to an integration that the caller may not see is as unknown as what does not exist.
 
-use std::{fmt, str::FromStr, sync::Arc};
+use std::sync::Arc;
 
 use rpds::HashTrieMapSync;
 use serde::{Deserialize, Serialize};
@@ -17,43 +17,8 @@ use crate::{
     record::Kind,
     scope::Scope,
     secret::Secret,
+    vendor::Vendor,
 };
-
-/// A CRM that Portico writes to. One explicit line a vendor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum Vendor {
-    /// Knock (knockrentals.com).
-    Knock,
-}
-
-impl Vendor {
-    /// Every vendor.
-    pub const ALL: [Self; 1] = [Self::Knock];
-
-    /// Its name in the contract.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Knock => "KNOCK",
-        }
-    }
-}
-
-impl fmt::Display for Vendor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl FromStr for Vendor {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "KNOCK" => Ok(Self::Knock),
-            _ => Err("a vendor is one of KNOCK".to_owned()),
-        }
-    }
-}
 
 /// A unit of time that settings count in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -86,7 +51,7 @@ impl Cadence {
 pub struct Settings {
     /// Where the vendor's API is, without a trailing slash.
     pub base_url: String,
-    /// The header that carries the credential: `x-api-key`, or `apikey` behind Knock's gateway.
+    /// The header that carries the credential, where the vendor takes it in one: `x-api-key`.
     pub key_header_name: String,
     /// Further headers of every call; `{community}` in a value stands for the community's `x_id`.
     #[serde(default)]

@@ -8,6 +8,7 @@ pub mod clock;
 pub mod confirmation;
 pub mod consent;
 pub mod contact;
+pub mod credentials;
 pub mod directory;
 pub mod erasure;
 pub mod header;
@@ -25,6 +26,7 @@ pub mod retry;
 pub mod scope;
 pub mod secret;
 pub mod text;
+pub mod vendor;
 pub mod vocabulary;
 pub mod webhook;
 pub mod write;
@@ -32,6 +34,7 @@ pub mod write;
 pub use audit::Actor;
 pub use clock::{Clock, Entropy, Timestamp};
 pub use consent::Consent;
+pub use credentials::Credentials;
 pub use directory::Directory;
 pub use id::{
     AgentId, AttributionId, CommunityId, EventId, IntegrationId, JobId, KeyId, ProspectId,
@@ -41,3 +44,4 @@ pub use issue::Issue;
 pub use permission::Permission;
 pub use scope::Scope;
 pub use secret::Secret;
+pub use vendor::Vendor;

@@ -12,7 +12,8 @@ use crate::{
     key::System,
     record::{Kind, Record},
     secret::Secret,
-    write::{Outcome, WriteStatus, words},
+    words,
+    write::{Outcome, WriteStatus},
 };
 
 words! {

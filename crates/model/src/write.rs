@@ -14,6 +14,7 @@ use crate::{
 };
 
 /// An enum whose members have words of their own in requests, answers and the store.
+#[macro_export]
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$member_doc:meta])* $member:ident = $word:tt,)+ }) => {
         $(#[$doc])*
@@ -42,7 +43,6 @@ macro_rules! words {
         }
     };
 }
-pub(crate) use words;
 
 words! {
     /// Where a write stands.

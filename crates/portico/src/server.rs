@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::anyhow;
 use app::{App, Role};
-use connectors::Registry;
+use connectors::{Registry, VENDORS};
 use listener::serve::{CONNECTIONS_MAX, Settings as Transport};
 use model::{Actor, Scope, key::RateLimit, network::Network};
 use portico_http::{metrics::Metrics, state::VendorForgets};
@@ -58,8 +58,9 @@ pub(crate) fn registry(
             .map_err(|why| anyhow!(why))?,
     };
     // An address is wrong with any vocabulary.
-    Registry::new(BTreeMap::new(), vendor_urls).map_err(|why| anyhow!("{setting}: {why}"))?;
-    Registry::new(overrides, vendor_urls).map_err(|why| anyhow!(why))
+    Registry::new(VENDORS, BTreeMap::new(), vendor_urls)
+        .map_err(|why| anyhow!("{setting}: {why}"))?;
+    Registry::new(VENDORS, overrides, vendor_urls).map_err(|why| anyhow!(why))
 }
 
 /// The way to receivers: to public addresses and into `networks`, over https only unless `allows_http`, to the ports of these and to `ports`.

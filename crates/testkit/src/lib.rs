@@ -19,14 +19,14 @@ use axum::{
     http::{Request, StatusCode},
 };
 use connectors::{
-    Registry,
+    Registry, VENDORS,
     knock::sandbox::{Options, Sandbox},
 };
 use http_body_util::BodyExt;
 use model::{
     Actor, AttributionId, Clock, CommunityId, Entropy, IntegrationId, KeyId, Permission, Scope,
-    Secret, Timestamp, WebhookId,
-    directory::{Attribution, Community, Integration, Settings, Vendor},
+    Secret, Timestamp, Vendor, WebhookId,
+    directory::{Attribution, Community, Integration, Settings},
     id::TriggerId,
     key::{self, Key, System},
     network::Network,
@@ -121,7 +121,7 @@ pub fn customer(
         integration: Integration::new(
             integration_id,
             "a vendor".to_owned(),
-            Vendor::Knock,
+            Vendor::named("KNOCK"),
             System::Sandbox,
             Settings {
                 max_job_concurrency: 8,
@@ -305,6 +305,7 @@ impl TestApp {
     /// When any part cannot be started.
     pub async fn resume(&mut self) -> Outcome {
         let registry = Registry::new(
+            VENDORS,
             std::collections::BTreeMap::new(),
             &["http://127.0.0.1:*".to_owned()],
         )?;

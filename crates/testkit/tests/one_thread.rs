@@ -11,7 +11,7 @@ use std::{
 
 use app::{App, Role, Setup};
 use connectors::{
-    Registry,
+    Registry, VENDORS,
     dial::{Dial, Unanswered, Way},
 };
 use listener::serve::Listen;
@@ -130,7 +130,7 @@ async fn the_whole_app_runs_on_its_callers_thread() -> Outcome {
     let guard = Guard::new(false, Vec::new(), Vec::new())?;
     let mut app = App::start(Setup {
         store: Arc::new(store),
-        registry: Registry::over(way.clone(), [].into(), &[VENDOR.to_owned()])?,
+        registry: Registry::over(way.clone(), VENDORS, [].into(), &[VENDOR.to_owned()])?,
         metrics: Arc::new(Metrics::default()),
         timer: clock.clone(),
         entropy,

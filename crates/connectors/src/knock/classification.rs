@@ -10,7 +10,7 @@ use model::write::{Call, Class, Reply};
 use serde_json::Value;
 
 use crate::{
-    Answer, NotTold, Told,
+    Answer, FetchFailure, Fetched,
     foreign::{Form, Refusal, excerpt},
     vendor_client::{Failure, Got},
 };
@@ -204,8 +204,8 @@ fn confirmation(shape: Shape, got: &Got, body: Option<&Value>) -> Confirmation {
 ///
 /// # Errors
 /// When it told nothing.
-pub fn told(outcome: Result<Got, Failure>) -> Told<Value> {
-    let not = |class, is_gone, error, retry_after_ms| NotTold {
+pub fn told(outcome: Result<Got, Failure>) -> Fetched<Value> {
+    let not = |class, is_gone, error, retry_after_ms| FetchFailure {
         class,
         is_gone,
         error,
@@ -241,8 +241,8 @@ pub fn told(outcome: Result<Got, Failure>) -> Told<Value> {
 }
 
 /// Knock answered, and not as it is known to.
-pub fn not_understood() -> NotTold {
-    NotTold {
+pub fn not_understood() -> FetchFailure {
+    FetchFailure {
         class: Class::Retry,
         is_gone: false,
         error: "Knock's answer is not of the form that it is known to have".to_owned(),

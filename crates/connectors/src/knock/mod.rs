@@ -1,107 +1,132 @@
 //! Knock (knockrentals.com), the leasing CRM.
 //!
-//! [`mapping`] says what our fields are in Knock's words, [`reading`] what its are in ours, [`vocabulary`] what our enum members are, [`classification`]
-//! what its answers mean, and [`sandbox`] imitates it. Guarantee: a field that the caller left out is left out; no value is invented.
+//! [`bodies`] are what callers send, [`operations`] what becomes of it, [`mapping`] says what our
+//! fields are in Knock's words, [`matching`] how Knock finds a guest card, [`reading`] what its words
+//! are in ours, [`vocabulary`] what our enum members are, [`classification`] what its answers mean,
+//! and [`sandbox`] imitates it. Guarantee: a field that the caller left out is left out; no value is
+//! invented.
 
+pub mod bodies;
 pub mod classification;
 pub mod mapping;
+mod matching;
+mod operations;
 pub mod reading;
 pub mod sandbox;
 pub mod vocabulary;
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use model::{
-    Timestamp,
-    directory::Vendor,
-    key::System,
-    resources::appointment::AppointmentType,
-    vocabulary::{Overrides, Vocabulary},
+    Timestamp, Vendor, key::System, resources::integration::Terms, vocabulary::Vocabulary,
     write::Call,
 };
 use serde_json::{Map, Value};
 
-use crate::{Answer, Connector, Mappings, Target, Told, vendor_client::VendorClient};
+use self::bodies::{AppointmentAvailabilityKnock, KnockCredentials, availability, credentials};
+use crate::{
+    Answer, Fetched, Target,
+    component::Component,
+    connector::{
+        AvailabilityOperation, Connections, Definition, Deliver, FetchAttributions,
+        FetchAvailability, FetchProspect,
+    },
+    vendor_client::VendorClient,
+};
+
+/// Its name.
+pub const VENDOR: Vendor = Vendor::named("KNOCK");
 
 /// Where Knock is: for production, and for play.
-pub const BASE_URLS: [&str; 2] = [
+const BASE_URLS: [&str; 2] = [
     "https://syndication.knockrentals.com",
     "https://stage-syndication.knockrentals.com",
 ];
 
-/// The connector.
-pub struct Knock {
+/// What it can do.
+pub const DEFINITION: Definition = Definition {
+    terms: Terms {
+        vendor: VENDOR,
+        credentials: credentials::MEMBERS,
+        // Behind Knock's gateway it is `apikey`.
+        key_header_name: "x-api-key",
+        base_url: |system| match system {
+            System::Production => BASE_URLS[0],
+            System::Sandbox => BASE_URLS[1],
+        },
+    },
+    title: "Knock",
+    base_urls: &BASE_URLS,
+    credentials: Component::of::<KnockCredentials>(),
+    credentials_example: r#"{"apiKey":"a-key-that-knock-issued"}"#,
+    vocabulary: vocabulary::table,
+    operations: operations::OPERATIONS,
+    availability: Some(AvailabilityOperation {
+        body: Component::of::<AppointmentAvailabilityKnock>(),
+        description: "Asks Knock when tours are possible. Answers are given again for ten seconds. When Knock is slow or fails, the answer is 503 within five seconds.",
+        probe_kind: availability::AppointmentType::Appointment.word(),
+    }),
+    connect: |client, vocabulary| {
+        let knock = Arc::new(Knock { client, vocabulary });
+        Connections {
+            writes: knock.clone(),
+            availability: Some(knock.clone()),
+            attributions: Some(knock.clone()),
+            prospect: Some(knock),
+        }
+    },
+};
+
+/// What calls Knock.
+struct Knock {
     client: VendorClient,
-    vocabulary: Vocabulary,
-    mappings: Mappings,
+    vocabulary: Arc<Vocabulary>,
 }
 
-impl Knock {
-    /// The connector, with an operator's changes to its vocabulary.
-    ///
-    /// # Errors
-    /// In words, when the changes do not fit.
-    pub fn new(client: VendorClient, overrides: Option<Overrides>) -> Result<Self, String> {
-        let vocabulary = match overrides {
-            None => vocabulary::table(),
-            Some(overrides) => vocabulary::table().with(overrides)?,
-        };
-        Ok(Self {
-            client,
-            vocabulary,
-            mappings: mapping::all(),
-        })
+#[async_trait]
+impl Deliver for Knock {
+    async fn call(&self, target: &Target, call: &Call) -> Answer {
+        classification::classify(call, self.client.call(target, call).await)
     }
 }
 
 #[async_trait]
-impl Connector for Knock {
-    fn vendor(&self) -> Vendor {
-        Vendor::Knock
-    }
-
-    fn base_url(&self, system: System) -> &'static str {
-        match system {
-            System::Production => BASE_URLS[0],
-            System::Sandbox => BASE_URLS[1],
-        }
-    }
-
-    fn vocabulary(&self) -> &Vocabulary {
-        &self.vocabulary
-    }
-
-    fn mappings(&self) -> &Mappings {
-        &self.mappings
-    }
-
-    async fn call(&self, target: &Target, call: &Call) -> Answer {
-        classification::classify(call, self.client.call(target, call).await)
-    }
-
+impl FetchAvailability for Knock {
     async fn availability_fetch(
         &self,
         target: &Target,
         x_community_id: &str,
-        kind: AppointmentType,
-    ) -> Told<Vec<Timestamp>> {
+        kind: &str,
+    ) -> Fetched<Vec<Timestamp>> {
         let call = reading::availability(x_community_id, kind);
         let body = classification::told(self.client.call(target, &call).await)?;
         reading::availability_read(&body).ok_or_else(classification::not_understood)
     }
+}
 
-    async fn attributions_fetch(&self, target: &Target, x_community_id: &str) -> Told<Vec<String>> {
+#[async_trait]
+impl FetchAttributions for Knock {
+    async fn attributions_fetch(
+        &self,
+        target: &Target,
+        x_community_id: &str,
+    ) -> Fetched<Vec<String>> {
         let call = reading::attributions(x_community_id);
         let body = classification::told(self.client.call(target, &call).await)?;
         reading::attributions_read(&body).ok_or_else(classification::not_understood)
     }
+}
 
+#[async_trait]
+impl FetchProspect for Knock {
     async fn prospect_fetch(
         &self,
         target: &Target,
         x_community_id: &str,
         x_id: &str,
         held: &Value,
-    ) -> Told<Map<String, Value>> {
+    ) -> Fetched<Map<String, Value>> {
         let call = reading::prospect(x_community_id, x_id);
         let body = classification::told(self.client.call(target, &call).await)?;
         reading::prospect_read(&body, x_id, held, &self.vocabulary)

@@ -4,15 +4,15 @@
 //! only finer, stays: Knock rounds budgets to dollars and keeps no repeats.
 //! Assumed: that a guest card shows its status as `status` (no source lists the member); without it, nothing is said of it.
 
-use model::{
-    Timestamp, contact::Email, resources::appointment::AppointmentType, vocabulary::Vocabulary,
-    write::Call,
-};
+use model::{Timestamp, contact::Email, vocabulary::Vocabulary, write::Call};
 use serde_json::{Map, Value, json};
 
-use super::mapping::{
-    body::{segment, without_repeats},
-    profile::{BEDROOMS, dollars_down, dollars_up},
+use super::{
+    bodies::availability::AppointmentType,
+    mapping::{
+        body::{segment, without_repeats},
+        profile::{BEDROOMS, dollars_down, dollars_up},
+    },
 };
 
 /// Times that are read of one answer: two weeks of slots every quarter of an hour are fewer.
@@ -34,8 +34,8 @@ fn get(x_community_id: &str, path: String) -> Call {
 }
 
 /// The question when tours are possible.
-pub fn availability(x_community_id: &str, kind: AppointmentType) -> Call {
-    let self_guided = kind == AppointmentType::SelfGuidedTour;
+pub fn availability(x_community_id: &str, kind: &str) -> Call {
+    let self_guided = kind == AppointmentType::SelfGuidedTour.word();
     let path = format!(
         "/community/{}/available-times?forSelfGuided={self_guided}",
         segment(x_community_id)

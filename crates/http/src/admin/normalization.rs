@@ -7,7 +7,7 @@ use axum::{
     extract::{Path, State},
     response::{IntoResponse, Response},
 };
-use model::{directory::Vendor, record::Kind};
+use model::record::Kind;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -29,7 +29,6 @@ pub struct NormalizationAnswer {
 #[derive(Serialize, ToSchema)]
 pub struct Normalization {
     /// The vendor.
-    #[schema(example = "KNOCK")]
     pub integration_vendor: String,
     /// The value that bodies take.
     #[schema(example = "CAT")]
@@ -76,10 +75,8 @@ pub async fn normalization_get(
         ));
     }
     let mut results = Vec::new();
-    for vendor in Vendor::ALL {
-        let Some(connector) = app.registry.get(vendor) else {
-            continue;
-        };
+    for connector in app.registry.connectors() {
+        let vendor = connector.vendor();
         let vocabulary = connector.vocabulary();
         results.extend(vocabulary.values(&field).map(|value| {
             Normalization {

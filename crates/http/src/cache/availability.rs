@@ -1,18 +1,16 @@
 //! The times that vendors have offered for tours, for a few seconds.
 //!
 //! Guarantee: a vendor hears the same question once in [`KEPT_MS`], however many callers ask it;
-//! bounded by the communities there are, since only what exists can be asked about.
+//! bounded by the communities there are and the kinds of tours of the vendors' schemas, since nothing
+//! else can be asked about.
 
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
 };
 
-use connectors::NotTold;
-use model::{
-    CommunityId, Timestamp,
-    resources::appointment::{AppointmentType, Availability},
-};
+use connectors::FetchFailure;
+use model::{CommunityId, Timestamp, resources::appointment::Availability};
 
 /// How long an answer is given again, in milliseconds: slots change when somebody books, and pages
 /// that show them ask all at once.
@@ -22,10 +20,10 @@ pub const KEPT_MS: i64 = 10_000;
 pub const TROUBLE_KEPT_MS: i64 = 1_000;
 
 /// A community, and how the tour would be made.
-pub type Question = (CommunityId, AppointmentType);
+pub type Question = (CommunityId, String);
 
 /// The last answer, and until when it is given again.
-pub type Kept = Option<(Timestamp, Result<Availability, NotTold>)>;
+pub type Kept = Option<(Timestamp, Result<Availability, FetchFailure>)>;
 
 /// The last answer to each question.
 #[derive(Default)]

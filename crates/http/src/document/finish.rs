@@ -1,15 +1,26 @@
 //! The parts of the document that are known only as data: the vocabulary in force, the fields of
 //! the generic bodies, the parameters of lists, the requests to webhooks.
 
-use connectors::Registry;
-use model::{directory::Vendor, record::Kind, vocabulary::Vocabulary};
+use connectors::{Registry, component::Component, connector::BodyOf};
+use model::{record::Kind, vocabulary::Vocabulary};
 use serde_json::{Value, json};
 
 use crate::document::{
     lists,
-    schemas::{body_names, operations, own_name},
+    schemas::{COMPONENTS, operations},
     webhooks,
 };
+
+/// The name of the schema that stands for the credentials of any vendor.
+const ANY_CREDENTIALS: &str = "VendorCredentials";
+
+/// A body that vendors have schemas of their own for.
+pub struct VendorBody {
+    /// The schema whoever the vendor is.
+    pub generic: Component,
+    /// What it is of, by which a vendor's own schema is found.
+    pub of: BodyOf,
+}
 
 /// Adds them to a generated document. `kinds` are the records that can be listed, by path.
 ///
@@ -18,32 +29,130 @@ use crate::document::{
 pub fn finish(
     document: &utoipa::openapi::OpenApi,
     registry: &Registry,
+    bodies: &[VendorBody],
     kinds: &[(&str, Kind)],
 ) -> Result<Value, String> {
     let mut document = serde_json::to_value(document).map_err(|why| why.to_string())?;
-    let bodies = body_names(&document);
     let schemas = &mut document["components"]["schemas"];
-    for vendor in Vendor::ALL {
-        for generic in &bodies {
-            let name = own_name(generic, vendor);
-            if !bodies.contains(&name) {
+    for connector in registry.connectors() {
+        for body in bodies {
+            let Some(own) = connector.body(body.of) else {
                 continue;
-            }
-            if let Some(connector) = registry.get(vendor) {
-                offer_vocabulary(&mut schemas[&name]["properties"], connector.vocabulary());
-            }
-            let own = schemas[&name].clone();
-            generalise(&mut schemas[generic], &own);
+            };
+            let name = own.name();
+            offer_vocabulary(&mut schemas[&*name]["properties"], connector.vocabulary());
+            let own = schemas[&*name].clone();
+            generalise(&mut schemas[&*body.generic.name()], &own);
         }
     }
     generalise_update(schemas);
+    let names: Vec<String> = registry
+        .connectors()
+        .map(|connector| connector.vendor().to_string())
+        .collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    name_vendors(schemas, &names);
+    add_credentials(&mut document, registry)?;
     for (path, kind) in kinds {
-        document["paths"][path]["get"]["parameters"] = lists::parameters(*kind);
+        document["paths"][path]["get"]["parameters"] = lists::parameters(*kind, &names);
     }
     name_models(&mut document);
     document["webhooks"] = webhooks::requests()?;
     limit(&mut document);
     Ok(document)
+}
+
+/// Shows a vendor wherever one is named, and says which an integration may have.
+fn name_vendors(schemas: &mut Value, names: &[&str]) {
+    if let Some(first) = names.first() {
+        show_vendor(schemas, first);
+    }
+    let pattern = match names {
+        [only] => format!("^{only}$"),
+        _ => format!("^({})$", names.join("|")),
+    };
+    schemas["IntegrationCreate"]["properties"]["integration_vendor"]["pattern"] = json!(pattern);
+}
+
+/// Shows `name` at the properties that name a vendor.
+fn show_vendor(schemas: &mut Value, name: &str) {
+    match schemas {
+        Value::Object(members) => {
+            let named = members.get_mut("properties").and_then(Value::as_object_mut);
+            if let Some(property) = named.and_then(|all| all.get_mut("integration_vendor")) {
+                property["example"] = json!(name);
+            }
+            members.values_mut().for_each(|one| show_vendor(one, name));
+        }
+        Value::Array(values) => values.iter_mut().for_each(|one| show_vendor(one, name)),
+        _ => {}
+    }
+}
+
+/// Puts the vendors' schemas of credentials where those of any vendor stand.
+fn add_credentials(document: &mut Value, registry: &Registry) -> Result<(), String> {
+    let mut references = Vec::new();
+    for connector in registry.connectors() {
+        let credentials = connector.definition().credentials;
+        let mut collected = Vec::new();
+        credentials.collect(&mut collected);
+        for (name, schema) in collected {
+            let schema = serde_json::to_value(schema).map_err(|why| why.to_string())?;
+            document["components"]["schemas"][name] = schema;
+        }
+        references.push(format!("{COMPONENTS}{}", credentials.name()));
+    }
+    if let Some(schemas) = document["components"]["schemas"].as_object_mut() {
+        schemas.remove(ANY_CREDENTIALS);
+    }
+    replace_reference(
+        document,
+        &format!("{COMPONENTS}{ANY_CREDENTIALS}"),
+        &references,
+    );
+    if let Some(connector) = registry.connectors().next() {
+        let definition = connector.definition();
+        let credentials: Value = serde_json::from_str(definition.credentials_example)
+            .map_err(|why| format!("the example of credentials: {why}"))?;
+        document["components"]["schemas"]["IntegrationCreate"]["example"] = json!({
+            "integration_vendor": connector.vendor().name(),
+            "name": "Harbor Homes",
+            "credentials": credentials,
+            "active": true,
+        });
+    }
+    Ok(())
+}
+
+/// Lets what refers to one schema refer to others: to one of them, where there are several.
+fn replace_reference(value: &mut Value, from: &str, to: &[String]) {
+    match value {
+        Value::Object(members) => {
+            if members
+                .get("$ref")
+                .is_some_and(|reference| reference == from)
+            {
+                match to {
+                    [only] => drop(members.insert("$ref".to_owned(), json!(only))),
+                    several => {
+                        members.remove("$ref");
+                        let any: Vec<Value> =
+                            several.iter().map(|one| json!({ "$ref": one })).collect();
+                        members.insert("oneOf".to_owned(), json!(any));
+                    }
+                }
+            }
+            for member in members.values_mut() {
+                replace_reference(member, from, to);
+            }
+        }
+        Value::Array(values) => {
+            for one in values {
+                replace_reference(one, from, to);
+            }
+        }
+        _ => {}
+    }
 }
 
 /// Adds the refusal of too many requests to every operation that takes a key.

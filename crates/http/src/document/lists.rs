@@ -3,10 +3,7 @@
 //! Guarantee: they are made from the table of filters and orders by which lists are read.
 //! Source: the public contract, section 1, lists.
 
-use model::{
-    directory::Vendor,
-    record::{Filter, Form, Kind},
-};
+use model::record::{Filter, Form, Kind};
 use serde_json::{Value, json};
 
 use crate::document::parameters::{LIMIT_DEFAULT, LIMIT_MAX};
@@ -21,8 +18,8 @@ pub(crate) fn of_vendor(filter: &Filter) -> Option<String> {
         .then(|| format!("x_{}", filter.name))
 }
 
-/// The query parameters of the lists of a kind.
-pub(crate) fn parameters(kind: Kind) -> Value {
+/// The query parameters of the lists of a kind, with the names of the vendors that there are.
+pub(crate) fn parameters(kind: Kind, vendors: &[&str]) -> Value {
     let fields: Vec<&str> = kind.sorts().iter().map(|sort| sort.word()).collect();
     let order = format!(
         "Fields to sort by, each with `:asc` or `:desc` behind it, separated by commas; a bare field means `:asc`. The fields are {}",
@@ -66,7 +63,6 @@ pub(crate) fn parameters(kind: Kind) -> Value {
     }
     let text = json!({ "type": "string", "minLength": 1, "pattern": r"\S" });
     all.push(parameter("integration_id", "Of this integration", &text));
-    let vendors: Vec<&str> = Vendor::ALL.iter().map(|vendor| vendor.name()).collect();
     all.push(parameter(
         "integration_vendor",
         "Of this vendor's integrations",

@@ -19,7 +19,7 @@ use utoipa::{
     openapi::security::{Http, HttpAuthScheme, SecurityScheme},
 };
 
-pub use finish::finish;
+pub use finish::{VendorBody, finish};
 
 /// The document's frame; the routes add themselves.
 #[derive(OpenApi)]

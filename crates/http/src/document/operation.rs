@@ -9,6 +9,7 @@ use axum::{
     handler::Handler,
     routing::{MethodFilter, on},
 };
+use connectors::component::{Component, Schemas};
 use model::Permission;
 use utoipa::{
     __dev::ComposeSchema,
@@ -25,54 +26,26 @@ use utoipa::{
 };
 use utoipa_axum::router::UtoipaMethodRouter;
 
-/// Schemas by the names of their components.
-type Schemas = Vec<(String, RefOr<Schema>)>;
-
 /// Refusals, by status.
 pub type Problems = BTreeMap<String, RefOr<Response>>;
 
-/// A type that the document has as a component.
-#[derive(Clone, Copy)]
-pub struct Component {
-    name: fn() -> Cow<'static, str>,
-    collect: fn(&mut Schemas),
+/// The component of a type `G` over a type `T`, named and composed as `utoipa`'s own macros do it:
+/// with the schema of `T` in its place.
+pub const fn component_over<G: ToSchema + ComposeSchema, T: ToSchema>() -> Component {
+    Component::new(
+        || Cow::Owned(format!("{}_{}", G::name(), T::name())),
+        |all| {
+            let composed = G::compose(vec![T::schema()]);
+            all.push((format!("{}_{}", G::name(), T::name()), composed));
+            G::schemas(all);
+            all.push((T::name().into_owned(), T::schema()));
+            T::schemas(all);
+        },
+    )
 }
 
-impl Component {
-    /// The component of a type.
-    pub const fn of<T: ToSchema>() -> Self {
-        Self {
-            name: T::name,
-            collect: |all| {
-                all.push((T::name().into_owned(), T::schema()));
-                T::schemas(all);
-            },
-        }
-    }
-
-    /// The component of a type `G` over a type `T`, named and composed as `utoipa`'s own macros do it:
-    /// with the schema of `T` in its place.
-    pub const fn over<G: ToSchema + ComposeSchema, T: ToSchema>() -> Self {
-        Self {
-            name: || Cow::Owned(format!("{}_{}", G::name(), T::name())),
-            collect: |all| {
-                let composed = G::compose(vec![T::schema()]);
-                all.push((format!("{}_{}", G::name(), T::name()), composed));
-                G::schemas(all);
-                all.push((T::name().into_owned(), T::schema()));
-                T::schemas(all);
-            },
-        }
-    }
-
-    /// Its name among the document's components.
-    pub fn name(&self) -> Cow<'static, str> {
-        (self.name)()
-    }
-
-    fn reference(&self) -> RefOr<Schema> {
-        RefOr::Ref(Ref::from_schema_name(self.name()))
-    }
+fn reference(component: &Component) -> RefOr<Schema> {
+    RefOr::Ref(Ref::from_schema_name(component.name()))
 }
 
 /// A request body.
@@ -84,29 +57,22 @@ pub enum RequestBody {
     Many(Component),
 }
 
-/// The document's words about an operation.
-#[derive(Clone, Copy)]
-pub struct Words {
-    /// The heading.
-    pub summary: &'static str,
-    /// The paragraph under it; empty when there is none.
-    pub description: &'static str,
-}
-
 /// An operation as the document shows it.
 pub struct Operation {
     /// The operation's id.
-    pub id: &'static str,
+    pub id: String,
     /// The HTTP method.
     pub method: HttpMethod,
     /// The path, with its parameters in braces.
-    pub path: &'static str,
+    pub path: String,
     /// The document's words about the path's one parameter, where it has one.
     pub path_parameter: &'static str,
     /// The document's section.
     pub tag: &'static str,
-    /// The document's words about it.
-    pub words: Words,
+    /// The heading.
+    pub summary: String,
+    /// The paragraph under it; empty when there is none.
+    pub description: &'static str,
     /// The permission that it takes.
     pub permission: Permission,
     /// Its parameters beside the path's.
@@ -150,7 +116,7 @@ impl Operation {
         let handler = on(filter(&self.method), handler);
         let mut schemas = Schemas::new();
         let text = || Object::with_type(Type::String);
-        let in_path = parameter_of(self.path).map(|name| {
+        let in_path = parameter_of(&self.path).map(|name| {
             ParameterBuilder::new()
                 .name(name)
                 .parameter_in(ParameterIn::Path)
@@ -162,10 +128,10 @@ impl Operation {
         let parameters: Vec<Parameter> = in_path.into_iter().chain(self.parameters).collect();
         let body = self.body.map(|body| {
             let (RequestBody::One(item) | RequestBody::Many(item)) = body;
-            (item.collect)(&mut schemas);
+            item.collect(&mut schemas);
             let schema = match body {
-                RequestBody::One(_) => item.reference(),
-                RequestBody::Many(_) => Array::new(item.reference()).into(),
+                RequestBody::One(_) => reference(&item),
+                RequestBody::Many(_) => Array::new(reference(&item)).into(),
             };
             RequestBodyBuilder::new()
                 .content(
@@ -176,9 +142,9 @@ impl Operation {
                 .build()
         });
         let (answered, answer) = self.answer;
-        (answer.collect)(&mut schemas);
+        answer.collect(&mut schemas);
         let content = ContentBuilder::new()
-            .schema(Some(answer.reference()))
+            .schema(Some(reference(&answer)))
             .build();
         let answered = ResponseBuilder::new()
             .description(answered)
@@ -187,7 +153,7 @@ impl Operation {
         let mut operation = OperationBuilder::new()
             .operation_id(Some(self.id))
             .tag(self.tag)
-            .summary(Some(self.words.summary))
+            .summary(Some(self.summary))
             .parameters((!parameters.is_empty()).then_some(parameters))
             .request_body(body)
             .response("200", answered)
@@ -195,8 +161,8 @@ impl Operation {
                 "bearer",
                 [self.permission.to_string()],
             ));
-        if !self.words.description.is_empty() {
-            operation = operation.description(Some(self.words.description));
+        if !self.description.is_empty() {
+            operation = operation.description(Some(self.description));
         }
         for (status, problem) in self.problems {
             operation = operation.response(status, problem);

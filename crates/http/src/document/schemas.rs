@@ -6,13 +6,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jsonschema::Validator;
-use model::directory::Vendor;
 use serde_json::{Map, Value, json};
 
 use crate::{document::shape::Shape, error::Error};
 
 /// The start of a reference to a component.
-const COMPONENTS: &str = "#/components/schemas/";
+pub(crate) const COMPONENTS: &str = "#/components/schemas/";
 
 /// A body's schema, compiled, and the names of its fields.
 pub struct Schema {
@@ -26,13 +25,6 @@ pub struct Schema {
 
 /// The compiled schemas of request bodies, by name.
 pub struct Schemas(BTreeMap<String, Schema>);
-
-/// The name of a vendor's own schema of a body, of which `body` is the generic one:
-/// `ProspectCreateKnock`.
-pub fn own_name(body: &str, vendor: Vendor) -> String {
-    let (first, rest) = vendor.name().split_at(1);
-    format!("{body}{first}{}", rest.to_lowercase())
-}
 
 /// The operations of a document.
 pub(crate) fn operations(document: &mut Value) -> impl Iterator<Item = &mut Value> {

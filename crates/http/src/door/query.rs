@@ -124,9 +124,18 @@ impl Parameters {
 
     /// A value of a type that says itself what is wrong.
     pub fn parsed<T: FromStr<Err: Display>>(&mut self, name: &str) -> Option<T> {
+        self.found(name, str::parse)
+    }
+
+    /// What `find` makes of a text, or says against it.
+    pub fn found<T, E: Display>(
+        &mut self,
+        name: &str,
+        find: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<T> {
         let text = self.text(name)?;
-        text.parse()
-            .map_err(|why: T::Err| self.refuse(name, why.to_string()))
+        find(&text)
+            .map_err(|why| self.refuse(name, why.to_string()))
             .ok()
     }
 

@@ -8,6 +8,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::Response,
 };
+use connectors::component::Component;
 use model::{
     JobId, Permission, Scope,
     permission::{Group, Level},
@@ -15,12 +16,9 @@ use model::{
 use serde_json::value::RawValue;
 use store::Acceptance;
 
-use super::WriteOperation;
+use super::WriteRoute;
 use crate::{
-    document::{
-        answers::{Accepted, AcceptedMeta, Data, GenericAccepted},
-        operation::Component,
-    },
+    document::answers::{Accepted, AcceptedMeta, Data, GenericAccepted},
     door::waiting::{EndWait, await_end},
     error::Error,
     state::App,
@@ -28,7 +26,7 @@ use crate::{
 
 /// A request for a write, as far as its answer depends on it.
 pub(super) struct Asked<'a> {
-    pub(super) operation: &'static WriteOperation,
+    pub(super) route: &'a WriteRoute,
     pub(super) scope: &'a Scope,
     pub(super) headers: &'a HeaderMap,
 }
@@ -87,7 +85,7 @@ impl Answer {
 }
 
 /// The accepted body comes back, as the paths of a vendor answer.
-pub const fn echo() -> Answer {
+pub(super) const fn echo() -> Answer {
     Answer {
         component: Component::of::<Accepted>(),
         write: |meta, echo| {
@@ -98,7 +96,7 @@ pub const fn echo() -> Answer {
 }
 
 /// The write's id comes back, as the generic paths answer.
-pub const fn job() -> Answer {
+pub(super) const fn job() -> Answer {
     Answer {
         component: Component::of::<GenericAccepted>(),
         write: |meta, _| {
@@ -132,7 +130,7 @@ pub(super) async fn answer(
 ) -> Result<Response, Error> {
     let job_id = stored.job_id;
     // A caller who may not learn the end does not learn either how long it took.
-    let wait = if may_learn_end(asked.scope, asked.operation.permission) {
+    let wait = if may_learn_end(asked.scope, asked.route.operation.permission) {
         EndWait::of(app, asked.scope, asked.headers)
     } else {
         None
@@ -167,7 +165,7 @@ pub(super) async fn answer(
     {
         headers.insert("preference-applied", applied);
     }
-    let body = (asked.operation.answer.write)(meta, stored.echo).map_err(|_| Error::internal())?;
+    let body = (asked.route.answer.write)(meta, stored.echo).map_err(|_| Error::internal())?;
     *response.body_mut() = Body::from(body);
     Ok(response)
 }

@@ -6,19 +6,26 @@
 
 mod answer;
 mod operation;
+pub mod records;
+
+use std::sync::Arc;
 
 use axum::{
     extract::{Request, State},
     response::Response,
 };
-use model::{JobId, Scope, write::NewWrite};
+use connectors::{
+    connector::BodyOf,
+    write_operation::{Refused, WriteRequest},
+};
+use model::{JobId, Scope, resources::checks::Context, write::NewWrite};
 use store::Once;
 use utoipa_axum::router::UtoipaMethodRouter;
 
-use self::answer::Asked;
+use self::{answer::Asked, records::StoredRecords};
 pub use self::{
-    answer::{Answer, Stored, echo, job},
-    operation::{Future, Prepare, Ready, WriteOperation},
+    answer::{Answer, Stored},
+    operation::{FindSubject, Future, Subject, WriteOperation, WriteRoute},
 };
 use crate::{
     document::{
@@ -32,41 +39,41 @@ use crate::{
     state::App,
 };
 
-/// The route of an operation, documented.
-pub fn route(operation: &'static WriteOperation) -> UtoipaMethodRouter<App> {
+/// A route of an operation, documented.
+pub fn route(route: WriteRoute) -> UtoipaMethodRouter<App> {
+    let operation = route.operation;
     let parameters = documented::query::<WriteQuery>();
     let described = documented::Operation {
-        id: operation.id,
+        id: route.id.clone(),
         method: operation.method.clone(),
-        path: operation.path,
+        path: route.path.clone(),
         path_parameter: "The record's id",
         tag: operation.tag,
-        words: operation.words,
+        summary: route.summary.clone(),
+        description: route.description,
         permission: operation.permission,
         parameters: parameters
             .into_iter()
             .chain(documented::headers::<WriteHeaders>())
             .collect(),
-        body: Some(RequestBody::One(operation.body)),
-        answer: ("Accepted and durable", operation.answer.component()),
+        body: Some(RequestBody::One(route.body)),
+        answer: ("Accepted and durable", route.answer.component()),
         problems: documented::problems::<WriteProblems>(),
     };
+    let route = Arc::new(route);
     described.route(async move |State(app): State<App>, request: Request| {
-        take(&app, operation, request).await
+        take(&app, &route, request).await
     })
 }
 
 /// Stores the write that a request asks for, and answers once it is on stable storage.
-async fn take(
-    app: &App,
-    operation: &'static WriteOperation,
-    request: Request,
-) -> Result<Response, Error> {
-    let named = |subject: Option<&str>, ignore_unknown| operation.named(subject, ignore_unknown);
+async fn take(app: &App, route: &WriteRoute, request: Request) -> Result<Response, Error> {
+    let operation = route.operation;
+    let named = |subject: Option<&str>, ignore_unknown| route.named(subject, ignore_unknown);
     let arrival = arrive(app, operation.permission, named, request).await?;
     let scope = &arrival.caller.scope;
     let asked = Asked {
-        operation,
+        route,
         scope,
         headers: &arrival.headers,
     };
@@ -75,13 +82,14 @@ async fn take(
         return answer::answer(app, &asked, Stored::of(earlier, None)?).await;
     }
     let draft = Draft {
-        schema: operation.schema,
-        target: operation.target,
-        subject: arrival.subject,
+        generic: operation.body,
+        of: BodyOf::Write(operation.operation),
+        target: route.target,
         body: arrival.body,
         ignore_unknown: arrival.ignore_unknown,
     };
-    let write = prepare(app, scope, operation, draft, &arrival.request_id).await?;
+    let subject = arrival.subject.as_deref();
+    let write = prepare(app, scope, operation, (draft, subject), &arrival.request_id).await?;
     let stored = store(app, scope, write, arrival.once).await?;
     answer::answer(app, &asked, stored).await
 }
@@ -103,32 +111,67 @@ pub async fn store(
     Stored::of(acceptance, Some(fresh))
 }
 
-/// Checks a write, maps it to the vendor's words and makes it ready to be stored.
+/// Checks a write, maps it to the vendor's words and makes it ready to be stored. `subject` is the
+/// record that the path names.
 ///
 /// # Errors
-/// When it is not valid, or does not fit what is stored.
+/// When it is not valid, does not fit what is stored, or the vendor takes no such writes.
 pub async fn prepare(
     app: &App,
     scope: &Scope,
     operation: &WriteOperation,
-    draft: Draft,
+    (draft, subject): (Draft, Option<&str>),
     request_id: &str,
 ) -> Result<NewWrite, Error> {
-    let ready = (operation.prepare)(app, scope, draft).await?;
+    let subject = match operation.find_subject {
+        Some(find) => Some(find(app, scope, subject.unwrap_or_default(), draft.target).await?),
+        None => None,
+    };
+    let (vendor, screened) = match &subject {
+        Some(subject) => (subject.vendor, draft.screened_for(app, subject.vendor)?),
+        None => draft.screened(app, scope)?,
+    };
+    let connector = app.connector(vendor)?;
+    let own = connector.operation(operation.operation);
+    let own = own.ok_or_else(|| Error::not_taken(vendor))?;
+    let directory = app.live.get();
     let now = app.clock.now();
+    let request = WriteRequest {
+        context: Context {
+            vendor,
+            directory: &directory,
+            scope,
+            broken: &|field| screened.is_broken(field),
+        },
+        vocabulary: connector.vocabulary(),
+        now,
+        body: &screened.body,
+        is_refused: screened.is_refused(),
+        subject: subject.as_ref().map(|subject| &subject.known),
+        records: &StoredRecords { app, scope },
+    };
+    let prepared = (own.prepare)(&request).await;
+    let write = prepared.map_err(|refused| match refused {
+        Refused::Invalid(issues) => screened.refused(issues),
+        Refused::Conflict(why) => Error::conflict(why),
+        Refused::Records(why) => why
+            .downcast()
+            .map_or_else(|_| Error::internal(), |why| *why),
+        Refused::Internal => Error::internal(),
+    })?;
     Ok(NewWrite {
         job_id: JobId::new(now, &*app.entropy),
         accepted_at: now,
-        integration_id: ready.integration_id,
-        community_id: ready.community_id,
+        integration_id: write.integration_id,
+        community_id: write.community_id,
         operation: operation.operation,
-        result: ready.echo,
-        call: ready.prepared.call,
-        confirmed: ready.prepared.confirmed,
-        order_keys: ready.prepared.order_keys,
-        blocked_by: ready.prepared.blocked_by,
+        result: write.echo,
+        call: write.prepared.call,
+        confirmed: write.prepared.confirmed,
+        order_keys: write.prepared.order_keys,
+        blocked_by: write.prepared.blocked_by,
         retry_of: None,
-        consent: ready.consent,
+        consent: write.consent,
         request_id: request_id.to_owned(),
     })
 }

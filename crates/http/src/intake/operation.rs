@@ -1,32 +1,33 @@
-//! An operation that writes, as a value that a resource defines.
+//! An operation that writes, as a value that a resource defines, and its routes: one that finds the
+//! vendor, and one for each vendor that takes such writes.
 
 use std::pin::Pin;
 
-use connectors::Prepared;
-use model::{
-    CommunityId, IntegrationId, Permission, Scope,
-    consent::Consent,
-    directory::{Community, Integration},
-    write::Operation,
+use connectors::{
+    Connector, component::Component, write_operation::WriteOperation as VendorsOperation,
 };
-use serde::Serialize;
+use model::{Permission, Scope, Vendor, resources::prospect::Known, write::Operation};
 use utoipa::openapi::HttpMethod;
 
-use super::answer::Answer;
-use crate::{
-    document::operation::{Component, Words},
-    error::Error,
-    screening::{Draft, Target},
-    state::App,
-};
+use super::answer::{Answer, echo, job};
+use crate::{error::Error, screening::Target, state::App};
 
 /// A future that borrows what it was made with.
 pub type Future<'a, T> = Pin<Box<dyn std::future::Future<Output = T> + Send + 'a>>;
 
-/// How the body of an operation is checked and mapped.
-pub type Prepare = for<'a> fn(&'a App, &'a Scope, Draft) -> Future<'a, Result<Ready, Error>>;
+/// The record that a path names, and its vendor.
+pub struct Subject {
+    /// The prospect.
+    pub known: Known,
+    /// Its vendor.
+    pub vendor: Vendor,
+}
 
-/// An operation that writes.
+/// How the record is found that a path names.
+pub type FindSubject =
+    for<'a> fn(&'a App, &'a Scope, &'a str, Target) -> Future<'a, Result<Subject, Error>>;
+
+/// An operation that writes, whoever the vendor is.
 pub struct WriteOperation {
     /// The operation's id in the document.
     pub id: &'static str,
@@ -36,84 +37,124 @@ pub struct WriteOperation {
     pub method: HttpMethod,
     /// The path, with its parameter in braces.
     pub path: &'static str,
+    /// The path of one vendor, which stands for `{vendor}`.
+    pub vendor_path: &'static str,
     /// The document's section.
     pub tag: &'static str,
+    /// The document's heading.
+    pub summary: &'static str,
     /// The document's words about it.
-    pub words: Words,
+    pub description: &'static str,
     /// The permission that it takes.
     pub permission: Permission,
+    /// The body whoever the vendor is, as far as it is of no vendor.
+    pub body: Component,
+    /// How the record is found that the path names, where it names one.
+    pub find_subject: Option<FindSubject>,
+}
+
+/// A route of an operation.
+pub struct WriteRoute {
+    /// The operation.
+    pub operation: &'static WriteOperation,
     /// The vendor that it writes to.
     pub target: Target,
+    /// The operation's id in the document.
+    pub id: String,
+    /// The path, with its parameter in braces.
+    pub path: String,
+    /// The document's heading.
+    pub summary: String,
+    /// The document's words about it.
+    pub description: &'static str,
     /// The body in the document.
     pub body: Component,
-    /// The name of the body's generic schema, from which those of vendors follow.
-    pub schema: &'static str,
-    /// How the body is checked and mapped.
-    pub prepare: Prepare,
     /// The body of the answer.
     pub answer: Answer,
 }
 
 impl WriteOperation {
-    /// The name that an idempotency key is bound to. Names are stored for as long as keys are, so
-    /// they stay as they are.
-    pub(super) fn named(&self, subject: Option<&str>, ignore_unknown: bool) -> String {
-        let Self {
-            operation, target, ..
-        } = self;
-        let subject = subject.unwrap_or_default();
-        format!("{operation} {target:?} {ignore_unknown} {subject}")
+    /// The route that finds the vendor.
+    pub fn generic(&'static self) -> WriteRoute {
+        WriteRoute {
+            operation: self,
+            target: Target::Generic,
+            id: self.id.to_owned(),
+            path: self.path.to_owned(),
+            summary: self.summary.to_owned(),
+            description: self.description,
+            body: self.body,
+            answer: job(),
+        }
+    }
+
+    /// The route of a vendor.
+    fn of_vendor(&'static self, connector: &Connector, own: &VendorsOperation) -> WriteRoute {
+        let vendor = connector.vendor();
+        WriteRoute {
+            operation: self,
+            target: Target::Of(vendor),
+            id: format!("{}_{}", self.id, vendor.slug()),
+            path: self.vendor_path.replace("{vendor}", &vendor.slug()),
+            summary: format!("{}: {}", self.summary, connector.definition().title),
+            description: own.description,
+            body: own.body,
+            answer: echo(),
+        }
+    }
+
+    /// All its routes, with those of each of these vendors that takes such writes.
+    pub fn routes<'a>(
+        &'static self,
+        connectors: impl Iterator<Item = &'a Connector>,
+    ) -> impl Iterator<Item = WriteRoute> {
+        let of_vendors = connectors.filter_map(|connector| {
+            let own = connector.operation(self.operation)?;
+            Some(self.of_vendor(connector, own))
+        });
+        std::iter::once(self.generic()).chain(of_vendors)
     }
 }
 
-/// A write that is checked and mapped.
-pub struct Ready {
-    /// The integration that it goes to.
-    pub integration_id: IntegrationId,
-    /// The community that it concerns.
-    pub community_id: CommunityId,
-    /// The body as accepted, as JSON.
-    pub echo: String,
-    /// The call to the vendor, and what follows from its success.
-    pub prepared: Prepared,
-    /// What it says of automated messages, where it is about a new prospect.
-    pub consent: Option<Consent>,
-}
-
-impl Ready {
-    /// A write that says nothing of consent.
-    ///
-    /// # Errors
-    /// 500 when the echo cannot be written.
-    pub fn new(
-        (integration, community): (&Integration, &Community),
-        input: &impl Serialize,
-        prepared: Prepared,
-    ) -> Result<Self, Error> {
-        Ok(Self {
-            integration_id: integration.id,
-            community_id: community.id,
-            prepared,
-            echo: serde_json::to_string(input).map_err(|_| Error::internal())?,
-            consent: None,
-        })
+impl WriteRoute {
+    /// The name that an idempotency key is bound to. Names are stored for as long as keys are, so
+    /// they stay as they are.
+    pub(super) fn named(&self, subject: Option<&str>, ignore_unknown: bool) -> String {
+        let operation = self.operation.operation;
+        let subject = subject.unwrap_or_default();
+        let target = match self.target {
+            Target::Generic => "Generic".to_owned(),
+            Target::Of(vendor) => format!("Of({})", vendor.suffix()),
+        };
+        format!("{operation} {target} {ignore_unknown} {subject}")
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::resources::prospects::{CREATE, CREATE_KNOCK, UPDATE_KNOCK};
+    use connectors::{Registry, VENDORS};
+
+    use super::*;
+    use crate::resources::prospects::{CREATE, UPDATE};
 
     #[test]
     fn the_name_that_an_idempotency_key_is_bound_to_stays_as_it_is() {
+        let registry = Registry::new(VENDORS, [].into(), &[]).unwrap();
+        let knock = |operation: &'static WriteOperation| {
+            let mut routes = operation.routes(registry.connectors());
+            routes.find(|route| route.path.contains("/knock")).unwrap()
+        };
         for (named, expected) in [
-            (CREATE.named(None, false), "prospect_create Generic false "),
             (
-                CREATE_KNOCK.named(None, true),
+                CREATE.generic().named(None, false),
+                "prospect_create Generic false ",
+            ),
+            (
+                knock(&CREATE).named(None, true),
                 "prospect_create Of(Knock) true ",
             ),
             (
-                UPDATE_KNOCK.named(Some("pro_1"), false),
+                knock(&UPDATE).named(Some("pro_1"), false),
                 "prospect_update Of(Knock) false pro_1",
             ),
         ] {

@@ -13,6 +13,7 @@ use axum::{
     http::Uri,
     response::{IntoResponse, Response},
 };
+use connectors::component::Component;
 use model::{
     Permission, Scope,
     record::{Kind, Record},
@@ -26,7 +27,7 @@ use crate::{
     cursor,
     document::{
         answers::{Answer, ListMeta, Order, PageAnswer},
-        operation::{self as documented, Component, Words},
+        operation::{self as documented, component_over},
         problems::{GetProblems, ListProblems},
     },
     door::{caller::AnyCaller, request::path_parameter},
@@ -77,15 +78,13 @@ fn described(
     problems: documented::Problems,
 ) -> documented::Operation {
     documented::Operation {
-        id: of.id,
+        id: of.id.to_owned(),
         method: HttpMethod::Get,
-        path: of.path,
+        path: of.path.to_owned(),
         path_parameter: "Its id",
         tag: records.tag,
-        words: Words {
-            summary: of.summary,
-            description: "",
-        },
+        summary: of.summary.to_owned(),
+        description: "",
         permission: records.permission,
         parameters: Vec::new(),
         body: None,
@@ -98,7 +97,7 @@ fn get_route<T>(records: &'static Records) -> UtoipaMethodRouter<App>
 where
     T: DeserializeOwned + Serialize + ToSchema + 'static,
 {
-    let answer = ("The record", Component::over::<Answer<T>, T>());
+    let answer = ("The record", component_over::<Answer<T>, T>());
     let problems = documented::problems::<GetProblems>();
     let described = described(records, &records.get, answer, problems);
     described.route(async move |State(app): State<App>, request: Request| {
@@ -113,7 +112,7 @@ fn list_route<T>(records: &'static Records) -> UtoipaMethodRouter<App>
 where
     T: DeserializeOwned + Serialize + ToSchema + 'static,
 {
-    let answer = ("A page of records", Component::over::<PageAnswer<T>, T>());
+    let answer = ("A page of records", component_over::<PageAnswer<T>, T>());
     let problems = documented::problems::<ListProblems>();
     let described = described(records, &records.list, answer, problems);
     described.route(async move |State(app): State<App>, request: Request| {

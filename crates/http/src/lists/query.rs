@@ -5,9 +5,9 @@
 
 use axum::http::Uri;
 use model::{
-    IntegrationId, Scope,
+    IntegrationId, Scope, Vendor,
     contact::DEFAULT_REGION,
-    directory::{Directory, Vendor},
+    directory::Directory,
     record::{Filter, Form, Kind, SortField},
 };
 use store::{
@@ -60,7 +60,7 @@ pub(super) async fn asked(app: &App, scope: &Scope, kind: Kind, uri: &Uri) -> Re
     if let Some(id) = integration {
         query.integrations = Some(id.into_iter().collect());
     }
-    if let Some(vendor) = given.parsed::<Vendor>("integration_vendor") {
+    if let Some(vendor) = given.found("integration_vendor", |name| app.registry.find(name)) {
         of_vendor_only(&mut query, &directory, vendor);
     }
     let within = |given: &mut Parameters, name: &str| match integration {

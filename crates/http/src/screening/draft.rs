@@ -1,10 +1,11 @@
-//! The body of a write, and the vendor that it is for.
+//! The body of a request to a vendor, and the vendor that it is for.
 
-use model::{Issue, Scope, directory::Vendor};
+use connectors::{component::Component, connector::BodyOf};
+use model::{Issue, Scope, Vendor};
 use serde_json::Value;
 
 use super::{Screened, screen, screen_generic};
-use crate::{document::schemas::own_name, error::Error, state::App};
+use crate::{error::Error, state::App};
 
 /// The vendor that a path writes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,12 +18,12 @@ pub enum Target {
 
 /// A body that is to be screened.
 pub struct Draft {
-    /// The name of the generic schema: `ProspectCreate`.
-    pub schema: &'static str,
+    /// The schema whoever the vendor is.
+    pub generic: Component,
+    /// What it is of.
+    pub of: BodyOf,
     /// The vendor that the path writes to.
     pub target: Target,
-    /// The record that the path names.
-    pub subject: Option<String>,
     /// The body.
     pub body: Value,
     /// Whether members that the schema does not have are dropped.
@@ -34,7 +35,8 @@ impl Draft {
     /// vendor's schema refuses.
     ///
     /// # Errors
-    /// When the body is not an object, or, on a generic path, names no integration.
+    /// When the body is not an object, or, on a generic path, names no integration, and when the
+    /// vendor does not take such.
     pub fn screened(self, app: &App, scope: &Scope) -> Result<(Vendor, Screened), Error> {
         let vendor = match self.target {
             Target::Of(vendor) => Some(vendor),
@@ -45,11 +47,8 @@ impl Draft {
         if let Some(vendor) = vendor {
             return Ok((vendor, self.screened_for(app, vendor)?));
         }
-        let screened = screen(
-            app.schemas.get(self.schema)?,
-            self.body,
-            self.ignore_unknown,
-        )?;
+        let generic = app.schemas.get(&self.generic.name())?;
+        let screened = screen(generic, self.body, self.ignore_unknown)?;
         let mut issues = Vec::new();
         if !screened.is_broken("integration_id") {
             issues.push(Issue::custom(
@@ -57,19 +56,21 @@ impl Draft {
                 "No integration has this id, or your key may not use it. Without it the vendor is not known, and the rest was not checked against the vendor's rules",
             ));
         }
-        screened.settle(Err(issues))
+        Err(screened.refused(issues))
     }
 
     /// The body without what the schema of a vendor refuses, which is known to be the one.
     ///
     /// # Errors
-    /// When the body is not an object.
+    /// When the body is not an object, and when the vendor does not take such.
     pub fn screened_for(self, app: &App, vendor: Vendor) -> Result<Screened, Error> {
-        let own = app.schemas.get(&own_name(self.schema, vendor))?;
+        let own = app.connector(vendor)?.body(self.of);
+        let own = own.ok_or_else(|| Error::not_taken(vendor))?;
+        let own = app.schemas.get(&own.name())?;
         match self.target {
             Target::Of(_) => screen(own, self.body, self.ignore_unknown),
             Target::Generic => {
-                let generic = app.schemas.get(self.schema)?;
+                let generic = app.schemas.get(&self.generic.name())?;
                 screen_generic(generic, own, vendor, self.body, self.ignore_unknown)
             }
         }

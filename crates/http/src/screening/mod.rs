@@ -10,7 +10,7 @@ use std::collections::{BTreeSet, HashSet};
 
 use axum::http::Uri;
 use jsonschema::{ValidationError, error::ValidationErrorKind};
-use model::{Issue, directory::Vendor};
+use model::{Issue, Vendor};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
@@ -23,8 +23,8 @@ use crate::{
 
 /// The object in a body, without what the schema refuses, and why it was refused.
 pub struct Screened {
-    /// What is left: every member in it keeps the schema.
-    pub object: Map<String, Value>,
+    /// What is left, an object: every member in it keeps the schema.
+    pub body: Value,
     /// What was wrong with the rest.
     problems: Problems,
     /// The top-level members that were refused, those of problems that are only counted too.
@@ -37,12 +37,17 @@ impl Screened {
         self.broken.contains(field)
     }
 
+    /// Whether the schema has refused anything.
+    pub fn is_refused(&self) -> bool {
+        !self.problems.is_empty()
+    }
+
     /// What is left, as the body that it is of.
     ///
     /// # Errors
     /// 500 when it keeps the schema and cannot be read all the same.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, Error> {
-        serde_json::from_value(Value::Object(self.object.clone())).map_err(|why| {
+        T::deserialize(&self.body).map_err(|why| {
             tracing::error!(
                 line = why.line(),
                 "a body kept the schema and could not be read"
@@ -56,13 +61,18 @@ impl Screened {
     /// # Errors
     /// 400 with all that both found.
     pub fn settle<T>(self, checked: Result<T, Vec<Issue>>) -> Result<T, Error> {
-        let mut problems = self.problems;
         match checked {
-            Ok(checked) if problems.is_empty() => return Ok(checked),
-            Ok(_) => {}
-            Err(more) => problems.extend(more),
+            Ok(checked) if !self.is_refused() => Ok(checked),
+            Ok(_) => Err(self.refused(Vec::new())),
+            Err(issues) => Err(self.refused(issues)),
         }
-        Err(Error::of(problems))
+    }
+
+    /// 400 with what the schema found, and these.
+    pub fn refused(self, issues: Vec<Issue>) -> Error {
+        let mut problems = self.problems;
+        problems.extend(issues);
+        Error::of(problems)
     }
 }
 
@@ -115,7 +125,7 @@ pub fn screen(schema: &Schema, mut body: Value, ignore_unknown: bool) -> Result<
     };
     object.retain(|name, _| !unknown.contains(name) && !broken.contains(name));
     Ok(Screened {
-        object,
+        body: Value::Object(object),
         problems,
         broken,
     })
@@ -199,7 +209,7 @@ mod tests {
         let begun = std::time::Instant::now();
         let dropped = screen(&strict(), body.clone(), true).unwrap();
         assert!(dropped.problems.is_empty());
-        assert_eq!(Value::Object(dropped.object), json!({ "a": "x" }));
+        assert_eq!(dropped.body, json!({ "a": "x" }));
         let refused = screen(&strict(), body, false).unwrap();
         // Comparing each with each takes minutes.
         let took = begun.elapsed();

@@ -9,37 +9,45 @@ use jiff::civil::Date;
 use crate::{
     clock::Timestamp,
     contact::{DEFAULT_REGION, Email, Phone, Refusal},
-    directory::{Agent, Attribution, Community, Directory, Integration, Vendor},
+    directory::{Agent, Attribution, Community, Directory, Integration},
     instant,
     issue::Issue,
     scope::Scope,
+    vendor::Vendor,
 };
 
-/// The rules under way for one body.
-pub struct Checks<'a> {
+/// What a body is checked against.
+#[derive(Clone, Copy)]
+pub struct Context<'a> {
+    /// The vendor that it is for.
+    pub vendor: Vendor,
     /// What it may refer to.
     pub directory: &'a Directory,
     /// Who asks.
     pub scope: &'a Scope,
-    /// Whether the schema has something to say on a top-level field.
-    pub broken: &'a dyn Fn(&str) -> bool,
+    /// Whether the schema has refused a top-level field.
+    pub broken: &'a (dyn Fn(&str) -> bool + Sync),
+}
+
+/// The rules under way for one body.
+pub struct Checks<'a> {
+    context: Context<'a>,
     /// What was found so far.
     pub issues: Vec<Issue>,
 }
 
 impl<'a> Checks<'a> {
     /// Nothing found yet.
-    pub fn new(
-        directory: &'a Directory,
-        scope: &'a Scope,
-        broken: &'a dyn Fn(&str) -> bool,
-    ) -> Self {
+    pub const fn new(context: Context<'a>) -> Self {
         Self {
-            directory,
-            scope,
-            broken,
+            context,
             issues: Vec::new(),
         }
+    }
+
+    /// Whether the schema has refused a top-level field.
+    pub fn is_broken(&self, field: &str) -> bool {
+        (self.context.broken)(field)
     }
 
     /// Notes a broken rule on one field.
@@ -53,15 +61,20 @@ impl<'a> Checks<'a> {
         field: &str,
         find: impl FnOnce() -> Result<T, &'static str>,
     ) -> Option<T> {
-        if (self.broken)(field) {
+        if self.is_broken(field) {
             return None;
         }
         find().map_err(|why| self.refuse(field, why)).ok()
     }
 
-    /// The active integration of `vendor` with this id.
-    pub fn integration(&mut self, id: &str, vendor: Vendor) -> Option<Arc<Integration>> {
-        let (directory, scope) = (self.directory, self.scope);
+    /// The vendor's active integration with this id.
+    pub fn integration(&mut self, id: &str) -> Option<Arc<Integration>> {
+        let Context {
+            vendor,
+            directory,
+            scope,
+            ..
+        } = self.context;
         self.reference("integration_id", || {
             let found = directory
                 .find_integration(scope, id)
@@ -84,7 +97,7 @@ impl<'a> Checks<'a> {
         id: &str,
         integration: Option<&Arc<Integration>>,
     ) -> Option<Arc<Community>> {
-        let (directory, scope) = (self.directory, self.scope);
+        let (directory, scope) = (self.context.directory, self.context.scope);
         self.reference("community_id", || {
             let found = directory
                 .find_community(scope, id)
@@ -102,11 +115,12 @@ impl<'a> Checks<'a> {
     /// The active attribution with this id, valid for `community`.
     pub fn attribution(
         &mut self,
-        id: &str,
+        id: Option<&str>,
         integration: Option<&Arc<Integration>>,
         community: Option<&Arc<Community>>,
     ) -> Option<Arc<Attribution>> {
-        let (directory, scope) = (self.directory, self.scope);
+        let id = id?;
+        let (directory, scope) = (self.context.directory, self.context.scope);
         self.reference("attribution_id", || {
             let found = directory
                 .find_attribution(scope, id)
@@ -129,11 +143,12 @@ impl<'a> Checks<'a> {
     /// The active agent with this id, who works for `community`.
     pub fn agent(
         &mut self,
-        id: &str,
+        id: Option<&str>,
         integration: Option<&Arc<Integration>>,
         community: Option<&Arc<Community>>,
     ) -> Option<Arc<Agent>> {
-        let (directory, scope) = (self.directory, self.scope);
+        let id = id?;
+        let (directory, scope) = (self.context.directory, self.context.scope);
         self.reference("agent_id", || {
             let found = directory.find_agent(scope, id).ok_or("No agent has this id")?;
             if integration.is_some_and(|one| one.id != found.integration_id) {
@@ -153,8 +168,8 @@ impl<'a> Checks<'a> {
     pub fn some_contact(&mut self, email: Option<&str>, phone: Option<&str>) {
         if email.is_none()
             && phone.is_none()
-            && !(self.broken)("email_1")
-            && !(self.broken)("phone_1")
+            && !self.is_broken("email_1")
+            && !self.is_broken("phone_1")
         {
             for field in ["email_1", "phone_1"] {
                 self.refuse(field, "email_1 and/or phone_1 is required: without one of them no guest card can be made or found");
@@ -177,7 +192,7 @@ impl<'a> Checks<'a> {
     ) -> Option<Phone> {
         let extension = extension.filter(|text| !text.trim().is_empty());
         let Some(text) = text else {
-            if extension.is_some() && !(self.broken)("phone_1") {
+            if extension.is_some() && !self.is_broken("phone_1") {
                 self.refuse(
                     "phone_1_extension",
                     "An extension needs its number. Give phone_1 with it, or leave it out",

@@ -35,7 +35,7 @@ macro_rules! resource {
             pub integration_id: String,
             /// The vendor behind that integration.
             #[serde(default)]
-            #[schema(required, example = "KNOCK")]
+            #[schema(required)]
             pub integration_vendor: String,
             /// The vendor's id of it; `null` when the vendor gave none.
             pub x_id: Option<String>,
@@ -118,7 +118,7 @@ kinds! {
 /// The operations that write, with their words and the kind of record that each makes or changes.
 macro_rules! operations {
     ($($(#[$doc:meta])* $operation:ident = $word:literal of $kind:ident,)+) => {
-        crate::write::words! {
+        crate::words! {
             /// What is asked of the vendor. Named after the operation that accepts it.
             Operation { $($(#[$doc])* $operation = $word,)+ }
         }
@@ -133,15 +133,15 @@ macro_rules! operations {
 }
 
 operations! {
-    /// `POST /crm/v1/prospects/knock`, or generic.
+    /// Make a prospect.
     ProspectCreate = "prospect_create" of Prospect,
-    /// `PUT /crm/v1/prospects/knock/{prospect_id}`, or generic.
+    /// Change a prospect.
     ProspectUpdate = "prospect_update" of Prospect,
-    /// `POST /crm/v1/events/knock`, or generic.
+    /// Record an event.
     EventCreate = "event_create" of Event,
-    /// `POST /crm/v1/appointments/knock`, or generic.
+    /// Book a tour.
     AppointmentCreate = "appointment_create" of Appointment,
-    /// `POST /crm/v1/listings/knock`, or generic.
+    /// Make a listing known.
     ListingCreate = "listing_create" of Listing,
 }
 

@@ -18,8 +18,8 @@ use std::{
 };
 
 use model::{
-    Entropy, IntegrationId, Secret, Timestamp,
-    directory::{Integration, Settings, Vendor},
+    Entropy, IntegrationId, Secret, Timestamp, Vendor,
+    directory::{Integration, Settings},
     key::System,
 };
 use serde_json::{Value, json};
@@ -79,7 +79,7 @@ fn fill(data_dir: &Path, key: &str) {
                             ..Integration::new(
                                 id,
                                 "Filled".to_owned(),
-                                Vendor::Knock,
+                                Vendor::named("KNOCK"),
                                 System::Sandbox,
                                 Settings::new("http://127.0.0.1:1"),
                                 Secret::new(format!("secret of {id}")),

@@ -35,7 +35,8 @@ use std::{
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use model::{
     Actor, CommunityId, Directory, Entropy, IntegrationId, JobId, KeyId, Scope, Secret, Timestamp,
-    directory::{Contents, Integration, Settings, Vendor},
+    Vendor,
+    directory::{Contents, Integration, Settings},
     key::{self, Key, System},
     permission::Permission,
     record::{Kind, Record},
@@ -592,7 +593,7 @@ fn integration(id: IntegrationId) -> Integration {
     Integration::new(
         id,
         "Acme".to_owned(),
-        Vendor::Knock,
+        Vendor::named("KNOCK"),
         System::Sandbox,
         settings,
         Secret::new(credential(id)),

@@ -6,8 +6,8 @@ pub(crate) mod keys;
 pub mod live;
 
 use model::{
-    Actor, Directory, IntegrationId, Secret, Timestamp,
-    directory::{Agent, Attribution, Branch, Community, Contents, Integration, Settings, Vendor},
+    Actor, Directory, IntegrationId, Secret, Timestamp, Vendor,
+    directory::{Agent, Attribution, Branch, Community, Contents, Integration, Settings},
     key::System,
     record::Kind,
     resources::integration::{Change, IntegrationRecord, Member},

@@ -65,8 +65,8 @@ mod tests {
     use std::sync::Arc;
 
     use model::{
-        Entropy, IntegrationId, JobId, Secret, Timestamp,
-        directory::{Integration, Settings, Vendor},
+        Entropy, IntegrationId, JobId, Secret, Timestamp, Vendor,
+        directory::{Integration, Settings},
         key::System,
         record::{Kind, SortField},
     };
@@ -125,7 +125,7 @@ mod tests {
             let integration = Integration::new(
                 id,
                 String::new(),
-                Vendor::Knock,
+                Vendor::named("KNOCK"),
                 System::Sandbox,
                 Settings::new("http://127.0.0.1:1"),
                 Secret::new("key"),

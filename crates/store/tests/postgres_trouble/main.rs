@@ -17,8 +17,8 @@ use std::{
 };
 
 use model::{
-    Actor, CommunityId, Entropy, IntegrationId, JobId, Scope, Secret, Timestamp,
-    directory::{Community, Integration, Settings, Vendor},
+    Actor, CommunityId, Entropy, IntegrationId, JobId, Scope, Secret, Timestamp, Vendor,
+    directory::{Community, Integration, Settings},
     key::System,
     record::Kind,
     write::{Attempt, Call, Class, Confirmed, NewWrite, Operation, Reply, Write, WriteStatus},
@@ -122,7 +122,7 @@ impl Node {
         let integration = Integration::new(
             self.integration_id,
             "Acme".to_owned(),
-            Vendor::Knock,
+            Vendor::named("KNOCK"),
             System::Sandbox,
             Settings::new("http://127.0.0.1:1"),
             Secret::new("a-credential"),

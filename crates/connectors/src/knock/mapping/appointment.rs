@@ -25,36 +25,37 @@ use crate::Prepared;
 /// # Errors
 /// When the vocabulary has no word for a value.
 pub fn create(appointment: &Checked, vocabulary: &Vocabulary) -> Result<Prepared, Vec<Issue>> {
-    let input = &appointment.input;
+    let new = &appointment.new;
     let mut words = Words::of(vocabulary);
-    let pets = words.list("pets", input.pets.as_deref());
-    let first_contact_type = words.one("first_contact_type", input.first_contact_type.as_deref());
-    let tour_type = words.one("tour_type", input.tour_type.as_deref());
+    let pets = words.list("pets", new.pets.as_deref());
+    let first_contact_type = words.one("first_contact_type", new.first_contact_type.as_deref());
+    let tour_type = words.one("tour_type", new.tour_type.as_deref());
     words.finish()?;
 
     let mut profile = Body::default();
     let person = Profile {
         email: appointment.email.as_ref(),
         phone: appointment.phone.as_ref(),
-        first_name: input.first_name.as_deref(),
-        last_name: Some(&input.last_name),
+        first_name: new.first_name.as_deref(),
+        last_name: new.last_name.as_deref(),
         move_in_date: appointment.move_in_date,
-        bedrooms: input.desired_num_bedrooms.as_deref(),
-        occupants: input.number_of_occupants,
-        lease_term_in_months: input.lease_term_in_months,
-        rent_minimum_in_cents: input.rent_minimum_in_cents,
-        rent_maximum_in_cents: input.rent_maximum_in_cents,
+        bedrooms: new.desired_num_bedrooms.as_deref(),
+        occupants: new.number_of_occupants,
+        lease_term_in_months: new.lease_term_in_months,
+        rent_minimum_in_cents: new.rent_minimum_in_cents,
+        rent_maximum_in_cents: new.rent_maximum_in_cents,
         pets,
     };
     person.put_into(&mut profile);
     let mut body = Body::default();
     body.put("communityId", Some(appointment.community.x_id.as_str()));
-    body.put("sourceTitle", Some(appointment.attribution.x_id.as_str()));
+    let source = appointment.attribution.as_ref();
+    body.put("sourceTitle", source.map(|one| one.x_id.as_str()));
     let time = json!([{ "startTime": appointment.starts_at_local() }]);
     body.put("requestedTimes", Some(time));
     body.put("profile", Some(profile.finish()));
     let extension = appointment.phone.as_ref().and_then(Phone::extension);
-    body.put("message", message(input.notes.as_deref(), extension));
+    body.put("message", message(new.notes.as_deref(), extension));
     body.put("firstContactType", first_contact_type);
     body.put("tourType", tour_type);
 
@@ -115,8 +116,7 @@ fn contacts(email: Option<&Email>, phone: Option<&Phone>) -> Vec<(String, String
 mod tests {
     use model::{
         Timestamp,
-        directory::Vendor,
-        resources::appointment::{AppointmentCreate, rules},
+        resources::appointment::{NewAppointment, rules},
     };
 
     use super::*;
@@ -133,15 +133,8 @@ mod tests {
         body.as_object_mut()
             .unwrap()
             .extend(more.as_object().unwrap().clone());
-        let input: AppointmentCreate = serde_json::from_value(body).unwrap();
-        let checked = rules::check(
-            input,
-            Vendor::Knock,
-            &world.directory,
-            &world.scope,
-            &|_| false,
-            Timestamp::ZERO,
-        );
+        let new: NewAppointment = serde_json::from_value(body).unwrap();
+        let checked = rules::check(new, Timestamp::ZERO, world.context());
         let checked = checked.unwrap_or_else(|issues| panic!("{issues:?}"));
         create(&checked, &vocabulary::table()).unwrap()
     }

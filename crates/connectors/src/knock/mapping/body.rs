@@ -2,11 +2,11 @@
 //!
 //! Guarantee: what is absent, or blank, has no member.
 
-use model::{
-    Issue, resources::prospect::input::NOTES_MAX_CHARS, text::trimmed, vocabulary::Vocabulary,
-};
+use model::{Issue, text::trimmed, vocabulary::Vocabulary};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value};
+
+use crate::knock::bodies::prospect_create::NOTES_MAX_CHARS;
 
 /// What stands for itself in a path's segment (RFC 3986, unreserved).
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC

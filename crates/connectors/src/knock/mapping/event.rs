@@ -5,7 +5,7 @@
 use model::{
     Issue, Timestamp,
     record::stated,
-    resources::event::{Checked, Event, EventName},
+    resources::event::{Checked, Event},
     text::trimmed,
     vocabulary::Vocabulary,
     write::{Call, Confirmed},
@@ -16,26 +16,28 @@ use super::{
     body::{Body, Words, segment},
     order::Order,
 };
-use crate::Prepared;
+use crate::{Prepared, knock::bodies::EventName};
 
 /// `POST /prospect/{id}/...` for `event`.
 ///
 /// # Errors
 /// When the vocabulary has no word for a value.
 pub fn create(event: &Checked, vocabulary: &Vocabulary) -> Result<Prepared, Vec<Issue>> {
-    let input = &event.input;
+    let new = &event.new;
     let mut words = Words::of(vocabulary);
-    let outcome = words.one("call_status", input.call_status.as_deref());
+    let outcome = words.one("call_status", new.call_status.as_deref());
     words.finish()?;
+    let name = EventName::of(&new.event_name)
+        .ok_or_else(|| vec![Issue::custom("event_name", "Knock has no such event")])?;
     let mut body = Body::default();
     let agent = event.agent.as_ref();
     body.put("agent", agent.map(|one| json!({ "username": one.x_id })));
     let time = |at: Option<Timestamp>| at.map(|at| at.to_string());
-    let what = match event.name {
+    let what = match name {
         EventName::Sms | EventName::Chat | EventName::Activity => {
             body.put("time", time(event.event_datetime));
-            body.put("message", trimmed(input.notes.as_deref()));
-            match event.name {
+            body.put("message", trimmed(new.notes.as_deref()));
+            match name {
                 EventName::Sms => "sms",
                 EventName::Chat => "chat",
                 _ => "activity",
@@ -43,8 +45,8 @@ pub fn create(event: &Checked, vocabulary: &Vocabulary) -> Result<Prepared, Vec<
         }
         EventName::Email => {
             body.put("time", time(event.event_datetime));
-            body.put("subject", trimmed(input.email_subject.as_deref()));
-            body.put("body", trimmed(input.email_body.as_deref()));
+            body.put("subject", trimmed(new.email_subject.as_deref()));
+            body.put("body", trimmed(new.email_body.as_deref()));
             "email"
         }
         EventName::Call => {
@@ -87,10 +89,7 @@ fn confirmed(event: &Checked) -> Confirmed {
 
 #[cfg(test)]
 mod tests {
-    use model::{
-        directory::Vendor,
-        resources::event::{EventCreate, rules},
-    };
+    use model::resources::event::{NewEvent, rules};
 
     use super::*;
     use crate::knock::{mapping::world::World, vocabulary};
@@ -127,16 +126,10 @@ mod tests {
             body.as_object_mut()
                 .unwrap()
                 .extend(more.as_object().unwrap().clone());
-            let input: EventCreate = serde_json::from_value(body).unwrap();
+            let new: NewEvent = serde_json::from_value(body).unwrap();
             let known = Some(world.known.clone());
-            let checked = rules::check(
-                input,
-                known,
-                Vendor::Knock,
-                &world.directory,
-                &world.scope,
-                &|_| false,
-            );
+            let required = EventName::of(name).unwrap().required();
+            let checked = rules::check(new, known, required, world.context());
             let checked = checked.unwrap_or_else(|issues| panic!("{issues:?}"));
             let prepared = create(&checked, &vocabulary::table()).unwrap();
             assert_eq!(prepared.order_keys.len(), 3, "email, phone, prospect");

@@ -15,8 +15,8 @@ use crate::Prepared;
 
 /// `POST /community/{id}/listing` for `listing`.
 pub fn create(listing: &Checked) -> Prepared {
-    let (input, community) = (&listing.input, &listing.community);
-    let (title, url) = (input.title.trim(), input.url.trim());
+    let (new, community) = (&listing.new, &listing.community);
+    let (title, url) = (new.title.trim(), new.url.trim());
     let mut body = Body::default();
     body.put("title", Some(title));
     body.put("url", Some(url));
@@ -46,10 +46,7 @@ pub fn create(listing: &Checked) -> Prepared {
 
 #[cfg(test)]
 mod tests {
-    use model::{
-        directory::Vendor,
-        resources::listing::{ListingCreate, rules},
-    };
+    use model::resources::listing::{NewListing, rules};
     use serde_json::json;
 
     use super::*;
@@ -58,18 +55,12 @@ mod tests {
     #[test]
     fn a_listing_in_knocks_words() {
         let world = World::new();
-        let input: ListingCreate = serde_json::from_value(json!({
+        let new: NewListing = serde_json::from_value(json!({
             "integration_id": world.ids["integration_id"], "community_id": world.ids["community_id"], "title": " By the harbor ",
             "url": "https://seattle.craigslist.org/see/apa/1.html", "publish_date": "2027-03-01T09:30:00-05:00", "is_listed": false,
         }))
         .unwrap();
-        let checked = rules::check(
-            input,
-            Vendor::Knock,
-            &world.directory,
-            &world.scope,
-            &|_| false,
-        );
+        let checked = rules::check(new, world.context());
         let prepared = create(&checked.unwrap_or_else(|issues| panic!("{issues:?}")));
         let shown = json!({ "path": prepared.call.path, "body": prepared.call.body, "record": prepared.confirmed.create });
         insta::assert_json_snapshot!("a_listing", shown);

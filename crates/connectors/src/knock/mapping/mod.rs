@@ -12,17 +12,3 @@ pub mod prospect;
 
 #[cfg(test)]
 mod world;
-
-use model::resources::{listing::Checked, prospect::CheckedUpdate};
-
-use crate::Mappings;
-
-/// The writes that Knock takes.
-pub(super) fn all() -> Mappings {
-    Mappings::default()
-        .with(prospect::create)
-        .with::<CheckedUpdate>(|change, _| prospect::update(change))
-        .with(event::create)
-        .with(appointment::create)
-        .with::<Checked>(|listing, _| Ok(listing::create(listing)))
-}

@@ -7,7 +7,7 @@ use model::{
     Issue,
     contact::Phone,
     record::stated,
-    resources::prospect::{Checked, CheckedUpdate, Prospect},
+    resources::prospect::{Checked, CheckedChange, Prospect},
     text::trimmed,
     vocabulary::Vocabulary,
     write::{Call, Confirmed},
@@ -43,39 +43,40 @@ const CHANGED_BY_A_REPEAT: [&str; 13] = [
 /// # Errors
 /// When the vocabulary has no word for a value.
 pub fn create(prospect: &Checked, vocabulary: &Vocabulary) -> Result<Prepared, Vec<Issue>> {
-    let input = &prospect.input;
+    let new = &prospect.new;
     let mut words = Words::of(vocabulary);
-    let pets = words.list("pets", input.pets.as_deref());
-    let first_contact_type = words.one("first_contact_type", input.first_contact_type.as_deref());
+    let pets = words.list("pets", new.pets.as_deref());
+    let first_contact_type = words.one("first_contact_type", new.first_contact_type.as_deref());
     words.finish()?;
 
     let mut body = Body::default();
     body.put("communityId", Some(prospect.community.x_id.as_str()));
-    body.put("sourceTitle", Some(prospect.attribution.x_id.as_str()));
+    let source = prospect.attribution.as_ref();
+    body.put("sourceTitle", source.map(|one| one.x_id.as_str()));
     let agent = prospect.agent.as_ref();
     body.put("agent", agent.map(|one| json!({ "username": one.x_id })));
     let profile = Profile {
         email: prospect.email.as_ref(),
         phone: prospect.phone.as_ref(),
-        first_name: input.first_name.as_deref(),
-        last_name: input.last_name.as_deref(),
+        first_name: new.first_name.as_deref(),
+        last_name: new.last_name.as_deref(),
         move_in_date: prospect.move_in_date,
-        bedrooms: input.desired_num_bedrooms.as_deref(),
-        occupants: input.number_of_occupants,
-        lease_term_in_months: input.lease_term_in_months,
-        rent_minimum_in_cents: input.rent_minimum_in_cents,
-        rent_maximum_in_cents: input.rent_maximum_in_cents,
+        bedrooms: new.desired_num_bedrooms.as_deref(),
+        occupants: new.number_of_occupants,
+        lease_term_in_months: new.lease_term_in_months,
+        rent_minimum_in_cents: new.rent_minimum_in_cents,
+        rent_maximum_in_cents: new.rent_maximum_in_cents,
         pets,
     };
     profile.put_into(&mut body);
-    body.put("address", trimmed(input.address_1.as_deref()));
-    body.put("city", trimmed(input.city.as_deref()));
-    body.put("state", trimmed(input.state.as_deref()));
-    body.put("zip", trimmed(input.zip.as_deref()));
+    body.put("address", trimmed(new.address_1.as_deref()));
+    body.put("city", trimmed(new.city.as_deref()));
+    body.put("state", trimmed(new.state.as_deref()));
+    body.put("zip", trimmed(new.zip.as_deref()));
     let extension = prospect.phone.as_ref().and_then(Phone::extension);
-    body.put("message", message(input.notes.as_deref(), extension));
+    body.put("message", message(new.notes.as_deref(), extension));
     body.put("firstContactType", first_contact_type);
-    body.put("autorespond", input.subscribe);
+    body.put("autorespond", new.subscribe);
 
     let order = Order::within(prospect.integration.id, prospect.community.id);
     Ok(Prepared {
@@ -119,8 +120,8 @@ pub(super) fn changed_by_a_repeat(record: &Map<String, Value>) -> Map<String, Va
 ///
 /// # Errors
 /// When the record lacks what Knock wants with every card.
-pub fn update(change: &CheckedUpdate) -> Result<Prepared, Vec<Issue>> {
-    let (input, known) = (&change.input, &change.known);
+pub fn update(change: &CheckedChange) -> Result<Prepared, Vec<Issue>> {
+    let (asked, known, contacts) = (&change.change, &change.known, &change.contacts);
     let Some(source) = &known.x_attribution_id else {
         return Err(vec![Issue::new(
             "custom",
@@ -135,30 +136,30 @@ pub fn update(change: &CheckedUpdate) -> Result<Prepared, Vec<Issue>> {
     let agent = change.agent.as_ref();
     body.put("agent", agent.map(|one| json!({ "username": one.x_id })));
     let profile = Profile {
-        email: change.email.as_ref(),
-        phone: change.phone.as_ref(),
-        first_name: input.first_name.as_deref(),
-        last_name: input.last_name.as_deref(),
+        email: contacts.email.as_ref(),
+        phone: contacts.phone.as_ref(),
+        first_name: asked.first_name.as_deref(),
+        last_name: asked.last_name.as_deref(),
         move_in_date: change.move_in_date,
-        bedrooms: input.desired_num_bedrooms.as_deref(),
-        occupants: input.number_of_occupants,
-        lease_term_in_months: input.lease_term_in_months,
-        rent_minimum_in_cents: input.rent_minimum_in_cents,
-        rent_maximum_in_cents: input.rent_maximum_in_cents,
+        bedrooms: asked.desired_num_bedrooms.as_deref(),
+        occupants: asked.number_of_occupants,
+        lease_term_in_months: asked.lease_term_in_months,
+        rent_minimum_in_cents: asked.rent_minimum_in_cents,
+        rent_maximum_in_cents: asked.rent_maximum_in_cents,
         pets: None,
     };
     profile.put_into(&mut body);
     body.put("message", message(None, change.phone_extension.as_deref()));
 
     let order = Order::within(change.integration.id, change.community.id);
-    let contacts = order.contacts(known.email.as_ref(), known.phone.as_ref());
-    let mut anew = order.contacts(change.email.as_ref(), change.phone.as_ref());
-    anew.retain(|key| !contacts.contains(key));
-    let blocked_by = order.blocks(&contacts, &anew, &known.x_id);
-    let mut order_keys = contacts;
+    let held = order.contacts(known.email.as_ref(), known.phone.as_ref());
+    let mut anew = order.contacts(contacts.email.as_ref(), contacts.phone.as_ref());
+    anew.retain(|key| !held.contains(key));
+    let blocked_by = order.blocks(&held, &anew, &known.x_id);
+    let mut order_keys = held;
     order_keys.extend(anew);
     order_keys.push(order.prospect(&known.x_id));
-    if change.changes_contact() {
+    if contacts.change() {
         order_keys.push(order.contact_change(&known.x_id));
     }
     Ok(Prepared {
@@ -169,7 +170,7 @@ pub fn update(change: &CheckedUpdate) -> Result<Prepared, Vec<Issue>> {
     })
 }
 
-fn confirmed_update(change: &CheckedUpdate) -> Confirmed {
+fn confirmed_update(change: &CheckedChange) -> Confirmed {
     let record = stated(&Prospect::changed(change));
     Confirmed {
         update: Value::Object(changed_by_a_repeat(&record)),
@@ -184,14 +185,13 @@ fn confirmed_update(change: &CheckedUpdate) -> Confirmed {
 #[cfg(test)]
 mod tests {
     use model::{
-        directory::Vendor,
-        resources::prospect::{ProspectCreate, ProspectUpdate, rules},
+        resources::prospect::{NewProspect, ProspectChange, rules},
         write::Operation,
     };
     use proptest::prelude::*;
 
     use super::*;
-    use crate::knock::{mapping::world::World, vocabulary};
+    use crate::knock::{mapping::world::World, matching::contact_issues, vocabulary};
 
     fn prepare(mut body: Value, with_agent: bool) -> Prepared {
         let world = World::new();
@@ -200,15 +200,9 @@ mod tests {
                 body[name] = id.clone();
             }
         }
-        let input: ProspectCreate = serde_json::from_value(body).unwrap();
-        let checked = rules::check(
-            input,
-            Vendor::Knock,
-            &world.directory,
-            &world.scope,
-            &|_| false,
-        )
-        .unwrap_or_else(|issues| panic!("{issues:?}"));
+        let new: NewProspect = serde_json::from_value(body).unwrap();
+        let checked = rules::check(new, Some(true), world.context())
+            .unwrap_or_else(|issues| panic!("{issues:?}"));
         create(&checked, &vocabulary::table()).unwrap_or_else(|issues| panic!("{issues:?}"))
     }
 
@@ -261,15 +255,9 @@ mod tests {
     }
 
     fn change(world: &World, body: Value) -> Result<Prepared, Vec<Issue>> {
-        let input: ProspectUpdate = serde_json::from_value(body).unwrap();
-        let checked = rules::check_update(
-            input,
-            world.known.clone(),
-            Vendor::Knock,
-            &world.directory,
-            &world.scope,
-            &|_| false,
-        );
+        let asked: ProspectChange = serde_json::from_value(body).unwrap();
+        let checked =
+            rules::check_change(asked, world.known.clone(), contact_issues, world.context());
         update(&checked?)
     }
 

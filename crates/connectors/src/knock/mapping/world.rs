@@ -4,13 +4,15 @@ use model::{
     AgentId, AttributionId, CommunityId, Directory, Entropy, IntegrationId, Scope, Secret,
     Timestamp,
     contact::{DEFAULT_REGION, Email, Phone},
-    directory::{Agent, Attribution, Branch, Community, Contents, Integration, Settings, Vendor},
+    directory::{Agent, Attribution, Branch, Community, Contents, Integration, Settings},
     key::{Key, System, token_make},
     permission::Permission,
     record::Kind,
-    resources::prospect::Known,
+    resources::{checks::Context, prospect::Known},
 };
 use serde_json::{Value, json};
+
+use crate::knock::VENDOR;
 
 struct Fixed(u8);
 impl Entropy for Fixed {
@@ -30,6 +32,16 @@ pub(crate) struct World {
 }
 
 impl World {
+    /// What a body that keeps its schema is checked against.
+    pub(crate) fn context(&self) -> Context<'_> {
+        Context {
+            vendor: VENDOR,
+            directory: &self.directory,
+            scope: &self.scope,
+            broken: &|_| false,
+        }
+    }
+
     pub(crate) fn new() -> Self {
         Self::in_zone("America/New_York")
     }
@@ -72,7 +84,7 @@ impl World {
                 integration: Integration::new(
                     integration_id,
                     "one".to_owned(),
-                    Vendor::Knock,
+                    VENDOR,
                     System::Sandbox,
                     settings,
                     Secret::new("key"),

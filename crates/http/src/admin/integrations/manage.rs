@@ -10,7 +10,6 @@ use axum::{
 };
 use model::{
     IntegrationId,
-    key::System,
     resources::integration::{
         Change, IntegrationCreate, IntegrationRecord, IntegrationUpdate, check_create, check_update,
     },
@@ -115,14 +114,10 @@ pub async fn integration_create(
     let screened = screen_as::<IntegrationCreate>(&app, &uri, body)?;
     let input: IntegrationCreate = screened.read()?;
     let broken = |field: &str| screened.is_broken(field);
-    let base_url = |vendor, system: System| {
-        app.registry
-            .get(vendor)
-            .map_or("", |connector| connector.base_url(system))
-            .to_owned()
-    };
+    let connector = input.vendor().and_then(|vendor| app.registry.get(vendor));
+    let terms = connector.map(|connector| &connector.definition().terms);
     let allow = |given: &str| app.registry.reach().allow(given);
-    let checked = check_create(&input, &broken, base_url, &allow);
+    let checked = check_create(&input, &broken, terms, &allow);
     let checked = screened.settle(checked)?;
     let now = app.clock.now();
     let id = IntegrationId::new(now, &*app.entropy);
@@ -187,7 +182,8 @@ pub async fn integration_update(
     let input: IntegrationUpdate = screened.read()?;
     let broken = |field: &str| screened.is_broken(field);
     let allow = |given: &str| app.registry.reach().allow(given);
-    let checked = check_update(input, &stored, &broken, &allow);
+    let members = app.connector(stored.vendor)?.definition().terms.credentials;
+    let checked = check_update(input, (&stored, members), &broken, &allow);
     let mut asked = screened.settle(checked)?;
     let is_tried = !stored.active || asked.credential.is_some();
     if asked.update.active == Some(true) && is_tried && stored.archived_at.is_none() {

@@ -12,6 +12,7 @@ use axum::{
     extract::{FromRequest as _, Request, State},
     response::{IntoResponse, Response},
 };
+use connectors::component::Component;
 use model::{
     Actor, Issue, Permission,
     clock::{Entropy, Timestamp},
@@ -37,7 +38,7 @@ use utoipa_axum::router::UtoipaMethodRouter;
 use super::stored;
 use crate::{
     document::{
-        operation::{self as documented, Component, RequestBody, Words},
+        operation::{self as documented, RequestBody, component_over},
         parameters::WriteQuery,
         problems::ChangeProblems,
     },
@@ -89,7 +90,8 @@ pub struct RegisteredOne {
 pub struct Registration {
     id: &'static str,
     path: &'static str,
-    words: Words,
+    summary: &'static str,
+    description: &'static str,
 }
 
 /// The facts that an item is checked against.
@@ -134,18 +136,14 @@ impl Register for CommunityRegister {
     const ONE: Registration = Registration {
         id: "community_register",
         path: "/v1/admin/integrations/{id}/communities",
-        words: Words {
-            summary: "Register a community",
-            description: ONE_IS_CHANGED,
-        },
+        summary: "Register a community",
+        description: ONE_IS_CHANGED,
     };
     const MANY: Registration = Registration {
         id: "communities_register",
         path: "/v1/admin/integrations/{id}/communities/bulk",
-        words: Words {
-            summary: "Register communities",
-            description: MANY_ARE_CHANGED,
-        },
+        summary: "Register communities",
+        description: MANY_ARE_CHANGED,
     };
 
     fn check(
@@ -170,18 +168,14 @@ impl Register for AttributionRegister {
     const ONE: Registration = Registration {
         id: "attribution_register",
         path: "/v1/admin/integrations/{id}/attributions",
-        words: Words {
-            summary: "Register an attribution",
-            description: ONE_IS_CHANGED,
-        },
+        summary: "Register an attribution",
+        description: ONE_IS_CHANGED,
     };
     const MANY: Registration = Registration {
         id: "attributions_register",
         path: "/v1/admin/integrations/{id}/attributions/bulk",
-        words: Words {
-            summary: "Register attributions",
-            description: MANY_ARE_CHANGED,
-        },
+        summary: "Register attributions",
+        description: MANY_ARE_CHANGED,
     };
 
     fn check(
@@ -206,18 +200,14 @@ impl Register for AgentRegister {
     const ONE: Registration = Registration {
         id: "agent_register",
         path: "/v1/admin/integrations/{id}/agents",
-        words: Words {
-            summary: "Register an agent",
-            description: ONE_IS_CHANGED,
-        },
+        summary: "Register an agent",
+        description: ONE_IS_CHANGED,
     };
     const MANY: Registration = Registration {
         id: "agents_register",
         path: "/v1/admin/integrations/{id}/agents/bulk",
-        words: Words {
-            summary: "Register agents",
-            description: MANY_ARE_CHANGED,
-        },
+        summary: "Register agents",
+        description: MANY_ARE_CHANGED,
     };
 
     fn check(
@@ -242,12 +232,13 @@ fn described(
     answer: (&'static str, Component),
 ) -> documented::Operation {
     documented::Operation {
-        id: of.id,
+        id: of.id.to_owned(),
         method: HttpMethod::Post,
-        path: of.path,
+        path: of.path.to_owned(),
         path_parameter: "The integration's id",
         tag: "Integrations",
-        words: of.words,
+        summary: of.summary.to_owned(),
+        description: of.description,
         permission: PERMISSION,
         parameters: documented::query::<WriteQuery>(),
         body: Some(body),
@@ -259,7 +250,7 @@ fn described(
 /// The route that registers one member.
 pub fn register_one<T: Register>() -> UtoipaMethodRouter<App> {
     let body = RequestBody::One(Component::of::<T>());
-    let answer = Component::over::<Registered<T::Record>, T::Record>();
+    let answer = component_over::<Registered<T::Record>, T::Record>();
     described(&T::ONE, body, ("It is registered", answer)).route(
         async |State(app): State<App>, request: Request| {
             let (asked, body) = asked::<BODY_MAX_BYTES>(&app, request).await?;

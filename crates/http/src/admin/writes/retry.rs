@@ -6,9 +6,9 @@ use axum::{
     http::HeaderMap,
     response::{IntoResponse, Response},
 };
+use connectors::connector::BodyOf;
 use model::{
-    directory::Vendor,
-    resources::prospect::ProspectCreate,
+    Vendor, consent,
     write::{Write as StoredWrite, WriteStatus},
 };
 use serde::Serialize;
@@ -109,14 +109,15 @@ pub async fn write_retry(
     let operation = find_operation(stored.operation).ok_or_else(Error::internal)?;
     // The body is mapped anew, with the vocabulary and references that are in force now.
     let draft = Draft {
-        schema: operation.schema,
+        generic: operation.body,
+        of: BodyOf::Write(operation.operation),
         target: Target::Of(vendor(&stored)?),
-        subject: stored.subject.clone(),
         body,
         ignore_unknown: true,
     };
-    let scope = &caller.scope;
-    let mut write = intake::prepare(&app, scope, operation, draft, &request_id.0).await?;
+    let (scope, subject) = (&caller.scope, stored.subject.as_deref());
+    let mut write =
+        intake::prepare(&app, scope, operation, (draft, subject), &request_id.0).await?;
     write.retry_of = Some(failed);
     let stored = intake::store(&app, scope, write, once).await?;
     Ok(retried(&stored))
@@ -126,7 +127,7 @@ pub async fn write_retry(
 fn was_stated(stored: &StoredWrite, body: &serde_json::Map<String, Value>) -> bool {
     match stored.consent {
         Some(consent) => consent.is_stated,
-        None => body.get("subscribe") != Some(&json!(ProspectCreate::SUBSCRIBE_DEFAULT)),
+        None => body.get("subscribe") != Some(&json!(consent::DEFAULT_OF_OLD_WRITES)),
     }
 }
 

@@ -8,32 +8,36 @@ use std::time::Duration;
 
 use axum::{
     Json,
-    extract::State,
-    http::Uri,
+    extract::{FromRequest as _, Request, State},
     response::{IntoResponse, Response},
 };
-use connectors::{NotTold, Target as Account};
+use connectors::{
+    Connector, FetchFailure, Target as Account, component::Component, connector::BodyOf,
+};
 use model::{
-    JobId, Scope,
-    directory::Vendor,
-    resources::appointment::{
-        Availability, AvailabilityQuery,
-        availability::{Checked, check},
+    JobId, Permission, Vendor,
+    permission::{Group, Level},
+    resources::{
+        appointment::{
+            Availability,
+            availability::{AvailabilityRequest, Checked, check},
+        },
+        checks::Context,
     },
 };
 use serde::Serialize;
-use serde_json::Value;
 use tokio::time::timeout;
-use utoipa::ToSchema;
+use utoipa::{ToSchema, openapi::HttpMethod};
+use utoipa_axum::router::UtoipaMethodRouter;
 
 use crate::{
     cache::availability::{KEPT_MS, TROUBLE_KEPT_MS},
-    document::{parameters::WriteQuery, problems::QuestionProblems},
-    door::{
-        body::JsonBody,
-        caller::{AppointmentsRead, Caller},
-        preferences,
+    document::{
+        operation::{self as documented, RequestBody},
+        parameters::WriteQuery,
+        problems::QuestionProblems,
     },
+    door::{body::JsonBody, caller::AnyCaller, preferences},
     error::Error,
     screening::{Draft, Target},
     state::App,
@@ -66,69 +70,94 @@ pub struct QuestionMeta {
 #[schema(as = AppointmentAvailability)]
 pub struct GenericAvailabilityQuery {}
 
-/// Query Realtime Appointment Availability: Knock
-///
-/// Asks Knock when tours are possible. Answers are given again for ten seconds. When Knock is slow or fails, the answer is 503 within five seconds.
-#[utoipa::path(
-    post,
-    path = "/crm/v1/appointment-availability/knock",
-    operation_id = "availability_get_knock",
-    tag = "Appointments",
-    params(WriteQuery),
-    request_body = AvailabilityQuery,
-    responses((status = 200, description = "When tours are possible", body = AvailabilityAnswer), QuestionProblems),
-    security(("bearer" = ["appointments:read"]))
-)]
-pub async fn availability_get_knock(
-    State(app): State<App>,
-    caller: Caller<AppointmentsRead>,
-    uri: Uri,
-    JsonBody(body): JsonBody,
-) -> Result<Response, Error> {
-    answer(&app, &caller.scope, &uri, Target::Of(Vendor::Knock), body).await
+/// The permission that the question takes.
+const PERMISSION: Permission = Permission::of(Group::Appointments, Level::Read);
+
+/// The path that finds the vendor.
+const PATH: &str = "/crm/v1/appointment-availability";
+
+/// The document's heading.
+const SUMMARY: &str = "Query Realtime Appointment Availability";
+
+/// The question whoever the vendor is.
+pub const BODY: Component = Component::of::<GenericAvailabilityQuery>();
+
+/// The route that finds the vendor.
+pub fn generic_route() -> UtoipaMethodRouter<App> {
+    let described = described("", SUMMARY.to_owned(), BODY);
+    route(described, Target::Generic)
 }
 
-/// Query Realtime Appointment Availability
-///
-/// Finds the vendor from the integration and asks it.
-#[utoipa::path(
-    post,
-    path = "/crm/v1/appointment-availability",
-    operation_id = "availability_get",
-    tag = "Appointments",
-    params(WriteQuery),
-    request_body = GenericAvailabilityQuery,
-    responses((status = 200, description = "When tours are possible", body = AvailabilityAnswer), QuestionProblems),
-    security(("bearer" = ["appointments:read"]))
-)]
-pub async fn availability_get(
-    State(app): State<App>,
-    caller: Caller<AppointmentsRead>,
-    uri: Uri,
-    JsonBody(body): JsonBody,
-) -> Result<Response, Error> {
-    answer(&app, &caller.scope, &uri, Target::Generic, body).await
+/// The route of a vendor that can be asked.
+pub fn vendor_route(connector: &Connector) -> Option<UtoipaMethodRouter<App>> {
+    let definition = connector.definition();
+    let own = definition.availability.as_ref()?;
+    let vendor = connector.vendor();
+    let summary = format!("{SUMMARY}: {}", definition.title);
+    let described = documented::Operation {
+        description: own.description,
+        ..described(&vendor.slug(), summary, own.body)
+    };
+    Some(route(described, Target::Of(vendor)))
 }
 
-async fn answer(
-    app: &App,
-    scope: &Scope,
-    uri: &Uri,
-    target: Target,
-    body: Value,
-) -> Result<Response, Error> {
-    let ignore_unknown = preferences::ignores_unknown_fields(uri)?;
+/// The operation; `vendor` is how the path names one, or empty.
+fn described(vendor: &str, summary: String, body: Component) -> documented::Operation {
+    let named = |before: &str, separator: &str| match vendor.is_empty() {
+        true => before.to_owned(),
+        false => format!("{before}{separator}{vendor}"),
+    };
+    documented::Operation {
+        id: named("availability_get", "_"),
+        method: HttpMethod::Post,
+        path: named(PATH, "/"),
+        path_parameter: "",
+        tag: "Appointments",
+        summary,
+        description: "Finds the vendor from the integration and asks it.",
+        permission: PERMISSION,
+        parameters: documented::query::<WriteQuery>(),
+        body: Some(RequestBody::One(body)),
+        answer: (
+            "When tours are possible",
+            Component::of::<AvailabilityAnswer>(),
+        ),
+        problems: documented::problems::<QuestionProblems>(),
+    }
+}
+
+fn route(described: documented::Operation, target: Target) -> UtoipaMethodRouter<App> {
+    described.route(async move |State(app): State<App>, request: Request| {
+        answer(&app, target, request).await
+    })
+}
+
+async fn answer(app: &App, target: Target, request: Request) -> Result<Response, Error> {
+    let (mut parts, body) = request.into_parts();
+    let caller = AnyCaller::of(&mut parts, app, PERMISSION)?;
+    let uri = parts.uri.clone();
+    let request = Request::from_parts(parts, body);
+    let JsonBody(body) = <JsonBody>::from_request(request, app).await?;
+    let ignore_unknown = preferences::ignores_unknown_fields(&uri)?;
     let draft = Draft {
-        schema: "AppointmentAvailability",
+        generic: BODY,
+        of: BodyOf::Availability,
         target,
-        subject: None,
         body,
         ignore_unknown,
     };
+    let scope = &caller.scope;
     let (vendor, screened) = draft.screened(app, scope)?;
-    let input: AvailabilityQuery = screened.read()?;
-    let broken = |field: &str| screened.is_broken(field);
-    let checked = check(&input, vendor, &app.live.get(), scope, &broken);
+    let input: AvailabilityRequest = screened.read()?;
+    let checked = check(
+        input,
+        Context {
+            vendor,
+            directory: &app.live.get(),
+            scope,
+            broken: &|field| screened.is_broken(field),
+        },
+    );
     let question = screened.settle(checked)?;
     let job_id = JobId::new(app.clock.now(), &*app.entropy);
     tracing::debug!(%job_id, "the vendor is asked when tours are possible");
@@ -153,7 +182,12 @@ async fn answer(
 
 /// What is kept, or else what the vendor says now. Who asks the same meanwhile waits for that answer.
 async fn told(app: &App, vendor: Vendor, question: &Checked) -> Result<Availability, Error> {
-    let key = (question.community.id, question.appointment_type);
+    let kind = question
+        .request
+        .appointment_type
+        .clone()
+        .unwrap_or_default();
+    let key = (question.community.id, kind.clone());
     let answer = app.cache.availability.of(key);
     let mut kept = answer.lock().await;
     if let Some((until, answer)) = &*kept
@@ -164,7 +198,7 @@ async fn told(app: &App, vendor: Vendor, question: &Checked) -> Result<Availabil
     let _slot = app.limits.vendor_calls.slot(question.integration.id)?;
     let (asked_at, begun) = (app.clock.now(), app.clock.steady());
     // Should the caller lose patience in the middle, who asks next is not to wait as long for the same.
-    let late = NotTold {
+    let late = FetchFailure {
         class: model::write::Class::Retry,
         is_gone: false,
         error: format!("{vendor} did not answer in time"),
@@ -172,10 +206,11 @@ async fn told(app: &App, vendor: Vendor, question: &Checked) -> Result<Availabil
     };
     let patience = i64::try_from(ASK_TIMEOUT.as_millis()).unwrap_or(i64::MAX);
     *kept = Some((begun.plus_millis(patience + TROUBLE_KEPT_MS), Err(late)));
-    let connector = app.connector(vendor)?;
+    let availability = app.connector(vendor)?.connections().availability.as_ref();
+    let availability = availability.ok_or_else(|| Error::not_taken(vendor))?;
     let target = Account::of(&question.integration);
-    let answer = connector
-        .availability_fetch(&target, &question.community.x_id, question.appointment_type)
+    let answer = availability
+        .availability_fetch(&target, &question.community.x_id, &kind)
         .await
         .map(|times| Availability::of(times, &question.community, asked_at));
     let kept_ms = match &answer {
@@ -187,14 +222,14 @@ async fn told(app: &App, vendor: Vendor, question: &Checked) -> Result<Availabil
 }
 
 /// When the vendor may be asked again: when it said so, within bounds.
-fn retry_after_s(why: &NotTold) -> u32 {
+fn retry_after_s(why: &FetchFailure) -> u32 {
     let asked_ms = why.retry_after_ms.unwrap_or(0).max(TROUBLE_KEPT_MS as u64);
     u32::try_from(asked_ms.div_ceil(1_000)).map_or(RETRY_AFTER_MAX_S, |seconds| {
         seconds.clamp(1, RETRY_AFTER_MAX_S)
     })
 }
 
-fn trouble(why: &NotTold) -> Error {
+fn trouble(why: &FetchFailure) -> Error {
     Error {
         retry_after_s: Some(retry_after_s(why)),
         ..Error::unavailable(format!("{}. Ask again in a moment", why.error))

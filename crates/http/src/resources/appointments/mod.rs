@@ -1,23 +1,20 @@
 //! Appointments: create, get, list. When they are possible is asked in [`availability`].
 
 pub mod availability;
-mod create;
 
+use connectors::component::Component;
 use model::{
     Permission,
-    directory::Vendor,
     permission::{Group, Level},
     record::Kind,
-    resources::appointment::{Appointment, AppointmentCreate},
+    resources::appointment::Appointment,
     write::Operation,
 };
 use utoipa::{ToSchema, openapi::HttpMethod};
 
 use crate::{
-    document::operation::{Component, Words},
-    intake::{WriteOperation, echo, job},
+    intake::WriteOperation,
     lists::{self, ReadOperation, Records},
-    screening::Target,
 };
 
 /// Appointments as they are read.
@@ -44,31 +41,13 @@ pub const CREATE: WriteOperation = WriteOperation {
     operation: Operation::AppointmentCreate,
     method: HttpMethod::Post,
     path: "/crm/v1/appointments",
+    vendor_path: "/crm/v1/appointments/{vendor}",
     tag: "Appointments",
-    words: Words {
-        summary: "Create Appointment",
-        description: "Finds the vendor from the integration and applies that vendor's rules.",
-    },
+    summary: "Create Appointment",
+    description: "Finds the vendor from the integration and applies that vendor's rules.",
     permission: Permission::of(Group::Appointments, Level::Write),
-    target: Target::Generic,
     body: Component::of::<GenericAppointmentCreate>(),
-    schema: "AppointmentCreate",
-    prepare: |app, scope, draft| Box::pin(create::prepare(app, scope, draft)),
-    answer: job(),
-};
-
-/// Creates an appointment at Knock.
-pub const CREATE_KNOCK: WriteOperation = WriteOperation {
-    id: "appointment_create_knock",
-    path: "/crm/v1/appointments/knock",
-    words: Words {
-        summary: "Create Appointment: Knock",
-        description: "Books a tour. Knock makes or finds the prospect by the contact. A second tour of the same person at the same community replaces the first: `outcome` in\nwrite-status is then `REPLACED`. A time that Knock does not offer ends as FAILURE, in Knock's words.",
-    },
-    target: Target::Of(Vendor::Knock),
-    body: Component::of::<AppointmentCreate>(),
-    answer: echo(),
-    ..CREATE
+    find_subject: None,
 };
 
 /// A tour, whatever the vendor.

@@ -1,22 +1,18 @@
 //! Listings: create, get, list.
 
-mod create;
-
+use connectors::component::Component;
 use model::{
     Permission,
-    directory::Vendor,
     permission::{Group, Level},
     record::Kind,
-    resources::listing::{Listing, ListingCreate},
+    resources::listing::Listing,
     write::Operation,
 };
 use utoipa::{ToSchema, openapi::HttpMethod};
 
 use crate::{
-    document::operation::{Component, Words},
-    intake::{WriteOperation, echo, job},
+    intake::WriteOperation,
     lists::{self, ReadOperation, Records},
-    screening::Target,
 };
 
 /// Listings as they are read.
@@ -43,31 +39,13 @@ pub const CREATE: WriteOperation = WriteOperation {
     operation: Operation::ListingCreate,
     method: HttpMethod::Post,
     path: "/crm/v1/listings",
+    vendor_path: "/crm/v1/listings/{vendor}",
     tag: "Listings",
-    words: Words {
-        summary: "Create Listing",
-        description: "Finds the vendor from the integration and applies that vendor's rules.",
-    },
+    summary: "Create Listing",
+    description: "Finds the vendor from the integration and applies that vendor's rules.",
     permission: Permission::of(Group::Listings, Level::Write),
-    target: Target::Generic,
     body: Component::of::<GenericListingCreate>(),
-    schema: "ListingCreate",
-    prepare: |app, scope, draft| Box::pin(create::prepare(app, scope, draft)),
-    answer: job(),
-};
-
-/// Creates a listing at Knock.
-pub const CREATE_KNOCK: WriteOperation = WriteOperation {
-    id: "listing_create_knock",
-    path: "/crm/v1/listings/knock",
-    words: Words {
-        summary: "Create Listing: Knock",
-        description: "Makes a Craigslist listing of a community known to Knock. The same address again changes the listing.",
-    },
-    target: Target::Of(Vendor::Knock),
-    body: Component::of::<ListingCreate>(),
-    answer: echo(),
-    ..CREATE
+    find_subject: None,
 };
 
 /// A listing, whatever the vendor.

@@ -1,24 +1,18 @@
 //! Prospects: create, update, get, list.
 
-mod create;
-pub(crate) mod known;
-mod update;
-
+use connectors::component::Component;
 use model::{
     Permission,
-    directory::Vendor,
     permission::{Group, Level},
     record::Kind,
-    resources::prospect::{Prospect, ProspectCreate, ProspectUpdate},
+    resources::prospect::Prospect,
     write::Operation,
 };
 use utoipa::{ToSchema, openapi::HttpMethod};
 
 use crate::{
-    document::operation::{Component, Words},
-    intake::{WriteOperation, echo, job},
+    intake::{WriteOperation, records},
     lists::{self, ReadOperation, Records},
-    screening::Target,
 };
 
 /// Prospects as they are read.
@@ -45,31 +39,13 @@ pub const CREATE: WriteOperation = WriteOperation {
     operation: Operation::ProspectCreate,
     method: HttpMethod::Post,
     path: "/crm/v1/prospects",
+    vendor_path: "/crm/v1/prospects/{vendor}",
     tag: "Prospects",
-    words: Words {
-        summary: "Create Prospect",
-        description: "Finds the vendor from the integration and applies that vendor's rules.",
-    },
+    summary: "Create Prospect",
+    description: "Finds the vendor from the integration and applies that vendor's rules.",
     permission: Permission::of(Group::Prospects, Level::Write),
-    target: Target::Generic,
     body: Component::of::<GenericProspectCreate>(),
-    schema: "ProspectCreate",
-    prepare: |app, scope, draft| Box::pin(create::prepare(app, scope, draft)),
-    answer: job(),
-};
-
-/// Creates a prospect at Knock.
-pub const CREATE_KNOCK: WriteOperation = WriteOperation {
-    id: "prospect_create_knock",
-    path: "/crm/v1/prospects/knock",
-    words: Words {
-        summary: "Create Prospect: Knock",
-        description: "Takes a prospect into custody, answers once it is on stable storage, then writes it to Knock and keeps at it until the outcome is known.",
-    },
-    target: Target::Of(Vendor::Knock),
-    body: Component::of::<ProspectCreate>(),
-    answer: echo(),
-    ..CREATE
+    find_subject: None,
 };
 
 /// Updates a prospect at its vendor.
@@ -78,28 +54,12 @@ pub const UPDATE: WriteOperation = WriteOperation {
     operation: Operation::ProspectUpdate,
     method: HttpMethod::Put,
     path: "/crm/v1/prospects/{id}",
-    words: Words {
-        summary: "Update Prospect",
-        description: "Finds the vendor from the prospect and applies that vendor's rules.",
-    },
+    vendor_path: "/crm/v1/prospects/{vendor}/{prospect_id}",
+    summary: "Update Prospect",
+    description: "Finds the vendor from the prospect and applies that vendor's rules.",
     body: Component::of::<GenericProspectUpdate>(),
-    schema: "ProspectUpdate",
-    prepare: |app, scope, draft| Box::pin(update::prepare(app, scope, draft)),
+    find_subject: Some(records::subject),
     ..CREATE
-};
-
-/// Updates a prospect at Knock.
-pub const UPDATE_KNOCK: WriteOperation = WriteOperation {
-    id: "prospect_update_knock",
-    path: "/crm/v1/prospects/knock/{prospect_id}",
-    words: Words {
-        summary: "Update Prospect: Knock",
-        description: "Changes what Knock changes on a guest card that exists. Updates of one prospect arrive in the order accepted. While a write is open that may give the\ncard other contacts, an update is refused with 409: send it again once that write has ended.",
-    },
-    target: Target::Of(Vendor::Knock),
-    body: Component::of::<ProspectUpdate>(),
-    answer: echo(),
-    ..UPDATE
 };
 
 /// The fields that a prospect may have at any vendor and that Knock has none of.

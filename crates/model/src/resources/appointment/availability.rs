@@ -10,81 +10,47 @@ use utoipa::ToSchema;
 
 use crate::{
     clock::Timestamp,
-    directory::{Community, Directory, Integration, Vendor},
+    directory::{Community, Integration},
     issue::Issue,
-    resources::checks::Checks,
-    scope::Scope,
+    resources::checks::{Checks, Context},
 };
 
-crate::write::words! {
-    /// How the tour would be made.
-    AppointmentType {
-        /// Alone.
-        SelfGuidedTour = "SELF_GUIDED_TOUR",
-        /// With an agent.
-        Appointment = "APPOINTMENT",
-    }
-}
-
 /// The question when tours of a community are possible.
-#[derive(Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(
-    as = AppointmentAvailabilityKnock,
-    example = json!({
-        "integration_id": "int_01kaz6v2zrf0pt4jbqm3y8s5nd",
-        "community_id": "com_01kaz6v2zsgy8d2x6wq4t9r3hb",
-        "appointment_type": "APPOINTMENT"
-    })
-)]
-pub struct AvailabilityQuery {
-    /// The id of an active integration whose vendor is Knock.
-    #[serde(default)]
-    #[schema(required, example = "int_01kaz6v2zrf0pt4jbqm3y8s5nd")]
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct AvailabilityRequest {
+    /// The id of the integration.
     pub integration_id: String,
-    /// The id of a community of that integration.
-    #[serde(default)]
-    #[schema(required, example = "com_01kaz6v2zsgy8d2x6wq4t9r3hb")]
+    /// The id of the community.
     pub community_id: String,
-    /// How the tour would be made.
-    #[schema(required, value_type = AppointmentType, nullable = false)]
-    pub appointment_type: Option<AppointmentType>,
+    /// How the tour would be made, in a word of the vendor's schema: `SELF_GUIDED_TOUR`.
+    pub appointment_type: Option<String>,
 }
 
 /// A question that keeps every rule, with what it refers to.
 pub struct Checked {
+    /// What was asked for.
+    pub request: AvailabilityRequest,
     /// The integration it goes to.
     pub integration: Arc<Integration>,
     /// The community it concerns.
     pub community: Arc<Community>,
-    /// How the tour would be made.
-    pub appointment_type: AppointmentType,
 }
 
-/// Checks `input`. `broken` names the top-level fields that the schema has already refused.
+/// Checks `request`.
 ///
 /// # Errors
 /// Every problem found. When the schema found one too, the caller adds these to it.
-pub fn check(
-    input: &AvailabilityQuery,
-    vendor: Vendor,
-    directory: &Directory,
-    scope: &Scope,
-    broken: &dyn Fn(&str) -> bool,
-) -> Result<Checked, Vec<Issue>> {
-    let mut checks = Checks::new(directory, scope, broken);
-    let integration = checks.integration(&input.integration_id, vendor);
-    let community = checks.community(&input.community_id, integration.as_ref());
-    match (integration, community, input.appointment_type) {
-        (Some(integration), Some(community), Some(appointment_type))
-            if checks.issues.is_empty() =>
-        {
-            Ok(Checked {
-                integration,
-                community,
-                appointment_type,
-            })
-        }
+pub fn check(request: AvailabilityRequest, context: Context<'_>) -> Result<Checked, Vec<Issue>> {
+    let mut checks = Checks::new(context);
+    let integration = checks.integration(&request.integration_id);
+    let community = checks.community(&request.community_id, integration.as_ref());
+    match (integration, community) {
+        (Some(integration), Some(community)) if checks.issues.is_empty() => Ok(Checked {
+            request,
+            integration,
+            community,
+        }),
         _ => Err(checks.issues),
     }
 }

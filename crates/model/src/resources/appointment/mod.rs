@@ -1,15 +1,15 @@
 //! An appointment: a tour of a community.
 //!
-//! [`input`] is what a caller sends, [`availability`] the question when tours are possible, [`rules`] what fields must keep besides their
-//! types, [`record`] what is read back.
+//! [`new`] is what a caller asks for, [`rules`] what its fields must keep besides their types,
+//! [`record`] what is read back, [`availability`] when tours are possible.
 
 pub mod availability;
-pub mod input;
+pub mod new;
 pub mod record;
 pub mod rules;
 
-pub use availability::{AppointmentType, Availability, AvailabilityQuery};
-pub use input::AppointmentCreate;
+pub use availability::Availability;
+pub use new::NewAppointment;
 pub use record::Appointment;
 pub use rules::Checked;
 

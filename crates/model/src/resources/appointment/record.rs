@@ -70,19 +70,22 @@ resource! {
 impl Appointment {
     /// The appointment that a vendor makes of `appointment`, should it be new to us.
     pub fn created(appointment: &Checked) -> Self {
-        let input = &appointment.input;
+        let new = &appointment.new;
         unstored!(Self {
             x_community_id: Some(appointment.community.x_id.clone()),
-            x_attribution_id: Some(appointment.attribution.x_id.clone()),
+            x_attribution_id: appointment.attribution.as_ref().map(|one| one.x_id.clone()),
             community_id: Some(appointment.community.id.to_string()),
-            attribution_id: Some(appointment.attribution.id.to_string()),
+            attribution_id: appointment
+                .attribution
+                .as_ref()
+                .map(|one| one.id.to_string()),
             status: Some("CONFIRMED".to_owned()),
-            appointment_date: Some(input.appointment_date.clone()),
-            appointment_time: Some(input.appointment_time.clone()),
+            appointment_date: Some(new.appointment_date.clone()),
+            appointment_time: Some(new.appointment_time.clone()),
             starts_at: Some(appointment.starts_at.to_string()),
             starts_at_local: Some(appointment.starts_at_local()),
             timezone: Some(appointment.community.timezone.clone()),
-            tour_type: input.tour_type.clone(),
+            tour_type: new.tour_type.clone(),
             email_1: appointment
                 .email
                 .as_ref()
@@ -91,18 +94,18 @@ impl Appointment {
                 .phone
                 .as_ref()
                 .map(|phone| phone.as_str().to_owned()),
-            phone_1_extension: input.phone_1_extension.clone(),
-            first_name: trimmed(input.first_name.as_deref()),
-            last_name: trimmed(Some(&input.last_name)),
+            phone_1_extension: new.phone_1_extension.clone(),
+            first_name: trimmed(new.first_name.as_deref()),
+            last_name: trimmed(new.last_name.as_deref()),
             move_in_date: appointment.move_in_date.map(|date| date.to_string()),
-            number_of_occupants: input.number_of_occupants,
-            lease_term_in_months: input.lease_term_in_months,
-            rent_minimum_in_cents: input.rent_minimum_in_cents,
-            rent_maximum_in_cents: input.rent_maximum_in_cents,
-            notes: trimmed(input.notes.as_deref()),
-            desired_num_bedrooms: input.desired_num_bedrooms.clone(),
-            pets: input.pets.clone(),
-            first_contact_type: input.first_contact_type.clone(),
+            number_of_occupants: new.number_of_occupants,
+            lease_term_in_months: new.lease_term_in_months,
+            rent_minimum_in_cents: new.rent_minimum_in_cents,
+            rent_maximum_in_cents: new.rent_maximum_in_cents,
+            notes: trimmed(new.notes.as_deref()),
+            desired_num_bedrooms: new.desired_num_bedrooms.clone(),
+            pets: new.pets.clone(),
+            first_contact_type: new.first_contact_type.clone(),
             // Known once it is stored.
             prospect_id: None,
             replaced_by: None,

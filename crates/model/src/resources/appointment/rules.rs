@@ -6,29 +6,28 @@ use std::sync::Arc;
 
 use jiff::{civil::Date, civil::Time, tz::TimeZone};
 
-use super::AppointmentCreate;
+use super::NewAppointment;
 use crate::{
     clock::Timestamp,
     contact::{Email, Phone},
-    directory::{Attribution, Community, Directory, Integration, Vendor},
+    directory::{Attribution, Community, Integration},
     issue::Issue,
     resources::{
-        checks::Checks,
+        checks::{Checks, Context},
         prospect::{Known, rules::extension_of},
     },
-    scope::Scope,
 };
 
 /// An appointment that keeps every rule, with what it refers to.
 pub struct Checked {
-    /// The body.
-    pub input: AppointmentCreate,
+    /// What was asked for.
+    pub new: NewAppointment,
     /// The integration it goes to.
     pub integration: Arc<Integration>,
     /// The community it concerns.
     pub community: Arc<Community>,
-    /// Where the person came from.
-    pub attribution: Arc<Attribution>,
+    /// Where the person came from, if that was given.
+    pub attribution: Option<Arc<Attribution>>,
     /// When it begins.
     pub starts_at: Timestamp,
     /// The community's time zone.
@@ -58,42 +57,33 @@ pub fn local(at: Timestamp, zone: &TimeZone) -> String {
         .to_string()
 }
 
-/// Checks `input` at `now`. `broken` names the top-level fields that the schema has already refused.
+/// Checks `new` at `now`.
 ///
 /// # Errors
 /// Every problem found. When the schema found one too, the caller adds these to it.
 pub fn check(
-    mut input: AppointmentCreate,
-    vendor: Vendor,
-    directory: &Directory,
-    scope: &Scope,
-    broken: &dyn Fn(&str) -> bool,
+    mut new: NewAppointment,
     now: Timestamp,
+    context: Context<'_>,
 ) -> Result<Checked, Vec<Issue>> {
-    let mut checks = Checks::new(directory, scope, broken);
-    let integration = checks.integration(&input.integration_id, vendor);
-    let community = checks.community(&input.community_id, integration.as_ref());
+    let mut checks = Checks::new(context);
+    let integration = checks.integration(&new.integration_id);
+    let community = checks.community(&new.community_id, integration.as_ref());
     let attribution = checks.attribution(
-        &input.attribution_id,
+        new.attribution_id.as_deref(),
         integration.as_ref(),
         community.as_ref(),
     );
-    checks.some_contact(input.email_1.as_deref(), input.phone_1.as_deref());
-    let email = checks.email(input.email_1.as_deref());
+    checks.some_contact(new.email_1.as_deref(), new.phone_1.as_deref());
+    let email = checks.email(new.email_1.as_deref());
     let phone = checks.phone(
-        input.phone_1.as_deref(),
-        input.phone_1_extension.as_deref(),
+        new.phone_1.as_deref(),
+        new.phone_1_extension.as_deref(),
         community.as_ref(),
     );
-    input.phone_1_extension = extension_of(phone.as_ref());
-    let move_in_date = checks.date("move_in_date", input.move_in_date.as_deref());
-    checks.rents(input.rent_minimum_in_cents, input.rent_maximum_in_cents);
-    if !broken("last_name") && input.last_name.trim().is_empty() {
-        checks.refuse(
-            "last_name",
-            "last_name is blank. Give the person's last name",
-        );
-    }
+    new.phone_1_extension = extension_of(phone.as_ref());
+    let move_in_date = checks.date("move_in_date", new.move_in_date.as_deref());
+    checks.rents(new.rent_minimum_in_cents, new.rent_maximum_in_cents);
     let zone = community.as_ref().and_then(|community| {
         let zone = TimeZone::get(&community.timezone).ok();
         if zone.is_none() {
@@ -104,42 +94,36 @@ pub fn check(
         }
         zone
     });
-    let starts_at = starts_at(&mut checks, &input, now);
+    let starts_at = starts_at(&mut checks, &new, now);
 
     match (
-        (integration, community, attribution),
+        (integration, community),
         (starts_at, zone),
         checks.issues.is_empty(),
     ) {
-        (
-            (Some(integration), Some(community), Some(attribution)),
-            (Some(starts_at), Some(zone)),
-            true,
-        ) => Ok(Checked {
-            input,
-            integration,
-            community,
-            attribution,
-            starts_at,
-            zone,
-            email,
-            phone,
-            move_in_date,
-            known: Vec::new(),
-        }),
+        ((Some(integration), Some(community)), (Some(starts_at), Some(zone)), true) => {
+            Ok(Checked {
+                new,
+                integration,
+                community,
+                attribution,
+                starts_at,
+                zone,
+                email,
+                phone,
+                move_in_date,
+                known: Vec::new(),
+            })
+        }
         _ => Err(checks.issues),
     }
 }
 
-fn starts_at(
-    checks: &mut Checks<'_>,
-    input: &AppointmentCreate,
-    now: Timestamp,
-) -> Option<Timestamp> {
-    if (checks.broken)("appointment_date") {
+fn starts_at(checks: &mut Checks<'_>, new: &NewAppointment, now: Timestamp) -> Option<Timestamp> {
+    if checks.is_broken("appointment_date") {
         return None;
     }
-    let Ok(date) = input.appointment_date.parse::<Date>() else {
+    let Ok(date) = new.appointment_date.parse::<Date>() else {
         checks.issues.push(Issue::invalid_string(
             "appointment_date",
             "date",
@@ -147,10 +131,10 @@ fn starts_at(
         ));
         return None;
     };
-    if (checks.broken)("appointment_time") {
+    if checks.is_broken("appointment_time") {
         return None;
     }
-    let time = input.appointment_time.parse::<Time>().ok()?;
+    let time = new.appointment_time.parse::<Time>().ok()?;
     let Ok(starts_at) = date.to_datetime(time).to_zoned_datetime(TimeZone::UTC) else {
         checks.refuse(
             "appointment_date",

@@ -1,12 +1,13 @@
 //! An event: what happened between a prospect and a community. A call, a message, a note.
 //!
-//! [`input`] is what a caller sends, [`rules`] what its fields must keep besides their types, [`record`] what is read back.
+//! [`new`] is what a caller asks for, [`rules`] what its fields must keep besides their types,
+//! [`record`] what is read back.
 
-pub mod input;
+pub mod new;
 pub mod record;
 pub mod rules;
 
-pub use input::{EventCreate, EventName};
+pub use new::NewEvent;
 pub use record::Event;
 pub use rules::Checked;
 

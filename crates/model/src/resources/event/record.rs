@@ -46,7 +46,7 @@ resource! {
 impl Event {
     /// The event that a vendor makes of `event`.
     pub fn created(event: &Checked) -> Self {
-        let input = &event.input;
+        let new = &event.new;
         unstored!(Self {
             x_prospect_id: Some(event.prospect.x_id.clone()),
             x_community_id: Some(event.community.x_id.clone()),
@@ -56,12 +56,12 @@ impl Event {
             community_id: Some(event.community.id.to_string()),
             attribution_id: event.attribution.as_ref().map(|one| one.id.to_string()),
             agent_id: event.agent.as_ref().map(|agent| agent.id.to_string()),
-            event_name: Some(event.name.word().to_owned()),
+            event_name: Some(new.event_name.clone()),
             event_datetime: event.event_datetime.map(|at| at.to_string()),
-            notes: trimmed(input.notes.as_deref()),
-            email_subject: trimmed(input.email_subject.as_deref()),
-            email_body: trimmed(input.email_body.as_deref()),
-            call_status: input.call_status.clone(),
+            notes: trimmed(new.notes.as_deref()),
+            email_subject: trimmed(new.email_subject.as_deref()),
+            email_body: trimmed(new.email_body.as_deref()),
+            call_status: new.call_status.clone(),
             time_from: event.time_from.map(|at| at.to_string()),
             time_to: event.time_to.map(|at| at.to_string()),
         })

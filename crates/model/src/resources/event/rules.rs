@@ -6,21 +6,21 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::{EventCreate, EventName};
+use super::NewEvent;
 use crate::{
     clock::Timestamp,
-    directory::{Agent, Attribution, Community, Directory, Integration, Vendor},
+    directory::{Agent, Attribution, Community, Integration},
     issue::Issue,
-    resources::{checks::Checks, prospect::Known},
-    scope::Scope,
+    resources::{
+        checks::{Checks, Context},
+        prospect::Known,
+    },
 };
 
 /// An event that keeps every rule, with what it refers to.
 pub struct Checked {
-    /// The body.
-    pub input: EventCreate,
-    /// What happened.
-    pub name: EventName,
+    /// What was asked for.
+    pub new: NewEvent,
     /// The integration it goes to.
     pub integration: Arc<Integration>,
     /// The community it concerns.
@@ -39,21 +39,20 @@ pub struct Checked {
     pub time_to: Option<Timestamp>,
 }
 
-/// Checks `input`, whose `prospect_id` is that of `prospect` if there is one. `broken` names the top-level fields that the schema has already refused.
+/// Checks `new`, whose `prospect_id` is that of `prospect` if there is one. `required` are the fields
+/// that the vendor wants of such an event.
 ///
 /// # Errors
 /// Every problem found. When the schema found one too, the caller adds these to it.
 pub fn check(
-    input: EventCreate,
+    new: NewEvent,
     prospect: Option<Known>,
-    vendor: Vendor,
-    directory: &Directory,
-    scope: &Scope,
-    broken: &dyn Fn(&str) -> bool,
+    required: &[&str],
+    context: Context<'_>,
 ) -> Result<Checked, Vec<Issue>> {
-    let mut checks = Checks::new(directory, scope, broken);
-    let integration = checks.integration(&input.integration_id, vendor);
-    let community = checks.community(&input.community_id, integration.as_ref());
+    let mut checks = Checks::new(context);
+    let integration = checks.integration(&new.integration_id);
+    let community = checks.community(&new.community_id, integration.as_ref());
     let prospect = checks.reference("prospect_id", || {
         let found = prospect.ok_or(
             "No prospect has this id. A prospect exists once its vendor has confirmed it: created_record_id in write-status is its id",
@@ -72,36 +71,29 @@ pub fn check(
         }
         Ok(found)
     });
-    let attribution = input
-        .attribution_id
-        .as_deref()
-        .and_then(|id| checks.attribution(id, integration.as_ref(), community.as_ref()));
-    let agent = input
-        .agent_id
-        .as_deref()
-        .and_then(|id| checks.agent(id, integration.as_ref(), community.as_ref()));
-    let event_datetime = checks.instant("event_datetime", input.event_datetime.as_deref());
-    let time_from = checks.instant("time_from", input.time_from.as_deref());
-    let time_to = checks.instant("time_to", input.time_to.as_deref());
+    let attribution = checks.attribution(
+        new.attribution_id.as_deref(),
+        integration.as_ref(),
+        community.as_ref(),
+    );
+    let agent = checks.agent(
+        new.agent_id.as_deref(),
+        integration.as_ref(),
+        community.as_ref(),
+    );
+    let event_datetime = checks.instant("event_datetime", new.event_datetime.as_deref());
+    let time_from = checks.instant("time_from", new.time_from.as_deref());
+    let time_to = checks.instant("time_to", new.time_to.as_deref());
     if let (Some(from), Some(to)) = (time_from, time_to)
         && to < from
     {
         checks.refuse("time_to", "time_to must not be before time_from");
     }
-    if let Some(name) = input.event_name {
-        required(&mut checks, &input, name);
-    }
+    note_missing(&mut checks, &new, required);
 
-    match (
-        integration,
-        community,
-        prospect,
-        input.event_name,
-        checks.issues.is_empty(),
-    ) {
-        (Some(integration), Some(community), Some(prospect), Some(name), true) => Ok(Checked {
-            input,
-            name,
+    match (integration, community, prospect, checks.issues.is_empty()) {
+        (Some(integration), Some(community), Some(prospect), true) => Ok(Checked {
+            new,
             integration,
             community,
             prospect,
@@ -115,11 +107,12 @@ pub fn check(
     }
 }
 
-/// Notes what this kind requires and the body lacks, or has only as blanks.
-fn required(checks: &mut Checks<'_>, input: &EventCreate, name: EventName) {
-    let given = serde_json::to_value(input).unwrap_or_default();
-    for field in name.required() {
-        if (checks.broken)(field) {
+/// Notes what is required and the body lacks, or has only as blanks.
+fn note_missing(checks: &mut Checks<'_>, new: &NewEvent, required: &[&str]) {
+    let given = serde_json::to_value(new).unwrap_or_default();
+    let name = &new.event_name;
+    for field in required {
+        if checks.is_broken(field) {
             continue;
         }
         match given[field].as_str().map(str::trim) {

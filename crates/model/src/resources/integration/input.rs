@@ -6,20 +6,12 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
-    directory::{Cadence, Settings, Vendor},
+    credentials::Credentials,
+    directory::{Cadence, Settings},
     key::System,
     resources::integer,
+    vendor::Vendor,
 };
-
-/// What Knock lets itself be asked with.
-#[derive(Clone, Default, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct KnockCredentials {
-    /// The key that Knock issued. It is sealed when it is stored, and never shown.
-    #[serde(default, rename = "apiKey")]
-    #[schema(required, min_length = 1, max_length = 512, pattern = "^[!-~]+$")]
-    pub api_key: String,
-}
 
 /// A header of every call to the vendor.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -47,24 +39,22 @@ pub struct ExtraHeader {
     pub value: String,
 }
 
+/// What a vendor lets itself be called with. The document has the vendors' own schemas in its place.
+#[derive(ToSchema)]
+pub struct VendorCredentials {}
+
 /// An integration to be made.
 #[derive(Clone, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(example = json!({
-    "integration_vendor": "KNOCK",
-    "name": "Harbor Homes",
-    "credentials": { "apiKey": "a-key-that-knock-issued" },
-    "active": true
-}))]
 pub struct IntegrationCreate {
     /// The vendor.
     #[serde(default)]
-    #[schema(required, example = "KNOCK", pattern = "^KNOCK$")]
+    #[schema(required)]
     pub integration_vendor: String,
     /// What the vendor lets itself be asked with.
     #[serde(default)]
-    #[schema(required)]
-    pub credentials: KnockCredentials,
+    #[schema(required, value_type = VendorCredentials)]
+    pub credentials: Credentials,
     /// What to call it.
     #[serde(default)]
     #[schema(required, min_length = 1, max_length = 100)]
@@ -110,7 +100,8 @@ pub struct IntegrationCreate {
 #[schema(example = json!({ "active": true }))]
 pub struct IntegrationUpdate {
     /// Other credentials. They are in force for the next call. With `active` beside them they are tried first.
-    pub credentials: Option<KnockCredentials>,
+    #[schema(value_type = Option<VendorCredentials>)]
+    pub credentials: Option<Credentials>,
     /// What to call it.
     #[schema(min_length = 1, max_length = 100)]
     pub name: Option<String>,

@@ -7,10 +7,10 @@ mod member;
 mod record;
 mod rules;
 
-pub use input::{ExtraHeader, IntegrationCreate, IntegrationUpdate, KnockCredentials};
+pub use input::{ExtraHeader, IntegrationCreate, IntegrationUpdate, VendorCredentials};
 pub use member::{
     AgentRegister, AttributionRegister, CommunityRegister, Member, agent_check, attribution_check,
     community_check,
 };
 pub use record::{Access, AccessState, DataAccess, IntegrationRecord};
-pub use rules::{Change, Checked, NAME_MAX_CHARS, check_create, check_update, one_line};
+pub use rules::{Change, Checked, NAME_MAX_CHARS, Terms, check_create, check_update, one_line};

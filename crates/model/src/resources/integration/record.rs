@@ -9,7 +9,7 @@ use crate::{
     directory::{Cadence, Integration},
     key::System,
     resources::integration::ExtraHeader,
-    write::words,
+    words,
 };
 
 /// An integration.
@@ -25,7 +25,6 @@ pub struct IntegrationRecord {
     #[schema(format = DateTime)]
     pub updated_at: String,
     /// The vendor behind it.
-    #[schema(example = "KNOCK")]
     pub integration_vendor: String,
     /// What it is called.
     pub name: String,

@@ -4,7 +4,8 @@ use serde_json::Value;
 
 use crate::{
     clock::Timestamp,
-    directory::{Integration, Settings, Vendor},
+    credentials::Credentials,
+    directory::{Integration, Settings},
     header,
     id::IntegrationId,
     issue::{Issue, Step},
@@ -12,10 +13,24 @@ use crate::{
     resources::integration::{ExtraHeader, IntegrationCreate, IntegrationUpdate},
     secret::Secret,
     text,
+    vendor::Vendor,
 };
 
 /// Characters of a name at most: a line of a list has room for it.
 pub const NAME_MAX_CHARS: usize = 100;
+
+/// What the rules have to know of an integration's vendor.
+#[derive(Clone, Copy)]
+pub struct Terms {
+    /// Which it is.
+    pub vendor: Vendor,
+    /// The members of its credentials.
+    pub credentials: &'static [&'static str],
+    /// The header that carries a credential, where the vendor takes one in a header.
+    pub key_header_name: &'static str,
+    /// Where it is, unless an integration says otherwise.
+    pub base_url: fn(System) -> &'static str,
+}
 
 /// An integration that may be made.
 pub struct Checked {
@@ -151,7 +166,7 @@ type Allow<'a> = &'a dyn Fn(&str) -> Result<String, String>;
 fn header_issues(
     key_header_name: Option<&str>,
     extra: &[ExtraHeader],
-    credential: &str,
+    credentials: &Credentials,
     broken: &dyn Fn(&str) -> bool,
 ) -> Vec<Issue> {
     let mut issues = Vec::new();
@@ -174,7 +189,10 @@ fn header_issues(
             .any(|before| before.header.eq_ignore_ascii_case(&one.header));
         let why = if header::is_barred_from_calls(&one.header) {
             "This header is the client's own, or would carry a secret. Secrets go into credentials"
-        } else if !credential.is_empty() && one.value.contains(credential) {
+        } else if credentials
+            .secrets()
+            .any(|one_of| one.value.contains(one_of.expose()))
+        {
             "This value has the key in it, which would be shown. The key goes into credentials alone"
         } else if is_key {
             "This is the header that carries the key"
@@ -193,38 +211,46 @@ fn header_issues(
     issues
 }
 
-/// Checks an integration to be made. `default_url` is where the vendor is when nothing is said.
+/// Checks an integration to be made. There are no terms where the schema has refused the vendor.
 ///
 /// # Errors
 /// Every broken rule.
 pub fn check_create(
     input: &IntegrationCreate,
     broken: &dyn Fn(&str) -> bool,
-    default_url: impl Fn(Vendor, System) -> String,
+    terms: Option<&Terms>,
     allow: Allow<'_>,
 ) -> Result<Checked, Vec<Issue>> {
+    let key_header_name = input
+        .key_header_name
+        .as_deref()
+        .or(terms.map(|terms| terms.key_header_name));
     let mut issues = header_issues(
-        Some(input.key_header_name.as_deref().unwrap_or("x-api-key")),
+        key_header_name,
         input.extra_headers.as_deref().unwrap_or_default(),
-        &input.credentials.api_key,
+        &input.credentials,
         broken,
     );
     let name = checked_name(Some(&input.name), broken, &mut issues).unwrap_or_default();
     let system = input.system.unwrap_or(System::Production);
-    let base_url = match (&input.base_url, input.vendor()) {
+    let base_url = match (&input.base_url, terms) {
         (Some(given), _) => checked_url(given, broken, allow, &mut issues),
-        (None, Some(vendor)) => Some(default_url(vendor, system)),
+        (None, Some(terms)) => Some((terms.base_url)(system).to_owned()),
         (None, None) => None,
     };
-    match (issues.is_empty(), input.vendor(), base_url) {
-        (true, Some(vendor), Some(base_url)) => {
+    match (issues.is_empty(), terms, base_url) {
+        (true, Some(terms), Some(base_url)) => {
+            let mut settings = Settings::new(base_url);
+            terms
+                .key_header_name
+                .clone_into(&mut settings.key_header_name);
             let mut made = Integration::new(
                 IntegrationId::NOBODY,
                 name,
-                vendor,
+                terms.vendor,
                 system,
-                Settings::new(base_url),
-                Secret::new(input.credentials.api_key.clone()),
+                settings,
+                input.credentials.stored(terms.credentials),
             );
             made.active = false;
             // What can be said at first and what can be changed later is the same.
@@ -260,13 +286,13 @@ pub fn check_create(
     }
 }
 
-/// Checks what is to change about `integration`.
+/// Checks what is to change about `integration`, whose vendor's credentials have these members.
 ///
 /// # Errors
 /// Every broken rule.
 pub fn check_update(
     mut input: IntegrationUpdate,
-    integration: &Integration,
+    (integration, members): (&Integration, &[&str]),
     broken: &dyn Fn(&str) -> bool,
     allow: Allow<'_>,
 ) -> Result<Change, Vec<Issue>> {
@@ -283,11 +309,11 @@ pub fn check_update(
         .key_header_name
         .as_deref()
         .unwrap_or(&stored.key_header_name);
-    let credential = input.credentials.as_ref().map_or_else(
-        || integration.credential.expose(),
-        |given| given.api_key.as_str(),
-    );
-    let mut issues = header_issues(Some(key_header_name), extra, credential, broken);
+    let credentials = match &input.credentials {
+        Some(given) => given.clone(),
+        None => Credentials::of_stored(&integration.credential, members),
+    };
+    let mut issues = header_issues(Some(key_header_name), extra, &credentials, broken);
     input.name = checked_name(input.name.as_deref(), broken, &mut issues);
     if let Some(given) = &input.base_url {
         input.base_url = checked_url(given, broken, allow, &mut issues);
@@ -295,10 +321,7 @@ pub fn check_update(
     if !issues.is_empty() {
         return Err(issues);
     }
-    let credential = input
-        .credentials
-        .take()
-        .map(|credentials| Secret::new(credentials.api_key));
+    let credential = input.credentials.take().map(|given| given.stored(members));
     Ok(Change {
         update: input,
         credential,

@@ -25,8 +25,8 @@ resource! {
 impl Listing {
     /// The listing that a vendor makes of `listing`, should it be new to us.
     pub fn created(listing: &Checked) -> Self {
-        let (input, community) = (&listing.input, &listing.community);
-        let (title, url) = (input.title.trim(), input.url.trim());
+        let (new, community) = (&listing.new, &listing.community);
+        let (title, url) = (new.title.trim(), new.url.trim());
         unstored!(Self {
             x_community_id: Some(community.x_id.clone()),
             community_id: Some(community.id.to_string()),

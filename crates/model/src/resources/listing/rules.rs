@@ -2,19 +2,18 @@
 
 use std::sync::Arc;
 
-use super::ListingCreate;
+use super::NewListing;
 use crate::{
     clock::Timestamp,
-    directory::{Community, Directory, Integration, Vendor},
+    directory::{Community, Integration},
     issue::Issue,
-    resources::checks::Checks,
-    scope::Scope,
+    resources::checks::{Checks, Context},
 };
 
 /// A listing that keeps every rule, with what it refers to.
 pub struct Checked {
-    /// The body.
-    pub input: ListingCreate,
+    /// What was asked for.
+    pub new: NewListing,
     /// The integration it goes to.
     pub integration: Arc<Integration>,
     /// The community it concerns.
@@ -25,34 +24,28 @@ pub struct Checked {
     pub is_listed: bool,
 }
 
-/// Checks `input`. `broken` names the top-level fields that the schema has already refused.
+/// Checks `new`.
 ///
 /// # Errors
 /// Every problem found. When the schema found one too, the caller adds these to it.
-pub fn check(
-    input: ListingCreate,
-    vendor: Vendor,
-    directory: &Directory,
-    scope: &Scope,
-    broken: &dyn Fn(&str) -> bool,
-) -> Result<Checked, Vec<Issue>> {
-    let mut checks = Checks::new(directory, scope, broken);
-    let integration = checks.integration(&input.integration_id, vendor);
-    let community = checks.community(&input.community_id, integration.as_ref());
-    if !broken("title") && input.title.trim().is_empty() {
+pub fn check(new: NewListing, context: Context<'_>) -> Result<Checked, Vec<Issue>> {
+    let mut checks = Checks::new(context);
+    let integration = checks.integration(&new.integration_id);
+    let community = checks.community(&new.community_id, integration.as_ref());
+    if !checks.is_broken("title") && new.title.trim().is_empty() {
         checks.refuse("title", "title is blank. Give the listing's title");
     }
-    let publish_date = if broken("publish_date") {
+    let publish_date = if checks.is_broken("publish_date") {
         None
     } else {
-        checks.instant("publish_date", Some(&input.publish_date))
+        checks.instant("publish_date", Some(&new.publish_date))
     };
-    match (integration, community, publish_date, input.is_listed) {
+    match (integration, community, publish_date, new.is_listed) {
         (Some(integration), Some(community), Some(publish_date), Some(is_listed))
             if checks.issues.is_empty() =>
         {
             Ok(Checked {
-                input,
+                new,
                 integration,
                 community,
                 publish_date,

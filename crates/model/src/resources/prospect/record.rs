@@ -5,7 +5,7 @@
 
 use serde_json::Value;
 
-use super::{Checked, CheckedUpdate};
+use super::{Checked, CheckedChange};
 use crate::text::trimmed;
 
 resource! {
@@ -88,13 +88,13 @@ resource! {
 impl Prospect {
     /// The prospect that a vendor makes of `prospect`, should it be new to us.
     pub fn created(prospect: &Checked) -> Self {
-        let input = &prospect.input;
+        let new = &prospect.new;
         unstored!(Self {
             x_community_id: Some(prospect.community.x_id.clone()),
             x_agent_id: prospect.agent.as_ref().map(|agent| agent.x_id.clone()),
-            x_attribution_id: Some(prospect.attribution.x_id.clone()),
+            x_attribution_id: prospect.attribution.as_ref().map(|one| one.x_id.clone()),
             community_id: Some(prospect.community.id.to_string()),
-            attribution_id: Some(prospect.attribution.id.to_string()),
+            attribution_id: prospect.attribution.as_ref().map(|one| one.id.to_string()),
             agent_id: prospect.agent.as_ref().map(|agent| agent.id.to_string()),
             email_1: prospect
                 .email
@@ -104,23 +104,23 @@ impl Prospect {
                 .phone
                 .as_ref()
                 .map(|phone| phone.as_str().to_owned()),
-            phone_1_extension: input.phone_1_extension.clone(),
-            first_name: trimmed(input.first_name.as_deref()),
-            last_name: trimmed(input.last_name.as_deref()),
-            address_1: trimmed(input.address_1.as_deref()),
-            city: trimmed(input.city.as_deref()),
-            state: trimmed(input.state.as_deref()),
-            zip: trimmed(input.zip.as_deref()),
+            phone_1_extension: new.phone_1_extension.clone(),
+            first_name: trimmed(new.first_name.as_deref()),
+            last_name: trimmed(new.last_name.as_deref()),
+            address_1: trimmed(new.address_1.as_deref()),
+            city: trimmed(new.city.as_deref()),
+            state: trimmed(new.state.as_deref()),
+            zip: trimmed(new.zip.as_deref()),
             move_in_date: prospect.move_in_date.map(|date| date.to_string()),
-            number_of_occupants: input.number_of_occupants,
-            lease_term_in_months: input.lease_term_in_months,
-            rent_minimum_in_cents: input.rent_minimum_in_cents,
-            rent_maximum_in_cents: input.rent_maximum_in_cents,
-            notes: trimmed(input.notes.as_deref()),
-            desired_num_bedrooms: input.desired_num_bedrooms.clone(),
-            pets: input.pets.clone(),
-            subscribe: input.subscribe,
-            first_contact_type: input.first_contact_type.clone(),
+            number_of_occupants: new.number_of_occupants,
+            lease_term_in_months: new.lease_term_in_months,
+            rent_minimum_in_cents: new.rent_minimum_in_cents,
+            rent_maximum_in_cents: new.rent_maximum_in_cents,
+            notes: trimmed(new.notes.as_deref()),
+            desired_num_bedrooms: new.desired_num_bedrooms.clone(),
+            pets: new.pets.clone(),
+            subscribe: new.subscribe,
+            first_contact_type: new.first_contact_type.clone(),
             // Only the vendor knows these.
             x_created_at: None,
             x_updated_at: None,
@@ -135,25 +135,31 @@ impl Prospect {
     }
 
     /// The prospect that a vendor makes of `change`, should it answer with one that is new to us.
-    pub fn changed(change: &CheckedUpdate) -> Self {
-        let input = &change.input;
+    pub fn changed(change: &CheckedChange) -> Self {
+        let (asked, contacts) = (&change.change, &change.contacts);
         unstored!(Self {
             x_community_id: Some(change.community.x_id.clone()),
             x_agent_id: change.agent.as_ref().map(|agent| agent.x_id.clone()),
             x_attribution_id: change.known.x_attribution_id.clone(),
             community_id: Some(change.community.id.to_string()),
             agent_id: change.agent.as_ref().map(|agent| agent.id.to_string()),
-            email_1: change.email.as_ref().map(|email| email.as_str().to_owned()),
-            phone_1: change.phone.as_ref().map(|phone| phone.as_str().to_owned()),
+            email_1: contacts
+                .email
+                .as_ref()
+                .map(|email| email.as_str().to_owned()),
+            phone_1: contacts
+                .phone
+                .as_ref()
+                .map(|phone| phone.as_str().to_owned()),
             phone_1_extension: change.phone_extension.clone(),
-            first_name: trimmed(input.first_name.as_deref()),
-            last_name: trimmed(input.last_name.as_deref()),
+            first_name: trimmed(asked.first_name.as_deref()),
+            last_name: trimmed(asked.last_name.as_deref()),
             move_in_date: change.move_in_date.map(|date| date.to_string()),
-            number_of_occupants: input.number_of_occupants,
-            lease_term_in_months: input.lease_term_in_months,
-            rent_minimum_in_cents: input.rent_minimum_in_cents,
-            rent_maximum_in_cents: input.rent_maximum_in_cents,
-            desired_num_bedrooms: input.desired_num_bedrooms.clone(),
+            number_of_occupants: asked.number_of_occupants,
+            lease_term_in_months: asked.lease_term_in_months,
+            rent_minimum_in_cents: asked.rent_minimum_in_cents,
+            rent_maximum_in_cents: asked.rent_maximum_in_cents,
+            desired_num_bedrooms: asked.desired_num_bedrooms.clone(),
             // A change says nothing of these.
             x_created_at: None,
             x_updated_at: None,

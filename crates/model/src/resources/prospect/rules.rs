@@ -1,34 +1,34 @@
 //! What a prospect's fields must keep besides their types.
 //!
-//! Guarantee: every broken rule is reported, each with its path; a [`Checked`] prospect keeps them all and all it refers to
-//! exists, is active, and belongs together. A [`CheckedUpdate`] leaves the vendor a contact to find the card by.
+//! Guarantee: every broken rule is reported, each with its path; a [`Checked`] prospect keeps them
+//! all and all it refers to exists, is active, and belongs together. What a vendor requires besides
+//! is the connector's to check.
 
 use std::sync::Arc;
 
 use jiff::civil::Date;
 use serde_json::Value;
 
-use super::{ProspectCreate, ProspectUpdate};
+use super::{NewProspect, ProspectChange};
 use crate::{
     consent::Consent,
     contact::{Email, Phone},
-    directory::{Agent, Attribution, Community, Directory, Integration, Vendor},
+    directory::{Agent, Attribution, Community, Integration},
     issue::Issue,
     record::Record,
-    resources::checks::Checks,
-    scope::Scope,
+    resources::checks::{Checks, Context},
 };
 
 /// A prospect that keeps every rule, with what it refers to.
 pub struct Checked {
-    /// The body, defaults filled in.
-    pub input: ProspectCreate,
+    /// What was asked for, defaults filled in.
+    pub new: NewProspect,
     /// The integration it goes to.
     pub integration: Arc<Integration>,
     /// The community it concerns.
     pub community: Arc<Community>,
-    /// Where the person came from.
-    pub attribution: Arc<Attribution>,
+    /// Where the person came from, if that was given.
+    pub attribution: Option<Arc<Attribution>>,
     /// The agent asked for.
     pub agent: Option<Arc<Agent>>,
     /// The email address.
@@ -37,64 +37,58 @@ pub struct Checked {
     pub phone: Option<Phone>,
     /// The move-in date.
     pub move_in_date: Option<Date>,
-    /// What was said about automated messages.
-    pub consent: Consent,
+    /// What was said about automated messages, where the vendor sends such.
+    pub consent: Option<Consent>,
 }
 
-/// Checks `input` against the rules and, in `directory`, what it refers to. `broken` names the top-level fields that
-/// the schema has already refused: nothing is said of them twice.
+/// Checks `new` against the rules and, in the directory, what it refers to. `subscribe_default` is
+/// what `subscribe` is at a vendor that sends automated messages, where the body does not say.
 ///
 /// # Errors
 /// Every problem found. When the schema found one too, the caller adds these to it.
 pub fn check(
-    mut input: ProspectCreate,
-    vendor: Vendor,
-    directory: &Directory,
-    scope: &Scope,
-    broken: &dyn Fn(&str) -> bool,
+    mut new: NewProspect,
+    subscribe_default: Option<bool>,
+    context: Context<'_>,
 ) -> Result<Checked, Vec<Issue>> {
-    let consent = Consent::of(input.subscribe, ProspectCreate::SUBSCRIBE_DEFAULT);
-    input.fill_defaults();
-    let mut checks = Checks::new(directory, scope, broken);
-    let integration = checks.integration(&input.integration_id, vendor);
-    let community = checks.community(&input.community_id, integration.as_ref());
+    let consent = subscribe_default.map(|default| Consent::of(new.subscribe, default));
+    new.subscribe = consent.map(|consent| consent.value);
+    let mut checks = Checks::new(context);
+    let integration = checks.integration(&new.integration_id);
+    let community = checks.community(&new.community_id, integration.as_ref());
     let attribution = checks.attribution(
-        &input.attribution_id,
+        new.attribution_id.as_deref(),
         integration.as_ref(),
         community.as_ref(),
     );
-    let agent = input
-        .agent_id
-        .as_deref()
-        .and_then(|id| checks.agent(id, integration.as_ref(), community.as_ref()));
-    checks.some_contact(input.email_1.as_deref(), input.phone_1.as_deref());
-    let email = checks.email(input.email_1.as_deref());
-    let phone = checks.phone(
-        input.phone_1.as_deref(),
-        input.phone_1_extension.as_deref(),
+    let agent = checks.agent(
+        new.agent_id.as_deref(),
+        integration.as_ref(),
         community.as_ref(),
     );
-    input.phone_1_extension = extension_of(phone.as_ref());
-    let move_in_date = checks.date("move_in_date", input.move_in_date.as_deref());
-    checks.rents(input.rent_minimum_in_cents, input.rent_maximum_in_cents);
+    checks.some_contact(new.email_1.as_deref(), new.phone_1.as_deref());
+    let email = checks.email(new.email_1.as_deref());
+    let phone = checks.phone(
+        new.phone_1.as_deref(),
+        new.phone_1_extension.as_deref(),
+        community.as_ref(),
+    );
+    new.phone_1_extension = extension_of(phone.as_ref());
+    let move_in_date = checks.date("move_in_date", new.move_in_date.as_deref());
+    checks.rents(new.rent_minimum_in_cents, new.rent_maximum_in_cents);
     let must_be_stated = integration
         .as_ref()
         .is_some_and(|one| one.settings.require_explicit_consent);
-    if must_be_stated && !consent.is_stated && !broken("subscribe") {
+    let is_missing = consent.is_some_and(|consent| !consent.is_stated);
+    if must_be_stated && is_missing && !checks.is_broken("subscribe") {
         checks.refuse(
             "subscribe",
             "This integration requires that subscribe is stated: give true when the person agreed to automated messages, false when not",
         );
     }
-
-    match (
-        integration,
-        community,
-        attribution,
-        checks.issues.is_empty(),
-    ) {
-        (Some(integration), Some(community), Some(attribution), true) => Ok(Checked {
-            input,
+    match (integration, community, checks.issues.is_empty()) {
+        (Some(integration), Some(community), true) => Ok(Checked {
+            new,
             integration,
             community,
             attribution,
@@ -156,10 +150,57 @@ impl Known {
     }
 }
 
+/// The contacts that a change gives, beside those that are known.
+pub struct Contacts {
+    /// The email address that the vendor is to be told.
+    pub email: Option<Email>,
+    /// Whether that is another than before.
+    pub email_changes: bool,
+    /// The phone number that the vendor is to be told.
+    pub phone: Option<Phone>,
+    /// Whether that is another than before.
+    pub phone_changes: bool,
+}
+
+impl Contacts {
+    /// Another spelling of the same contact is no change: the vendor is told the one that it has.
+    fn of(known: &Known, email: Option<Email>, phone: Option<&Phone>) -> Self {
+        let differs = |given: Option<String>, held: Option<String>| {
+            given.is_some_and(|given| Some(given) != held)
+        };
+        let matching = |email: Option<&Email>| email.map(Email::matching);
+        let text = |phone: Option<&Phone>| phone.map(|phone| phone.as_str().to_owned());
+        let email_changes = differs(matching(email.as_ref()), matching(known.email.as_ref()));
+        let phone_changes = differs(text(phone), text(known.phone.as_ref()));
+        Self {
+            email: email
+                .filter(|_| email_changes)
+                .or_else(|| known.email.clone()),
+            phone: phone
+                .filter(|_| phone_changes)
+                .or(known.phone.as_ref())
+                .cloned(),
+            email_changes,
+            phone_changes,
+        }
+    }
+
+    /// Whether one of them changes.
+    pub const fn change(&self) -> bool {
+        self.email_changes || self.phone_changes
+    }
+
+    /// Whether one stays that the vendor knows already.
+    pub const fn stay(&self) -> bool {
+        (self.email.is_some() && !self.email_changes)
+            || (self.phone.is_some() && !self.phone_changes)
+    }
+}
+
 /// A change of a prospect that keeps every rule, with what it refers to.
-pub struct CheckedUpdate {
-    /// The body.
-    pub input: ProspectUpdate,
+pub struct CheckedChange {
+    /// What was asked for.
+    pub change: ProspectChange,
     /// The prospect as it stands.
     pub known: Known,
     /// The integration it goes to.
@@ -168,71 +209,41 @@ pub struct CheckedUpdate {
     pub community: Arc<Community>,
     /// The agent asked for.
     pub agent: Option<Arc<Agent>>,
-    /// The email address that the vendor is told.
-    pub email: Option<Email>,
-    /// Whether that is another than before.
-    pub email_changes: bool,
-    /// The phone number that the vendor is told.
-    pub phone: Option<Phone>,
-    /// Whether that is another than before.
-    pub phone_changes: bool,
+    /// The contacts that the vendor is told.
+    pub contacts: Contacts,
     /// The extension that is given, of a number that may be the same as before.
     pub phone_extension: Option<String>,
     /// The move-in date.
     pub move_in_date: Option<Date>,
 }
 
-impl CheckedUpdate {
-    /// Whether a contact changes.
-    pub const fn changes_contact(&self) -> bool {
-        self.email_changes || self.phone_changes
-    }
-}
-
-/// Checks a change of `known`. `broken` as with [`check`].
+/// Checks a change of `known`. `vendors_rules` finds what the vendor refuses of its contacts.
 ///
 /// # Errors
 /// Every problem found. When the schema found one too, the caller adds these to it.
-pub fn check_update(
-    mut input: ProspectUpdate,
+pub fn check_change(
+    mut change: ProspectChange,
     known: Known,
-    vendor: Vendor,
-    directory: &Directory,
-    scope: &Scope,
-    broken: &dyn Fn(&str) -> bool,
-) -> Result<CheckedUpdate, Vec<Issue>> {
-    let mut checks = Checks::new(directory, scope, broken);
-    let integration = checks.integration(&known.integration_id, vendor);
+    vendors_rules: impl FnOnce(&Known, &Contacts) -> Vec<Issue>,
+    context: Context<'_>,
+) -> Result<CheckedChange, Vec<Issue>> {
+    let mut checks = Checks::new(context);
+    let integration = checks.integration(&known.integration_id);
     let community = checks.community(&known.community_id, integration.as_ref());
-    let agent = input
-        .agent_id
-        .as_deref()
-        .and_then(|id| checks.agent(id, integration.as_ref(), community.as_ref()));
-    let given_email = checks.email(input.email_1.as_deref());
-    let given_phone = checks.phone(
-        input.phone_1.as_deref(),
-        input.phone_1_extension.as_deref(),
+    let agent = checks.agent(
+        change.agent_id.as_deref(),
+        integration.as_ref(),
         community.as_ref(),
     );
-    let move_in_date = checks.date("move_in_date", input.move_in_date.as_deref());
-    checks.rents(input.rent_minimum_in_cents, input.rent_maximum_in_cents);
-    let says_something = serde_json::to_value(&input).is_ok_and(|body| {
-        body.as_object().is_some_and(|body| {
-            body.values().any(|value| match value {
-                Value::Null => false,
-                Value::String(text) => !text.trim().is_empty(),
-                _ => true,
-            })
-        })
-    });
-    let is_whole = serde_json::to_value(&input)
-        .ok()
-        .and_then(|body| {
-            body.as_object()
-                .map(|body| !body.keys().any(|name| broken(name)))
-        })
-        .unwrap_or(false);
-    if !says_something && is_whole {
+    let email = checks.email(change.email_1.as_deref());
+    let phone = checks.phone(
+        change.phone_1.as_deref(),
+        change.phone_1_extension.as_deref(),
+        community.as_ref(),
+    );
+    let move_in_date = checks.date("move_in_date", change.move_in_date.as_deref());
+    checks.rents(change.rent_minimum_in_cents, change.rent_maximum_in_cents);
+    if says_nothing(&change, &checks) {
         checks.issues.push(Issue::new(
             "custom",
             Vec::new(),
@@ -240,67 +251,35 @@ pub fn check_update(
             Value::Null,
         ));
     }
-
-    let differs = |given: Option<String>, held: Option<String>| {
-        given.is_some_and(|given| Some(given) != held)
-    };
-    let email_changes = differs(
-        given_email.as_ref().map(Email::matching),
-        known.email.as_ref().map(Email::matching),
-    );
-    let phone_changes = differs(
-        given_phone.as_ref().map(|phone| phone.as_str().to_owned()),
-        known.phone.as_ref().map(|phone| phone.as_str().to_owned()),
-    );
-    let stays =
-        (known.email.is_some() && !email_changes) || (known.phone.is_some() && !phone_changes);
-    if !stays && (email_changes || phone_changes) {
-        let why = match (&known.email, &known.phone) {
-            (Some(_), Some(_)) => {
-                "The vendor finds a guest card by its email or phone: when both change at once it would make a second card. Change one, and the other once write-status says SUCCESS"
-            }
-            (None, None) => {
-                "This prospect has no contact by which the vendor could find its guest card, so a change would make a second card. Change it at the vendor"
-            }
-            _ => {
-                "This is the only contact by which the vendor finds this guest card: with another one it would make a second card. Add the other kind of contact first, then change this one"
-            }
-        };
-        for (changes, field) in [(email_changes, "email_1"), (phone_changes, "phone_1")] {
-            if changes {
-                checks.refuse(field, why);
-            }
-        }
-    } else if !stays {
-        checks.issues.push(Issue::new(
-            "custom",
-            Vec::new(),
-            "This prospect has no contact by which the vendor could find its guest card. Change it at the vendor",
-            Value::Null,
-        ));
-    }
-
-    let phone_extension = extension_of(given_phone.as_ref());
-    input.phone_1_extension.clone_from(&phone_extension);
+    let contacts = Contacts::of(&known, email, phone.as_ref());
+    checks.issues.extend(vendors_rules(&known, &contacts));
+    let phone_extension = extension_of(phone.as_ref());
+    change.phone_1_extension.clone_from(&phone_extension);
     match (integration, community, checks.issues.is_empty()) {
-        (Some(integration), Some(community), true) => Ok(CheckedUpdate {
-            // Another spelling of the same is no change: the vendor is told the one that it has.
-            email: given_email
-                .filter(|_| email_changes)
-                .or_else(|| known.email.clone()),
-            phone: given_phone
-                .filter(|_| phone_changes)
-                .or_else(|| known.phone.clone()),
-            email_changes,
-            phone_changes,
-            phone_extension,
-            input,
+        (Some(integration), Some(community), true) => Ok(CheckedChange {
+            change,
             known,
             integration,
             community,
             agent,
+            contacts,
+            phone_extension,
             move_in_date,
         }),
         _ => Err(checks.issues),
     }
+}
+
+/// Whether a body has nothing to change in it, and had nothing that the schema refused.
+fn says_nothing(change: &ProspectChange, checks: &Checks<'_>) -> bool {
+    let body = serde_json::to_value(change).unwrap_or_default();
+    let mut members = body.as_object().into_iter().flatten();
+    members.all(|(name, value)| {
+        let is_blank = match value {
+            Value::Null => true,
+            Value::String(text) => text.trim().is_empty(),
+            _ => false,
+        };
+        is_blank && !checks.is_broken(name)
+    })
 }

@@ -5,7 +5,7 @@
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use crate::{record::Kind, webhook::Trigger, write::words};
+use crate::{record::Kind, webhook::Trigger, words};
 
 words! {
     /// A kind of record, by its name in the contract.

@@ -14,7 +14,8 @@ use anyhow::{Context, anyhow, bail};
 use app::Role;
 use model::{
     AgentId, AttributionId, Clock, CommunityId, Entropy, IntegrationId, KeyId, Permission, Secret,
-    directory::{Agent, Attribution, Community, Integration, Settings, Vendor},
+    Vendor,
+    directory::{Agent, Attribution, Community, Integration, Settings},
     hex,
     key::{Key, RateLimit, System, token_make},
     network::Network,
@@ -379,7 +380,7 @@ fn registration(state: &Value, sandbox_url: &str) -> anyhow::Result<Registration
     let integration = Integration::new(
         integration_id,
         NAME.to_owned(),
-        Vendor::Knock,
+        Vendor::named("KNOCK"),
         System::Sandbox,
         Settings {
             max_job_concurrency: CONCURRENCY,

@@ -2,17 +2,17 @@
 //!
 //! Source: the public contract, section 3.4.
 
+use model::resources::integer;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::resources::{integer, prospect::input::Bedrooms};
+use super::prospect_create::Bedrooms;
 
 /// A tour to be booked at Knock. `email_1` and/or `phone_1` is required: by it Knock makes or finds the prospect. A second tour of the same person
 /// at the same community replaces the first.
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(
-    as = AppointmentCreateKnock,
     example = json!({
         "integration_id": "int_01kaz6v2zrf0pt4jbqm3y8s5nd",
         "community_id": "com_01kaz6v2zsgy8d2x6wq4t9r3hb",
@@ -25,7 +25,7 @@ use crate::resources::{integer, prospect::input::Bedrooms};
         "tour_type": "IN_PERSON"
     })
 )]
-pub struct AppointmentCreate {
+pub struct AppointmentCreateKnock {
     /// The id of an active integration whose vendor is Knock.
     #[serde(default)]
     #[schema(required, example = "int_01kaz6v2zrf0pt4jbqm3y8s5nd")]

@@ -1,22 +1,21 @@
 //! The body of "Update Prospect: Knock".
 //!
-//! Guarantee: only what Knock changes on a guest card that exists. As with [`super::input`], the type is the schema and the echo.
+//! Guarantee: only what Knock changes on a guest card that exists. As with [`super::prospect_create`], the type is the schema and the echo.
 //! Source: the public contract, section 3.2.
 
+use model::resources::integer;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::input::Bedrooms;
-use crate::resources::integer;
+use super::prospect_create::Bedrooms;
 
 /// What to change on a prospect at Knock. At least one field.
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(
-    as = ProspectUpdateKnock,
     example = json!({ "first_name": "Ada", "move_in_date": "2027-04-01", "number_of_occupants": 3 })
 )]
-pub struct ProspectUpdate {
+pub struct ProspectUpdateKnock {
     /// The id of an agent who works for the prospect's community.
     #[schema(example = "agt_01kaz6v2zv9q3s6f2hr7d1w8ek")]
     pub agent_id: Option<String>,

@@ -4,10 +4,9 @@
 //! echo of the contract: every field, defaults filled in, absent ones `null`.
 //! Source: the public contract, section 3.1.
 
+use model::resources::integer;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-
-use crate::resources::integer;
 
 /// Characters that `notes` may have.
 pub const NOTES_MAX_CHARS: u64 = 1_000;
@@ -18,7 +17,6 @@ pub const NOTES_MAX_CHARS: u64 = 1_000;
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(
-    as = ProspectCreateKnock,
     example = json!({
         "integration_id": "int_01kaz6v2zrf0pt4jbqm3y8s5nd",
         "community_id": "com_01kaz6v2zsgy8d2x6wq4t9r3hb",
@@ -39,7 +37,7 @@ pub const NOTES_MAX_CHARS: u64 = 1_000;
         "first_contact_type": "INTERNET"
     })
 )]
-pub struct ProspectCreate {
+pub struct ProspectCreateKnock {
     /// The id of an active integration whose vendor is Knock.
     #[serde(default)]
     #[schema(required, example = "int_01kaz6v2zrf0pt4jbqm3y8s5nd")]
@@ -140,12 +138,7 @@ pub struct Bedrooms(
     i64,
 );
 
-impl ProspectCreate {
+impl ProspectCreateKnock {
     /// What `subscribe` is when a body does not say.
     pub const SUBSCRIBE_DEFAULT: bool = true;
-
-    /// Fills in the contract's defaults.
-    pub fn fill_defaults(&mut self) {
-        self.subscribe.get_or_insert(Self::SUBSCRIBE_DEFAULT);
-    }
 }

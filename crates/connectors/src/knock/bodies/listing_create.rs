@@ -9,7 +9,6 @@ use utoipa::ToSchema;
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(
-    as = ListingCreateKnock,
     example = json!({
         "integration_id": "int_01kaz6v2zrf0pt4jbqm3y8s5nd",
         "community_id": "com_01kaz6v2zsgy8d2x6wq4t9r3hb",
@@ -19,7 +18,7 @@ use utoipa::ToSchema;
         "is_listed": true
     })
 )]
-pub struct ListingCreate {
+pub struct ListingCreateKnock {
     /// The id of an active integration whose vendor is Knock.
     #[serde(default)]
     #[schema(required, example = "int_01kaz6v2zrf0pt4jbqm3y8s5nd")]

@@ -1,7 +1,11 @@
 //! Prospects that the vendor has confirmed, as writes about them need them.
+//!
+//! Guarantee: none but those of the caller's integrations.
 
+use async_trait::async_trait;
+use connectors::write_operation::{Records, Refused};
 use model::{
-    JobId, Permission, Scope,
+    JobId, Permission, Scope, Vendor,
     directory::Community,
     permission::{Group, Level},
     record::{Kind, Record},
@@ -10,16 +14,70 @@ use model::{
 };
 use store::{Query, query::Equal};
 
-use crate::{error::Error, state::App};
+use super::{Future, Subject};
+use crate::{error::Error, screening::Target, state::App};
 
 /// Prospects with one contact that are looked at: there is one, or something is wrong already.
 const HAVING_MAX: u64 = 10;
+
+/// What is stored, as a caller may see it.
+pub(super) struct StoredRecords<'a> {
+    pub(super) app: &'a App,
+    pub(super) scope: &'a Scope,
+}
+
+#[async_trait]
+impl Records for StoredRecords<'_> {
+    async fn prospect(&self, id: &str) -> Result<Option<Known>, Refused> {
+        let found = known(self.app, self.scope, id).await;
+        found.map_err(|why| Refused::Records(Box::new(why)))
+    }
+
+    async fn prospects_having(
+        &self,
+        community: &Community,
+        contact: (&str, &str),
+    ) -> Result<Vec<Record>, Refused> {
+        let found = having(self.app, self.scope, community, contact).await;
+        found.map_err(|why| Refused::Records(Box::new(why)))
+    }
+}
+
+/// The prospect that a path names, and its vendor.
+///
+/// # Errors
+/// 404 when there is none, 409 when it is of another vendor than the path, or the vendor does not
+/// have it any more.
+pub fn subject<'a>(
+    app: &'a App,
+    scope: &'a Scope,
+    id: &'a str,
+    target: Target,
+) -> Future<'a, Result<Subject, Error>> {
+    Box::pin(async move {
+        let Some(known) = known(app, scope, id).await? else {
+            return Err(none(app, scope, id).await?);
+        };
+        let vendor: Option<Vendor> = known
+            .integration_id
+            .parse()
+            .ok()
+            .and_then(|id| Some(app.live.get().integration(id)?.vendor));
+        let vendor = vendor.ok_or_else(Error::internal)?;
+        match target {
+            Target::Of(asked) if asked != vendor => Err(Error::conflict(format!(
+                "This prospect is one of {vendor}. Use the path of its vendor, or the one that names none"
+            ))),
+            Target::Of(_) | Target::Generic => Ok(Subject { known, vendor }),
+        }
+    })
+}
 
 /// A prospect that the vendor has confirmed, as writes about it need it.
 ///
 /// # Errors
 /// 409 when the vendor does not have it any more or the person was forgotten, and as the store's.
-pub(crate) async fn known(app: &App, scope: &Scope, id: &str) -> Result<Option<Known>, Error> {
+async fn known(app: &App, scope: &Scope, id: &str) -> Result<Option<Known>, Error> {
     let Some(found) = app.store.record_find(scope, Kind::Prospect, id).await? else {
         return Ok(None);
     };
@@ -43,12 +101,12 @@ pub(crate) async fn known(app: &App, scope: &Scope, id: &str) -> Result<Option<K
 
 /// Whether the caller may read prospects: only then is it told about others than the one that it
 /// names.
-pub(super) fn may_read(scope: &Scope) -> bool {
+fn may_read(scope: &Scope) -> bool {
     scope.may(Permission::of(Group::Prospects, Level::Read))
 }
 
 /// Why there is no prospect under `id`: most often since somebody sent the id of the write that is to make it.
-pub(super) async fn none(app: &App, scope: &Scope, id: &str) -> Result<Error, Error> {
+async fn none(app: &App, scope: &Scope, id: &str) -> Result<Error, Error> {
     let Ok(job_id) = id.parse::<JobId>() else {
         return Ok(Error::not_found("prospect"));
     };
@@ -72,7 +130,7 @@ pub(super) async fn none(app: &App, scope: &Scope, id: &str) -> Result<Error, Er
 }
 
 /// The prospects of a community that have this contact.
-pub(crate) async fn having(
+async fn having(
     app: &App,
     scope: &Scope,
     community: &Community,

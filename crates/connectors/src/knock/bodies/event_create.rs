@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-crate::write::words! {
+model::words! {
     /// What happened. Each kind has fields of its own that it requires.
     EventName {
         /// A text message: wants `agent_id`, `event_datetime` and `notes`.
@@ -44,7 +44,6 @@ impl EventName {
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(
-    as = EventCreateKnock,
     example = json!({
         "integration_id": "int_01kaz6v2zrf0pt4jbqm3y8s5nd",
         "prospect_id": "pro_01kaz6v3a1b2c3d4e5f6g7h8j9",
@@ -54,7 +53,7 @@ impl EventName {
         "notes": "Asked for a floor plan"
     })
 )]
-pub struct EventCreate {
+pub struct EventCreateKnock {
     /// The id of an active integration whose vendor is Knock.
     #[serde(default)]
     #[schema(required, example = "int_01kaz6v2zrf0pt4jbqm3y8s5nd")]

@@ -1,0 +1,222 @@
+//! A vendor as a table of what it can do.
+//!
+//! Guarantee: a connector makes one call and says how it ended. It never sleeps, repeats, or logs a
+//! body; what to do next is `delivery`'s. What a vendor lacks is absent from its table.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use model::{
+    Secret, Timestamp, Vendor,
+    directory::Integration,
+    resources::integration::Terms,
+    vocabulary::Vocabulary,
+    write::{Call, Class, Operation, Reply},
+};
+use serde_json::{Map, Value};
+
+use crate::{component::Component, vendor_client::VendorClient, write_operation::WriteOperation};
+
+/// A vendor, as it is registered.
+pub struct Definition {
+    /// Its name, its credentials' members, and where it is.
+    pub terms: Terms,
+    /// Its name as people write it.
+    pub title: &'static str,
+    /// Where it may be called, beside the addresses that the operator allows.
+    pub base_urls: &'static [&'static str],
+    /// The schema of its credentials.
+    pub credentials: Component,
+    /// Credentials as an example shows them: JSON.
+    pub credentials_example: &'static str,
+    /// Our words for its words.
+    pub vocabulary: fn() -> Vocabulary,
+    /// The writes that it takes.
+    pub operations: &'static [WriteOperation],
+    /// The question when tours are possible, where it can be asked that.
+    pub availability: Option<AvailabilityOperation>,
+    /// Makes what calls it.
+    pub connect: fn(VendorClient, Arc<Vocabulary>) -> Connections,
+}
+
+/// The question when tours are possible, in a vendor's words.
+pub struct AvailabilityOperation {
+    /// The body's schema.
+    pub body: Component,
+    /// The document's words about it.
+    pub description: &'static str,
+    /// The kind of tour that is asked for where only an answer is wanted, whatever it is.
+    pub probe_kind: &'static str,
+}
+
+/// What a body is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyOf {
+    /// A write.
+    Write(Operation),
+    /// The question when tours are possible.
+    Availability,
+}
+
+/// What calls a vendor: for each thing that it can be asked, who asks.
+#[derive(Clone)]
+pub struct Connections {
+    /// Delivers writes.
+    pub writes: Arc<dyn Deliver>,
+    /// Asks when tours are possible.
+    pub availability: Option<Arc<dyn FetchAvailability>>,
+    /// Asks for lead sources.
+    pub attributions: Option<Arc<dyn FetchAttributions>>,
+    /// Asks how a prospect stands.
+    pub prospect: Option<Arc<dyn FetchProspect>>,
+}
+
+/// Delivers writes to a vendor.
+#[async_trait]
+pub trait Deliver: Send + Sync + 'static {
+    /// Makes `call` once and says how it ended.
+    async fn call(&self, target: &Target, call: &Call) -> Answer;
+}
+
+/// Asks a vendor when tours are possible.
+#[async_trait]
+pub trait FetchAvailability: Send + Sync + 'static {
+    /// Asks once when tours of this kind are possible at a community.
+    async fn availability_fetch(
+        &self,
+        target: &Target,
+        x_community_id: &str,
+        kind: &str,
+    ) -> Fetched<Vec<Timestamp>>;
+}
+
+/// Asks a vendor for lead sources.
+#[async_trait]
+pub trait FetchAttributions: Send + Sync + 'static {
+    /// Asks once for the titles of a community's lead sources.
+    async fn attributions_fetch(
+        &self,
+        target: &Target,
+        x_community_id: &str,
+    ) -> Fetched<Vec<String>>;
+}
+
+/// Asks a vendor how a prospect stands.
+#[async_trait]
+pub trait FetchProspect: Send + Sync + 'static {
+    /// Asks once, and gives the members of our record as the vendor has them. `held` is the record's
+    /// body as we have it: what says the same as the vendor, only finer, stays.
+    async fn prospect_fetch(
+        &self,
+        target: &Target,
+        x_community_id: &str,
+        x_id: &str,
+        held: &Value,
+    ) -> Fetched<Map<String, Value>>;
+}
+
+/// A vendor, ready to be called.
+pub struct Connector {
+    definition: &'static Definition,
+    vocabulary: Arc<Vocabulary>,
+    connections: Connections,
+}
+
+impl Connector {
+    pub(crate) fn new(
+        definition: &'static Definition,
+        vocabulary: Vocabulary,
+        client: VendorClient,
+    ) -> Self {
+        let vocabulary = Arc::new(vocabulary);
+        Self {
+            definition,
+            connections: (definition.connect)(client, vocabulary.clone()),
+            vocabulary,
+        }
+    }
+
+    /// Which vendor it is.
+    pub const fn vendor(&self) -> Vendor {
+        self.definition.terms.vendor
+    }
+
+    /// How it is registered.
+    pub const fn definition(&self) -> &'static Definition {
+        self.definition
+    }
+
+    /// Our words for its words, as in force.
+    pub fn vocabulary(&self) -> &Vocabulary {
+        &self.vocabulary
+    }
+
+    /// The write of this kind, if it takes such.
+    pub fn operation(&self, operation: Operation) -> Option<&'static WriteOperation> {
+        let mut all = self.definition.operations.iter();
+        all.find(|one| one.operation == operation)
+    }
+
+    /// The schema of a body, if it takes such.
+    pub fn body(&self, of: BodyOf) -> Option<Component> {
+        match of {
+            BodyOf::Write(operation) => Some(self.operation(operation)?.body),
+            BodyOf::Availability => Some(self.definition.availability.as_ref()?.body),
+        }
+    }
+
+    /// What calls it.
+    pub const fn connections(&self) -> &Connections {
+        &self.connections
+    }
+}
+
+/// How one call ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    /// How, in one word.
+    pub class: Class,
+    /// The vendor's id of the record, when delivered.
+    pub x_id: Option<String>,
+    /// Why not, in the vendor's own words where it gave any.
+    pub error: Option<String>,
+    /// How long the vendor asked to be left alone, in milliseconds.
+    pub retry_after_ms: Option<u64>,
+    /// What the vendor said, bounded.
+    pub reply: Reply,
+}
+
+/// Where a call goes.
+#[derive(Clone)]
+pub struct Target {
+    /// The vendor's base url, key header and further headers.
+    pub settings: model::directory::Settings,
+    /// The credential.
+    pub credential: Secret,
+}
+
+impl Target {
+    /// The target of an integration's calls.
+    pub fn of(integration: &Integration) -> Self {
+        Self {
+            settings: integration.settings.clone(),
+            credential: integration.credential.clone(),
+        }
+    }
+}
+
+/// Why something could not be fetched from the vendor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FetchFailure {
+    /// How the call ended.
+    pub class: Class,
+    /// Whether the vendor has no such thing (any more).
+    pub is_gone: bool,
+    /// Why, in words.
+    pub error: String,
+    /// How long the vendor asked to be left alone, in milliseconds.
+    pub retry_after_ms: Option<u64>,
+}
+
+/// What was fetched from the vendor.
+pub type Fetched<T> = Result<T, FetchFailure>;
