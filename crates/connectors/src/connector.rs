@@ -11,11 +11,14 @@ use model::{
     directory::Integration,
     resources::integration::Terms,
     vocabulary::Vocabulary,
-    write::{Call, Class, Operation, Reply},
+    write::{AttemptKind, Call, Class, Operation, Reply},
 };
 use serde_json::{Map, Value};
 
-use crate::{component::Component, vendor_client::VendorClient, write_operation::WriteOperation};
+use crate::{
+    component::Component, sandbox::SandboxDefinition, vendor_client::VendorClient,
+    write_operation::WriteOperation,
+};
 
 /// A vendor, as it is registered.
 pub struct Definition {
@@ -37,6 +40,8 @@ pub struct Definition {
     pub availability: Option<AvailabilityOperation>,
     /// Makes what calls it.
     pub connect: fn(VendorClient, Arc<Vocabulary>) -> Connections,
+    /// Its sandbox.
+    pub sandbox: SandboxDefinition,
 }
 
 /// The question when tours are possible, in a vendor's words.
@@ -74,8 +79,10 @@ pub struct Connections {
 /// Delivers writes to a vendor.
 #[async_trait]
 pub trait Deliver: Send + Sync + 'static {
-    /// Makes `call` once and says how it ended.
-    async fn call(&self, target: &Target, call: &Call) -> Answer;
+    /// Makes `call` once and says how it ended. Of a call that is to learn whether the vendor has a
+    /// write, [`Class::Delivered`] says that it has, [`Class::Retry`] that it has not, and
+    /// [`Class::Unknown`] that it did not say.
+    async fn call(&self, target: &Target, kind: AttemptKind, call: &Call) -> Answer;
 }
 
 /// Asks a vendor when tours are possible.
@@ -178,6 +185,9 @@ pub struct Answer {
     pub class: Class,
     /// The vendor's id of the record, when delivered.
     pub x_id: Option<String>,
+    /// Whether it said that it held the record before: then a follow-up comes next, where the
+    /// operation has one.
+    pub is_match: bool,
     /// Why not, in the vendor's own words where it gave any.
     pub error: Option<String>,
     /// How long the vendor asked to be left alone, in milliseconds.
@@ -191,8 +201,10 @@ pub struct Answer {
 pub struct Target {
     /// The vendor's base url, key header and further headers.
     pub settings: model::directory::Settings,
-    /// The credential.
+    /// The credentials, as they are kept.
     pub credential: Secret,
+    /// The token that the vendor has given, where it gives such.
+    pub token: Option<Secret>,
 }
 
 impl Target {
@@ -201,6 +213,7 @@ impl Target {
         Self {
             settings: integration.settings.clone(),
             credential: integration.credential.clone(),
+            token: None,
         }
     }
 }

@@ -9,10 +9,12 @@ pub mod component;
 pub mod connector;
 pub mod dial;
 pub mod foreign;
+pub mod http_vendor;
 pub mod knock;
 pub mod outgoing;
 pub mod reach;
 pub mod registry;
+pub mod sandbox;
 pub mod vendor_client;
 pub mod write_operation;
 

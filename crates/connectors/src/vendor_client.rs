@@ -14,6 +14,7 @@ use reqwest::{
     header::{CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue},
     redirect::Policy,
 };
+use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
@@ -165,11 +166,17 @@ impl VendorClient {
         Ok(Reached { now })
     }
 
-    /// Makes one call.
+    /// Makes one call with this body, and with these headers beside those of the integration.
     ///
     /// # Errors
     /// When nothing usable came back; whether the vendor may have the call is in the kind.
-    pub async fn call(&self, target: &Target, call: &Call) -> Result<Got, Failure> {
+    pub async fn call(
+        &self,
+        target: &Target,
+        call: &Call,
+        headers: HeaderMap,
+        body: &Value,
+    ) -> Result<Got, Failure> {
         let base_url = self
             .reach
             .allow(&target.settings.base_url)
@@ -180,9 +187,9 @@ impl VendorClient {
         let mut request = self
             .client
             .request(method, url)
-            .headers(headers(target, call)?);
-        if !call.body.is_null() {
-            request = request.json(&call.body);
+            .headers(with_extra(headers, target, call)?);
+        if !body.is_null() {
+            request = request.json(body);
         }
         let started = Instant::now();
         let mut answer = match timeout_at(started + HEAD_TIMEOUT, self.way.send(request)).await {
@@ -231,19 +238,13 @@ impl VendorClient {
     }
 }
 
-fn headers(target: &Target, call: &Call) -> Result<HeaderMap, Failure> {
+/// These headers, and those that the integration has for every call.
+fn with_extra(mut headers: HeaderMap, target: &Target, call: &Call) -> Result<HeaderMap, Failure> {
     let bad = |what: &str| {
         Failure::NotSent(format!(
             "{what} of the integration cannot be sent in an HTTP header"
         ))
     };
-    let mut headers = HeaderMap::new();
-    let name = HeaderName::try_from(&target.settings.key_header_name)
-        .map_err(|_| bad("the key header name"))?;
-    let mut key =
-        HeaderValue::try_from(target.credential.expose()).map_err(|_| bad("the credential"))?;
-    key.set_sensitive(true);
-    headers.insert(name, key);
     let extra = target.settings.extra_headers.iter();
     for (name, value) in extra.filter(|(name, _)| !header::is_connections_own(name)) {
         let name = HeaderName::try_from(name).map_err(|_| bad("an extra header's name"))?;

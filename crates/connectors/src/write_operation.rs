@@ -31,18 +31,27 @@ pub struct WriteOperation {
     pub description: &'static str,
     /// What is done when it is not known whether the vendor has it.
     pub if_unknown: IfUnknown,
+    /// The further call that the rest of a write takes when the vendor matched a record that it
+    /// held, from the write's own call and the vendor's id of the record.
+    pub follow_up: Option<fn(&Call, &str) -> Call>,
     /// Checks a body that keeps the schema, and makes of it what the vendor is sent.
     pub prepare: for<'a> fn(&'a WriteRequest<'a>) -> Prepare<'a>,
 }
 
 /// How an unknown outcome is cleared up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub enum IfUnknown {
     /// The identical call is repeated: the vendor recognises it, and answers as it did.
     Repeat,
     /// The identical call is repeated, although the vendor may then hold it twice: it has no way to
     /// tell a repeat, and a lost one is worse.
     RepeatTwiceAtWorst,
+    /// The vendor is asked by this call, which follows from the write's own, whether it has it. The
+    /// write's own is repeated only if it says that it has not.
+    Resolve(fn(&Call) -> Call),
+    /// The write ends as FAILURE, which says that the vendor may have it: what it does cannot be
+    /// taken back.
+    NeverRepeat,
 }
 
 /// Records of prospects that the vendor has confirmed, as far as the caller's integrations go.

@@ -15,12 +15,16 @@ use std::{
     time::Instant,
 };
 
-use connectors::{Answer, Target, connector::Deliver};
+use connectors::{
+    Answer, Target,
+    connector::Deliver,
+    write_operation::{IfUnknown, WriteOperation},
+};
 use model::{
-    IntegrationId, Timestamp, Vendor,
-    directory::Directory,
+    IntegrationId, Timestamp,
+    directory::{Directory, Integration},
     retry,
-    write::{Attempt, Class, Reply},
+    write::{Attempt, AttemptKind, Call, Class, Reply},
 };
 use store::{Ask, Claim, Claimed, Error, Finish, Lapse, Ticket, Verdict};
 use tokio::{
@@ -34,11 +38,15 @@ use crate::{
     lane::{Lane, Lanes, pause_ms},
     recording::{STORE_TROUBLE_WAIT, until_recorded},
     share::{Slots, Want, deal},
+    step::{self, Step},
     way::Turn,
 };
 
 /// After how long a write is tried again whose lease lapsed before its call, in milliseconds.
 const LATE_AGAIN_MS: i64 = 1_000;
+
+/// Why a write ends that must not arrive twice.
+const NEVER_REPEATED: &str = "The outcome is unknown, and this is never sent twice: the vendor may hold it. Look it up at the vendor before you send it again";
 
 /// What the loop hears of a call.
 #[derive(Clone, Copy)]
@@ -168,7 +176,10 @@ fn asks(
 ) -> Vec<Ask> {
     let mut wants: Vec<Want<Ask>> = Vec::new();
     for (id, lane) in lanes {
-        let Some(integration) = directory.integration(*id).filter(|one| one.calls()) else {
+        // What is of a vendor that this build does not have waits for one that does.
+        let is_called =
+            |one: &&Arc<Integration>| one.calls() && parts.registry.get(one.vendor).is_some();
+        let Some(integration) = directory.integration(*id).filter(is_called) else {
             continue;
         };
         lane.follow(integration.updated_at);
@@ -260,9 +271,8 @@ async fn claim(
             let call = deliver(
                 parts.clone(),
                 connector.connections().writes.clone(),
-                Target::of(integration),
-                integration.vendor,
-                got.integration_id,
+                connector.operation(write.operation),
+                integration.clone(),
                 (write, lease_until),
                 done.clone(),
             );
@@ -340,48 +350,52 @@ async fn look(parts: &Parts, lanes: &Lanes) {
     }
 }
 
-/// Makes one call and records what became of it. When the lease has lapsed before, none is made: this process stood still meanwhile, and another may have delivered the write, and
+/// Makes the next call of a write and records what became of it. When the lease has lapsed before,
+/// none is made: this process stood still meanwhile, and another may have delivered the write, and
 /// later ones about the same person.
 async fn deliver(
     parts: Arc<Parts>,
     vendor_calls: Arc<dyn Deliver>,
-    target: Target,
-    vendor: Vendor,
-    integration_id: IntegrationId,
+    operation: Option<&'static WriteOperation>,
+    integration: Arc<Integration>,
     (write, lease_until): (Claimed, Timestamp),
     done: mpsc::Sender<Report>,
 ) {
+    let integration_id = integration.id;
     let started_at = parts.timer.now();
-    let is_late = parts.timer.steady() >= lease_until;
     let started = Instant::now();
-    let answer = if is_late {
-        failed(
-            Class::Retry,
-            "No call was made: Portico stood still until its lease had lapsed",
-        )
+    let made = if parts.timer.steady() >= lease_until {
+        Made::Late
     } else {
-        // A task of its own, so that a call that panics is an attempt like any other.
-        let call = write.call.clone();
-        let called = tokio::spawn(async move { vendor_calls.call(&target, &call).await }).await;
-        called.unwrap_or_else(|_| {
-            failed(
-                Class::Unknown,
-                "Portico failed while it made the call; this is a fault of Portico's",
-            )
-        })
+        match step::next(operation, &write.call, write.last.as_ref()) {
+            Step::GiveUp => Made::GivenUp,
+            Step::Call(kind, call) => {
+                // A task of its own, so that a call that panics is an attempt like any other.
+                let (target, sent) = (Target::of(&integration), call.clone());
+                let called =
+                    tokio::spawn(async move { vendor_calls.call(&target, kind, &sent).await });
+                let answer = called.await.unwrap_or_else(|_| {
+                    failed(
+                        Class::Unknown,
+                        "Portico failed while it made the call; this is a fault of Portico's",
+                    )
+                });
+                Made::Call(kind, call, answer)
+            }
+        }
     };
     let took = started.elapsed();
+    let steady = parts.timer.steady();
+    let decided = decide(&parts, operation, &write, made);
+    let Decided {
+        kind,
+        request,
+        answer,
+        x_id,
+        verdict,
+    } = decided;
     let (class, retry_after_ms) = (answer.class, answer.retry_after_ms);
-    let (now, steady) = (parts.timer.now(), parts.timer.steady());
-    let verdict = if is_late {
-        // However old it is: it ends after a try, not without one.
-        Verdict::Again {
-            at: steady.plus_millis(LATE_AGAIN_MS),
-            errors: answer.error.clone().into_iter().collect(),
-        }
-    } else {
-        decide(&parts, &write, &answer)
-    };
+    let now = parts.timer.now();
     told(&write, integration_id, class, took);
     let again_at = match verdict {
         Verdict::Again { at, .. } => Some(at),
@@ -396,6 +410,9 @@ async fn deliver(
             class,
             error: answer.error,
             reply: answer.reply,
+            kind,
+            x_id,
+            request,
         },
         verdict,
         pause_until: pause_ms(retry_after_ms)
@@ -407,7 +424,11 @@ async fn deliver(
     let begun = poll_fn(|context| Poll::Ready(recording.as_mut().poll(context))).await;
     let ended = Ended {
         integration_id,
-        class,
+        class: match (kind, class) {
+            // It has answered what it was asked.
+            (AttemptKind::Resolve, Class::Retry) => Class::Delivered,
+            (_, class) => class,
+        },
         retry_after_ms,
         at: steady,
     };
@@ -422,7 +443,7 @@ async fn deliver(
             .then(|| steady.millis_since(write.queued_at));
         parts
             .observer
-            .attempted(vendor, class, took, since_accepted_ms);
+            .attempted(integration.vendor, class, took, since_accepted_ms);
     }
     let _ = done
         .send(Report::Recorded {
@@ -438,6 +459,7 @@ fn failed(class: Class, why: &str) -> Answer {
     Answer {
         class,
         x_id: None,
+        is_match: false,
         error: Some(why.to_owned()),
         retry_after_ms: None,
         reply: Reply::default(),
@@ -475,6 +497,9 @@ async fn end_unreadable(parts: Arc<Parts>, ticket: Ticket, why: String) {
             class: Class::Rejected,
             error: Some(error.clone()),
             reply: Reply::default(),
+            kind: AttemptKind::Write,
+            x_id: None,
+            request: None,
         },
         verdict: Verdict::Failed {
             errors: vec![error],
@@ -495,49 +520,152 @@ async fn record(parts: &Parts, finish: &Finish) -> bool {
     recorded.is_ok()
 }
 
-/// What follows from an answer.
-fn decide(parts: &Parts, write: &Claimed, answer: &Answer) -> Verdict {
-    let mut errors: Vec<String> = answer.error.clone().into_iter().collect();
-    match answer.class {
-        Class::Delivered => Verdict::Delivered {
-            x_id: answer.x_id.clone(),
-            record_id: write
-                .operation
-                .kind()
-                .new_id(parts.timer.now(), &*parts.entropy),
-        },
-        Class::Rejected => {
-            if write.may_be_held {
-                errors.push(
-                    "An earlier attempt ended without a known outcome: the vendor may hold it"
-                        .to_owned(),
-                );
-            }
-            Verdict::Failed { errors }
+/// What became of a claimed write.
+enum Made {
+    /// No call: the lease had lapsed.
+    Late,
+    /// No call: none can be made any more.
+    GivenUp,
+    /// A call, and its answer.
+    Call(AttemptKind, Call, Answer),
+}
+
+/// What is recorded of it.
+struct Decided {
+    kind: AttemptKind,
+    /// What was sent, where that is not the write's own call.
+    request: Option<Call>,
+    answer: Answer,
+    /// The vendor's id, where the next call needs it.
+    x_id: Option<String>,
+    verdict: Verdict,
+}
+
+impl Decided {
+    fn without_call(answer: Answer, verdict: Verdict) -> Self {
+        Self {
+            kind: AttemptKind::Write,
+            request: None,
+            answer,
+            x_id: None,
+            verdict,
         }
-        Class::Retry | Class::Unknown | Class::Unauthorized => {
-            let age_ms = age_ms(parts, write);
-            if age_ms >= parts.settings.write_max_age_ms {
-                return Verdict::Failed {
-                    errors: given_up(parts, write, answer),
-                };
-            }
-            let delay_ms = retry::write::delay_asked_ms(
-                write.tries,
-                answer.class,
-                parts.entropy.number(),
-                answer.retry_after_ms,
-            );
-            // The last try falls on the maximum age, not somewhere behind it.
-            let delay_ms = delay_ms.min(parts.settings.write_max_age_ms - age_ms);
+    }
+}
+
+/// What follows from what was made.
+fn decide(
+    parts: &Parts,
+    operation: Option<&WriteOperation>,
+    write: &Claimed,
+    made: Made,
+) -> Decided {
+    let soon = |millis: i64| parts.timer.steady().plus_millis(millis);
+    let (kind, call, answer) = match made {
+        Made::Call(kind, call, answer) => (kind, call, answer),
+        // However old it is: it ends after a try, not without one.
+        Made::Late => {
+            let why = "No call was made: Portico stood still until its lease had lapsed";
+            let verdict = Verdict::Again {
+                at: soon(LATE_AGAIN_MS),
+                errors: vec![why.to_owned()],
+            };
+            return Decided::without_call(failed(Class::Retry, why), verdict);
+        }
+        Made::GivenUp => {
+            let errors = vec![NEVER_REPEATED.to_owned()];
+            let answer = failed(Class::Unknown, "No call was made: this is never sent twice");
+            return Decided::without_call(answer, Verdict::Failed { errors });
+        }
+    };
+    let is_never_repeated =
+        operation.is_some_and(|one| matches!(one.if_unknown, IfUnknown::NeverRepeat));
+    let has_follow_up = operation.is_some_and(|one| one.follow_up.is_some());
+    let delivered = |x_id: Option<String>, errors: Vec<String>| Verdict::Delivered {
+        x_id,
+        record_id: write
+            .operation
+            .kind()
+            .new_id(parts.timer.now(), &*parts.entropy),
+        errors,
+    };
+    let errors: Vec<String> = answer.error.clone().into_iter().collect();
+    let known_x_id = write.last.as_ref().and_then(|last| last.x_id.clone());
+    let mut kept_x_id = None;
+    let verdict = match (kind, answer.class) {
+        (AttemptKind::Write, Class::Delivered)
+            if answer.is_match && has_follow_up && answer.x_id.is_some() =>
+        {
+            kept_x_id.clone_from(&answer.x_id);
             Verdict::Again {
-                at: parts
-                    .timer
-                    .steady()
-                    .plus_millis(i64::try_from(delay_ms).unwrap_or(i64::MAX)),
+                at: soon(0),
                 errors,
             }
         }
+        (AttemptKind::FollowUp, Class::Delivered) => {
+            delivered(answer.x_id.clone().or(known_x_id), Vec::new())
+        }
+        (AttemptKind::FollowUp, Class::Rejected) => delivered(known_x_id, errors),
+        (_, Class::Delivered) => delivered(answer.x_id.clone(), Vec::new()),
+        (AttemptKind::Write, Class::Unknown) if is_never_repeated => Verdict::Failed {
+            errors: [NEVER_REPEATED.to_owned()]
+                .into_iter()
+                .chain(errors)
+                .collect(),
+        },
+        (AttemptKind::Write, Class::Rejected) => rejected(write, errors),
+        // The vendor has said that it does not have it.
+        (AttemptKind::Resolve, Class::Retry) => Verdict::Again {
+            at: soon(0),
+            errors,
+        },
+        _ => {
+            if kind == AttemptKind::FollowUp {
+                kept_x_id = known_x_id;
+            }
+            again(parts, write, &answer, errors)
+        }
+    };
+    Decided {
+        kind,
+        request: (kind != AttemptKind::Write).then_some(call),
+        answer,
+        x_id: kept_x_id,
+        verdict,
+    }
+}
+
+fn rejected(write: &Claimed, mut errors: Vec<String>) -> Verdict {
+    if write.may_be_held {
+        errors.push(
+            "An earlier attempt ended without a known outcome: the vendor may hold it".to_owned(),
+        );
+    }
+    Verdict::Failed { errors }
+}
+
+/// Another try on schedule, unless the write is too old.
+fn again(parts: &Parts, write: &Claimed, answer: &Answer, errors: Vec<String>) -> Verdict {
+    let age_ms = age_ms(parts, write);
+    if age_ms >= parts.settings.write_max_age_ms {
+        return Verdict::Failed {
+            errors: given_up(parts, write, answer),
+        };
+    }
+    let delay_ms = retry::write::delay_asked_ms(
+        write.tries,
+        answer.class,
+        parts.entropy.number(),
+        answer.retry_after_ms,
+    );
+    // The last try falls on the maximum age, not somewhere behind it.
+    let delay_ms = delay_ms.min(parts.settings.write_max_age_ms - age_ms);
+    Verdict::Again {
+        at: parts
+            .timer
+            .steady()
+            .plus_millis(i64::try_from(delay_ms).unwrap_or(i64::MAX)),
+        errors,
     }
 }
 

@@ -9,6 +9,7 @@ mod lane;
 pub mod recording;
 pub mod running;
 pub mod share;
+pub mod step;
 mod sync;
 pub mod way;
 

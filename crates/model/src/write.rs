@@ -88,8 +88,35 @@ words! {
     }
 }
 
+words! {
+    /// What a call to a vendor is for.
+    AttemptKind {
+        /// To have the write taken.
+        Write = "write",
+        /// To learn whether the vendor has it, after an attempt whose outcome is unknown.
+        Resolve = "resolve",
+        /// To have the rest taken, after the vendor matched a record that it held.
+        FollowUp = "follow_up",
+        /// To be let in.
+        Token = "token",
+    }
+}
+
+impl AttemptKind {
+    /// Whether it is the write's own call.
+    pub const fn is_write(&self) -> bool {
+        matches!(self, Self::Write)
+    }
+}
+
+impl Default for AttemptKind {
+    fn default() -> Self {
+        Self::Write
+    }
+}
+
 /// One call, as it will be sent, every time the same.
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Call {
     /// The HTTP method.
     pub method: String,
@@ -249,4 +276,13 @@ pub struct Attempt {
     pub error: Option<String>,
     /// What the vendor said.
     pub reply: Reply,
+    /// What the call was for.
+    #[serde(default, skip_serializing_if = "AttemptKind::is_write")]
+    pub kind: AttemptKind,
+    /// The vendor's id of the record, where a further call needs it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub x_id: Option<String>,
+    /// What was sent, where that is not the write's own call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<Call>,
 }

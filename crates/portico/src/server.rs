@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::anyhow;
 use app::{App, Role};
-use connectors::{Registry, VENDORS};
+use connectors::Registry;
 use listener::serve::{CONNECTIONS_MAX, Settings as Transport};
 use model::{Actor, Scope, key::RateLimit, network::Network};
 use portico_http::{metrics::Metrics, state::VendorForgets};
@@ -22,7 +22,7 @@ use crate::{
     data_dir::Owned,
     signals::Stop,
     system::{SystemEntropy, descriptors_raise},
-    text_file,
+    text_file, vendors,
 };
 
 /// How long requests and calls under way may go on once the server is told to stop.
@@ -58,9 +58,9 @@ pub(crate) fn registry(
             .map_err(|why| anyhow!(why))?,
     };
     // An address is wrong with any vocabulary.
-    Registry::new(VENDORS, BTreeMap::new(), vendor_urls)
+    Registry::new(vendors::all(), BTreeMap::new(), vendor_urls)
         .map_err(|why| anyhow!("{setting}: {why}"))?;
-    Registry::new(VENDORS, overrides, vendor_urls).map_err(|why| anyhow!(why))
+    Registry::new(vendors::all(), overrides, vendor_urls).map_err(|why| anyhow!(why))
 }
 
 /// The way to receivers: to public addresses and into `networks`, over https only unless `allows_http`, to the ports of these and to `ports`.

@@ -42,7 +42,7 @@ pub mod time;
 
 pub use crate::{
     accept::idempotency::{Acceptance, Once},
-    attempts::types::{Ask, Claim, Claimed, Finish, Lane, Ticket, Verdict},
+    attempts::types::{Ask, Claim, Claimed, Finish, Lane, LastAttempt, Ticket, Verdict},
     directory::{
         Registered, Registration,
         keys::KeyQuery,

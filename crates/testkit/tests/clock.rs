@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use connectors::knock::sandbox::{Fault, FaultKind};
+use connectors::sandbox::{Fault, FaultKind};
 use futures_util::future::try_join_all;
 use model::{
     Clock as _, Secret,

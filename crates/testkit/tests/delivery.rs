@@ -1,6 +1,6 @@
 //! Goal: what delivery promises over hours and days holds for the whole app. Method: the real parts on a clock that the test moves.
 
-use connectors::knock::sandbox::{Fault, FaultKind};
+use connectors::sandbox::{Fault, FaultKind};
 use model::Clock as _;
 use serde_json::{Value, json};
 use store::{Ask, Claim};
@@ -217,7 +217,7 @@ async fn an_absurd_wait_that_the_vendor_asks_for_holds_up_one_write_and_not_all(
         status: Some(429),
         retry_after_s: Some(86_400),
         times: Some(1),
-        matches: connectors::knock::sandbox::FaultMatch {
+        matches: connectors::sandbox::FaultMatch {
             path: Some("/prospect".to_owned()),
             ..Default::default()
         },

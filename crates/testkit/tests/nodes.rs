@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use connectors::knock::sandbox::{Fault, FaultKind};
+use connectors::sandbox::{Fault, FaultKind};
 use delivery::Settings;
 use serde_json::Value;
 use store::Registration;

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use connectors::knock::sandbox::{Fault, FaultKind, FaultMatch};
+use connectors::sandbox::{Fault, FaultKind, FaultMatch};
 use serde_json::{Value, json};
 use store::Registration;
 use testkit::{Outcome, TestApp, wrong};

@@ -1,39 +1,36 @@
 //! What Knock's answers, and their absence, mean.
 //!
 //! Guarantee: only an answer that says so in Knock's own form counts as delivered, and only a refusal
-//! in Knock's own form, which a repeat cannot mend, as rejected; a 4xx of another form comes from
-//! something in between and is tried again;
-//! whenever Knock may hold the card and has not said so, the outcome is unknown. Of activities and listings no source shows the answer: there, any
-//! 2xx that is empty, or JSON without an error, says so (assumed).
+//! in Knock's own form, which a repeat cannot mend, as rejected. Whenever Knock may hold the card and
+//! has not said so, the outcome is unknown. Of activities and listings no source shows the answer:
+//! there, any 2xx that is empty, or JSON without an error, says so (assumed).
 
-use model::write::{Call, Class, Reply};
+use model::write::Call;
 use serde_json::Value;
 
 use crate::{
-    Answer, FetchFailure, Fetched,
-    foreign::{Form, Refusal, excerpt},
-    vendor_client::{Failure, Got},
+    foreign::{Form, Refusal},
+    http_vendor::{Confirmation, Place, Ways, any_id},
+    vendor_client::Got,
 };
-
-/// Characters of Knock's words that are passed on.
-const WORDS_MAX_CHARS: usize = 500;
-
-/// Characters of an id that Knock gives.
-const ID_MAX_CHARS: usize = 64;
 
 /// The member in which Knock says that something is wrong (its help articles say so).
 const ERROR: &str = "errorMessage";
 
-/// The answers by which Knock refuses a call. No source lists the statuses: they are assumed. 401
-/// and 403 refuse the credential, and 408, 425 and 429 ask for a later attempt: those are told
-/// apart by status alone.
-const REFUSAL: Refusal = Refusal {
-    statuses: &[400, 404, 409, 410, 422],
-    form: Form::Words(ERROR),
+/// How Knock differs from other HTTP vendors. No source lists the statuses by which it refuses a call
+/// for good, nor those that say that there is no such thing (any more): they are assumed.
+pub const WAYS: Ways = Ways {
+    title: "Knock",
+    credentials: super::bodies::credentials::MEMBERS,
+    secrets: &[("apiKey", Place::KeyHeader)],
+    token: None,
+    words: &[ERROR, "message"],
+    refusal: Refusal {
+        statuses: &[400, 404, 409, 410, 422],
+        form: Form::Words(ERROR),
+    },
+    gone: &[404, 410],
 };
-
-/// The statuses of a [`REFUSAL`] that say that there is no such thing (any more).
-const GONE: [u16; 2] = [404, 410];
 
 /// What says that a call was taken.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -56,118 +53,8 @@ impl Shape {
     }
 }
 
-/// The class of what came back for `call`.
-pub fn classify(call: &Call, outcome: Result<Got, Failure>) -> Answer {
-    let shape = Shape::of(call);
-    let got = match outcome {
-        Ok(got) => got,
-        Err(Failure::NotSent(why)) => {
-            return answer(
-                Class::Retry,
-                None,
-                Some(format!("Knock could not be reached: {why}")),
-                None,
-                Reply::default(),
-            );
-        }
-        Err(Failure::Lost(why)) => {
-            return answer(
-                Class::Unknown,
-                None,
-                Some(format!(
-                    "The connection to Knock ended without an answer: {why}"
-                )),
-                None,
-                Reply::default(),
-            );
-        }
-    };
-    let reply = got.reply();
-    let retry_after_ms = got
-        .retry_after_s
-        .map(|seconds| seconds.saturating_mul(1_000));
-    let body: Option<Value> = got
-        .is_whole
-        .then(|| serde_json::from_slice(&got.body).ok())
-        .flatten();
-    let said = |default: &str| Some(said(&got, body.as_ref(), default));
-    let (class, error) = match got.status {
-        200..=299 => match confirmation(shape, &got, body.as_ref()) {
-            Confirmation::Given(x_id) => {
-                return answer(Class::Delivered, x_id, None, None, reply);
-            }
-            Confirmation::Refused(why) => {
-                return answer(Class::Rejected, None, Some(why), None, reply);
-            }
-            // It may have stored the card and failed to say so.
-            Confirmation::Lacking(what) => (Class::Unknown, said(what)),
-        },
-        // Not taken; a redirect points at a wrong base url, which an operator can mend.
-        300..=399 => (
-            Class::Retry,
-            said("a redirect, which is not followed; check the integration's base url"),
-        ),
-        401 | 403 => (Class::Unauthorized, said("the credential was not accepted")),
-        408 | 425 | 429 | 503 => (Class::Retry, said("try again later")),
-        _ if REFUSAL.is(&got, body.as_ref()) => (Class::Rejected, said("no reason given")),
-        400..=499 => (Class::Retry, Some(not_knocks(&got))),
-        _ => (Class::Unknown, said("no reason given")),
-    };
-    answer(class, None, error, retry_after_ms, reply)
-}
-
-/// Words for an answer: those in it, or `default`.
-fn said(got: &Got, body: Option<&Value>, default: &str) -> String {
-    let status = got.status;
-    match body.and_then(words) {
-        Some(words) => format!("Knock answered {status}: {words}"),
-        None if body.is_some() || got.body.is_empty() => {
-            format!("Knock answered {status}: {default}")
-        }
-        None => format!(
-            "The answer {status} is not Knock's: {default}. It was {}",
-            excerpt(got)
-        ),
-    }
-}
-
-/// Words for a 4xx that is not Knock's.
-fn not_knocks(got: &Got) -> String {
-    format!(
-        "The answer {} is not Knock's. Check the proxies and firewalls between here and Knock, and \
-         the integration's base url. It was {}",
-        got.status,
-        excerpt(got)
-    )
-}
-
-fn answer(
-    class: Class,
-    x_id: Option<String>,
-    error: Option<String>,
-    retry_after_ms: Option<u64>,
-    reply: Reply,
-) -> Answer {
-    Answer {
-        class,
-        x_id,
-        error,
-        retry_after_ms,
-        reply,
-    }
-}
-
-/// What a 2xx says.
-enum Confirmation {
-    /// That it was taken, perhaps under this id.
-    Given(Option<String>),
-    /// That it was not.
-    Refused(String),
-    /// Neither; this is missing.
-    Lacking(&'static str),
-}
-
-fn confirmation(shape: Shape, got: &Got, body: Option<&Value>) -> Confirmation {
+/// What a 2xx says of `call`.
+pub fn confirmation(call: &Call, got: &Got, body: Option<&Value>) -> Confirmation {
     // In whatever form: it is no confirmation.
     if body
         .and_then(|body| body.get(ERROR))
@@ -175,16 +62,16 @@ fn confirmation(shape: Shape, got: &Got, body: Option<&Value>) -> Confirmation {
     {
         return Confirmation::Lacking("the answer is an error");
     }
-    match shape {
+    match Shape::of(call) {
         Shape::Prospect => match body.and_then(digits) {
-            Some(x_id) => Confirmation::Given(Some(x_id)),
+            Some(x_id) => Confirmation::given(Some(x_id)),
             None => Confirmation::Lacking("the answer names no prospect id"),
         },
         Shape::Appointment => {
             let appointment = body.and_then(|body| body.get("appointment"));
             let status = appointment.and_then(|one| one.get("status")?.as_str());
-            match (appointment.and_then(any_id), status) {
-                (Some(x_id), Some("CONFIRMED")) => Confirmation::Given(Some(x_id)),
+            match (appointment.and_then(|one| any_id(one, "id")), status) {
+                (Some(x_id), Some("CONFIRMED")) => Confirmation::given(Some(x_id)),
                 (Some(_), Some(status)) => Confirmation::Refused(format!(
                     "Knock did not confirm the tour: its status is {}",
                     model::issue::cut(status)
@@ -193,98 +80,34 @@ fn confirmation(shape: Shape, got: &Got, body: Option<&Value>) -> Confirmation {
             }
         }
         Shape::Recorded => match body {
-            Some(body) if body.is_object() => Confirmation::Given(any_id(body)),
-            _ if got.is_whole && got.body.is_empty() => Confirmation::Given(None),
+            Some(body) if body.is_object() => Confirmation::given(any_id(body, "id")),
+            _ if got.is_whole && got.body.is_empty() => Confirmation::given(None),
             _ => Confirmation::Lacking("the answer is not Knock's"),
         },
     }
 }
 
-/// What the vendor told when it was asked: the body of a 200.
-///
-/// # Errors
-/// When it told nothing.
-pub fn told(outcome: Result<Got, Failure>) -> Fetched<Value> {
-    let not = |class, is_gone, error, retry_after_ms| FetchFailure {
-        class,
-        is_gone,
-        error,
-        retry_after_ms,
-    };
-    let got = outcome.map_err(|why| {
-        let (Failure::NotSent(why) | Failure::Lost(why)) = why;
-        let error = format!("Knock could not be reached: {why}");
-        not(Class::Retry, false, error, None)
-    })?;
-    let body: Option<Value> = got
-        .is_whole
-        .then(|| serde_json::from_slice(&got.body).ok())
-        .flatten();
-    let is_refused = REFUSAL.is(&got, body.as_ref());
-    let error = said(&got, body.as_ref(), "no reason given");
-    let retry_after_ms = got
-        .retry_after_s
-        .map(|seconds| seconds.saturating_mul(1_000));
-    match got.status {
-        200 if body.as_ref().and_then(words).is_none() => {
-            body.ok_or_else(|| not(Class::Retry, false, error, retry_after_ms))
-        }
-        401 | 403 => Err(not(Class::Unauthorized, false, error, retry_after_ms)),
-        408 | 425 | 429 => Err(not(Class::Retry, false, error, retry_after_ms)),
-        status if is_refused => {
-            let is_gone = GONE.contains(&status);
-            Err(not(Class::Rejected, is_gone, error, retry_after_ms))
-        }
-        400..=499 => Err(not(Class::Retry, false, not_knocks(&got), retry_after_ms)),
-        _ => Err(not(Class::Retry, false, error, retry_after_ms)),
-    }
-}
-
-/// Knock answered, and not as it is known to.
-pub fn not_understood() -> FetchFailure {
-    FetchFailure {
-        class: Class::Retry,
-        is_gone: false,
-        error: "Knock's answer is not of the form that it is known to have".to_owned(),
-        retry_after_ms: None,
-    }
-}
-
-/// An id of any form, if there is one.
-fn any_id(body: &Value) -> Option<String> {
-    let id = match body.get("id")? {
-        Value::String(id) => id.clone(),
-        Value::Number(id) => id.as_u64()?.to_string(),
-        _ => return None,
-    };
-    let is_sane =
-        (1..=ID_MAX_CHARS).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic());
-    is_sane.then_some(id)
-}
-
 /// The prospect id: a string of digits. A bare number is taken too, since JSON libraries change their minds.
 fn digits(body: &Value) -> Option<String> {
-    let id = match body.get("id")? {
-        Value::String(id) => id.clone(),
-        Value::Number(id) => id.as_u64()?.to_string(),
-        _ => return None,
-    };
-    let digits = !id.is_empty() && id.len() <= 40 && id.bytes().all(|byte| byte.is_ascii_digit());
-    digits.then_some(id)
-}
-
-fn words(body: &Value) -> Option<String> {
-    let words = body
-        .get("errorMessage")
-        .or_else(|| body.get("message"))?
-        .as_str()?
-        .trim();
-    (!words.is_empty()).then(|| words.chars().take(WORDS_MAX_CHARS).collect())
+    let id = any_id(body, "id")?;
+    let is_digits = id.len() <= 40 && id.bytes().all(|byte| byte.is_ascii_digit());
+    is_digits.then_some(id)
 }
 
 #[cfg(test)]
 mod tests {
+    use model::write::Class;
+
     use super::*;
+    use crate::{Answer, Fetched, vendor_client::Failure};
+
+    fn classify(call: &Call, outcome: Result<Got, Failure>) -> Answer {
+        WAYS.classify(outcome, |got, body| confirmation(call, got, body))
+    }
+
+    fn told(outcome: Result<Got, Failure>) -> Fetched<Value> {
+        WAYS.fetched(outcome)
+    }
 
     const PAGE: &str = "<html><h1>Not Found</h1></html>";
 
@@ -520,7 +343,7 @@ mod tests {
             assert_eq!(answer.class, class, "{what}");
             let why = told(outcome()).unwrap_err();
             assert_eq!(why.class, class, "{what}");
-            let is_gone = class == Class::Rejected && GONE.contains(&status);
+            let is_gone = class == Class::Rejected && WAYS.gone.contains(&status);
             assert_eq!(why.is_gone, is_gone, "{what}");
             if class == Class::Retry && ![408, 425, 429].contains(&status) {
                 let shown = format!("{}: {body}", content_type.unwrap_or("no content type"));

@@ -19,8 +19,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use model::{
-    Timestamp, Vendor, key::System, resources::integration::Terms, vocabulary::Vocabulary,
-    write::Call,
+    Timestamp, Vendor,
+    key::System,
+    resources::integration::Terms,
+    vocabulary::Vocabulary,
+    write::{AttemptKind, Call},
 };
 use serde_json::{Map, Value};
 
@@ -32,7 +35,7 @@ use crate::{
         AvailabilityOperation, Connections, Definition, Deliver, FetchAttributions,
         FetchAvailability, FetchProspect,
     },
-    vendor_client::VendorClient,
+    http_vendor::HttpVendor,
 };
 
 /// Its name.
@@ -68,7 +71,8 @@ pub const DEFINITION: Definition = Definition {
         probe_kind: availability::AppointmentType::Appointment.word(),
     }),
     connect: |client, vocabulary| {
-        let knock = Arc::new(Knock { client, vocabulary });
+        let http = HttpVendor::new(client, &classification::WAYS);
+        let knock = Arc::new(Knock { http, vocabulary });
         Connections {
             writes: knock.clone(),
             availability: Some(knock.clone()),
@@ -76,18 +80,21 @@ pub const DEFINITION: Definition = Definition {
             prospect: Some(knock),
         }
     },
+    sandbox: sandbox::DEFINITION,
 };
 
 /// What calls Knock.
 struct Knock {
-    client: VendorClient,
+    http: HttpVendor,
     vocabulary: Arc<Vocabulary>,
 }
 
 #[async_trait]
 impl Deliver for Knock {
-    async fn call(&self, target: &Target, call: &Call) -> Answer {
-        classification::classify(call, self.client.call(target, call).await)
+    async fn call(&self, target: &Target, _kind: AttemptKind, call: &Call) -> Answer {
+        self.http
+            .deliver(target, call, classification::confirmation)
+            .await
     }
 }
 
@@ -100,8 +107,8 @@ impl FetchAvailability for Knock {
         kind: &str,
     ) -> Fetched<Vec<Timestamp>> {
         let call = reading::availability(x_community_id, kind);
-        let body = classification::told(self.client.call(target, &call).await)?;
-        reading::availability_read(&body).ok_or_else(classification::not_understood)
+        let body = self.http.fetch(target, &call).await?;
+        reading::availability_read(&body).ok_or_else(|| self.http.not_understood())
     }
 }
 
@@ -113,8 +120,8 @@ impl FetchAttributions for Knock {
         x_community_id: &str,
     ) -> Fetched<Vec<String>> {
         let call = reading::attributions(x_community_id);
-        let body = classification::told(self.client.call(target, &call).await)?;
-        reading::attributions_read(&body).ok_or_else(classification::not_understood)
+        let body = self.http.fetch(target, &call).await?;
+        reading::attributions_read(&body).ok_or_else(|| self.http.not_understood())
     }
 }
 
@@ -128,8 +135,8 @@ impl FetchProspect for Knock {
         held: &Value,
     ) -> Fetched<Map<String, Value>> {
         let call = reading::prospect(x_community_id, x_id);
-        let body = classification::told(self.client.call(target, &call).await)?;
+        let body = self.http.fetch(target, &call).await?;
         reading::prospect_read(&body, x_id, held, &self.vocabulary)
-            .ok_or_else(classification::not_understood)
+            .ok_or_else(|| self.http.not_understood())
     }
 }

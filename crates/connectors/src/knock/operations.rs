@@ -29,6 +29,7 @@ pub(super) const OPERATIONS: &[WriteOperation] = &[
         body: Component::of::<ProspectCreateKnock>(),
         description: "Takes a prospect into custody, answers once it is on stable storage, then writes it to Knock and keeps at it until the outcome is known.",
         if_unknown: IfUnknown::Repeat,
+        follow_up: None,
         prepare: |request| Box::pin(async { prospect_create(request) }),
     },
     WriteOperation {
@@ -36,6 +37,7 @@ pub(super) const OPERATIONS: &[WriteOperation] = &[
         body: Component::of::<ProspectUpdateKnock>(),
         description: "Changes what Knock changes on a guest card that exists. Updates of one prospect arrive in the order accepted. While a write is open that may give the\ncard other contacts, an update is refused with 409: send it again once that write has ended.",
         if_unknown: IfUnknown::Repeat,
+        follow_up: None,
         prepare: prospect_update,
     },
     WriteOperation {
@@ -43,6 +45,7 @@ pub(super) const OPERATIONS: &[WriteOperation] = &[
         body: Component::of::<EventCreateKnock>(),
         description: "Records what happened between a prospect and a community on the prospect's guest card. Knock records it and sends nothing. Should an answer of Knock's\nbe lost, the event is sent again and may stand on the card twice: Knock has no way to tell a repeat.",
         if_unknown: IfUnknown::RepeatTwiceAtWorst,
+        follow_up: None,
         prepare: event_create,
     },
     WriteOperation {
@@ -50,6 +53,7 @@ pub(super) const OPERATIONS: &[WriteOperation] = &[
         body: Component::of::<AppointmentCreateKnock>(),
         description: "Books a tour. Knock makes or finds the prospect by the contact. A second tour of the same person at the same community replaces the first: `outcome` in\nwrite-status is then `REPLACED`. A time that Knock does not offer ends as FAILURE, in Knock's words.",
         if_unknown: IfUnknown::Repeat,
+        follow_up: None,
         prepare: appointment_create,
     },
     WriteOperation {
@@ -57,6 +61,7 @@ pub(super) const OPERATIONS: &[WriteOperation] = &[
         body: Component::of::<ListingCreateKnock>(),
         description: "Makes a Craigslist listing of a community known to Knock. The same address again changes the listing.",
         if_unknown: IfUnknown::Repeat,
+        follow_up: None,
         prepare: |request| Box::pin(async { listing_create(request) }),
     },
 ];

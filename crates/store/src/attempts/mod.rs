@@ -13,7 +13,7 @@ use model::{
     IntegrationId, JobId, Scope, Timestamp,
     retry::{CUT_OFFS_EXCUSED, cut_off_seed, write::delay_ms},
     webhook::Trigger,
-    write::{Attempt, Class, Operation, Outcome, Reply, WriteStatus},
+    write::{Attempt, AttemptKind, Class, Operation, Outcome, Reply, WriteStatus},
 };
 
 use crate::{
@@ -172,7 +172,8 @@ static DUE: LazyLock<String> = LazyLock::new(|| {
         "SELECT q.seq, q.attempt, w.job_id, w.operation, w.accepted_at, w.request,
             CASE WHEN q.attempt = 0 THEN FALSE ELSE EXISTS (SELECT 1 FROM attempts a WHERE a.seq = q.seq AND json_extract(a.body, '$.class') = 'unknown') END AS was_unknown,
             CASE WHEN q.attempt = 0 THEN 0 ELSE (SELECT count(*) FROM {excused}) END AS excused,
-            CASE WHEN q.queued_at > 0 THEN q.queued_at ELSE w.accepted_at END AS queued_at, q.due_at
+            CASE WHEN q.queued_at > 0 THEN q.queued_at ELSE w.accepted_at END AS queued_at, q.due_at,
+            CASE WHEN q.attempt = 0 THEN NULL ELSE (SELECT a.body FROM attempts a WHERE a.seq = q.seq AND coalesce(json_extract(a.body, '$.kind'), '') <> 'token' ORDER BY a.number DESC LIMIT 1) END AS last
          FROM queue q CROSS JOIN writes w ON w.seq = q.seq
          WHERE q.lane = (SELECT n FROM integrations WHERE id = ?1) AND q.state = 1 AND q.due_at <= ?2 ORDER BY q.due_at, q.seq LIMIT ?3"
     )
@@ -189,6 +190,7 @@ struct Due {
     excused: u32,
     queued_at: Timestamp,
     due_at: Timestamp,
+    last: Option<String>,
 }
 
 impl Due {
@@ -206,6 +208,7 @@ impl Due {
             excused: count(row, 7)?,
             queued_at: row.get(8).map(Timestamp::from_micros)?,
             due_at: row.get(9).map(Timestamp::from_micros)?,
+            last: row.get(10)?,
         })
     }
 
@@ -228,6 +231,11 @@ impl Due {
             may_be_held: self.was_unknown,
             tries: ticket.attempt.saturating_sub(self.excused).max(1),
             call: request.call,
+            last: self
+                .last
+                .map(|body| serde_json::from_str(&body))
+                .transpose()
+                .map_err(corrupt("a stored attempt"))?,
         })
     }
 }
@@ -259,6 +267,9 @@ pub(crate) fn lapse(tx: &mut Transaction<'_>, which: Lapse, now: Timestamp) -> R
                 "Portico stopped, or lost its lease, before the answer was recorded".to_owned(),
             ),
             reply: Reply::default(),
+            kind: AttemptKind::Write,
+            x_id: None,
+            request: None,
         };
         record_attempt(tx, *seq, &attempt)?;
         tx.raised
@@ -334,9 +345,14 @@ fn finish(
     let holds_the_lease = open.state == LEASED && open.attempt == attempt;
     match &finish.verdict {
         // A confirmation is the truth whoever brings it, even after its lease had lapsed.
-        Verdict::Delivered { x_id, record_id } => {
+        Verdict::Delivered {
+            x_id,
+            record_id,
+            errors,
+        } => {
             let ids = (x_id.as_deref(), record_id.as_str());
-            let met = records::confirm(tx, &write.asked()?, ids, finish.now)?;
+            let mut met = records::confirm(tx, &write.asked()?, ids, finish.now)?;
+            met.errors.extend_from_slice(errors);
             let (status, trigger) = if met.errors.is_empty() {
                 (WriteStatus::Success, Trigger::WriteSuccess)
             } else {

@@ -2,8 +2,9 @@
 
 use model::{
     IntegrationId, JobId, Timestamp,
-    write::{Attempt, Call, Operation},
+    write::{Attempt, AttemptKind, Call, Class, Operation},
 };
+use serde::Deserialize;
 
 /// How many due writes to claim, and for whom.
 pub struct Claim {
@@ -74,6 +75,21 @@ pub struct Claimed {
     pub tries: u32,
     /// What the vendor is sent.
     pub call: Call,
+    /// The last call to the vendor, those left out that were to be let in.
+    pub last: Option<LastAttempt>,
+}
+
+/// What is known of a call that was made for a write.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct LastAttempt {
+    /// What it was for.
+    #[serde(default)]
+    pub kind: AttemptKind,
+    /// How it ended.
+    pub class: Class,
+    /// The vendor's id of the record, where a further call needs it.
+    #[serde(default)]
+    pub x_id: Option<String>,
 }
 
 /// How an attempt leaves its write.
@@ -85,6 +101,8 @@ pub enum Verdict {
         x_id: Option<String>,
         /// Our id of the record, should it be new.
         record_id: String,
+        /// What the vendor has not taken of it, in words.
+        errors: Vec<String>,
     },
     /// It has ended without success.
     Failed {

@@ -26,6 +26,7 @@ async fn confirm<B: Backend>(
     let verdict = Verdict::Delivered {
         x_id: x_id.map(str::to_owned),
         record_id: record_id.clone(),
+        errors: Vec::new(),
     };
     world.finish(ticket, verdict, now).await?;
     Ok((job_id, record_id))

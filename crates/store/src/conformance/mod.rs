@@ -42,7 +42,8 @@ use model::{
     record::{Kind, Record},
     resources::prospect::Prospect,
     write::{
-        Attempt, Call, Class, Confirmed, NewWrite, Operation, Outcome, Reply, Write, WriteStatus,
+        Attempt, AttemptKind, Call, Class, Confirmed, NewWrite, Operation, Outcome, Reply, Write,
+        WriteStatus,
     },
 };
 
@@ -465,6 +466,7 @@ impl<B: Backend> World<B> {
         let verdict = Verdict::Delivered {
             x_id: Some(x_id.to_owned()),
             record_id: record_id.clone(),
+            errors: Vec::new(),
         };
         (record_id, verdict)
     }
@@ -540,6 +542,9 @@ fn attempt(number: u32, class: Class, started_at: Timestamp) -> Attempt {
             body: Some("{\"ok\":true}".to_owned()),
             body_is_cut: false,
         },
+        kind: AttemptKind::Write,
+        x_id: None,
+        request: None,
     }
 }
 

@@ -363,7 +363,9 @@ impl Model {
         }
         let holds = matches!(write.stand, Stand::Leased { .. }) && write.attempt == ticket.attempt;
         match verdict {
-            Verdict::Delivered { x_id, record_id } => {
+            Verdict::Delivered {
+                x_id, record_id, ..
+            } => {
                 let known = (write.lane, x_id.clone());
                 let is_new = !self.records.contains_key(&known);
                 let record = self

@@ -21,7 +21,10 @@ use model::{
     directory::{Community, Integration, Settings},
     key::System,
     record::Kind,
-    write::{Attempt, Call, Class, Confirmed, NewWrite, Operation, Reply, Write, WriteStatus},
+    write::{
+        Attempt, AttemptKind, Call, Class, Confirmed, NewWrite, Operation, Reply, Write,
+        WriteStatus,
+    },
 };
 use store::{
     Acceptance, Ask, Claim, Error, Finish, Once, Registration, Sealer, Store, Unobserved, Verdict,
@@ -246,10 +249,14 @@ impl Node {
                 class: Class::Delivered,
                 error: None,
                 reply: Reply::default(),
+                kind: AttemptKind::Write,
+                x_id: None,
+                request: None,
             },
             verdict: Verdict::Delivered {
                 x_id: Some(x_id.to_owned()),
                 record_id: Kind::Prospect.new_id(START, &*self.entropy),
+                errors: Vec::new(),
             },
             pause_until: None,
             now,

@@ -30,9 +30,9 @@
 //! | `time` of an email, sms, chat or activity may be absent; a call may end before it starts | `activities` |
 //! | all four members of a listing are needed, and its url means the same listing again | `listings` |
 //! | an email needs only something on both sides of one `@`; a filler contact is not refused | `draft` |
-//! | the key is looked at before anything else, so a bad key gets 403 on unknown paths too | `routes` |
-//! | the content type of a request is not looked at | `routes` |
-//! | `company-id` and `property-id` of the gateway variant are accepted and not compared with the body | `routes` |
+//! | the key is looked at before anything else, so a bad key gets 403 on unknown paths too | `mod` |
+//! | the content type of a request is not looked at | `mod` |
+//! | `company-id` and `property-id` of the gateway variant are accepted and not compared with the body | `mod` |
 
 use http::StatusCode;
 use jiff::civil::Time;
@@ -56,9 +56,6 @@ pub const BAD_BODY_STATUS: StatusCode = StatusCode::BAD_REQUEST;
 
 /// What a path gets that names a prospect, a community or an appointment that does not exist.
 pub const UNKNOWN_STATUS: StatusCode = StatusCode::NOT_FOUND;
-
-/// The largest request body, in bytes. Gateways of this kind allow a few MiB; no guest card comes near one.
-pub const MOST_BODY_BYTES: usize = 1024 * 1024;
 
 /// The names on a card that was created without any (documented by example only).
 pub const ABSENT_FIRST_NAME: &str = "New";
@@ -136,9 +133,6 @@ pub const LISTING_URL_STARTS: [&str; 2] = ["https://", "http://"];
 
 /// How the url of a listing must end.
 pub const LISTING_URL_END: &str = ".html";
-
-/// The message of a 200 whose body is an error.
-pub const ERROR_IN_200_MESSAGE: &str = "An unexpected error occurred";
 
 /// A body that stops in the middle, as a broken proxy leaves it.
 pub const MALFORMED_BODY: &str = r#"{"id":"#;

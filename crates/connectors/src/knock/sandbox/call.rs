@@ -2,7 +2,6 @@
 //!
 //! Guarantee: reading a call changes nothing; what is wrong with it is kept for the answer.
 
-use bytes::Bytes;
 use http::Method;
 use serde_json::{Map, Value};
 
@@ -16,9 +15,6 @@ use super::listings::ListingDraft;
 
 /// The most parts of a path that are told apart: one more than any known path has.
 const MOST_PARTS: usize = 4;
-
-/// A body above the bound; it was not read.
-pub(super) struct TooLarge;
 
 type Checked<T> = Result<T, Refusal>;
 
@@ -51,10 +47,10 @@ impl Call {
     pub(super) fn read(
         method: &Method,
         path: &str,
-        body: &Result<Bytes, TooLarge>,
+        body: Option<&[u8]>,
         directory: &Directory,
     ) -> (Self, About) {
-        let Ok(body) = body else {
+        let Some(body) = body else {
             return (Self::TooLarge, About::Nothing);
         };
         let parts = path.strip_prefix('/').unwrap_or(path);

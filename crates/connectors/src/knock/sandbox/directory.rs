@@ -7,11 +7,11 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde::Serialize;
 
-use super::Error;
 use super::fields::Refusal;
 use super::seed::{Seed, SeedCommunity};
 use super::sources::{Sources, check_titles};
 use super::tour_times::TourTimes;
+use crate::sandbox::{Error, Seeded, SeededCommunity, SeededMember};
 
 /// The place of a community in the seed. Only [`Directory`] makes them, so one is always valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,6 +99,35 @@ impl Directory {
             .get(community.0)
             .map(|members| members.first_agent.clone())
             .unwrap_or_default()
+    }
+
+    /// The same at first, in no vendor's words.
+    pub(super) fn seeded(&self) -> Seeded {
+        let sources = Sources::new(self);
+        let view = self.view(&sources);
+        let member = |x_id: &str, name: &str, at: &[&str]| SeededMember {
+            x_id: x_id.to_owned(),
+            name: name.to_owned(),
+            x_community_ids: at.iter().map(|id| (*id).to_owned()).collect(),
+        };
+        let communities = view.communities.iter().map(|one| SeededCommunity {
+            x_id: one.id.to_owned(),
+            name: one.name.to_owned(),
+            timezone: one.timezone.to_owned(),
+        });
+        Seeded {
+            communities: communities.collect(),
+            attributions: view
+                .sources
+                .iter()
+                .map(|one| member(one.source_title, one.source_title, &one.community_ids))
+                .collect(),
+            agents: view
+                .agents
+                .iter()
+                .map(|one| member(one.username, one.name, &one.community_ids))
+                .collect(),
+        }
     }
 
     /// The first three lists of `GET /_sandbox/state`.

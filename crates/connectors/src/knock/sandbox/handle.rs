@@ -10,28 +10,29 @@ use serde_json::{Value, json};
 
 use super::activities::ActivityDraft;
 use super::appointments::TourRequest;
-use super::assumptions::{BAD_BODY_STATUS, MOST_BODY_BYTES};
+use super::assumptions::BAD_BODY_STATUS;
 use super::call::Call;
 use super::directory::{CommunityIndex, Directory};
 use super::draft::Draft;
 use super::fields::Refusal;
 use super::ids::Id;
 use super::listings::ListingDraft;
-use super::reply::Reply;
+use super::replies::{error_message, unknown};
 use super::state::State;
+use crate::sandbox::{BODY_MAX_BYTES, reply::Reply};
 
 type Answered = Result<Reply, Reply>;
 
 impl From<Refusal> for Reply {
     fn from(Refusal(reason): Refusal) -> Self {
-        Self::error_message(BAD_BODY_STATUS, &reason)
+        error_message(BAD_BODY_STATUS, &reason)
     }
 }
 
 impl From<io::Error> for Reply {
     fn from(error: io::Error) -> Self {
         let reason = format!("the sandbox cannot write its journal: {error}");
-        Self::error_message(StatusCode::INTERNAL_SERVER_ERROR, &reason)
+        error_message(StatusCode::INTERNAL_SERVER_ERROR, &reason)
     }
 }
 
@@ -51,7 +52,7 @@ pub(super) fn handle(
         Call::GetTimes(community) => get_times(directory, community, now),
         Call::PostListing {
             community: None, ..
-        } => Err(Reply::unknown("community")),
+        } => Err(unknown("community")),
         Call::PostListing {
             community_id,
             listing,
@@ -63,11 +64,11 @@ pub(super) fn handle(
             .map_err(Reply::from)
             .and_then(|request| request_tour(state, directory, *request, now)),
         Call::CancelTour(id) => cancel_tour(state, id, now),
-        Call::TooLarge => Err(Reply::error_message(
+        Call::TooLarge => Err(error_message(
             BAD_BODY_STATUS,
-            &format!("the body is larger than {MOST_BODY_BYTES} bytes"),
+            &format!("the body is larger than {BODY_MAX_BYTES} bytes"),
         )),
-        Call::Unknown => Err(Reply::unknown("path")),
+        Call::Unknown => Err(unknown("path")),
     };
     answered.unwrap_or_else(|refusal| refusal)
 }
@@ -84,7 +85,7 @@ fn post_prospect(
 
 fn get_prospect(state: &State, id: Option<Id>) -> Answered {
     let card = id.and_then(|id| state.held.cards.get(id));
-    let card = card.ok_or_else(|| Reply::unknown("prospect"))?;
+    let card = card.ok_or_else(|| unknown("prospect"))?;
     Ok(Reply::json(StatusCode::OK, &card.shown))
 }
 
@@ -96,7 +97,7 @@ fn post_activity(
     now: Timestamp,
 ) -> Answered {
     let card = id.and_then(|id| state.held.cards.get(id));
-    let card = card.ok_or_else(|| Reply::unknown("prospect"))?;
+    let card = card.ok_or_else(|| unknown("prospect"))?;
     let (prospect_id, community_id) = (card.shown.prospect_id, card.shown.community_id.clone());
     let draft = draft?;
     if let Some(community) = directory.find(&community_id) {
@@ -116,7 +117,7 @@ fn post_activity(
 }
 
 fn get_sources(state: &State, community: Option<CommunityIndex>) -> Answered {
-    let community = community.ok_or_else(|| Reply::unknown("community"))?;
+    let community = community.ok_or_else(|| unknown("community"))?;
     let titles = state.sources.titles(community).iter();
     let edges: Vec<Value> = titles
         .map(|title| json!({ "node": { "sourceTitle": title } }))
@@ -126,7 +127,7 @@ fn get_sources(state: &State, community: Option<CommunityIndex>) -> Answered {
 
 fn get_times(directory: &Directory, community: Option<CommunityIndex>, now: Timestamp) -> Answered {
     let times = community.and_then(|community| directory.tour_times(community));
-    let times = times.ok_or_else(|| Reply::unknown("community"))?;
+    let times = times.ok_or_else(|| unknown("community"))?;
     let times = json!({ "acceptableTimes": times.offered(now) });
     Ok(Reply::json(StatusCode::OK, &times))
 }
@@ -149,18 +150,18 @@ fn request_tour(
     let draft = &request.draft;
     state.check_source(draft.community, &draft.source_title)?;
     let times = directory.tour_times(draft.community);
-    let times = times.ok_or_else(|| Reply::unknown("community"))?;
+    let times = times.ok_or_else(|| unknown("community"))?;
     let start = times.accept(request.start, now)?;
     let id = state.book(request, start, directory, now)?;
     Ok(tour_reply(id, "CONFIRMED"))
 }
 
 fn cancel_tour(state: &mut State, id: Option<Id>, now: Timestamp) -> Answered {
-    let id = id.ok_or_else(|| Reply::unknown("appointment"))?;
+    let id = id.ok_or_else(|| unknown("appointment"))?;
     if state.cancel(id, now)? {
         Ok(tour_reply(id, "CANCELLED"))
     } else {
-        Err(Reply::unknown("appointment"))
+        Err(unknown("appointment"))
     }
 }
 

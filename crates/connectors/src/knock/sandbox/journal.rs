@@ -12,7 +12,6 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::Error;
 use super::activities::Activity;
 use super::appointments::Appointment;
 use super::cards::Card;
@@ -20,6 +19,7 @@ use super::directory::Directory;
 use super::held::Held;
 use super::ids::Id;
 use super::listings::Listing;
+use crate::sandbox::Error;
 
 /// How the line of a card begins. Looked at first, so that a card is read without trying what else it may be.
 const CARD_START: &[u8] = br#"{"prospectId":"#;

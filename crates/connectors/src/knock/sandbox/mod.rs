@@ -1,9 +1,8 @@
-//! The Knock sandbox: a stateful imitation of the vendor's HTTP API, with a control surface.
+//! The Knock sandbox: a stateful imitation of the vendor's HTTP API.
 //!
-//! Guarantee: it answers as Knock is documented to answer, keeps what it was sent, and fails only in the
-//! ways and as often as it was told to. What nobody outside Knock knows is guessed in [`assumptions`] and
-//! nowhere else. Nothing that arrives over the network makes it panic or grow without a bound, except the
-//! guest cards, appointments, activities and listings themselves, which are the point of it.
+//! Guarantee: it answers as Knock is documented to answer, and keeps what it was sent. What nobody
+//! outside Knock knows is guessed in [`assumptions`] and nowhere else. The frame around it
+//! ([`crate::sandbox`]) serves it, lets faults befall it, and logs what it receives.
 
 mod activities;
 mod appointments;
@@ -15,7 +14,6 @@ mod cards;
 mod control;
 mod directory;
 mod draft;
-mod faults;
 mod fields;
 mod forget;
 mod handle;
@@ -24,34 +22,35 @@ mod ids;
 mod journal;
 mod listings;
 mod moment;
-mod pages;
-mod reply;
-mod request_log;
-mod routes;
+mod replies;
 mod seed;
-mod server;
 mod sources;
 mod state;
 mod tour_times;
-mod under_way;
 
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
-use std::future::Future;
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{io, path::PathBuf, sync::Arc};
 
-use model::Clock;
+use http::StatusCode;
+use model::{Clock, Timestamp};
 use serde::Serialize;
+use serde_json::json;
 
-pub use faults::{Fault, FaultKind, FaultMatch};
-pub use seed::{Seed, SeedAgent, SeedCommunity, SeedHours};
-
-use directory::Directory;
-use state::State;
-
+pub use self::seed::{Seed, SeedAgent, SeedCommunity, SeedHours};
+use self::{
+    call::{About, Call},
+    directory::Directory,
+    handle::handle,
+    ids::Id,
+    state::State,
+};
+use crate::sandbox::{
+    CallCounts, Error, Forgotten, Form, Imitation, Received, SandboxDefinition, Seeded,
+    control::{Control, Wrong},
+    reply::Reply,
+};
 /// How a sandbox is set up.
 pub struct Options {
     /// The communities, sources, agents and key it knows from the start and after a reset.
@@ -77,32 +76,6 @@ impl Options {
     }
 }
 
-/// Why a sandbox cannot start.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The seed contradicts itself.
-    #[error("the seed of the sandbox cannot be used: {0}")]
-    Seed(String),
-    /// The journal cannot be opened, read or repaired.
-    #[error("the journal {} cannot be used: {source}", path.display())]
-    Journal {
-        /// The journal file.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// A whole line of the journal is not a record. A torn last line is no error.
-    #[error("line {line} of the journal {} cannot be used: {reason}", path.display())]
-    JournalLine {
-        /// The journal file.
-        path: PathBuf,
-        /// Counted from 1.
-        line: u64,
-        /// What is wrong with it.
-        reason: String,
-    },
-}
-
 /// How much a sandbox holds and has done since it started or was reset.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
@@ -123,16 +96,26 @@ pub struct Counts {
 }
 
 /// A handle on one sandbox. Clones share the state.
-#[derive(Clone)]
-pub struct Sandbox {
-    inner: Arc<Inner>,
-}
+pub type Sandbox = crate::sandbox::Sandbox<KnockImitation>;
 
-struct Inner {
+/// The sandbox as a build has it.
+pub(super) const DEFINITION: SandboxDefinition = SandboxDefinition {
+    open: |setup| {
+        Ok(Arc::new(Sandbox::new(Options {
+            seed: Seed::default(),
+            journal: setup.journal,
+            clock: setup.clock,
+            latency_ms: setup.latency_ms,
+        })?))
+    },
+    // The key that Knock publishes for its stage.
+    credentials: r#"{"apiKey":"syndication-prospect-TEST-KEY"}"#,
+    first_prospect: r#"{"integration_id":"{integration}","community_id":"{community}","attribution_id":"{attribution}","email_1":"ada@example.com","phone_1":"(206) 555-0155","first_name":"Ada","last_name":"Byron","desired_num_bedrooms":[1,2]}"#,
+};
+
+/// Knock, imitated.
+pub struct KnockImitation {
     directory: Directory,
-    clock: Arc<dyn Clock>,
-    latency_ms: u64,
-    state: Mutex<State>,
 }
 
 impl Sandbox {
@@ -143,69 +126,107 @@ impl Sandbox {
     pub fn new(options: Options) -> Result<Self, Error> {
         let directory = Directory::new(options.seed)?;
         let state = State::open(&directory, options.journal, options.clock.now())?;
-        Ok(Self {
-            inner: Arc::new(Inner {
-                directory,
-                clock: options.clock,
-                latency_ms: options.latency_ms,
-                state: Mutex::new(state),
-            }),
-        })
-    }
-
-    /// Answers on `listener` until `stop` resolves, then lets calls in progress finish for a moment
-    /// (half a second) and drops the rest.
-    ///
-    /// # Errors
-    /// Never at present; a failing accept is retried, as a full file table heals.
-    pub async fn serve(
-        self,
-        listener: tokio::net::TcpListener,
-        stop: impl Future<Output = ()> + Send,
-    ) -> std::io::Result<()> {
-        server::run(self, listener, stop).await
-    }
-
-    /// Everything held, in the shape of `GET /_sandbox/state`. Takes seconds with hundreds of thousands of
-    /// cards, and no call is answered meanwhile; [`Sandbox::counts`] is quick with any number.
-    pub fn state(&self) -> serde_json::Value {
-        let state = self.lock();
-        serde_json::to_value(state.view(&self.inner.directory)).unwrap_or_default()
-    }
-
-    /// How much is held and was done.
-    pub fn counts(&self) -> Counts {
-        self.lock().counts()
-    }
-
-    /// Arranges a fault and returns its id. Out of range members are used at the nearest bound.
-    pub fn add_fault(&self, fault: Fault) -> u64 {
-        self.lock().faults.add(fault)
-    }
-
-    /// Forgets every fault.
-    pub fn clear_faults(&self) {
-        self.lock().faults.clear();
-    }
-
-    /// Back to the seeded state: nothing held, no requests or faults, sources and settings as at the start,
-    /// journal emptied. Ids go on from where they were.
-    pub fn reset(&self) {
-        if let Err(error) = self.lock().reset(&self.inner.directory) {
-            tracing::error!(%error, "the sandbox was reset but its journal was not");
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.inner
-            .state
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        let imitation = KnockImitation { directory };
+        Ok(Self::around(
+            imitation,
+            state,
+            options.clock,
+            options.latency_ms,
+        ))
     }
 }
 
-impl fmt::Debug for Sandbox {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sandbox").finish_non_exhaustive()
+impl Imitation for KnockImitation {
+    type State = State;
+    type Call = KnockCall;
+    type Counts = Counts;
+
+    const FORM: Form = Form {
+        secret_headers: &assumptions::KEY_HEADERS,
+        secret_members: &[],
+        shown_headers: &assumptions::SHOWN_HEADERS,
+        error: |words| json!({ "errorMessage": words }),
+        bad_key: (assumptions::BAD_KEY_STATUS, assumptions::BAD_KEY_BODY),
+        malformed_body: assumptions::MALFORMED_BODY,
+    };
+
+    const CONTROLS: &'static str = control::CONTROLS;
+
+    fn read(&self, received: &Received<'_>) -> KnockCall {
+        let mut keys = assumptions::KEY_HEADERS
+            .iter()
+            .filter_map(|name| received.headers.get(*name));
+        let has_key = keys.any(|key| self.directory.accepts_key(key.as_bytes()));
+        let (call, about) = Call::read(
+            received.method,
+            received.path,
+            received.body,
+            &self.directory,
+        );
+        KnockCall {
+            has_key,
+            call,
+            about,
+        }
     }
+
+    fn answer(&self, state: &mut State, call: KnockCall, now: Timestamp) -> Reply {
+        if call.has_key {
+            handle(state, &self.directory, call.call, now)
+        } else {
+            Self::FORM.bad_key()
+        }
+    }
+
+    fn community_of<'a>(&self, state: &'a State, call: &'a KnockCall) -> Option<&'a str> {
+        let held = &state.held;
+        match &call.about {
+            About::Community(id) => Some(id),
+            About::Prospect(id) => held.cards.get(*id).map(|card| &*card.shown.community_id),
+            About::Appointment(id) => {
+                let appointment = held.appointments.get(*id);
+                appointment.map(|appointment| &*appointment.community_id)
+            }
+            About::Nothing => None,
+        }
+    }
+
+    fn shown(&self, state: &State) -> Reply {
+        Reply::json(StatusCode::OK, &state.view(&self.directory))
+    }
+
+    fn counts(&self, state: &State, calls: CallCounts) -> Counts {
+        state.counts(calls)
+    }
+
+    fn control(
+        &self,
+        state: &mut State,
+        control: &Control<'_>,
+        now: Timestamp,
+    ) -> Option<Result<Reply, Wrong>> {
+        control::answer(self, state, control, now)
+    }
+
+    fn reset(&self, state: &mut State) -> io::Result<()> {
+        state.reset(&self.directory)
+    }
+
+    fn forget(&self, state: &mut State, x_id: &str) -> io::Result<Option<Forgotten>> {
+        match Id::parse(x_id) {
+            Some(id) => state.forget(id, &self.directory).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn seeded(&self) -> Seeded {
+        self.directory.seeded()
+    }
+}
+
+/// A call as it was read.
+pub struct KnockCall {
+    has_key: bool,
+    call: Call,
+    about: About,
 }

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use model::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::Counts;
 use super::activities::{Activity, ActivityDraft};
 use super::appointments::{Appointment, AppointmentStatus, TourRequest};
 use super::assumptions::{STATUS_WHEN_BOOKED, STATUS_WHEN_CANCELLED, UnknownSource};
@@ -15,17 +16,14 @@ use super::card_edit::CardEdit;
 use super::cards::{Agent, CardView};
 use super::directory::{CommunityIndex, Directory, DirectoryView};
 use super::draft::Draft;
-use super::faults::Faults;
 use super::fields::Refusal;
 use super::held::Held;
 use super::ids::Id;
 use super::journal::{Journal, Record};
 use super::listings::{Listing, ListingDraft};
 use super::moment::{Moment, ToldTime};
-use super::request_log::RequestLog;
 use super::sources::Sources;
-use super::under_way::UnderWay;
-use super::{Counts, Error};
+use crate::sandbox::{CallCounts, Error};
 
 /// The switches of `/_sandbox/settings`.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
@@ -34,14 +32,11 @@ pub(super) struct Settings {
     pub(super) unknown_source: UnknownSource,
 }
 
-pub(super) struct State {
+/// See the module.
+pub struct State {
     pub(super) held: Held,
     pub(super) sources: Sources,
-    pub(super) faults: Faults,
-    pub(super) log: RequestLog,
     pub(super) settings: Settings,
-    /// Calls that may change something.
-    pub(super) changing: UnderWay,
     journal: Option<Journal>,
 }
 
@@ -58,23 +53,20 @@ impl State {
         Ok(Self {
             held,
             sources: Sources::new(directory),
-            faults: Faults::default(),
-            log: RequestLog::default(),
             settings: Settings::default(),
-            changing: UnderWay::default(),
             journal,
         })
     }
 
-    pub(super) fn counts(&self) -> Counts {
+    pub(super) fn counts(&self, calls: CallCounts) -> Counts {
         Counts {
             prospects: self.held.cards.len(),
-            requests: self.log.total(),
+            requests: calls.requests,
             updates: self.held.cards.updates(),
             appointments: self.held.appointments.len(),
             activities: self.held.activities.len(),
             listings: self.held.listings.len(),
-            changes_at_once_max: self.changing.most(),
+            changes_at_once_max: calls.changes_at_once_max,
         }
     }
 
@@ -256,10 +248,7 @@ impl State {
     pub(super) fn reset(&mut self, directory: &Directory) -> io::Result<()> {
         self.held.clear(directory);
         self.sources = Sources::new(directory);
-        self.faults.clear();
-        self.log.clear();
         self.settings = Settings::default();
-        self.changing.forget();
         match &mut self.journal {
             Some(journal) => journal.reset(self.held.ids.next()),
             None => Ok(()),

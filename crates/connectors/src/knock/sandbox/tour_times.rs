@@ -8,11 +8,11 @@ use jiff::tz::{AmbiguousOffset, TimeZone};
 use jiff::{SignedDuration, Timestamp as Instant};
 use model::Timestamp;
 
-use super::Error;
 use super::assumptions::{MOST_DAYS_AHEAD, OFFERED_DAYS};
 use super::fields::Refusal;
 use super::moment::{ToldTime, instant};
 use super::seed::{SeedCommunity, SeedHours};
+use crate::sandbox::Error;
 
 /// The longest step from one slot to the next, in minutes: a day.
 const MOST_SLOT_MINUTES: u32 = 24 * 60;

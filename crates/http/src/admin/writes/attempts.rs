@@ -5,7 +5,7 @@ use axum::{
     extract::{Path, State},
     response::{IntoResponse, Response},
 };
-use model::write::{Attempt, Class};
+use model::write::{Attempt, AttemptKind, Call, Class};
 use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
@@ -35,6 +35,11 @@ pub struct AttemptRow {
     pub started_at: String,
     /// How long it took; null when it was cut off.
     pub duration_ms: Option<u64>,
+    /// What it was for, where that is not to have the write taken. The document shows it where a
+    /// vendor takes more calls than that.
+    #[serde(skip_serializing_if = "AttemptKind::is_write")]
+    #[schema(ignore)]
+    pub kind: AttemptKind,
     /// How it ended.
     pub outcome: Class,
     /// Why it did not deliver.
@@ -58,6 +63,7 @@ impl AttemptRow {
             attempt: attempt.number,
             started_at: attempt.started_at.to_string(),
             duration_ms: attempt.duration_ms,
+            kind: attempt.kind,
             outcome: attempt.class,
             error: attempt.error,
             request,
@@ -96,12 +102,18 @@ pub async fn write_attempts_list(
         .await?
         .ok_or_else(none)?;
     let attempts = app.store.attempts_list(&caller.scope, job_id).await?;
-    let request = write
-        .call
-        .map(|call| json!({ "method": call.method, "path": call.path, "body": call.body }));
-    let rows = attempts
-        .into_iter()
-        .map(|attempt| AttemptRow::of(attempt, request.clone()));
+    let shown =
+        |call: &Call| json!({ "method": call.method, "path": call.path, "body": call.body });
+    let rows = attempts.into_iter().map(|attempt| {
+        let sent = match attempt.kind {
+            AttemptKind::Write => write.call.as_ref(),
+            AttemptKind::Resolve | AttemptKind::FollowUp | AttemptKind::Token => {
+                attempt.request.as_ref()
+            }
+        };
+        let request = sent.map(shown);
+        AttemptRow::of(attempt, request)
+    });
     let results = rows.collect();
     Ok(Json(AttemptsAnswer { results }).into_response())
 }

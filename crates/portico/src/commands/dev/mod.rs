@@ -1,4 +1,4 @@
-//! `portico dev`: the server together with the Knock sandbox, ready to try.
+//! `portico dev`: the server together with a vendor's sandbox, ready to try.
 //!
 //! Guarantee: what is made on the first start is kept in the data directory and used again; nothing of it exists in `portico serve`.
 
@@ -12,9 +12,10 @@ use std::{
 
 use anyhow::{Context, anyhow, bail};
 use app::Role;
+use connectors::connector::Definition;
 use model::{
-    AgentId, AttributionId, Clock, CommunityId, Entropy, IntegrationId, KeyId, Permission, Secret,
-    Vendor,
+    AgentId, AttributionId, Clock, CommunityId, Credentials, Entropy, IntegrationId, KeyId,
+    Permission, Secret,
     directory::{Agent, Attribution, Community, Integration, Settings},
     hex,
     key::{Key, RateLimit, System, token_make},
@@ -28,7 +29,7 @@ use webhooks::{client::Client, guard::Ports};
 
 use crate::{
     audit_heads::Heads,
-    commands::sandbox,
+    commands::sandbox::{self, VendorArgs},
     listen_at::ListenAt,
     logging,
     master_key::Source,
@@ -36,6 +37,7 @@ use crate::{
     signals::{Reloads, Stop},
     store_at::StoreAt,
     system::{SystemClock, SystemEntropy},
+    vendors,
 };
 
 /// The development master key's name in the data directory.
@@ -46,15 +48,14 @@ pub(crate) use exports::EXPORTED;
 /// The development token's name in the data directory.
 const TOKEN: &str = "dev-token";
 
-/// What the sandbox's integration is called, by which it is found again.
-const NAME: &str = "Knock sandbox";
-
 /// Calls under way at once to the sandbox.
 const CONCURRENCY: u32 = 100;
 
-/// Runs the server together with the Knock sandbox, ready to try.
+/// Runs the server together with a vendor's sandbox, ready to try.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
+    #[command(flatten)]
+    vendor: VendorArgs,
     /// Where to listen: host:port, or a port of this machine. Port 0 picks a free port.
     #[arg(
         long,
@@ -99,6 +100,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     if !std::io::stdin().is_terminal() {
         Reloads::default().follow()?;
     }
+    let definition = arguments.vendor.definition()?;
     let data_dir = &arguments.data_dir;
     let at = StoreAt::Directory(data_dir.clone());
     let owned = match at.own() {
@@ -127,7 +129,8 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let (sandbox_url, sandbox_task) = match &arguments.sandbox_url {
         Some(url) => (url.trim_end_matches('/').to_owned(), None),
         None => {
-            let sandbox = sandbox::open(Some(data_dir.join("sandbox.ndjson")), 0)?;
+            let journal = data_dir.join(journal_of(definition));
+            let sandbox = sandbox::open(definition, Some(journal), 0)?;
             let listen = &arguments.sandbox_listen;
             let listener = listen.listen(settings::named("--sandbox-listen")).await?;
             let url = format!("http://{}", listener.local_addr()?);
@@ -136,9 +139,9 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
             vendor_forgets = Some(Arc::new(move |x_id: &str| {
                 forgets.forget(x_id).map_err(|why| why.to_string())
             }));
-            let stop = async {
+            let stop = Box::pin(async {
                 let _ = sandbox_stopped.await;
-            };
+            });
             (url, Some(tokio::spawn(sandbox.serve(listener, stop))))
         }
     };
@@ -147,19 +150,25 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         std::slice::from_ref(&sandbox_url),
         settings::named("--sandbox-url"),
     )?;
-    let token = seed(&store, data_dir, &sandbox_url).await?;
+    let token = seed(&store, definition, data_dir, &sandbox_url).await?;
     let store = Arc::new(store);
     let contents = store.directory_contents(0).await?;
     let base_url = format!("http://{}", listener.local_addr()?);
     let ready = || {
-        let shown = describe(&contents, &base_url, &token, &sandbox_url, data_dir)?;
+        let shown = describe(
+            definition,
+            &contents,
+            (&base_url, &token),
+            &sandbox_url,
+            data_dir,
+        )?;
         kept_ready.keep(&shown)?;
         if arguments.env {
             output::announce(exports::lines(&shown))?;
         } else if arguments.json {
             output::announce(shown.to_string())?;
         } else {
-            output::announce(welcome(&shown))?;
+            output::announce(welcome(definition, &shown))?;
         }
         Ok(())
     };
@@ -232,13 +241,18 @@ fn master_key() -> Secret {
 }
 
 /// Makes integration, references and token on the first start; on a later one, points the integration at the sandbox of this start.
-async fn seed(store: &Store, data_dir: &Path, sandbox_url: &str) -> anyhow::Result<Secret> {
+async fn seed(
+    store: &Store,
+    definition: &Definition,
+    data_dir: &Path,
+    sandbox_url: &str,
+) -> anyhow::Result<Secret> {
     let contents = store.directory_contents(0).await?;
     let sandbox = contents
         .branches
         .into_iter()
         .map(|branch| branch.integration)
-        .find(is_sandbox);
+        .find(|one| is_sandbox(definition, one));
     let registration = match sandbox {
         Some(integration) if integration.settings.base_url == sandbox_url => None,
         Some(mut integration) => {
@@ -250,10 +264,10 @@ async fn seed(store: &Store, data_dir: &Path, sandbox_url: &str) -> anyhow::Resu
                 agents: Vec::new(),
             })
         }
-        None => Some(registration(
-            &sandbox_state(sandbox_url).await?,
-            sandbox_url,
-        )?),
+        None => {
+            must_be_sandbox(sandbox_url).await?;
+            Some(registration(definition, sandbox_url)?)
+        }
     };
     if let Some(registration) = registration {
         store
@@ -289,13 +303,31 @@ async fn seed(store: &Store, data_dir: &Path, sandbox_url: &str) -> anyhow::Resu
     Ok(token)
 }
 
-/// Whether an integration is the one that is made here: it may be paused, or have been changed.
-fn is_sandbox(one: &Integration) -> bool {
-    one.name == NAME && one.archived_at.is_none()
+/// What the sandbox's integration is called, by which it is found again.
+fn name_of(definition: &Definition) -> String {
+    format!("{} sandbox", definition.title)
 }
 
-/// What the sandbox at `url` was seeded with: every `portico sandbox` is with the same.
-async fn sandbox_state(url: &str) -> anyhow::Result<Value> {
+/// The name of the sandbox's journal in the data directory. The first vendor's has the name that it
+/// had when there was no other.
+fn journal_of(definition: &Definition) -> String {
+    let vendor = definition.terms.vendor;
+    let is_first = vendors::all()
+        .first()
+        .is_some_and(|first| first.terms.vendor == vendor);
+    match is_first {
+        true => "sandbox.ndjson".to_owned(),
+        false => format!("sandbox-{}.ndjson", vendor.slug()),
+    }
+}
+
+/// Whether an integration is the one that is made here: it may be paused, or have been changed.
+fn is_sandbox(definition: &Definition, one: &Integration) -> bool {
+    one.name == name_of(definition) && one.archived_at.is_none()
+}
+
+/// Refuses an address at which there is no sandbox.
+async fn must_be_sandbox(url: &str) -> anyhow::Result<()> {
     let counts: Url = format!("{url}/_sandbox/counts")
         .parse()
         .with_context(|| format!("{} is not a URL", settings::named("--sandbox-url")))?;
@@ -305,89 +337,65 @@ async fn sandbox_state(url: &str) -> anyhow::Result<Value> {
         .await
         .map_err(|failure| anyhow!("no sandbox answers at {url}: {}", failure.words))?;
     let counts: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-    if answer.status != 200 || counts["prospects"].is_null() {
-        bail!("{url} is not a Knock sandbox");
+    if answer.status != 200 || counts["requests"].is_null() {
+        bail!("{url} is not a sandbox");
     }
-    Ok(sandbox::open(None, 0)?.state())
+    Ok(())
 }
 
-fn text(value: &Value, member: &str) -> anyhow::Result<String> {
-    value[member]
-        .as_str()
-        .map(str::to_owned)
-        .ok_or_else(|| anyhow!("the sandbox's state lacks `{member}`"))
-}
-
-fn list<'a>(state: &'a Value, member: &str) -> anyhow::Result<&'a Vec<Value>> {
-    state[member]
-        .as_array()
-        .ok_or_else(|| anyhow!("the sandbox's state lacks `{member}`"))
-}
-
-/// What the sandbox was seeded with, as an integration of ours.
-fn registration(state: &Value, sandbox_url: &str) -> anyhow::Result<Registration> {
+/// What the vendor's sandbox is seeded with, as an integration of ours: every one is with the same.
+fn registration(definition: &Definition, sandbox_url: &str) -> anyhow::Result<Registration> {
+    let seeded = sandbox::open(definition, None, 0)?.seeded();
     let now = SystemClock.now();
     let integration_id = IntegrationId::new(now, &SystemEntropy);
-    let mut communities: Vec<Community> = Vec::new();
-    for one in list(state, "communities")? {
-        communities.push(Community {
+    let communities: Vec<Community> = seeded
+        .communities
+        .into_iter()
+        .map(|one| Community {
             id: CommunityId::new(now, &SystemEntropy),
             integration_id,
-            x_id: text(one, "id")?,
-            name: text(one, "name")?,
-            timezone: text(one, "timezone")?,
+            x_id: one.x_id,
+            name: one.name,
+            timezone: one.timezone,
             phone_region: None,
             active: true,
-        });
-    }
-    let at = |one: &Value| -> anyhow::Result<Vec<CommunityId>> {
-        let x_ids = list(one, "communityIds")?;
-        Ok(communities
-            .iter()
-            .filter(|community| {
-                x_ids
-                    .iter()
-                    .any(|x_id| x_id.as_str() == Some(&community.x_id))
-            })
-            .map(|community| community.id)
-            .collect())
+        })
+        .collect();
+    let at = |x_ids: &[String]| -> Vec<CommunityId> {
+        let there = communities.iter().filter(|one| x_ids.contains(&one.x_id));
+        there.map(|one| one.id).collect()
     };
-    let mut attributions = Vec::new();
-    for one in list(state, "sources")? {
-        let title = text(one, "sourceTitle")?;
-        let id = AttributionId::new(now, &SystemEntropy);
-        attributions.push(Attribution {
-            id,
-            integration_id,
-            x_id: title.clone(),
-            name: title,
-            community_ids: at(one)?,
-            active: true,
-        });
-    }
-    let mut agents = Vec::new();
-    for one in list(state, "agents")? {
-        let id = AgentId::new(now, &SystemEntropy);
-        agents.push(Agent {
-            id,
-            integration_id,
-            x_id: text(one, "username")?,
-            name: text(one, "name")?,
-            community_ids: at(one)?,
-            active: true,
-        });
-    }
+    let attributions = seeded.attributions.iter().map(|one| Attribution {
+        id: AttributionId::new(now, &SystemEntropy),
+        integration_id,
+        x_id: one.x_id.clone(),
+        name: one.name.clone(),
+        community_ids: at(&one.x_community_ids),
+        active: true,
+    });
+    let agents = seeded.agents.iter().map(|one| Agent {
+        id: AgentId::new(now, &SystemEntropy),
+        integration_id,
+        x_id: one.x_id.clone(),
+        name: one.name.clone(),
+        community_ids: at(&one.x_community_ids),
+        active: true,
+    });
+    let (attributions, agents) = (attributions.collect(), agents.collect());
+    let terms = &definition.terms;
+    let credentials: Credentials = serde_json::from_value(sandbox::credentials(definition)?)
+        .context("the credentials of the sandbox are not an object of texts")?;
     let integration = Integration::new(
         integration_id,
-        NAME.to_owned(),
-        Vendor::named("KNOCK"),
+        name_of(definition),
+        terms.vendor,
         System::Sandbox,
         Settings {
             max_job_concurrency: CONCURRENCY,
+            key_header_name: terms.key_header_name.to_owned(),
             ..Settings::new(sandbox_url)
         },
-        // The key that Knock publishes for its stage: no secret.
-        Secret::new("syndication-prospect-TEST-KEY"),
+        credentials.stored(terms.credentials),
     );
     Ok(Registration {
         integration,
@@ -398,16 +406,16 @@ fn registration(state: &Value, sandbox_url: &str) -> anyhow::Result<Registration
 }
 
 fn describe(
+    definition: &Definition,
     contents: &model::directory::Contents,
-    base_url: &str,
-    token: &Secret,
+    (base_url, token): (&str, &Secret),
     sandbox_url: &str,
     data_dir: &Path,
 ) -> anyhow::Result<Value> {
     let branch = contents
         .branches
         .iter()
-        .find(|branch| is_sandbox(&branch.integration))
+        .find(|branch| is_sandbox(definition, &branch.integration))
         .context("no integration was made")?;
     Ok(json!({
         "base_url": base_url,
@@ -443,7 +451,7 @@ fn first_references(shown: &Value) -> (String, String) {
     (word(community), attribution)
 }
 
-fn welcome(shown: &Value) -> String {
+fn welcome(definition: &Definition, shown: &Value) -> String {
     let (base, token, sandbox) = (
         word(&shown["base_url"]),
         word(&shown["token"]),
@@ -451,16 +459,22 @@ fn welcome(shown: &Value) -> String {
     );
     let (community, attribution) = first_references(shown);
     let integration = word(&shown["integration_id"]);
+    let (title, slug) = (definition.title, definition.terms.vendor.slug());
+    let prospect = definition.sandbox.first_prospect;
+    let prospect = prospect
+        .replace("{integration}", &integration)
+        .replace("{community}", &community)
+        .replace("{attribution}", &attribution);
     format!(
         r#"Portico serves {base}   (docs: {base}/docs)
-The Knock sandbox is {sandbox}
+The {title} sandbox is {sandbox}
 
 Send the first prospect:
 
-  curl -s {base}/crm/v1/prospects/knock \
+  curl -s {base}/crm/v1/prospects/{slug} \
     -H 'Authorization: Bearer {token}' \
     -H 'Content-Type: application/json' \
-    -d '{{"integration_id":"{integration}","community_id":"{community}","attribution_id":"{attribution}","email_1":"ada@example.com","phone_1":"(206) 555-0155","first_name":"Ada","last_name":"Byron","desired_num_bedrooms":[1,2]}}'
+    -d '{prospect}'
 
 See what became of it (put in the job_id of the answer):
 

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
-use super::super::request_log::{MOST_BYTES, MOST_CALLS};
 use super::{HOME, KEY, OTHER, PATIENCE, Running, ann, lead, start, tour, write_all};
+use crate::sandbox::request_log::{MOST_BYTES, MOST_CALLS};
 
 #[tokio::test]
 async fn a_wrong_fault_is_refused_in_words() {
@@ -133,10 +133,10 @@ async fn faults_are_listed_and_removed_and_bounded() {
         sandbox.control_get("/faults").await,
         json!({ "faults": [] })
     );
-    for _ in 0..super::super::faults::MOST_FAULTS {
-        sandbox
-            .sandbox
-            .add_fault(super::super::Fault::new(super::super::FaultKind::Latency));
+    for _ in 0..crate::sandbox::faults::MOST_FAULTS {
+        sandbox.sandbox.add_fault(crate::sandbox::Fault::new(
+            crate::sandbox::FaultKind::Latency,
+        ));
     }
     let one_more = json!({ "kind": "empty_body" });
     assert_eq!(
@@ -313,12 +313,16 @@ async fn a_body_that_readers_choke_on_is_logged_as_a_text() {
 
 #[test]
 fn the_log_is_bounded_by_count_and_by_bytes() {
-    use super::super::request_log::{ReceivedCall, RequestLog, ShownHeaders};
+    use crate::sandbox::{
+        Form, Imitation as _,
+        request_log::{ReceivedCall, RequestLog, ShownHeaders},
+    };
+    const FORM: Form = super::super::KnockImitation::FORM;
     let call = |bytes: usize| ReceivedCall {
         at: model::Timestamp::ZERO,
         method: http::Method::POST,
         path: "/".into(),
-        headers: ShownHeaders::pick(&http::HeaderMap::new()),
+        headers: ShownHeaders::pick(&http::HeaderMap::new(), &FORM),
         body: vec![b'x'; bytes].into(),
     };
     let shown = |log: &RequestLog| serde_json::to_value(log.page(0, usize::MAX)).unwrap();

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::super::{Fault, FaultKind};
 use super::{HOME, KEY, OTHER, Running, ann, lead, start, start_with, tour};
+use crate::sandbox::{Fault, FaultKind};
 
 async fn check_stored(sandbox: &Running, is_stored: bool) {
     assert_eq!(sandbox.sandbox.counts().prospects, u64::from(is_stored));

@@ -7,15 +7,15 @@ use http::Request;
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::super::{assumptions::MOST_BODY_BYTES, control};
 use super::{KEY, ann, lead, read_some, read_to_end, start, write_all};
+use crate::sandbox::{BODY_MAX_BYTES, control};
 
 #[tokio::test]
 async fn a_body_above_the_bound_is_refused() {
     let sandbox = start().await;
-    let fitting = lead(json!({ "email": "a@x.org", "message": "m".repeat(MOST_BODY_BYTES - 200) }));
+    let fitting = lead(json!({ "email": "a@x.org", "message": "m".repeat(BODY_MAX_BYTES - 200) }));
     sandbox.post(&fitting).await.id();
-    let too_large = lead(json!({ "email": "b@x.org", "message": "m".repeat(MOST_BODY_BYTES) }));
+    let too_large = lead(json!({ "email": "b@x.org", "message": "m".repeat(BODY_MAX_BYTES) }));
     // Either the answer arrives or the connection breaks first, as the rest of the body is not read.
     if let Ok(answer) = sandbox.try_post(&too_large).await {
         assert_eq!(answer.status, 400);
@@ -99,7 +99,7 @@ async fn the_control_surface_is_for_loopback_only() {
     assert_eq!(status(false), 403);
     let check = |ip: &str, expected: bool| {
         assert_eq!(
-            super::super::server::is_loopback(ip.parse().unwrap()),
+            crate::sandbox::server::is_loopback(ip.parse().unwrap()),
             expected,
             "{ip}"
         );

@@ -1,4 +1,4 @@
-//! Knock's own calls: what they answer, with the fault that befalls them.
+//! The vendor's own calls: what they answer, with the fault that befalls them.
 //!
 //! Guarantee: a call takes effect at most once, under one hold of the lock, before any waiting begins; so a
 //! client that gives up during the wait has been stored, as it would be at a slow vendor.
@@ -8,18 +8,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, Method, Response, StatusCode};
+use http::{Method, Response, StatusCode};
 use model::Timestamp;
 
-use super::Sandbox;
-use super::assumptions::{ERROR_IN_200_MESSAGE, KEY_HEADERS, MALFORMED_BODY};
-use super::call::{About, Call, TooLarge};
-use super::directory::Directory;
 use super::faults::{FaultKind, FaultTarget, Fired};
-use super::handle::handle;
 use super::reply::{Reply, ReplyBody};
-use super::request_log::{ReceivedCall, ShownHeaders};
-use super::state::State;
+use super::request_log::{ReceivedCall, ShownHeaders, without_secrets};
+use super::{Form, Imitation, Received, Sandbox, State, TooLarge};
 
 /// The call ends without an answer: the connection is to be broken.
 #[derive(Clone, Copy, Debug)]
@@ -36,34 +31,38 @@ impl fmt::Display for Broken {
 
 impl std::error::Error for Broken {}
 
+/// The message of a 200 whose body is an error.
+const ERROR_IN_200_MESSAGE: &str = "An unexpected error occurred";
+
 enum End {
     Answer(Reply),
     Break(Broken),
 }
 
-pub(super) async fn answer(
-    sandbox: &Sandbox,
+pub(super) async fn answer<V: Imitation>(
+    sandbox: &Sandbox<V>,
     parts: Parts,
     body: Result<Bytes, TooLarge>,
 ) -> Result<Response<ReplyBody>, Broken> {
     let inner = &*sandbox.inner;
+    let form = sandbox.form();
     let now = inner.clock.now();
-    let path = parts.uri.path();
-    let has_key = has_key(&parts.headers, &inner.directory);
-    let (call, about) = Call::read(&parts.method, path, &body, &inner.directory);
-    let received = received(&parts, body, now);
+    let call = inner.imitation.read(&Received {
+        method: &parts.method,
+        path: parts.uri.path(),
+        query: parts.uri.query().unwrap_or_default(),
+        headers: &parts.headers,
+        body: body.as_deref().ok(),
+    });
+    let received = received(&parts, &body, form, now);
 
     let (_place, ticket, end, wait) = {
         let mut state = sandbox.lock();
         let place = (parts.method != Method::GET).then(|| state.changing.begin());
-        let fault = state.draw_fault(parts.method.as_str(), path, &about);
+        let fault = draw_fault(&inner.imitation, &mut state, &parts, &call);
         let ticket = state.log.begin(received, fault.map(|fault| fault.kind));
-        let (end, fault_wait_ms) = decide(fault, || {
-            if has_key {
-                handle(&mut state, &inner.directory, call, now)
-            } else {
-                Reply::forbidden()
-            }
+        let (end, fault_wait_ms) = decide(form, fault, || {
+            inner.imitation.answer(&mut state.own, call, now)
         });
         let wait = Duration::from_millis(inner.latency_ms.saturating_add(fault_wait_ms));
         if let End::Answer(reply) = &end
@@ -86,30 +85,30 @@ pub(super) async fn answer(
 }
 
 /// What becomes of a call, and how much longer it takes, in milliseconds.
-fn decide(fault: Option<Fired>, handle: impl FnOnce() -> Reply) -> (End, u64) {
+fn decide(form: &Form, fault: Option<Fired>, handle: impl FnOnce() -> Reply) -> (End, u64) {
     let Some(fault) = fault else {
         return (End::Answer(handle()), 0);
     };
     let reset = End::Break(Broken { by_reset: true });
     let end = match fault.kind {
         FaultKind::Latency => End::Answer(handle()),
-        FaultKind::Status => End::Answer(status_reply(fault)),
+        FaultKind::Status => End::Answer(status_reply(form, fault)),
         FaultKind::Gateway => End::Answer(gateway_reply(fault)),
-        FaultKind::ErrorIn200 => {
-            End::Answer(Reply::error_message(StatusCode::OK, ERROR_IN_200_MESSAGE))
-        }
+        FaultKind::ErrorIn200 => End::Answer(form.error(StatusCode::OK, ERROR_IN_200_MESSAGE)),
         FaultKind::ResetBeforeStore => reset,
         FaultKind::TimeoutAfterStore
         | FaultKind::ResetAfterStore
         | FaultKind::MalformedBody
         | FaultKind::EmptyBody => {
             let reply = handle();
-            if reply.status != StatusCode::OK {
+            if !reply.status.is_success() {
                 return (End::Answer(reply), 0);
             }
             match fault.kind {
-                FaultKind::MalformedBody => End::Answer(Reply::new(StatusCode::OK, MALFORMED_BODY)),
-                FaultKind::EmptyBody => End::Answer(Reply::new(StatusCode::OK, "")),
+                FaultKind::MalformedBody => {
+                    End::Answer(Reply::new(reply.status, form.malformed_body))
+                }
+                FaultKind::EmptyBody => End::Answer(Reply::new(reply.status, "")),
                 FaultKind::ResetAfterStore => reset,
                 _ => End::Break(Broken { by_reset: false }),
             }
@@ -118,15 +117,15 @@ fn decide(fault: Option<Fired>, handle: impl FnOnce() -> Reply) -> (End, u64) {
     (end, fault.latency_ms)
 }
 
-fn status_reply(fault: Fired) -> Reply {
+fn status_reply(form: &Form, fault: Fired) -> Reply {
     let status = StatusCode::from_u16(fault.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    if status == StatusCode::FORBIDDEN {
-        return Reply::forbidden();
+    if status == form.bad_key.0 {
+        return form.bad_key();
     }
     let words = status.canonical_reason().unwrap_or("Error");
     Reply {
         retry_after_s: fault.retry_after_s,
-        ..Reply::error_message(status, words)
+        ..form.error(status, words)
     }
 }
 
@@ -145,42 +144,39 @@ fn gateway_reply(fault: Fired) -> Reply {
     }
 }
 
-impl State {
-    fn draw_fault(&mut self, method: &str, path: &str, about: &About) -> Option<Fired> {
-        if self.faults.list().is_empty() {
-            return None;
-        }
-        let held = &self.held;
-        let community_id = match about {
-            About::Community(id) => Some(&**id),
-            About::Prospect(id) => held.cards.get(*id).map(|card| &*card.shown.community_id),
-            About::Appointment(id) => {
-                let appointment = held.appointments.get(*id);
-                appointment.map(|appointment| &*appointment.community_id)
-            }
-            About::Nothing => None,
-        };
-        self.faults.draw(&FaultTarget {
-            method,
-            path,
-            community_id,
-        })
+fn draw_fault<V: Imitation>(
+    imitation: &V,
+    state: &mut State<V>,
+    parts: &Parts,
+    call: &V::Call,
+) -> Option<Fired> {
+    if state.faults.list().is_empty() {
+        return None;
     }
+    let community_id = imitation.community_of(&state.own, call);
+    state.faults.draw(&FaultTarget {
+        method: parts.method.as_str(),
+        path: parts.uri.path(),
+        community_id,
+    })
 }
 
-fn has_key(headers: &HeaderMap, directory: &Directory) -> bool {
-    let mut keys = KEY_HEADERS.iter().filter_map(|name| headers.get(*name));
-    keys.any(|key| directory.accepts_key(key.as_bytes()))
-}
-
-fn received(parts: &Parts, body: Result<Bytes, TooLarge>, at: Timestamp) -> ReceivedCall {
+fn received(
+    parts: &Parts,
+    body: &Result<Bytes, TooLarge>,
+    form: &Form,
+    at: Timestamp,
+) -> ReceivedCall {
     let path = parts.uri.path_and_query().map_or("", |path| path.as_str());
     ReceivedCall {
         at,
         method: parts.method.clone(),
         path: path.into(),
-        headers: ShownHeaders::pick(&parts.headers),
+        headers: ShownHeaders::pick(&parts.headers, form),
         // A copy on purpose: the bytes are a slice of the connection's buffer and would keep all of it.
-        body: body.map(|bytes| (*bytes).into()).unwrap_or_default(),
+        body: body
+            .as_ref()
+            .map(|bytes| without_secrets(bytes, form))
+            .unwrap_or_default(),
     }
 }

@@ -1,7 +1,7 @@
 //! What the vendor side received, for a test to compare with what was meant to be sent.
 //!
 //! Guarantee: bounded by count and by bytes, dropping the oldest; numbers count from 1 and are not reused
-//! until a reset; a key is masked before it is kept.
+//! until a reset; what is secret is masked before it is kept.
 
 use std::collections::VecDeque;
 
@@ -12,26 +12,26 @@ use serde::{Serialize, Serializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::assumptions::{KEY_HEADERS, SHOWN_HEADERS};
+use super::Form;
 use super::faults::FaultKind;
 
 /// The most calls kept: more than a test or a person reads, and a page of all of them is still quick to send.
-pub(super) const MOST_CALLS: usize = 20_000;
+pub(crate) const MOST_CALLS: usize = 20_000;
 
 /// The most bytes kept of bodies, paths and headers: the count alone would let 20,000 bodies of 1 MiB stay.
-pub(super) const MOST_BYTES: usize = 32 * 1024 * 1024;
+pub(crate) const MOST_BYTES: usize = 32 * 1024 * 1024;
 
 /// What stands in place of a key. Says nothing about it, not even its length.
 const MASK: &str = "***";
 
 /// One vendor call.
-pub(super) struct ReceivedCall {
-    pub(super) at: Timestamp,
-    pub(super) method: Method,
+pub(crate) struct ReceivedCall {
+    pub(crate) at: Timestamp,
+    pub(crate) method: Method,
     /// With its query.
-    pub(super) path: Box<str>,
-    pub(super) headers: ShownHeaders,
-    pub(super) body: Box<[u8]>,
+    pub(crate) path: Box<str>,
+    pub(crate) headers: ShownHeaders,
+    pub(crate) body: Box<[u8]>,
 }
 
 impl ReceivedCall {
@@ -42,12 +42,12 @@ impl ReceivedCall {
 }
 
 /// The few headers that matter, the key masked.
-pub(super) struct ShownHeaders(Vec<(&'static str, Box<str>)>);
+pub(crate) struct ShownHeaders(Vec<(&'static str, Box<str>)>);
 
 impl ShownHeaders {
-    pub(super) fn pick(headers: &HeaderMap) -> Self {
-        let keys = KEY_HEADERS.into_iter().map(|name| (name, true));
-        let others = SHOWN_HEADERS.into_iter().map(|name| (name, false));
+    pub(crate) fn pick(headers: &HeaderMap, form: &Form) -> Self {
+        let keys = form.secret_headers.iter().map(|name| (*name, true));
+        let others = form.shown_headers.iter().map(|name| (*name, false));
         let shown = keys.chain(others).filter_map(|(name, is_key)| {
             let value = headers.get(name)?;
             let text: Box<str> = if is_key {
@@ -71,9 +71,37 @@ impl Serialize for ShownHeaders {
     }
 }
 
+/// A body as it is kept: with its secret members masked, wherever they stand.
+pub(crate) fn without_secrets(body: &[u8], form: &Form) -> Box<[u8]> {
+    if form.secret_members.is_empty() {
+        return body.into();
+    }
+    let Ok(mut json) = serde_json::from_slice::<Value>(body) else {
+        return body.into();
+    };
+    mask(&mut json, form.secret_members);
+    serde_json::to_vec(&json).unwrap_or_default().into()
+}
+
+fn mask(value: &mut Value, names: &[&str]) {
+    match value {
+        Value::Object(members) => {
+            for (name, member) in members {
+                if names.contains(&name.as_str()) {
+                    *member = MASK.into();
+                } else {
+                    mask(member, names);
+                }
+            }
+        }
+        Value::Array(values) => values.iter_mut().for_each(|one| mask(one, names)),
+        _ => {}
+    }
+}
+
 /// Names a call until it is answered, across a reset too.
 #[derive(Clone, Copy)]
-pub(super) struct Ticket {
+pub(crate) struct Ticket {
     generation: u64,
     n: u64,
 }
@@ -86,7 +114,7 @@ struct Entry {
 }
 
 #[derive(Default)]
-pub(super) struct RequestLog {
+pub(crate) struct RequestLog {
     entries: VecDeque<Entry>,
     bytes: usize,
     /// How many calls were received since the last reset; also the number of the newest.
@@ -96,18 +124,18 @@ pub(super) struct RequestLog {
 }
 
 impl RequestLog {
-    pub(super) fn total(&self) -> u64 {
+    pub(crate) fn total(&self) -> u64 {
         self.total
     }
 
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         *self = Self {
             generation: self.generation + 1,
             ..Self::default()
         };
     }
 
-    pub(super) fn begin(&mut self, call: ReceivedCall, fault: Option<FaultKind>) -> Ticket {
+    pub(crate) fn begin(&mut self, call: ReceivedCall, fault: Option<FaultKind>) -> Ticket {
         self.total += 1;
         self.bytes += call.bytes();
         self.entries.push_back(Entry {
@@ -127,7 +155,7 @@ impl RequestLog {
         }
     }
 
-    pub(super) fn finish(&mut self, ticket: Ticket, status: u16) {
+    pub(crate) fn finish(&mut self, ticket: Ticket, status: u16) {
         if ticket.generation != self.generation {
             return;
         }
@@ -138,12 +166,13 @@ impl RequestLog {
         }
     }
 
-    /// Empties every call about a card, or with one of these contacts in it. That there was one stays.
-    pub(super) fn forget(&mut self, card_path: &str, contacts: &[String]) {
+    /// Empties every call to a path that begins so, or with one of these contacts in it. That there was
+    /// one stays.
+    pub(crate) fn forget(&mut self, path: &str, contacts: &[String]) {
         for entry in &mut self.entries {
             let call = &mut entry.call;
             let body = String::from_utf8_lossy(&call.body);
-            let is_about = call.path.starts_with(card_path)
+            let is_about = call.path.starts_with(path)
                 || contacts
                     .iter()
                     .any(|contact| body.contains(contact.as_str()));
@@ -156,7 +185,7 @@ impl RequestLog {
     }
 
     /// The calls numbered above `after`, oldest first.
-    pub(super) fn page(&self, after: u64, limit: usize) -> Vec<EntryView<'_>> {
+    pub(crate) fn page(&self, after: u64, limit: usize) -> Vec<EntryView<'_>> {
         let dropped = self.total - self.entries.len() as u64;
         let skip = usize::try_from(after.saturating_sub(dropped)).unwrap_or(usize::MAX);
         let numbered = (dropped + 1..).zip(&self.entries);
@@ -178,7 +207,7 @@ impl RequestLog {
 }
 
 #[derive(Serialize)]
-pub(super) struct EntryView<'a> {
+pub(crate) struct EntryView<'a> {
     n: u64,
     at: Timestamp,
     method: &'a str,

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 const DEFAULT_SEED: u64 = 0x5EED_0F0A_11FA_0175;
 
 /// The longest wait that a fault may ask for, in milliseconds: an hour outlasts every client's patience.
-pub(super) const MOST_LATENCY_MS: u64 = 3_600_000;
+pub(crate) const MOST_LATENCY_MS: u64 = 3_600_000;
 
 /// How long `timeout_after_store` holds the connection when it does not say, in milliseconds.
 const HOLD_MS: u64 = 60_000;
@@ -24,7 +24,7 @@ const STATUSES: std::ops::RangeInclusive<u16> = 400..=599;
 const GATEWAY_STATUSES: std::ops::RangeInclusive<u16> = 200..=599;
 
 /// The most faults that may be arranged over HTTP, so that a runaway script cannot slow every call down.
-pub(super) const MOST_FAULTS: usize = 1_000;
+pub(crate) const MOST_FAULTS: usize = 1_000;
 
 /// A way to fail, and the calls that fail that way.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -94,7 +94,7 @@ pub enum FaultKind {
     MalformedBody,
     /// Stores and answers 200 with nothing in the body.
     EmptyBody,
-    /// Stores nothing and answers 200 with an `errorMessage`.
+    /// Stores nothing and answers 200 with an error of the vendor's form.
     #[serde(rename = "error_in_200")]
     ErrorIn200,
 }
@@ -115,7 +115,7 @@ impl Fault {
     }
 
     /// What is out of range or out of place, in words; `Ok` when nothing is.
-    pub(super) fn check(&self) -> Result<(), String> {
+    pub(crate) fn check(&self) -> Result<(), String> {
         let within = |name: &str, value: Option<u64>, least: u64, most: u64| match value {
             Some(number) if !(least..=most).contains(&number) => Err(format!(
                 "{name} must be a whole number from {least} to {most}"
@@ -182,24 +182,24 @@ impl FaultMatch {
 }
 
 /// The parts of a vendor call that a fault looks at.
-pub(super) struct FaultTarget<'a> {
-    pub(super) method: &'a str,
-    pub(super) path: &'a str,
-    pub(super) community_id: Option<&'a str>,
+pub(crate) struct FaultTarget<'a> {
+    pub(crate) method: &'a str,
+    pub(crate) path: &'a str,
+    pub(crate) community_id: Option<&'a str>,
 }
 
 /// A fault that has fired.
 #[derive(Clone, Copy)]
-pub(super) struct Fired {
-    pub(super) kind: FaultKind,
-    pub(super) status: u16,
-    pub(super) retry_after_s: Option<u64>,
-    pub(super) latency_ms: u64,
+pub(crate) struct Fired {
+    pub(crate) kind: FaultKind,
+    pub(crate) status: u16,
+    pub(crate) retry_after_s: Option<u64>,
+    pub(crate) latency_ms: u64,
 }
 
 /// An arranged fault, as `GET /_sandbox/faults` shows it.
 #[derive(Serialize)]
-pub(super) struct Arranged {
+pub(crate) struct Arranged {
     id: u64,
     #[serde(flatten)]
     fault: Fault,
@@ -210,13 +210,13 @@ pub(super) struct Arranged {
 }
 
 #[derive(Default)]
-pub(super) struct Faults {
+pub(crate) struct Faults {
     arranged: Vec<Arranged>,
     last_id: u64,
 }
 
 impl Faults {
-    pub(super) fn add(&mut self, mut fault: Fault) -> u64 {
+    pub(crate) fn add(&mut self, mut fault: Fault) -> u64 {
         // A zero would mean a fault that is there and can never fire.
         fault.times = fault.times.map(|times| times.max(1));
         self.last_id += 1;
@@ -229,23 +229,23 @@ impl Faults {
         self.last_id
     }
 
-    pub(super) fn list(&self) -> &[Arranged] {
+    pub(crate) fn list(&self) -> &[Arranged] {
         &self.arranged
     }
 
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.arranged.clear();
     }
 
     /// Whether there was such a fault.
-    pub(super) fn remove(&mut self, id: u64) -> bool {
+    pub(crate) fn remove(&mut self, id: u64) -> bool {
         let before = self.arranged.len();
         self.arranged.retain(|arranged| arranged.id != id);
         self.arranged.len() < before
     }
 
     /// The fault that befalls this call, if any.
-    pub(super) fn draw(&mut self, call: &FaultTarget<'_>) -> Option<Fired> {
+    pub(crate) fn draw(&mut self, call: &FaultTarget<'_>) -> Option<Fired> {
         let place = self
             .arranged
             .iter_mut()

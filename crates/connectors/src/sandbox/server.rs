@@ -21,16 +21,14 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::assumptions::MOST_BODY_BYTES;
-use super::call::TooLarge;
+use super::calls::{self, Broken};
 use super::pages::{self, Refused};
 use super::reply::{Reply, ReplyBody};
-use super::routes::Broken;
-use super::{Sandbox, control, routes};
+use super::{BODY_MAX_BYTES, Imitation, Sandbox, TooLarge, control};
 
 /// How long calls in progress may go on after a stop, in milliseconds: enough for every call that is not held
 /// up on purpose.
-pub(super) const STOP_GRACE_MS: u64 = 500;
+pub(crate) const STOP_GRACE_MS: u64 = 500;
 
 /// The most connections at a time. Others wait in the listener's queue.
 const MOST_CONNECTIONS: usize = 4_096;
@@ -41,8 +39,8 @@ const MOST_BUFFER_BYTES: usize = 64 * 1024;
 /// The pause after an accept that failed, in milliseconds: a full file table does not heal at once.
 const ACCEPT_PAUSE_MS: u64 = 50;
 
-pub(super) async fn run(
-    sandbox: Sandbox,
+pub(crate) async fn run<V: Imitation>(
+    sandbox: Sandbox<V>,
     listener: TcpListener,
     stop: impl Future<Output = ()> + Send,
 ) -> io::Result<()> {
@@ -74,8 +72,8 @@ pub(super) async fn run(
     Ok(())
 }
 
-async fn serve_one(
-    sandbox: Sandbox,
+async fn serve_one<V: Imitation>(
+    sandbox: Sandbox<V>,
     stream: TcpStream,
     peer: SocketAddr,
     mut stopping: watch::Receiver<bool>,
@@ -116,8 +114,8 @@ async fn stopped(stopping: &mut watch::Receiver<bool>) {
     let _ = stopping.wait_for(|stopping| *stopping).await;
 }
 
-async fn answer(
-    sandbox: &Sandbox,
+async fn answer<V: Imitation>(
+    sandbox: &Sandbox<V>,
     request: Request<Incoming>,
     from_loopback: bool,
 ) -> Result<Response<ReplyBody>, Broken> {
@@ -128,7 +126,7 @@ async fn answer(
     if let Some(Refused(status, why)) = pages::refusal(&parts, has_body) {
         let reply = match inner_path {
             Some(_) => Reply::control_error(status, why),
-            None => Reply::error_message(status, why),
+            None => sandbox.form().error(status, why),
         };
         return Ok(reply.into_response());
     }
@@ -136,19 +134,19 @@ async fn answer(
         Some(path) => {
             Ok(control::answer(sandbox, &parts, path, body, from_loopback).into_response())
         }
-        None => routes::answer(sandbox, parts, body).await,
+        None => calls::answer(sandbox, parts, body).await,
     }
 }
 
 /// The whole body. A client that goes away in the middle of it has called nothing.
 async fn read_body(body: Incoming) -> Result<Result<Bytes, TooLarge>, Broken> {
-    match Limited::new(body, MOST_BODY_BYTES).collect().await {
+    match Limited::new(body, BODY_MAX_BYTES).collect().await {
         Ok(whole) => Ok(Ok(whole.to_bytes())),
         Err(error) if error.is::<LengthLimitError>() => Ok(Err(TooLarge)),
         Err(_) => Err(Broken { by_reset: false }),
     }
 }
 
-pub(super) fn is_loopback(ip: IpAddr) -> bool {
+pub(crate) fn is_loopback(ip: IpAddr) -> bool {
     ip.to_canonical().is_loopback()
 }
