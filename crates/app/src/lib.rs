@@ -11,7 +11,7 @@ use std::{sync::Arc, time::Duration};
 
 use axum::Router;
 use connectors::Registry;
-use delivery::{Timer, running::Running};
+use delivery::{Timer, running::Running, tokens::Tokens};
 use listener::serve::{Listen, serve};
 use model::{Entropy, key::RateLimit};
 use portico_http::{
@@ -132,6 +132,7 @@ impl App {
         let document = portico_http::document(&registry).map_err(Error::Document)?;
         let schemas = Schemas::compile(&document).map_err(Error::Document)?;
         let document = Served::new(&document).map_err(Error::Document)?;
+        let tokens = Arc::new(Tokens::new(store.clone(), timer.clone()));
         let (mut workers, mut announcer) = (Vec::new(), None);
         if role.has_worker() {
             tasks.push(tokio::spawn(sweep::run(
@@ -142,6 +143,7 @@ impl App {
             workers.push(delivery::start(delivery::Parts {
                 store: store.clone(),
                 registry: registry.clone(),
+                tokens: tokens.clone(),
                 live: live.clone(),
                 timer: timer.clone(),
                 entropy: entropy.clone(),
@@ -161,6 +163,7 @@ impl App {
             store,
             live,
             registry,
+            tokens,
             clock: timer,
             entropy,
             metrics,

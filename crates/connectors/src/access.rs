@@ -48,6 +48,22 @@ pub async fn probe(
     let definition = connector.definition();
     let asks = connector.connections();
     let mut found = Vec::new();
+    let mut target = target.clone();
+    if let Some(fetch) = &asks.token {
+        let (answer, token) = fetch.token_fetch(&target, &fetch.token_call()).await;
+        target.token = token.map(|token| token.secret);
+        let (state, words) = match (&target.token, answer.class) {
+            (Some(_), _) => (AccessState::Allowed, format!("{vendor} gave a token")),
+            (None, Class::Unauthorized | Class::Rejected) => (AccessState::Denied, String::new()),
+            (None, _) => (AccessState::Unknown, String::new()),
+        };
+        let words = answer.error.unwrap_or(words);
+        found.push(access("be let in", None, state, words));
+        if target.token.is_none() {
+            return found;
+        }
+    }
+    let target = &target;
     if let Some(prospect) = &asks.prospect {
         let what = "read prospects";
         let first = x_community_ids.first().map_or("", String::as_str);

@@ -74,6 +74,26 @@ pub struct Connections {
     pub attributions: Option<Arc<dyn FetchAttributions>>,
     /// Asks how a prospect stands.
     pub prospect: Option<Arc<dyn FetchProspect>>,
+    /// Asks for the token that calls take, where the vendor gives such.
+    pub token: Option<Arc<dyn FetchToken>>,
+}
+
+/// A token that a vendor has given.
+pub struct Token {
+    /// The token.
+    pub secret: Secret,
+    /// How long the vendor takes it, in milliseconds.
+    pub lasts_ms: u64,
+}
+
+/// Asks a vendor for a token.
+#[async_trait]
+pub trait FetchToken: Send + Sync + 'static {
+    /// The call that asks for one, without its secrets.
+    fn token_call(&self) -> Call;
+
+    /// Makes that call once, says how it ended, and gives the token if it was delivered.
+    async fn token_fetch(&self, target: &Target, call: &Call) -> (Answer, Option<Token>);
 }
 
 /// Delivers writes to a vendor.

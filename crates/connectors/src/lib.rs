@@ -11,6 +11,7 @@ pub mod dial;
 pub mod foreign;
 pub mod http_vendor;
 pub mod knock;
+pub mod mapping;
 pub mod outgoing;
 pub mod reach;
 pub mod registry;

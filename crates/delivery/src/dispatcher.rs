@@ -17,7 +17,7 @@ use std::{
 
 use connectors::{
     Answer, Target,
-    connector::Deliver,
+    connector::{Connections, FetchToken},
     write_operation::{IfUnknown, WriteOperation},
 };
 use model::{
@@ -39,6 +39,7 @@ use crate::{
     recording::{STORE_TROUBLE_WAIT, until_recorded},
     share::{Slots, Want, deal},
     step::{self, Step},
+    tokens::Given,
     way::Turn,
 };
 
@@ -270,7 +271,7 @@ async fn claim(
             leases.calls += 1;
             let call = deliver(
                 parts.clone(),
-                connector.connections().writes.clone(),
+                connector.connections().clone(),
                 connector.operation(write.operation),
                 integration.clone(),
                 (write, lease_until),
@@ -355,7 +356,7 @@ async fn look(parts: &Parts, lanes: &Lanes) {
 /// later ones about the same person.
 async fn deliver(
     parts: Arc<Parts>,
-    vendor_calls: Arc<dyn Deliver>,
+    connections: Connections,
     operation: Option<&'static WriteOperation>,
     integration: Arc<Integration>,
     (write, lease_until): (Claimed, Timestamp),
@@ -367,22 +368,7 @@ async fn deliver(
     let made = if parts.timer.steady() >= lease_until {
         Made::Late
     } else {
-        match step::next(operation, &write.call, write.last.as_ref()) {
-            Step::GiveUp => Made::GivenUp,
-            Step::Call(kind, call) => {
-                // A task of its own, so that a call that panics is an attempt like any other.
-                let (target, sent) = (Target::of(&integration), call.clone());
-                let called =
-                    tokio::spawn(async move { vendor_calls.call(&target, kind, &sent).await });
-                let answer = called.await.unwrap_or_else(|_| {
-                    failed(
-                        Class::Unknown,
-                        "Portico failed while it made the call; this is a fault of Portico's",
-                    )
-                });
-                Made::Call(kind, call, answer)
-            }
-        }
+        make(&parts, &connections, operation, &integration, &write).await
     };
     let took = started.elapsed();
     let steady = parts.timer.steady();
@@ -401,6 +387,7 @@ async fn deliver(
         Verdict::Again { at, .. } => Some(at),
         Verdict::Delivered { .. } | Verdict::Failed { .. } => None,
     };
+    let is_due_at_once = again_at.is_some_and(|at| at <= steady);
     let finish = Finish {
         ticket: write.ticket,
         attempt: Attempt {
@@ -427,6 +414,8 @@ async fn deliver(
         class: match (kind, class) {
             // It has answered what it was asked.
             (AttemptKind::Resolve, Class::Retry) => Class::Delivered,
+            // A new token is fetched at once.
+            (_, Class::Unauthorized) if is_due_at_once => Class::Delivered,
             (_, class) => class,
         },
         retry_after_ms,
@@ -452,6 +441,81 @@ async fn deliver(
             again_at,
         })
         .await;
+}
+
+/// Makes the next call of a write. A vendor that gives tokens is asked for one first, where there is
+/// none in force.
+async fn make(
+    parts: &Parts,
+    connections: &Connections,
+    operation: Option<&'static WriteOperation>,
+    integration: &Integration,
+    write: &Claimed,
+) -> Made {
+    let Step::Call(kind, call) = step::next(operation, &write.call, write.last.as_ref()) else {
+        return Made::GivenUp;
+    };
+    let mut target = Target::of(integration);
+    let mut token = None;
+    if let Some(fetch) = &connections.token {
+        match parts.tokens.of(integration.id).await {
+            Ok(Given::Token(given)) => {
+                target.token = Some(given.secret.clone());
+                token = Some(given);
+            }
+            Ok(Given::Right) => return renew(parts, fetch.clone(), integration.id, target).await,
+            Err(why) => {
+                tracing::warn!(%why, integration_id = %integration.id, "the vendor's token could not be read");
+                let why = "No call was made: the vendor's token could not be read";
+                return Made::Call(kind, call, failed(Class::Retry, why));
+            }
+        }
+    }
+    // A task of its own, so that a call that panics is an attempt like any other.
+    let (writes, sent) = (connections.writes.clone(), call.clone());
+    let called = tokio::spawn(async move { writes.call(&target, kind, &sent).await });
+    let answer = called.await.unwrap_or_else(|_| panicked());
+    // Once: if the next token is refused as well, it is the credentials.
+    let was_refused = write
+        .last
+        .as_ref()
+        .is_some_and(|last| last.class == Class::Unauthorized);
+    if let (Some(token), Class::Unauthorized, false) = (token, answer.class, was_refused) {
+        if let Err(why) = parts.tokens.expire(integration.id, &token).await {
+            why.tell("a token that the vendor refuses could not be given up");
+        }
+        return Made::TokenRefused(kind, call, answer);
+    }
+    Made::Call(kind, call, answer)
+}
+
+/// Fetches a token and keeps it.
+async fn renew(
+    parts: &Parts,
+    fetch: Arc<dyn FetchToken>,
+    id: IntegrationId,
+    target: Target,
+) -> Made {
+    let call = fetch.token_call();
+    let sent = call.clone();
+    let called = tokio::spawn(async move { fetch.token_fetch(&target, &sent).await });
+    let (mut answer, token) = called.await.unwrap_or_else(|_| (panicked(), None));
+    let kept = match &token {
+        Some(token) => parts.tokens.keep(id, token).await,
+        None => parts.tokens.end(id).await,
+    };
+    if let Err(why) = kept {
+        why.tell("a vendor's token could not be kept; it is fetched again");
+        answer = failed(Class::Retry, "The vendor's token could not be kept");
+    }
+    Made::Call(AttemptKind::Token, call, answer)
+}
+
+fn panicked() -> Answer {
+    failed(
+        Class::Unknown,
+        "Portico failed while it made the call; this is a fault of Portico's",
+    )
 }
 
 /// What stands for an answer where the vendor gave none.
@@ -528,6 +592,8 @@ enum Made {
     GivenUp,
     /// A call, and its answer.
     Call(AttemptKind, Call, Answer),
+    /// A call that was refused for its token, which is given up.
+    TokenRefused(AttemptKind, Call, Answer),
 }
 
 /// What is recorded of it.
@@ -561,8 +627,11 @@ fn decide(
     made: Made,
 ) -> Decided {
     let soon = |millis: i64| parts.timer.steady().plus_millis(millis);
+    let is_token_refused = matches!(made, Made::TokenRefused(..));
     let (kind, call, answer) = match made {
-        Made::Call(kind, call, answer) => (kind, call, answer),
+        Made::Call(kind, call, answer) | Made::TokenRefused(kind, call, answer) => {
+            (kind, call, answer)
+        }
         // However old it is: it ends after a try, not without one.
         Made::Late => {
             let why = "No call was made: Portico stood still until its lease had lapsed";
@@ -593,8 +662,22 @@ fn decide(
     let known_x_id = write.last.as_ref().and_then(|last| last.x_id.clone());
     let mut kept_x_id = None;
     let verdict = match (kind, answer.class) {
-        (AttemptKind::Write, Class::Delivered)
-            if answer.is_match && has_follow_up && answer.x_id.is_some() =>
+        _ if is_token_refused => {
+            kept_x_id = known_x_id;
+            Verdict::Again {
+                at: soon(0),
+                errors,
+            }
+        }
+        (AttemptKind::Token, Class::Delivered) => Verdict::Again {
+            at: soon(0),
+            errors,
+        },
+        // What is found may be what it held before, without what is new in the write.
+        (AttemptKind::Write | AttemptKind::Resolve, Class::Delivered)
+            if (answer.is_match || kind == AttemptKind::Resolve)
+                && has_follow_up
+                && answer.x_id.is_some() =>
         {
             kept_x_id.clone_from(&answer.x_id);
             Verdict::Again {

@@ -11,6 +11,7 @@ pub mod running;
 pub mod share;
 pub mod step;
 mod sync;
+pub mod tokens;
 pub mod way;
 
 use std::{sync::Arc, time::Duration};
@@ -20,7 +21,7 @@ use connectors::Registry;
 use model::{Clock, Entropy, Timestamp, vendor::Vendor, write::Class};
 use store::{Live, Store};
 
-use crate::{lane::Lanes, running::Running};
+use crate::{lane::Lanes, running::Running, tokens::Tokens};
 
 /// A clock that can be waited for.
 #[async_trait]
@@ -89,6 +90,8 @@ pub struct Parts {
     pub store: Arc<Store>,
     /// The vendors.
     pub registry: Registry,
+    /// The tokens that vendors give.
+    pub tokens: Arc<Tokens>,
     /// Integrations and their settings, as in force.
     pub live: Live,
     /// Time.

@@ -25,14 +25,13 @@ pub fn next(operation: Option<&WriteOperation>, call: &Call, last: Option<&LastA
         return own();
     };
     match (last.kind, last.class, operation.if_unknown) {
-        (AttemptKind::Write, Class::Delivered, _) | (AttemptKind::FollowUp, _, _) => {
-            match (operation.follow_up, &last.x_id) {
-                (Some(follow_up), Some(x_id)) => {
-                    Step::Call(AttemptKind::FollowUp, follow_up(call, x_id))
-                }
-                _ => own(),
+        (AttemptKind::Write | AttemptKind::Resolve, Class::Delivered, _)
+        | (AttemptKind::FollowUp, _, _) => match (operation.follow_up, &last.x_id) {
+            (Some(follow_up), Some(x_id)) => {
+                Step::Call(AttemptKind::FollowUp, follow_up(call, x_id))
             }
-        }
+            _ => own(),
+        },
         (AttemptKind::Write, Class::Unknown, IfUnknown::Resolve(resolve)) => {
             Step::Call(AttemptKind::Resolve, resolve(call))
         }

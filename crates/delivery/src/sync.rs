@@ -531,6 +531,12 @@ impl Run {
         }
         *tries += 1;
         self.tally.calls += 1;
+        let target = self
+            .parts
+            .tokens
+            .target(&self.integration, &self.connections)
+            .await;
+        self.target = target.map_err(|why| Stop::Vendor(why.error))?;
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use connectors::{Connector, Registry};
+use delivery::tokens::Tokens;
 use model::{Clock, Entropy, Scope, Vendor};
 use store::{Live, Store};
 use tokio::{sync::watch, time::timeout};
@@ -24,6 +25,8 @@ pub struct Parts {
     pub live: Live,
     /// The vendors.
     pub registry: Registry,
+    /// The tokens that they give.
+    pub tokens: Arc<Tokens>,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Randomness for ids.

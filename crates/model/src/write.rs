@@ -103,15 +103,14 @@ words! {
 }
 
 impl AttemptKind {
+    /// The write's own call: what attempts were of when they did not say.
+    pub const fn own() -> Self {
+        Self::Write
+    }
+
     /// Whether it is the write's own call.
     pub const fn is_write(&self) -> bool {
         matches!(self, Self::Write)
-    }
-}
-
-impl Default for AttemptKind {
-    fn default() -> Self {
-        Self::Write
     }
 }
 
@@ -277,7 +276,10 @@ pub struct Attempt {
     /// What the vendor said.
     pub reply: Reply,
     /// What the call was for.
-    #[serde(default, skip_serializing_if = "AttemptKind::is_write")]
+    #[serde(
+        default = "AttemptKind::own",
+        skip_serializing_if = "AttemptKind::is_write"
+    )]
     pub kind: AttemptKind,
     /// The vendor's id of the record, where a further call needs it.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -39,6 +39,7 @@ mod store;
 mod subscriptions;
 mod sync;
 pub mod time;
+mod tokens;
 
 pub use crate::{
     accept::idempotency::{Acceptance, Once},
@@ -60,6 +61,7 @@ pub use crate::{
     sealing::Sealer,
     signals::Signals,
     store::Store,
+    tokens::VendorToken,
 };
 
 /// The store on one machine's disk.

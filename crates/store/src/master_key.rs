@@ -51,6 +51,12 @@ const COLUMNS: &[Column] = &[
         blob: "sealed",
         purpose: Purpose::AuditKey,
     },
+    Column {
+        table: "vendor_tokens",
+        owner: "id",
+        blob: "sealed",
+        purpose: Purpose::VendorToken,
+    },
 ];
 
 impl Column {

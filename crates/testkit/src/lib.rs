@@ -4,6 +4,8 @@
 //! data; every wait has an end.
 
 pub mod clock;
+pub mod customer;
+pub mod operations;
 pub mod place;
 pub mod receiver;
 
@@ -20,6 +22,7 @@ use axum::{
 };
 use connectors::{
     Registry, VENDORS,
+    connector::Definition,
     knock::sandbox::{Options, Sandbox},
 };
 use http_body_util::BodyExt;
@@ -150,6 +153,35 @@ pub fn customer(
     }
 }
 
+/// A call of a sandbox's control surface, `path` without its root. Returns what was answered.
+///
+/// # Errors
+/// When it is not answered with 200.
+pub async fn control(address: &str, method: &str, path: &str, body: &Value) -> Outcome<Value> {
+    let body = if body.is_null() {
+        String::new()
+    } else {
+        body.to_string()
+    };
+    let request = format!(
+        "{method} /_sandbox{path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let address = address.to_owned();
+    let answer = tokio::task::spawn_blocking(move || -> std::io::Result<String> {
+        let mut stream = std::net::TcpStream::connect(address)?;
+        std::io::Write::write_all(&mut stream, request.as_bytes())?;
+        std::io::read_to_string(stream)
+    });
+    let answer = answer.await??;
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+    if head.starts_with("HTTP/1.1 200") {
+        Ok(serde_json::from_str(body)?)
+    } else {
+        Err(wrong(answer))
+    }
+}
+
 /// A vendor: an integration of its own, and the sandbox it writes to.
 pub struct TestVendor {
     /// Told to fail, and looked into.
@@ -168,28 +200,7 @@ impl TestVendor {
     /// # Errors
     /// When it is not answered with 200.
     pub async fn control(&self, method: &str, path: &str, body: Value) -> Outcome {
-        let body = if body.is_null() {
-            String::new()
-        } else {
-            body.to_string()
-        };
-        let request = format!(
-            "{method} /_sandbox{path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-            self.address,
-            body.len()
-        );
-        let address = self.address.clone();
-        let answer = tokio::task::spawn_blocking(move || -> std::io::Result<String> {
-            let mut stream = std::net::TcpStream::connect(address)?;
-            std::io::Write::write_all(&mut stream, request.as_bytes())?;
-            std::io::read_to_string(stream)
-        });
-        let answer = answer.await??;
-        if answer.starts_with("HTTP/1.1 200") {
-            Ok(())
-        } else {
-            Err(wrong(answer))
-        }
+        control(&self.address, method, path, &body).await.map(drop)
     }
 
     /// The vendor's id of its community.
@@ -211,6 +222,7 @@ pub struct TestApp {
     pub vendors: Vec<TestVendor>,
     entropy: Arc<Seeded>,
     token: Secret,
+    definitions: &'static [&'static Definition],
     running: Option<App>,
     /// Dropped after what runs on it.
     place: Place,
@@ -222,14 +234,28 @@ impl TestApp {
     /// # Errors
     /// When any part cannot be started.
     pub async fn start(vendors: usize) -> Outcome<Self> {
+        let mut app = Self::empty(VENDORS).await?;
+        let store = app.open().await?;
+        for _ in 0..vendors {
+            let vendor = app.vendor(&store).await?;
+            app.vendors.push(vendor);
+        }
+        store.close().await;
+        app.resume().await?;
+        Ok(app)
+    }
+
+    /// One of a build with these vendors, which is not running yet.
+    async fn empty(definitions: &'static [&'static Definition]) -> Outcome<Self> {
         let clock = Arc::new(MockClock::default());
         let entropy = Arc::new(Seeded::default());
         let (token, kept) = key::token_make(System::Sandbox, &*entropy, clock.now())?;
-        let mut app = Self {
+        let app = Self {
             clock,
             vendors: Vec::new(),
             entropy,
             token,
+            definitions,
             running: None,
             place: Place::new()?,
         };
@@ -237,12 +263,7 @@ impl TestApp {
         let id = KeyId::new(app.clock.now(), &*app.entropy);
         let key = Key::new(id, "test", System::Sandbox, &Permission::ALL, None, kept);
         store.key_create(&operator(), key).await?;
-        for _ in 0..vendors {
-            let vendor = app.vendor(&store).await?;
-            app.vendors.push(vendor);
-        }
         store.close().await;
-        app.resume().await?;
         Ok(app)
     }
 
@@ -305,7 +326,7 @@ impl TestApp {
     /// When any part cannot be started.
     pub async fn resume(&mut self) -> Outcome {
         let registry = Registry::new(
-            VENDORS,
+            self.definitions,
             std::collections::BTreeMap::new(),
             &["http://127.0.0.1:*".to_owned()],
         )?;
@@ -364,6 +385,7 @@ impl TestApp {
             delivery::start(delivery::Parts {
                 store: parts.store.clone(),
                 registry: parts.registry.clone(),
+                tokens: parts.tokens.clone(),
                 live: parts.live.clone(),
                 timer: timer.clone(),
                 entropy: entropy.clone(),

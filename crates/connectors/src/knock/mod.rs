@@ -78,6 +78,7 @@ pub const DEFINITION: Definition = Definition {
             availability: Some(knock.clone()),
             attributions: Some(knock.clone()),
             prospect: Some(knock),
+            token: None,
         }
     },
     sandbox: sandbox::DEFINITION,

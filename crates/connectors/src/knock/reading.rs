@@ -9,11 +9,9 @@ use serde_json::{Map, Value, json};
 
 use super::{
     bodies::availability::AppointmentType,
-    mapping::{
-        body::{segment, without_repeats},
-        profile::{BEDROOMS, dollars_down, dollars_up},
-    },
+    mapping::profile::{BEDROOMS, dollars_down, dollars_up},
 };
+use crate::mapping::{segment, without_repeats};
 
 /// Times that are read of one answer: two weeks of slots every quarter of an hour are fewer.
 const TIMES_MAX: usize = 5_000;

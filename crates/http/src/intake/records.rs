@@ -96,6 +96,11 @@ async fn known(app: &App, scope: &Scope, id: &str) -> Result<Option<Known>, Erro
             "The vendor has shown the guest card of this prospect as merged or deleted. Write to the prospect that it was merged into (GET /crm/v1/prospects?email_1=...), or have the integration synchronised if the card is back",
         ));
     }
+    if found.x_id.is_none() {
+        return Err(Error::conflict(
+            "The vendor has not told its id of this prospect yet, without which it cannot be named. It comes with the next write about the person, or with a synchronisation. Send this again once `x_id` is there",
+        ));
+    }
     Ok(Known::of(&found))
 }
 

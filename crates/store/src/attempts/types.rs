@@ -83,7 +83,7 @@ pub struct Claimed {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct LastAttempt {
     /// What it was for.
-    #[serde(default)]
+    #[serde(default = "AttemptKind::own")]
     pub kind: AttemptKind,
     /// How it ended.
     pub class: Class,

@@ -26,11 +26,12 @@ use crate::{
 pub use self::sum::Sum;
 
 /// Every table with data, each behind those that it refers to. `queue_order` is made from `queue` on SQLite. `migrations` and `turn` are each database's own.
-pub const TABLES: [&str; 27] = [
+pub const TABLES: [&str; 28] = [
     "revisions",
     "clock",
     "master_key",
     "integrations",
+    "vendor_tokens",
     "keys",
     "records",
     "record_terms",

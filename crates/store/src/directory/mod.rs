@@ -27,6 +27,7 @@ use crate::{
     reading::Reading,
     records,
     sealing::Purpose,
+    tokens,
 };
 
 /// An integration and what belongs to it, to be registered or changed as one.
@@ -257,6 +258,7 @@ pub(crate) fn register(
     let lane = write(tx, &after, sealed)?;
     if before.is_some() {
         pace::begin_anew(tx, lane)?;
+        tokens::forget(tx, &after.id.to_string())?;
     }
     let action = match &before {
         None => "integration_create",
@@ -358,6 +360,9 @@ pub(crate) fn change(
         change.credential.is_some() || after.settings.base_url != before.settings.base_url;
     if leads_elsewhere || after.settings.call_gap_micros() != before.settings.call_gap_micros() {
         pace::begin_anew(tx, stored.lane)?;
+    }
+    if leads_elsewhere || change.archived_at.is_some() {
+        tokens::forget(tx, &id.to_string())?;
     }
     let mut told = shown(&after)?;
     if change.credential.is_some() {

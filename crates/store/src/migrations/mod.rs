@@ -110,6 +110,12 @@ pub const SQLITE: &[Migration] = &[
         sql: include_str!("sqlite/0012_audit_macs.sql"),
         needs: 12,
     },
+    Migration {
+        number: 13,
+        name: "vendor_tokens",
+        sql: include_str!("sqlite/0013_vendor_tokens.sql"),
+        needs: 13,
+    },
 ];
 
 /// The steps of the PostgreSQL back end.
@@ -149,6 +155,13 @@ pub const POSTGRES: &[Migration] = &[
         number: 6,
         name: "audit_macs",
         sql: include_str!("postgres/0006_audit_macs.sql"),
+        needs: 6,
+    },
+    Migration {
+        number: 7,
+        name: "vendor_tokens",
+        sql: include_str!("postgres/0007_vendor_tokens.sql"),
+        // A table more, which an older node has no use for: it has no vendor that gives tokens.
         needs: 6,
     },
 ];

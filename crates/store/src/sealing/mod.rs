@@ -30,6 +30,8 @@ pub enum Purpose {
     WebhookSecret,
     /// What entries of the audit log are authenticated with.
     AuditKey,
+    /// The token that a vendor has given for an integration.
+    VendorToken,
 }
 
 impl Purpose {
@@ -39,6 +41,7 @@ impl Purpose {
             Self::Credential => "credential",
             Self::WebhookSecret => "webhook_secret",
             Self::AuditKey => "audit_key",
+            Self::VendorToken => "vendor_token",
         }
     }
 }

@@ -12,13 +12,9 @@ use model::{
 };
 use serde_json::{Value, json};
 
-use super::{
-    body::{Body, Words, message, without_repeats},
-    order::Order,
-    profile::Profile,
-    prospect::changed_by_a_repeat,
-};
+use super::{message::message, order::Order, profile::Profile, prospect::changed_by_a_repeat};
 use crate::Prepared;
+use crate::mapping::{Body, Words, without_repeats};
 
 /// `POST /appointment/request` for `appointment`.
 ///
@@ -26,7 +22,7 @@ use crate::Prepared;
 /// When the vocabulary has no word for a value.
 pub fn create(appointment: &Checked, vocabulary: &Vocabulary) -> Result<Prepared, Vec<Issue>> {
     let new = &appointment.new;
-    let mut words = Words::of(vocabulary);
+    let mut words = Words::of("Knock", vocabulary);
     let pets = words.list("pets", new.pets.as_deref());
     let first_contact_type = words.one("first_contact_type", new.first_contact_type.as_deref());
     let tour_type = words.one("tour_type", new.tour_type.as_deref());

@@ -12,10 +12,8 @@ use model::{
 };
 use serde_json::{Value, json};
 
-use super::{
-    body::{Body, Words, segment},
-    order::Order,
-};
+use super::order::Order;
+use crate::mapping::{Body, Words, segment};
 use crate::{Prepared, knock::bodies::EventName};
 
 /// `POST /prospect/{id}/...` for `event`.
@@ -24,7 +22,7 @@ use crate::{Prepared, knock::bodies::EventName};
 /// When the vocabulary has no word for a value.
 pub fn create(event: &Checked, vocabulary: &Vocabulary) -> Result<Prepared, Vec<Issue>> {
     let new = &event.new;
-    let mut words = Words::of(vocabulary);
+    let mut words = Words::of("Knock", vocabulary);
     let outcome = words.one("call_status", new.call_status.as_deref());
     words.finish()?;
     let name = EventName::of(&new.event_name)

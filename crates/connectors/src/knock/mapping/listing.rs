@@ -7,11 +7,9 @@ use model::{
 };
 use serde_json::Value;
 
-use super::{
-    body::{Body, segment},
-    order::Order,
-};
+use super::order::Order;
 use crate::Prepared;
+use crate::mapping::{Body, segment};
 
 /// `POST /community/{id}/listing` for `listing`.
 pub fn create(listing: &Checked) -> Prepared {

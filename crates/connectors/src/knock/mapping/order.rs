@@ -8,7 +8,8 @@ use model::{
     contact::{Email, Phone},
     write::{Block, Operation},
 };
-use sha2::{Digest, Sha256};
+
+use crate::mapping;
 
 /// Writes by which a guest card may come to be, or come to have other contacts.
 const MAKES_CARDS: &[Operation] = &[Operation::ProspectCreate, Operation::AppointmentCreate];
@@ -23,36 +24,17 @@ const TAKES_CONTACTS: &[Operation] = &[
     Operation::ProspectUpdate,
 ];
 
-/// Where keys hold.
+/// The keys of Knock's writes.
 #[derive(Clone, Copy)]
-pub(super) struct Order {
-    integration: IntegrationId,
-    community: CommunityId,
-}
+pub(super) struct Order(mapping::Order);
 
 impl Order {
-    pub(super) fn within(integration: IntegrationId, community: CommunityId) -> Self {
-        Self {
-            integration,
-            community,
-        }
+    pub(super) const fn within(integration: IntegrationId, community: CommunityId) -> Self {
+        Self(mapping::Order::within(integration, community))
     }
 
     fn key(&self, kind: &str, what: &str) -> i64 {
-        let mut hash = Sha256::new();
-        for part in [
-            &*self.integration.to_string(),
-            &*self.community.to_string(),
-            kind,
-            what,
-        ] {
-            hash.update(part.as_bytes());
-            hash.update([0]);
-        }
-        let digest: [u8; 32] = hash.finalize().into();
-        let (head, _) = digest.split_at(8);
-        head.iter()
-            .fold(0_i64, |number, byte| (number << 8) | i64::from(*byte))
+        self.0.key(kind, what)
     }
 
     /// Of a person's contacts.

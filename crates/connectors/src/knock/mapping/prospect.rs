@@ -14,12 +14,9 @@ use model::{
 };
 use serde_json::{Map, Value, json};
 
-use super::{
-    body::{Body, Words, message},
-    order::Order,
-    profile::Profile,
-};
+use super::{message::message, order::Order, profile::Profile};
 use crate::Prepared;
+use crate::mapping::{Body, Words};
 
 /// What a repeated POST changes on a card that Knock already holds; so that is what changes on our record. The rest stays as it was first sent.
 const CHANGED_BY_A_REPEAT: [&str; 13] = [
@@ -44,7 +41,7 @@ const CHANGED_BY_A_REPEAT: [&str; 13] = [
 /// When the vocabulary has no word for a value.
 pub fn create(prospect: &Checked, vocabulary: &Vocabulary) -> Result<Prepared, Vec<Issue>> {
     let new = &prospect.new;
-    let mut words = Words::of(vocabulary);
+    let mut words = Words::of("Knock", vocabulary);
     let pets = words.list("pets", new.pets.as_deref());
     let first_contact_type = words.one("first_contact_type", new.first_contact_type.as_deref());
     words.finish()?;

@@ -11,9 +11,7 @@ use axum::{
     extract::{FromRequest as _, Request, State},
     response::{IntoResponse, Response},
 };
-use connectors::{
-    Connector, FetchFailure, Target as Account, component::Component, connector::BodyOf,
-};
+use connectors::{Connector, FetchFailure, component::Component, connector::BodyOf};
 use model::{
     JobId, Permission, Vendor,
     permission::{Group, Level},
@@ -208,11 +206,14 @@ async fn told(app: &App, vendor: Vendor, question: &Checked) -> Result<Availabil
     *kept = Some((begun.plus_millis(patience + TROUBLE_KEPT_MS), Err(late)));
     let availability = app.connector(vendor)?.connections().availability.as_ref();
     let availability = availability.ok_or_else(|| Error::not_taken(vendor))?;
-    let target = Account::of(&question.integration);
-    let answer = availability
-        .availability_fetch(&target, &question.community.x_id, &kind)
-        .await
-        .map(|times| Availability::of(times, &question.community, asked_at));
+    let connections = app.connector(vendor)?.connections();
+    let answer = match app.tokens.target(&question.integration, connections).await {
+        Ok(target) => availability
+            .availability_fetch(&target, &question.community.x_id, &kind)
+            .await
+            .map(|times| Availability::of(times, &question.community, asked_at)),
+        Err(why) => Err(why),
+    };
     let kept_ms = match &answer {
         Ok(_) => KEPT_MS,
         Err(why) => i64::from(retry_after_s(why)) * 1_000,
