@@ -5,10 +5,7 @@ use hyper::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::{api::Api, load::Target, process::Process};
-
-/// The key that Knock publishes for its stage: no secret.
-const API_KEY: &str = "syndication-prospect-TEST-KEY";
+use crate::{api::Api, load::Target, process::Process, vendor::VENDOR};
 
 /// Calls that an integration may have under way: the most there may be.
 const INTEGRATION_CALLS: u32 = 100;
@@ -97,9 +94,10 @@ impl Account {
         name: &str,
         known: &Known,
     ) -> anyhow::Result<Self> {
+        let credentials: Value = serde_json::from_str(VENDOR.sandbox.credentials)?;
         let integration = json!({
-            "integration_vendor": "KNOCK", "name": name, "system": "SANDBOX",
-            "credentials": { "apiKey": API_KEY }, "base_url": sandbox.url(),
+            "integration_vendor": VENDOR.terms.vendor, "name": name, "system": "SANDBOX",
+            "credentials": credentials, "base_url": sandbox.url(),
             "max_job_concurrency": INTEGRATION_CALLS, "active": true,
         });
         let integration_id = made(api, "", &integration).await?;

@@ -30,6 +30,7 @@ use crate::{
     receivers::{Manner, Receiver, fingerprint},
     report::{Chaos, ChaosRow, ReceiverRow},
     site::Site,
+    vendor::PROSPECTS,
     webhooks::{job_id, subscribed},
 };
 
@@ -192,7 +193,7 @@ impl Load {
             };
             if let Ok(mut open) = opened {
                 let request = open
-                    .request(Method::POST, "/crm/v1/prospects/knock")
+                    .request(Method::POST, &PROSPECTS)
                     .header("authorization", &self.bearer)
                     .header("content-type", "application/json")
                     .header("idempotency-key", format!("bench-{number}"))

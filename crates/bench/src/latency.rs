@@ -31,6 +31,7 @@ use crate::{
     receivers::{Heard, Manner, Receiver},
     report::{HalfRow, Latency, RateRow, WebhookLatency},
     site::Site,
+    vendor::PROSPECTS,
     webhooks::{job_id, subscribed},
 };
 
@@ -184,7 +185,7 @@ impl Track {
         place: Option<OwnedSemaphorePermit>,
     ) -> anyhow::Result<()> {
         let request = connection
-            .request(Method::POST, "/crm/v1/prospects/knock")
+            .request(Method::POST, &PROSPECTS)
             .header("authorization", &self.bearer)
             .header("content-type", "application/json")
             .body(Full::from(self.filled.next()))?;

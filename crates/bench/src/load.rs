@@ -21,6 +21,7 @@ use serde_json::{Map, Value};
 use tokio::task::JoinSet;
 
 use crate::connection::Connection;
+use crate::vendor::PROSPECTS;
 
 /// Latencies are told apart up to this many microseconds, to three digits.
 const LATENCY_MAX_US: u64 = 60_000_000;
@@ -269,7 +270,7 @@ async fn drive(
     let mut tally = Tally::new()?;
     while left.take() {
         let request = connection
-            .request(Method::POST, "/crm/v1/prospects/knock")
+            .request(Method::POST, &PROSPECTS)
             .header("authorization", bearer.as_str())
             .header("content-type", "application/json")
             .body(Full::from(filled.next()))?;

@@ -24,6 +24,7 @@ mod receivers;
 mod report;
 mod site;
 mod system;
+mod vendor;
 mod webhooks;
 mod workers;
 

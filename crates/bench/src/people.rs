@@ -204,7 +204,7 @@ mod tests {
                 for (member, value) in [
                     ("id", "pro_1"),
                     ("integration_id", "int_1"),
-                    ("integration_vendor", "knock"),
+                    ("integration_vendor", "VENDOR"),
                 ] {
                     whole[member] = json!(value);
                 }

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// The name of the account at the sandbox.
-const NAME: &str = "Knock sandbox";
+const NAME: &str = "the sandbox";
 
 /// A store that servers are started on, one after the other or several at once.
 pub(crate) struct Site {

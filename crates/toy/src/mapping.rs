@@ -7,6 +7,7 @@ use connectors::{
     write_operation::{IfUnknown, Prepare, PreparedWrite, Refused, WriteOperation, WriteRequest},
 };
 use model::{
+    contact::{Email, Phone},
     record::stated,
     resources::{
         event::{self, Event, NewEvent},
@@ -90,11 +91,11 @@ fn prospect_create(request: &WriteRequest<'_>) -> Result<PreparedWrite, Refused>
     let pets = words.list("pets", new.pets.as_deref());
     words.finish()?;
     let mut person = Body::default();
-    let mail = prospect.email.as_ref().map(|email| email.sent());
+    let mail = prospect.email.as_ref().map(Email::sent);
     person.put("mail", mail);
     person.put("given", trimmed(new.first_name.as_deref()));
     person.put("family", trimmed(new.last_name.as_deref()));
-    person.put("tel", prospect.phone.as_ref().map(|phone| phone.as_str()));
+    person.put("tel", prospect.phone.as_ref().map(Phone::as_str));
     let mut lead = Body::default();
     lead.put("property", Some(prospect.community.x_id.as_str()));
     lead.put("person", Some(person.finish()));
@@ -102,7 +103,7 @@ fn prospect_create(request: &WriteRequest<'_>) -> Result<PreparedWrite, Refused>
     lead.put("remark", trimmed(new.notes.as_deref()));
     lead.put("animals", pets);
     let record = stated(&Prospect::created(&prospect));
-    let matching = prospect.email.as_ref().map(|email| email.matching());
+    let matching = prospect.email.as_ref().map(Email::matching);
     let order = Order::within(prospect.integration.id, prospect.community.id);
     let prepared = Prepared {
         call: call(
@@ -152,7 +153,7 @@ fn prospect_update(request: &WriteRequest<'_>) -> Result<PreparedWrite, Refused>
     lead.put("person", Some(person.finish()));
     lead.put("remark", trimmed(asked.notes.as_deref()));
     let order = Order::within(change.integration.id, change.community.id);
-    let mail = change.known.email.as_ref().map(|email| email.matching());
+    let mail = change.known.email.as_ref().map(Email::matching);
     let key = mail.map(|mail| order.key("email", &mail));
     let mut update = stated(&Prospect::changed(&change));
     // What is not asked for stays.
@@ -190,7 +191,7 @@ fn event_create<'a>(request: &'a WriteRequest<'a>) -> Prepare<'a> {
         let kind = event.new.event_name.to_ascii_lowercase();
         let path = format!("/v1/leads/{}/{kind}s", segment(&known.x_id));
         let order = Order::within(event.integration.id, event.community.id);
-        let mail = known.email.as_ref().map(|email| email.matching());
+        let mail = known.email.as_ref().map(Email::matching);
         let prepared = Prepared {
             call: call(
                 "POST",

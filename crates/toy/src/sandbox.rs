@@ -211,14 +211,10 @@ impl Imitation for ToyImitation {
             ("POST", ["v1", "leads"]) => held.create(call.body),
             ("GET", ["v1", "leads"]) => {
                 let asked = |name: &str| {
-                    let pair = call.query.split('&').find_map(|pair| pair.split_once('='));
-                    let _ = pair;
-                    call.query
-                        .split('&')
-                        .filter_map(|pair| pair.split_once('='))
-                        .find(|(key, _)| *key == name)
-                        .map(|(_, value)| value.replace("%40", "@"))
-                        .unwrap_or_default()
+                    let pairs = call.query.split('&');
+                    let mut pairs = pairs.filter_map(|pair| pair.split_once('='));
+                    let found = pairs.find(|(key, _)| *key == name);
+                    found.map_or_else(String::new, |(_, value)| value.replace("%40", "@"))
                 };
                 match held.find(&asked("property"), &asked("mail")) {
                     Some(lead) => Reply::json(StatusCode::OK, &json!({ "lead": lead })),

@@ -57,7 +57,6 @@ pub struct DataDiff {
     /// The integration of the record.
     pub integration_id: String,
     /// The vendor behind that integration.
-    #[schema(example = "KNOCK")]
     pub integration_vendor: String,
     /// The model of the record.
     #[schema(example = "crm_prospects")]

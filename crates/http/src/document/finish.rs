@@ -1,8 +1,8 @@
 //! The parts of the document that are known only as data: the vocabulary in force, the fields of
 //! the generic bodies, the parameters of lists, the requests to webhooks.
 
-use connectors::{Registry, component::Component, connector::BodyOf};
-use model::{record::Kind, vocabulary::Vocabulary};
+use connectors::{Connector, Registry, component::Component, connector::BodyOf};
+use model::{record::Kind, vocabulary::Vocabulary, write::AttemptKind};
 use serde_json::{Value, json};
 
 use crate::document::{
@@ -57,7 +57,12 @@ pub fn finish(
         document["paths"][path]["get"]["parameters"] = lists::parameters(*kind, &names);
     }
     name_models(&mut document);
-    document["webhooks"] = webhooks::requests()?;
+    if let Some(first) = registry.connectors().next() {
+        document["webhooks"] = webhooks::requests(first.definition())?;
+    }
+    if registry.connectors().any(Connector::has_steps) {
+        show_kinds(&mut document["components"]["schemas"]["AttemptRow"]["properties"]);
+    }
     limit(&mut document);
     Ok(document)
 }
@@ -79,14 +84,29 @@ fn show_vendor(schemas: &mut Value, name: &str) {
     match schemas {
         Value::Object(members) => {
             let named = members.get_mut("properties").and_then(Value::as_object_mut);
-            if let Some(property) = named.and_then(|all| all.get_mut("integration_vendor")) {
-                property["example"] = json!(name);
+            if let Some(named) = named {
+                for member in ["integration_vendor", "vendor"] {
+                    if let Some(property) = named.get_mut(member) {
+                        property["example"] = json!(name);
+                    }
+                }
             }
             members.values_mut().for_each(|one| show_vendor(one, name));
         }
         Value::Array(values) => values.iter_mut().for_each(|one| show_vendor(one, name)),
         _ => {}
     }
+}
+
+/// Shows what an attempt is for, where a vendor takes more calls than the writes' own.
+fn show_kinds(attempt: &mut Value) {
+    let words = AttemptKind::ALL.iter().map(|kind| kind.word());
+    attempt["kind"] = json!({
+        "type": "string",
+        "enum": words.collect::<Vec<_>>(),
+        "default": AttemptKind::Write.word(),
+        "description": "What it was for: to have the write taken, when absent",
+    });
 }
 
 /// Puts the vendors' schemas of credentials where those of any vendor stand.

@@ -3,6 +3,7 @@
 //! Guarantee: the examples are made by what makes the bodies, and keep the schemas beside them.
 //! Source: the public contract, section 6.
 
+use connectors::connector::Definition;
 use model::{
     EventId, Timestamp, WebhookId,
     record::Kind,
@@ -36,10 +37,10 @@ pub(crate) fn test_body(webhook_id: WebhookId, event_id: EventId, now: Timestamp
 ///
 /// # Errors
 /// In words, when an example cannot be made.
-pub(crate) fn requests() -> Result<Value, String> {
+pub(crate) fn requests(of: &Definition) -> Result<Value, String> {
     let mut requests = Map::new();
     for trigger in Trigger::ALL {
-        let event = example(*trigger)?;
+        let event = example(*trigger, of)?;
         let body = event.body().map_err(|why| why.to_string())?;
         let request = request(trigger.word(), words(*trigger), &data(*trigger), &body);
         requests.insert(trigger.word().to_owned(), request);
@@ -170,7 +171,8 @@ fn request(trigger: &str, words: &str, members: &Value, example: &Value) -> Valu
 }
 
 /// An event of this trigger.
-fn example(trigger: Trigger) -> Result<Event, String> {
+fn example(trigger: Trigger, of: &Definition) -> Result<Event, String> {
+    let (vendor, title) = (of.terms.vendor, of.title);
     let kind = trigger.is_by_model().then_some(Kind::Attribution);
     let is_write = [Trigger::WriteFailure, Trigger::WriteSuccess].contains(&trigger);
     let community = json!(id::<model::CommunityId>("com")?);
@@ -191,7 +193,7 @@ fn example(trigger: Trigger) -> Result<Event, String> {
         }
         Trigger::JobFailure => Some(stored_run(
             WriteStatus::Failure,
-            &["Knock refuses the credentials".to_owned()],
+            &[format!("{title} refuses the credentials")],
         )),
         Trigger::WriteFailure | Trigger::WriteSuccess => None,
     };
@@ -202,7 +204,7 @@ fn example(trigger: Trigger) -> Result<Event, String> {
         trigger,
         kind,
         integration_id: id::<model::IntegrationId>("int")?.to_string(),
-        integration_vendor: "KNOCK".to_owned(),
+        integration_vendor: vendor.to_string(),
         subject: match kind {
             Some(_) => id::<model::AttributionId>("att")?.to_string(),
             None => id::<model::JobId>("job")?.to_string(),
@@ -220,7 +222,7 @@ fn example(trigger: Trigger) -> Result<Event, String> {
             errors: if is_good {
                 Vec::new()
             } else {
-                vec!["Knock refused it (422): email is invalid".to_owned()]
+                vec![format!("{title} refused it (422): email is invalid")]
             },
             record_id: is_good.then(|| "pro_01kaz6v2zrf0pt4jbqm3y8s5nd".to_owned()),
         }),
@@ -233,7 +235,8 @@ mod tests {
 
     #[test]
     fn every_trigger_is_described_and_its_example_keeps_its_schema() {
-        let all = requests().expect("requests");
+        let of = connectors::VENDORS[0];
+        let all = requests(of).expect("requests");
         let all = all.as_object().expect("an object");
         assert_eq!(all.len(), Trigger::ALL.len() + 1);
         for (name, one) in all {

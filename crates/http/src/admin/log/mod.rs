@@ -72,7 +72,6 @@ pub struct LogLine {
     /// What it was, such as `prospect_create`.
     pub name: String,
     /// The vendor.
-    #[schema(example = "KNOCK")]
     pub vendor: String,
 }
 
