@@ -8,7 +8,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use model::{
     Secret, Timestamp, Vendor,
-    directory::Integration,
+    directory::{Cadence, Integration},
     resources::integration::Terms,
     vocabulary::Vocabulary,
     write::{AttemptKind, Call, Class, Operation, Reply},
@@ -40,6 +40,8 @@ pub struct Definition {
     pub operations: &'static [WriteOperation],
     /// The question when tours are possible, where it can be asked that.
     pub availability: Option<AvailabilityOperation>,
+    /// The limits that it sets by itself, beside those of an integration's settings.
+    pub paces: &'static [VendorPace],
     /// Makes what calls it.
     pub connect: fn(VendorClient, Arc<Vocabulary>) -> Connections,
     /// Its sandbox.
@@ -54,6 +56,32 @@ pub struct AvailabilityOperation {
     pub description: &'static str,
     /// The kind of tour that is asked for where only an answer is wanted, whatever it is.
     pub probe_kind: &'static str,
+}
+
+/// A limit that a vendor sets by itself: so many calls in a time, evenly spread.
+pub struct VendorPace {
+    /// The kinds of write whose calls count together; every one when empty.
+    pub operations: &'static [Operation],
+    /// Whether it holds for each community by itself.
+    pub is_per_community: bool,
+    /// Calls in each cadence.
+    pub calls: u32,
+    /// The time that they are counted in.
+    pub cadence: Cadence,
+}
+
+impl VendorPace {
+    /// Whether calls of this kind count.
+    pub fn counts(&self, operation: Operation) -> bool {
+        self.operations.is_empty() || self.operations.contains(&operation)
+    }
+
+    /// From the beginning of one call to that of the next at least, in microseconds.
+    pub fn gap_micros(&self) -> i64 {
+        let micros = i64::from(self.cadence.seconds()) * 1_000_000;
+        let calls = i64::from(self.calls.max(1));
+        (micros + calls - 1) / calls
+    }
 }
 
 /// What a body is of.

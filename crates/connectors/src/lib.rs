@@ -12,6 +12,7 @@ pub mod foreign;
 pub mod http_vendor;
 pub mod knock;
 pub mod mapping;
+pub mod matrix;
 pub mod outgoing;
 pub mod reach;
 pub mod registry;

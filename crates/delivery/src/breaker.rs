@@ -52,6 +52,11 @@ impl Breaker {
         self.probing = true;
     }
 
+    /// The probe was not sent after all.
+    pub fn probe_put_back(&mut self) {
+        self.probing = false;
+    }
+
     /// The vendor answered for itself: it took a write, or refused one for a reason.
     pub fn succeeded(&mut self) {
         *self = Self::default();

@@ -26,7 +26,7 @@ use model::{
     retry,
     write::{Attempt, AttemptKind, Call, Class, Reply},
 };
-use store::{Ask, Claim, Claimed, Error, Finish, Lapse, Ticket, Verdict};
+use store::{Ask, Claim, Claimed, Error, Finish, Lapse, Ticket, VendorLimit, Verdict};
 use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
@@ -55,6 +55,12 @@ enum Report {
     /// It is over, and its outcome is with the store, in front of the next claim. So the claim that
     /// fills its place is served in the commit that records it.
     Ended(Ended),
+    /// No call was made: the write was put back until its turn.
+    PutBack {
+        integration_id: IntegrationId,
+        ticket: Ticket,
+        turn_at: Timestamp,
+    },
     /// Its outcome is recorded, or its lease is left to lapse.
     Recorded {
         integration_id: IntegrationId,
@@ -288,6 +294,18 @@ fn take(parts: &Parts, lanes: &Lanes, leases: &mut Leases, one: Report) {
             leases.calls = leases.calls.saturating_sub(1);
             ended(parts, lanes, one);
         }
+        Report::PutBack {
+            integration_id,
+            ticket,
+            turn_at,
+        } => {
+            leases.calls = leases.calls.saturating_sub(1);
+            leases.until.remove(&ticket);
+            let mut lanes = lanes.lock();
+            let lane = lanes.entry(integration_id).or_default();
+            lane.way.put_back();
+            lane.way.signal(turn_at);
+        }
         Report::Recorded {
             integration_id,
             ticket,
@@ -370,6 +388,15 @@ async fn deliver(
     } else {
         make(&parts, &connections, operation, &integration, &write).await
     };
+    if let Made::PutBack(turn_at) = made {
+        let report = Report::PutBack {
+            integration_id,
+            ticket: write.ticket,
+            turn_at,
+        };
+        let _ = done.send(report).await;
+        return;
+    }
     let took = started.elapsed();
     let steady = parts.timer.steady();
     let decided = decide(&parts, operation, &write, made);
@@ -455,6 +482,15 @@ async fn make(
     let Step::Call(kind, call) = step::next(operation, &write.call, write.last.as_ref()) else {
         return Made::GivenUp;
     };
+    match turn(parts, integration, write).await {
+        Ok(None) => {}
+        Ok(Some(turn_at)) => return Made::PutBack(turn_at),
+        Err(why) => {
+            tracing::warn!(%why, integration_id = %integration.id, "a turn could not be taken");
+            let why = "No call was made: the vendor's own limits could not be read";
+            return Made::Call(kind, call, failed(Class::Retry, why));
+        }
+    }
     let mut target = Target::of(integration);
     let mut token = None;
     if let Some(fetch) = &connections.token {
@@ -487,6 +523,36 @@ async fn make(
         return Made::TokenRefused(kind, call, answer);
     }
     Made::Call(kind, call, answer)
+}
+
+/// The turn of a write under the limits that its vendor sets by itself, if it has not come yet.
+async fn turn(
+    parts: &Parts,
+    integration: &Integration,
+    write: &Claimed,
+) -> Result<Option<Timestamp>, Error> {
+    let Some(connector) = parts.registry.get(integration.vendor) else {
+        return Ok(None);
+    };
+    let all = connector.definition().paces.iter().enumerate();
+    let limits = all.filter(|(_, pace)| pace.counts(write.operation));
+    let limits: Vec<VendorLimit> = limits
+        .map(|(place, pace)| VendorLimit {
+            key: match pace.is_per_community {
+                true => format!("{place} {}", write.call.x_community_id),
+                false => place.to_string(),
+            },
+            gap_micros: pace.gap_micros(),
+        })
+        .collect();
+    if limits.is_empty() || write.has_turn {
+        return Ok(None);
+    }
+    let now = parts.timer.steady();
+    let taken = parts
+        .store
+        .turn_take(integration.id, write.ticket, limits, now);
+    taken.await
 }
 
 /// Fetches a token and keeps it.
@@ -588,6 +654,8 @@ async fn record(parts: &Parts, finish: &Finish) -> bool {
 enum Made {
     /// No call: the lease had lapsed.
     Late,
+    /// No call: its turn comes then, and it was put back.
+    PutBack(Timestamp),
     /// No call: none can be made any more.
     GivenUp,
     /// A call, and its answer.
@@ -641,7 +709,7 @@ fn decide(
             };
             return Decided::without_call(failed(Class::Retry, why), verdict);
         }
-        Made::GivenUp => {
+        Made::GivenUp | Made::PutBack(_) => {
             let errors = vec![NEVER_REPEATED.to_owned()];
             let answer = failed(Class::Unknown, "No call was made: this is never sent twice");
             return Decided::without_call(answer, Verdict::Failed { errors });

@@ -75,6 +75,12 @@ impl Way {
         }
     }
 
+    /// A call that had begun was not made.
+    pub(crate) fn put_back(&mut self) {
+        self.in_flight = self.in_flight.saturating_sub(1);
+        self.breaker.probe_put_back();
+    }
+
     /// Whether a call may be made that can wait for those that are due; else when to ask again, which is `later` while one is due or has to find out whether the place is back.
     pub(crate) fn spare(&self, now: Timestamp, later: Timestamp) -> Result<(), Timestamp> {
         if self.due_at.is_some_and(|due_at| due_at <= now) {

@@ -56,7 +56,7 @@ pub use crate::{
     erasure::retention,
     error::Error,
     listing::Page,
-    queue::{Depth, Lapse},
+    queue::{Depth, Lapse, turns::VendorLimit},
     records::query::{self, Query},
     sealing::Sealer,
     signals::Signals,

@@ -136,7 +136,7 @@ impl Table {
             let (status, answer) = self.send(&route, self.body(create.body)).await?;
             let job_id = answer["meta"]["job_id"].as_str();
             let job_id = job_id.ok_or_else(|| wrong(format!("{status} {answer}")))?;
-            let write = self.app.ended_within(job_id, 1_000, 30).await?;
+            let write = self.app.ended_within(job_id, 1_000, 200).await?;
             let id = write["created_record_id"].as_str();
             let id = id.ok_or_else(|| wrong(write.to_string()))?;
             let path = format!("/crm/v1/prospects/{id}");
@@ -179,7 +179,7 @@ impl Table {
         })?;
         for job_id in [&answer["meta"]["job_id"], &other["job_id"]] {
             let job_id = job_id.as_str().ok_or("a job id")?;
-            let write = self.app.ended_within(job_id, 1_000, 30).await?;
+            let write = self.app.ended_within(job_id, 1_000, 200).await?;
             check(write["write_status"] == "SUCCESS", || {
                 format!("{name}: {write}")
             })?;

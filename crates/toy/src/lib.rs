@@ -15,17 +15,18 @@ use async_trait::async_trait;
 use connectors::{
     Answer, Fetched, Target,
     component::Component,
-    connector::{Connections, Definition, Deliver, FetchProspect, FetchToken, Token},
+    connector::{Connections, Definition, Deliver, FetchProspect, FetchToken, Token, VendorPace},
     foreign::{Form, Refusal},
     http_vendor::{Confirmation, HttpVendor, Place, Ways, any_id},
     vendor_client::{Got, VendorClient},
 };
 use model::{
     Secret, Vendor,
+    directory::Cadence,
     key::System,
     resources::integration::Terms,
     vocabulary::Vocabulary,
-    write::{AttemptKind, Call, Class},
+    write::{AttemptKind, Call, Class, Operation},
 };
 use serde_json::{Map, Value, json};
 
@@ -75,6 +76,12 @@ pub const DEFINITION: Definition = Definition {
     vocabulary: || Vocabulary::new(&[("pets", &[("CAT", "feline"), ("SMALL_DOG", "canine")])]),
     operations: mapping::OPERATIONS,
     availability: None,
+    paces: &[VendorPace {
+        operations: &[Operation::ProspectUpdate],
+        is_per_community: true,
+        calls: 1,
+        cadence: Cadence::Minute,
+    }],
     connect: |client, vocabulary| {
         let toy = Arc::new(Toy::new(client, vocabulary));
         Connections {

@@ -70,6 +70,7 @@ pub const DEFINITION: Definition = Definition {
         description: "Asks Knock when tours are possible. Answers are given again for ten seconds. When Knock is slow or fails, the answer is 503 within five seconds.",
         probe_kind: availability::AppointmentType::Appointment.word(),
     }),
+    paces: &[],
     connect: |client, vocabulary| {
         let http = HttpVendor::new(client, &classification::WAYS);
         let knock = Arc::new(Knock { http, vocabulary });

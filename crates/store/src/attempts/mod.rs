@@ -173,7 +173,7 @@ static DUE: LazyLock<String> = LazyLock::new(|| {
             CASE WHEN q.attempt = 0 THEN FALSE ELSE EXISTS (SELECT 1 FROM attempts a WHERE a.seq = q.seq AND json_extract(a.body, '$.class') = 'unknown') END AS was_unknown,
             CASE WHEN q.attempt = 0 THEN 0 ELSE (SELECT count(*) FROM {excused}) END AS excused,
             CASE WHEN q.queued_at > 0 THEN q.queued_at ELSE w.accepted_at END AS queued_at, q.due_at,
-            CASE WHEN q.attempt = 0 THEN NULL ELSE (SELECT a.body FROM attempts a WHERE a.seq = q.seq AND coalesce(json_extract(a.body, '$.kind'), '') <> 'token' ORDER BY a.number DESC LIMIT 1) END AS last
+            CASE WHEN q.attempt = 0 THEN NULL ELSE (SELECT a.body FROM attempts a WHERE a.seq = q.seq AND coalesce(json_extract(a.body, '$.kind'), '') <> 'token' ORDER BY a.number DESC LIMIT 1) END AS last, q.turn_at
          FROM queue q CROSS JOIN writes w ON w.seq = q.seq
          WHERE q.lane = (SELECT n FROM integrations WHERE id = ?1) AND q.state = 1 AND q.due_at <= ?2 ORDER BY q.due_at, q.seq LIMIT ?3"
     )
@@ -191,6 +191,7 @@ struct Due {
     queued_at: Timestamp,
     due_at: Timestamp,
     last: Option<String>,
+    turn_at: i64,
 }
 
 impl Due {
@@ -209,6 +210,7 @@ impl Due {
             queued_at: row.get(8).map(Timestamp::from_micros)?,
             due_at: row.get(9).map(Timestamp::from_micros)?,
             last: row.get(10)?,
+            turn_at: row.get(11)?,
         })
     }
 
@@ -231,6 +233,7 @@ impl Due {
             may_be_held: self.was_unknown,
             tries: ticket.attempt.saturating_sub(self.excused).max(1),
             call: request.call,
+            has_turn: self.turn_at != 0,
             last: self
                 .last
                 .map(|body| serde_json::from_str(&body))
@@ -416,7 +419,7 @@ const DEQUEUED: Bulk = Bulk {
 
 const AGAIN: Bulk = Bulk {
     order: 82,
-    sql: "UPDATE queue SET state = 1, due_at = ?2, errors = ?3 WHERE seq = ?1",
+    sql: "UPDATE queue SET state = 1, due_at = ?2, errors = ?3, turn_at = 0 WHERE seq = ?1",
     types: &[Integer, Integer, Text],
     merge: Merge::Last(1),
 };

@@ -75,6 +75,8 @@ pub struct Claimed {
     pub tries: u32,
     /// What the vendor is sent.
     pub call: Call,
+    /// Whether it was put back until its turn, which has come.
+    pub has_turn: bool,
     /// The last call to the vendor, those left out that were to be let in.
     pub last: Option<LastAttempt>,
 }

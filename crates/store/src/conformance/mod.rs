@@ -18,6 +18,7 @@ pub mod order;
 pub mod plans;
 pub mod restart;
 pub mod sealing;
+pub mod steps;
 pub mod webhooks;
 
 use std::{
@@ -113,6 +114,9 @@ macro_rules! conformance_tests {
             delivery::a_write_to_be_tried_again_stays_open_with_its_errors
             delivery::accepts_and_lapses_signal_what_is_due
             delivery::the_end_of_a_write_wakes_who_watches_it
+            steps::a_claim_tells_the_last_call
+            steps::a_token_is_fetched_by_one_and_goes_with_its_credentials
+            steps::a_write_is_put_back_until_its_turn
             limits::claimers_together_hold_as_many_as_may_be_under_way
             limits::claimers_together_keep_to_the_pace
             limits::a_vendor_that_asked_to_be_left_alone_is_left_alone_by_all

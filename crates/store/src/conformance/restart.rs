@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 
 use model::{
-    Actor, CommunityId, JobId, Scope, WebhookId,
+    Actor, CommunityId, JobId, Scope, Secret, WebhookId,
     audit::Chain,
     key::{System, token_make},
     record::{Kind, SortField},
@@ -18,7 +18,7 @@ use super::{
     webhooks::EVERY,
 };
 use crate::{
-    Acceptance, Query, Store, Ticket,
+    Acceptance, Query, Store, Ticket, VendorLimit,
     audit::AuditQuery,
     erasure::privacy::Erasure,
     logs::history::{DiffQuery, LogQuery, Seen, Tally},
@@ -50,6 +50,18 @@ impl<B: Backend> World<B> {
     async fn fill(&self) -> Answer<Filled> {
         self.fill_directory().await?;
         let store = &self.store;
+        store.token_begin(self.here, at(0), at(10)).await?;
+        store
+            .token_put(self.here, &Secret::new("a token"), at(9_000))
+            .await?;
+        let limit = VendorLimit {
+            key: "a kind of call".to_owned(),
+            gap_micros: 1,
+        };
+        let nobodys = Ticket { seq: 0, attempt: 0 };
+        store
+            .turn_take(self.here, nobodys, vec![limit], at(0))
+            .await?;
         let everything = [
             Trigger::DataNew,
             Trigger::DataUpdate,

@@ -26,7 +26,7 @@ use crate::{
 pub use self::sum::Sum;
 
 /// Every table with data, each behind those that it refers to. `queue_order` is made from `queue` on SQLite. `migrations` and `turn` are each database's own.
-pub const TABLES: [&str; 28] = [
+pub const TABLES: [&str; 29] = [
     "revisions",
     "clock",
     "master_key",
@@ -38,6 +38,7 @@ pub const TABLES: [&str; 28] = [
     "record_counts",
     "writes",
     "paces",
+    "vendor_paces",
     "queue",
     "queue_order",
     "attempts",

@@ -112,8 +112,8 @@ pub const SQLITE: &[Migration] = &[
     },
     Migration {
         number: 13,
-        name: "vendor_tokens",
-        sql: include_str!("sqlite/0013_vendor_tokens.sql"),
+        name: "vendor_steps",
+        sql: include_str!("sqlite/0013_vendor_steps.sql"),
         needs: 13,
     },
 ];
@@ -159,9 +159,10 @@ pub const POSTGRES: &[Migration] = &[
     },
     Migration {
         number: 7,
-        name: "vendor_tokens",
-        sql: include_str!("postgres/0007_vendor_tokens.sql"),
-        // A table more, which an older node has no use for: it has no vendor that gives tokens.
+        name: "vendor_steps",
+        sql: include_str!("postgres/0007_vendor_steps.sql"),
+        // Two tables and a column more, which an older node has no use for: it has no vendor that gives
+        // tokens or limits calls by itself.
         needs: 6,
     },
 ];

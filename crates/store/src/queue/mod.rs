@@ -4,6 +4,7 @@
 
 pub(crate) mod order;
 pub(crate) mod pace;
+pub(crate) mod turns;
 
 use model::{
     Timestamp,

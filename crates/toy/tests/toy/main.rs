@@ -3,6 +3,7 @@
 mod faults;
 mod kill;
 mod operations;
+mod paces;
 mod secrets;
 mod tokens;
 

@@ -9,3 +9,15 @@ CREATE TABLE vendor_tokens (
     renewing_until BIGINT NOT NULL       -- in steady time
 );
 CREATE INDEX vendor_tokens_sealed ON vendor_tokens (substr(sealed, 1, 9));
+
+-- When the next call of a kind may begin that a vendor limits by itself, such as one kind of call for
+-- one community.
+CREATE TABLE vendor_paces (
+    lane    BIGINT NOT NULL REFERENCES integrations (n),
+    key     TEXT COLLATE "C" NOT NULL,
+    next_at BIGINT NOT NULL, -- in steady time
+    PRIMARY KEY (lane, key)
+);
+
+-- The turn that a write has by these paces: it was put back until then. 0 when it has none.
+ALTER TABLE queue ADD COLUMN turn_at BIGINT NOT NULL DEFAULT 0;
