@@ -130,7 +130,7 @@ impl App {
         let live = Live::load(&store).await?;
         let mut tasks = vec![tokio::spawn(live.clone().follow(store.clone()))];
         let document = portico_http::document(&registry).map_err(Error::Document)?;
-        let schemas = Schemas::compile(&document).map_err(Error::Document)?;
+        let schemas = Schemas::compile(&document, &registry).map_err(Error::Document)?;
         let document = Served::new(&document).map_err(Error::Document)?;
         let tokens = Arc::new(Tokens::new(store.clone(), timer.clone()));
         let (mut workers, mut announcer) = (Vec::new(), None);

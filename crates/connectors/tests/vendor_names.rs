@@ -3,7 +3,10 @@
 //! Goal: what is said of one vendor is said in one place, so that the next one is a folder and a line.
 //! Method: the sources of all crates are read, without comments and tests.
 
-use std::path::{Path, PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use connectors::VENDORS;
 
@@ -16,15 +19,16 @@ const TEST_FOLDERS: [&str; 3] = ["/tests/", "/conformance/", "/tests.rs"];
 /// The lines that register a vendor.
 const REGISTRY: [&str; 2] = ["connectors/src/registry.rs", "connectors/src/lib.rs"];
 
-fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
-    for entry in std::fs::read_dir(folder).expect("a folder") {
-        let path = entry.expect("an entry").path();
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) -> io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
         if path.is_dir() {
-            sources(&path, found);
+            sources(&path, found)?;
         } else if path.extension().is_some_and(|end| end == "rs") {
             found.push(path);
         }
     }
+    Ok(())
 }
 
 /// The lines of a file that are neither comments nor tests.
@@ -35,14 +39,14 @@ fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
 }
 
 #[test]
-fn a_vendors_name_stands_in_its_folder_alone() {
+fn a_vendors_name_stands_in_its_folder_alone() -> io::Result<()> {
     let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let mut all = Vec::new();
-    for entry in std::fs::read_dir(&crates).expect("the crates") {
-        let entry = entry.expect("a crate");
+    for entry in std::fs::read_dir(&crates)? {
+        let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
         if !TEST_CRATES.contains(&name.as_str()) {
-            sources(&entry.path().join("src"), &mut all);
+            sources(&entry.path().join("src"), &mut all)?;
         }
     }
     assert!(all.len() > 100, "the sources are found");
@@ -52,7 +56,7 @@ fn a_vendors_name_stands_in_its_folder_alone() {
         if TEST_FOLDERS.iter().any(|folder| shown.contains(folder)) {
             continue;
         }
-        let text = std::fs::read_to_string(path).expect("a source");
+        let text = std::fs::read_to_string(path)?;
         for vendor in VENDORS {
             let slug = vendor.terms.vendor.slug();
             if shown.contains(&format!("connectors/src/{slug}/")) {
@@ -68,4 +72,5 @@ fn a_vendors_name_stands_in_its_folder_alone() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    Ok(())
 }

@@ -43,7 +43,10 @@ mod tokens;
 
 pub use crate::{
     accept::idempotency::{Acceptance, Once},
-    attempts::types::{Ask, Claim, Claimed, Finish, Lane, LastAttempt, Ticket, Verdict},
+    attempts::{
+        turns::VendorLimit,
+        types::{Ask, Claim, Claimed, Finish, Lane, LastAttempt, Ticket, Verdict},
+    },
     directory::{
         Registered, Registration,
         keys::KeyQuery,
@@ -56,7 +59,7 @@ pub use crate::{
     erasure::retention,
     error::Error,
     listing::Page,
-    queue::{Depth, Lapse, turns::VendorLimit},
+    queue::{Depth, Lapse},
     records::query::{self, Query},
     sealing::Sealer,
     signals::Signals,

@@ -237,6 +237,8 @@ fn generalise(generic: &mut Value, own: &Value) {
             let known = &mut generic["properties"][name];
             if known.is_null() {
                 *known = property.clone();
+            } else {
+                join_values(known, property);
             }
         }
     }
@@ -247,6 +249,23 @@ fn generalise(generic: &mut Value, own: &Value) {
     generic["additionalProperties"] = json!(false);
     if generic.get("example").is_none() {
         generic["example"] = own["example"].clone();
+    }
+}
+
+/// Adds the values that a vendor takes to those of others.
+fn join_values(known: &mut Value, property: &Value) {
+    if let (Some(items), Some(more)) = (known.get_mut("items"), property.get("items")) {
+        join_values(items, more);
+    }
+    if let (Some(values), Some(more)) = (
+        known.get_mut("enum").and_then(Value::as_array_mut),
+        property["enum"].as_array(),
+    ) {
+        for value in more {
+            if !values.contains(value) {
+                values.push(value.clone());
+            }
+        }
     }
 }
 

@@ -5,7 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use connectors::Registry;
 use jsonschema::Validator;
+use model::Vendor;
 use serde_json::{Map, Value, json};
 
 use crate::{document::shape::Shape, error::Error};
@@ -21,6 +23,31 @@ pub struct Schema {
     pub shape: Shape,
     /// The names of the fields.
     pub fields: Vec<String>,
+}
+
+impl Schema {
+    /// The schema of this name in the document.
+    fn of(document: &Value, name: &str) -> Result<Self, String> {
+        let components = &document["components"];
+        let schema = &components["schemas"][name];
+        let fields = schema["properties"].as_object();
+        let fields = fields.ok_or_else(|| format!("the schema {name} has no fields"))?;
+        Ok(Self {
+            validator: compile(document, name)?,
+            shape: Shape::of(schema, components),
+            fields: fields.keys().cloned().collect(),
+        })
+    }
+}
+
+/// The bodies that make and change integrations.
+pub const INTEGRATION_CREATE: &str = "IntegrationCreate";
+/// See [`INTEGRATION_CREATE`].
+pub const INTEGRATION_UPDATE: &str = "IntegrationUpdate";
+
+/// The name of such a body's schema for one vendor.
+pub fn of_vendor(name: &str, vendor: Vendor) -> String {
+    format!("{name} of {vendor}")
 }
 
 /// The compiled schemas of request bodies, by name.
@@ -47,23 +74,31 @@ pub(crate) fn body_names(document: &Value) -> BTreeSet<String> {
 }
 
 impl Schemas {
-    /// Compiles the schemas of all request bodies of the document.
+    /// Compiles the schemas of all request bodies of the document, and those of integrations for each
+    /// vendor by itself: whose credentials they are is known when a body is looked at.
     ///
     /// # Errors
     /// In words, when a schema is not valid.
-    pub fn compile(document: &Value) -> Result<Self, String> {
-        let components = &document["components"];
+    pub fn compile(document: &Value, registry: &Registry) -> Result<Self, String> {
         let mut all = BTreeMap::new();
         for name in body_names(document) {
-            let schema = &components["schemas"][&name];
-            let fields = schema["properties"].as_object();
-            let fields = fields.ok_or_else(|| format!("the schema {name} has no fields"))?;
-            let compiled = Schema {
-                validator: compile(document, &name)?,
-                shape: Shape::of(schema, components),
-                fields: fields.keys().cloned().collect(),
-            };
+            let compiled = Schema::of(document, &name)?;
             all.insert(name, compiled);
+        }
+        for connector in registry.connectors() {
+            let mut document = document.clone();
+            let credentials = connector.definition().credentials.name();
+            for name in [INTEGRATION_CREATE, INTEGRATION_UPDATE] {
+                let property =
+                    &mut document["components"]["schemas"][name]["properties"]["credentials"];
+                let own = json!({ "$ref": format!("{COMPONENTS}{credentials}") });
+                *property = match name {
+                    INTEGRATION_CREATE => own,
+                    _ => json!({ "oneOf": [own, { "type": "null" }] }),
+                };
+                let compiled = Schema::of(&document, name)?;
+                all.insert(of_vendor(name, connector.vendor()), compiled);
+            }
         }
         Ok(Self(all))
     }

@@ -18,7 +18,11 @@ use utoipa::ToSchema;
 pub use self::draft::{Draft, Target};
 use self::issues::{causes, issue, path, unrecognized};
 use crate::{
-    document::schemas::Schema, door::preferences, error::Error, problems::Problems, state::App,
+    document::schemas::{Schema, of_vendor},
+    door::preferences,
+    error::Error,
+    problems::Problems,
+    state::App,
 };
 
 /// The object in a body, without what the schema refuses, and why it was refused.
@@ -84,6 +88,24 @@ impl Screened {
 pub fn screen_as<T: ToSchema>(app: &App, uri: &Uri, body: Value) -> Result<Screened, Error> {
     let ignore_unknown = preferences::ignores_unknown_fields(uri)?;
     screen(app.schemas.get(&T::name())?, body, ignore_unknown)
+}
+
+/// The same of a body that makes or changes an integration of `vendor`, if that is known.
+///
+/// # Errors
+/// As [`screen_as`].
+pub fn screen_integration(
+    app: &App,
+    uri: &Uri,
+    body: Value,
+    (name, vendor): (&str, Option<Vendor>),
+) -> Result<Screened, Error> {
+    let ignore_unknown = preferences::ignores_unknown_fields(uri)?;
+    let schema = match vendor {
+        Some(vendor) => app.schemas.get(&of_vendor(name, vendor))?,
+        None => app.schemas.get(name)?,
+    };
+    screen(schema, body, ignore_unknown)
 }
 
 /// Checks `body` against `schema`. Free text is cleaned, blank text is absent. With `ignore_unknown`, members that the

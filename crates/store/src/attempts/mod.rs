@@ -2,6 +2,7 @@
 //!
 //! Guarantee: an attempt, its outcome, and what follows from it are stored in one transaction.
 
+pub(crate) mod turns;
 pub(crate) mod types;
 
 use std::{

@@ -4,7 +4,6 @@
 
 pub(crate) mod order;
 pub(crate) mod pace;
-pub(crate) mod turns;
 
 use model::{
     Timestamp,

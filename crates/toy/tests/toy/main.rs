@@ -4,6 +4,7 @@ mod faults;
 mod kill;
 mod operations;
 mod paces;
+mod registration;
 mod secrets;
 mod tokens;
 

@@ -25,6 +25,7 @@ use crate::{
         answers::PageAnswer,
         parameters::WriteQuery,
         problems::{ChangeProblems, GetProblems, ListProblems},
+        schemas::{INTEGRATION_CREATE, INTEGRATION_UPDATE},
     },
     door::{
         body::JsonBody,
@@ -33,7 +34,7 @@ use crate::{
     },
     error::Error,
     lists::answers::plain_page,
-    screening::screen_as,
+    screening::screen_integration,
     state::App,
 };
 
@@ -111,7 +112,9 @@ pub async fn integration_create(
             "An API key that is limited to some integrations cannot make another",
         ));
     }
-    let screened = screen_as::<IntegrationCreate>(&app, &uri, body)?;
+    let named = body["integration_vendor"].as_str();
+    let vendor = named.and_then(|name| app.registry.find(name.trim()).ok());
+    let screened = screen_integration(&app, &uri, body, (INTEGRATION_CREATE, vendor))?;
     let input: IntegrationCreate = screened.read()?;
     let broken = |field: &str| screened.is_broken(field);
     let connector = input.vendor().and_then(|vendor| app.registry.get(vendor));
@@ -177,8 +180,9 @@ pub async fn integration_update(
     uri: Uri,
     JsonBody(body): JsonBody,
 ) -> Result<Response, Error> {
-    let screened = screen_as::<IntegrationUpdate>(&app, &uri, body)?;
     let stored = find(&app, &caller.scope, &id)?;
+    let of = (INTEGRATION_UPDATE, Some(stored.vendor));
+    let screened = screen_integration(&app, &uri, body, of)?;
     let input: IntegrationUpdate = screened.read()?;
     let broken = |field: &str| screened.is_broken(field);
     let allow = |given: &str| app.registry.reach().allow(given);
