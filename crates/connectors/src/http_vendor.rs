@@ -132,6 +132,27 @@ impl HttpVendor {
             .classify(outcome, |got, body| confirmation(call, got, body))
     }
 
+    /// Asks once whether the vendor has a write. Only its own refusal that says that there is no such
+    /// thing says that it has not; whatever else is no confirmation leaves it unknown.
+    pub async fn resolve(
+        &self,
+        target: &Target,
+        call: &Call,
+        confirmation: impl FnOnce(&Call, &Got, Option<&Value>) -> Confirmation,
+    ) -> Answer {
+        let answer = self.deliver(target, call, confirmation).await;
+        let is_gone = answer
+            .reply
+            .status
+            .is_some_and(|status| self.ways.gone.contains(&status));
+        let class = match answer.class {
+            Class::Delivered | Class::Unauthorized | Class::Unknown => answer.class,
+            Class::Rejected if is_gone => Class::Retry,
+            Class::Rejected | Class::Retry => Class::Unknown,
+        };
+        Answer { class, ..answer }
+    }
+
     /// Makes one call, and gives what a 200 has in it.
     ///
     /// # Errors

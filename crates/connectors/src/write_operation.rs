@@ -46,8 +46,9 @@ pub enum IfUnknown {
     /// The identical call is repeated, although the vendor may then hold it twice: it has no way to
     /// tell a repeat, and a lost one is worse.
     RepeatTwiceAtWorst,
-    /// The vendor is asked by this call, which follows from the write's own, whether it has it. The
-    /// write's own is repeated only if it says that it has not.
+    /// The vendor is asked by this call, which follows from the write's own, whether it has it, and
+    /// under which id: a follow-up needs that. The write's own is repeated only if it says that it has
+    /// not.
     Resolve(fn(&Call) -> Call),
     /// The write ends as FAILURE, which says that the vendor may have it: what it does cannot be
     /// taken back.

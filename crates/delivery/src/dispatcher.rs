@@ -43,8 +43,8 @@ use crate::{
     way::Turn,
 };
 
-/// After how long a write is tried again whose lease lapsed before its call, in milliseconds.
-const LATE_AGAIN_MS: i64 = 1_000;
+/// After how long a write is tried again whose call could not be made, in milliseconds.
+const NO_CALL_AGAIN_MS: i64 = 1_000;
 
 /// Why a write ends that must not arrive twice.
 const NEVER_REPEATED: &str = "The outcome is unknown, and this is never sent twice: the vendor may hold it. Look it up at the vendor before you send it again";
@@ -384,7 +384,7 @@ async fn deliver(
     let started_at = parts.timer.now();
     let started = Instant::now();
     let made = if parts.timer.steady() >= lease_until {
-        Made::Late
+        Made::NoCall("No call was made: Portico stood still until its lease had lapsed")
     } else {
         make(&parts, &connections, operation, &integration, &write).await
     };
@@ -482,15 +482,6 @@ async fn make(
     let Step::Call(kind, call) = step::next(operation, &write.call, write.last.as_ref()) else {
         return Made::GivenUp;
     };
-    match turn(parts, integration, write).await {
-        Ok(None) => {}
-        Ok(Some(turn_at)) => return Made::PutBack(turn_at),
-        Err(why) => {
-            tracing::warn!(%why, integration_id = %integration.id, "a turn could not be taken");
-            let why = "No call was made: the vendor's own limits could not be read";
-            return Made::Call(kind, call, failed(Class::Retry, why));
-        }
-    }
     let mut target = Target::of(integration);
     let mut token = None;
     if let Some(fetch) = &connections.token {
@@ -502,9 +493,16 @@ async fn make(
             Ok(Given::Right) => return renew(parts, fetch.clone(), integration.id, target).await,
             Err(why) => {
                 tracing::warn!(%why, integration_id = %integration.id, "the vendor's token could not be read");
-                let why = "No call was made: the vendor's token could not be read";
-                return Made::Call(kind, call, failed(Class::Retry, why));
+                return Made::NoCall("No call was made: the vendor's token could not be read");
             }
+        }
+    }
+    match turn(parts, integration, write).await {
+        Ok(None) => {}
+        Ok(Some(turn_at)) => return Made::PutBack(turn_at),
+        Err(why) => {
+            tracing::warn!(%why, integration_id = %integration.id, "a turn could not be taken");
+            return Made::NoCall("No call was made: the vendor's own limits could not be read");
         }
     }
     // A task of its own, so that a call that panics is an attempt like any other.
@@ -652,8 +650,8 @@ async fn record(parts: &Parts, finish: &Finish) -> bool {
 
 /// What became of a claimed write.
 enum Made {
-    /// No call: the lease had lapsed.
-    Late,
+    /// No call, for this reason: it is made a little later.
+    NoCall(&'static str),
     /// No call: its turn comes then, and it was put back.
     PutBack(Timestamp),
     /// No call: none can be made any more.
@@ -678,7 +676,8 @@ struct Decided {
 impl Decided {
     fn without_call(answer: Answer, verdict: Verdict) -> Self {
         Self {
-            kind: AttemptKind::Write,
+            // It says nothing of what the vendor has: the next step is what this one was to be.
+            kind: AttemptKind::NoCall,
             request: None,
             answer,
             x_id: None,
@@ -701,10 +700,9 @@ fn decide(
             (kind, call, answer)
         }
         // However old it is: it ends after a try, not without one.
-        Made::Late => {
-            let why = "No call was made: Portico stood still until its lease had lapsed";
+        Made::NoCall(why) => {
             let verdict = Verdict::Again {
-                at: soon(LATE_AGAIN_MS),
+                at: soon(NO_CALL_AGAIN_MS),
                 errors: vec![why.to_owned()],
             };
             return Decided::without_call(failed(Class::Retry, why), verdict);

@@ -41,7 +41,11 @@ pub fn next(operation: Option<&WriteOperation>, call: &Call, last: Option<&LastA
         (AttemptKind::Resolve, _, IfUnknown::Resolve(resolve)) => {
             Step::Call(AttemptKind::Resolve, resolve(call))
         }
-        (AttemptKind::Write | AttemptKind::Resolve | AttemptKind::Token, _, _) => own(),
+        (
+            AttemptKind::Write | AttemptKind::Resolve | AttemptKind::Token | AttemptKind::NoCall,
+            _,
+            _,
+        ) => own(),
     }
 }
 

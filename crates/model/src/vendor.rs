@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 /// Characters of a name at most.
 const NAME_MAX_CHARS: usize = 23;
 
-/// The name of a vendor: capital letters, digits and underscores, 1 to [`NAME_MAX_CHARS`] of them,
+/// The name of a vendor: capital letters, digits and underscores, 1 to 23 of them,
 /// a letter first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Vendor {

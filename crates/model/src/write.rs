@@ -99,6 +99,8 @@ words! {
         FollowUp = "follow_up",
         /// To be let in.
         Token = "token",
+        /// None was made, although it was the write's turn.
+        NoCall = "no_call",
     }
 }
 

@@ -26,7 +26,7 @@ use model::{
     key::System,
     resources::integration::Terms,
     vocabulary::Vocabulary,
-    write::{AttemptKind, Call, Class, Operation},
+    write::{AttemptKind, Call, Operation},
 };
 use serde_json::{Map, Value, json};
 
@@ -125,18 +125,9 @@ fn confirmation(_call: &Call, _got: &Got, body: Option<&Value>) -> Confirmation 
 #[async_trait]
 impl Deliver for Toy {
     async fn call(&self, target: &Target, kind: AttemptKind, call: &Call) -> Answer {
-        let answer = self.http.deliver(target, call, confirmation).await;
-        match (kind, answer.class) {
-            // It says so of a lead that it does not have; of anything else, nothing.
-            (AttemptKind::Resolve, Class::Rejected) if answer.reply.status == Some(404) => Answer {
-                class: Class::Retry,
-                ..answer
-            },
-            (AttemptKind::Resolve, Class::Rejected | Class::Retry) => Answer {
-                class: Class::Unknown,
-                ..answer
-            },
-            _ => answer,
+        match kind {
+            AttemptKind::Resolve => self.http.resolve(target, call, confirmation).await,
+            _ => self.http.deliver(target, call, confirmation).await,
         }
     }
 }

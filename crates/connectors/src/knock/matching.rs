@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::write_operation::{Refused, WriteRequest};
 
 /// What is wrong with the contacts of a change.
-pub(super) fn contact_issues(known: &Known, contacts: &Contacts) -> Vec<Issue> {
+pub fn contact_issues(known: &Known, contacts: &Contacts) -> Vec<Issue> {
     if contacts.stay() {
         return Vec::new();
     }
@@ -58,7 +58,7 @@ fn in_doubt() -> String {
 /// # Errors
 /// A conflict when a contact is to be changed to one that another prospect has, or when none is left
 /// by which the card can be told from others.
-pub(super) async fn leave_no_doubt(
+pub async fn leave_no_doubt(
     request: &WriteRequest<'_>,
     change: &mut CheckedChange,
 ) -> Result<(), Refused> {

@@ -9,8 +9,8 @@
 pub mod bodies;
 pub mod classification;
 pub mod mapping;
-mod matching;
-mod operations;
+pub mod matching;
+pub mod operations;
 pub mod reading;
 pub mod sandbox;
 pub mod vocabulary;

@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// All of them.
-pub(super) const OPERATIONS: &[WriteOperation] = &[
+pub const OPERATIONS: &[WriteOperation] = &[
     WriteOperation {
         operation: Operation::ProspectCreate,
         body: Component::of::<ProspectCreateKnock>(),

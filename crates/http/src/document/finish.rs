@@ -100,7 +100,10 @@ fn show_vendor(schemas: &mut Value, name: &str) {
 
 /// Shows what an attempt is for, where a vendor takes more calls than the writes' own.
 fn show_kinds(attempt: &mut Value) {
-    let words = AttemptKind::ALL.iter().map(|kind| kind.word());
+    let shown = AttemptKind::ALL
+        .iter()
+        .filter(|kind| **kind != AttemptKind::NoCall);
+    let words = shown.map(|kind| kind.word());
     attempt["kind"] = json!({
         "type": "string",
         "enum": words.collect::<Vec<_>>(),

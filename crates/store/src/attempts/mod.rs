@@ -174,7 +174,7 @@ static DUE: LazyLock<String> = LazyLock::new(|| {
             CASE WHEN q.attempt = 0 THEN FALSE ELSE EXISTS (SELECT 1 FROM attempts a WHERE a.seq = q.seq AND json_extract(a.body, '$.class') = 'unknown') END AS was_unknown,
             CASE WHEN q.attempt = 0 THEN 0 ELSE (SELECT count(*) FROM {excused}) END AS excused,
             CASE WHEN q.queued_at > 0 THEN q.queued_at ELSE w.accepted_at END AS queued_at, q.due_at,
-            CASE WHEN q.attempt = 0 THEN NULL ELSE (SELECT a.body FROM attempts a WHERE a.seq = q.seq AND coalesce(json_extract(a.body, '$.kind'), '') <> 'token' ORDER BY a.number DESC LIMIT 1) END AS last, q.turn_at
+            CASE WHEN q.attempt = 0 THEN NULL ELSE (SELECT a.body FROM attempts a WHERE a.seq = q.seq AND coalesce(json_extract(a.body, '$.kind'), '') NOT IN ('token', 'no_call') ORDER BY a.number DESC LIMIT 1) END AS last, q.turn_at
          FROM queue q CROSS JOIN writes w ON w.seq = q.seq
          WHERE q.lane = (SELECT n FROM integrations WHERE id = ?1) AND q.state = 1 AND q.due_at <= ?2 ORDER BY q.due_at, q.seq LIMIT ?3"
     )

@@ -77,7 +77,7 @@ pub struct Claimed {
     pub call: Call,
     /// Whether it was put back until its turn, which has come.
     pub has_turn: bool,
-    /// The last call to the vendor, those left out that were to be let in.
+    /// The last call to the vendor that was made for it. One that was made to be let in is none.
     pub last: Option<LastAttempt>,
 }
 

@@ -25,11 +25,18 @@ pub async fn a_claim_tells_the_last_call<B: Backend>(backend: B) -> Verdicts {
             None,
             Some(AttemptKind::Write),
         ),
-        // A call to be let in hides nothing.
+        // A call to be let in hides nothing, and one that was not made does neither.
         (
             4,
             AttemptKind::Token,
             Class::Delivered,
+            None,
+            Some(AttemptKind::Write),
+        ),
+        (
+            4,
+            AttemptKind::NoCall,
+            Class::Retry,
             None,
             Some(AttemptKind::Write),
         ),

@@ -121,6 +121,39 @@ async fn a_look_up_that_fails_is_repeated_and_the_create_is_not() -> Outcome {
     Ok(())
 }
 
+/// Only Toy's own word that it lacks a lead has the create repeated: not a gateway's, and none of a
+/// vendor in trouble.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_look_up_that_is_answered_by_something_else_says_nothing() -> Outcome {
+    for (kind, status) in [
+        ("gateway", 404),
+        ("status", 503),
+        ("status", 429),
+        ("gateway", 200),
+    ] {
+        let (mut app, customer) = started().await?;
+        fault(&customer, "/v1/leads", FaultKind::ResetAfterStore, 1).await?;
+        let look_up = json!({
+            "match": { "method": "GET", "path": "/v1/leads" }, "kind": kind, "status": status,
+            "times": 2,
+        });
+        customer.control("POST", "/faults", look_up).await?;
+        let write = create(&app, &customer, "Hello").await?;
+        assert_eq!(write["write_status"], "SUCCESS", "{write}");
+        let expected = [
+            "token POST delivered",
+            "write POST unknown",
+            "resolve GET unknown",
+            "resolve GET unknown",
+            "resolve GET delivered",
+            "follow_up PUT delivered",
+        ];
+        assert_eq!(kinds(&app, &write).await?, expected, "{kind} {status}");
+        app.stop().await;
+    }
+    Ok(())
+}
+
 /// A match changes nothing at Toy: the follow-up does, and the id that comes later joins the record.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_match_is_followed_up_and_the_id_joins_the_record() -> Outcome {

@@ -37,7 +37,7 @@ pub struct AttemptRow {
     pub duration_ms: Option<u64>,
     /// What it was for, where that is not to have the write taken. The document shows it where a
     /// vendor takes more calls than that.
-    #[serde(skip_serializing_if = "AttemptKind::is_write")]
+    #[serde(skip_serializing_if = "is_own")]
     #[schema(ignore)]
     pub kind: AttemptKind,
     /// How it ended.
@@ -50,6 +50,11 @@ pub struct AttemptRow {
     /// What came back.
     #[schema(value_type = Option<Object>)]
     pub response: Option<Value>,
+}
+
+/// Whether it was the write's own call, or was to be.
+const fn is_own(kind: &AttemptKind) -> bool {
+    matches!(kind, AttemptKind::Write | AttemptKind::NoCall)
 }
 
 impl AttemptRow {
@@ -106,7 +111,7 @@ pub async fn write_attempts_list(
         |call: &Call| json!({ "method": call.method, "path": call.path, "body": call.body });
     let rows = attempts.into_iter().map(|attempt| {
         let sent = match attempt.kind {
-            AttemptKind::Write => write.call.as_ref(),
+            AttemptKind::Write | AttemptKind::NoCall => write.call.as_ref(),
             AttemptKind::Resolve | AttemptKind::FollowUp | AttemptKind::Token => {
                 attempt.request.as_ref()
             }
