@@ -13,8 +13,10 @@ use model::{
 use serde_json::{Value, json};
 
 use super::{message::message, order::Order, profile::Profile, prospect::changed_by_a_repeat};
-use crate::Prepared;
-use crate::mapping::{Body, Words, without_repeats};
+use crate::{
+    Prepared,
+    mapping::{Body, Words, without_repeats},
+};
 
 /// `POST /appointment/request` for `appointment`.
 ///

@@ -13,8 +13,11 @@ use model::{
 use serde_json::{Value, json};
 
 use super::order::Order;
-use crate::mapping::{Body, Words, segment};
-use crate::{Prepared, knock::bodies::EventName};
+use crate::{
+    Prepared,
+    knock::bodies::EventName,
+    mapping::{Body, Words, segment},
+};
 
 /// `POST /prospect/{id}/...` for `event`.
 ///

@@ -8,8 +8,10 @@ use model::{
 use serde_json::Value;
 
 use super::order::Order;
-use crate::Prepared;
-use crate::mapping::{Body, segment};
+use crate::{
+    Prepared,
+    mapping::{Body, segment},
+};
 
 /// `POST /community/{id}/listing` for `listing`.
 pub fn create(listing: &Checked) -> Prepared {

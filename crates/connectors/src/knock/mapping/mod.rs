@@ -1,6 +1,7 @@
 //! Our resources in Knock's words, a file a resource.
 //!
-//! `profile` is what a guest card and a tour say of a person alike, `body` how a body is put together, `order` what must not overtake what.
+//! `profile` is what a guest card and a tour say of a person alike, `message` what Knock has no member
+//! for, `order` what must not overtake what. `crate::mapping` is what all mappings are made with.
 
 pub mod appointment;
 pub mod event;

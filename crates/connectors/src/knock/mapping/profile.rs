@@ -2,13 +2,14 @@
 //!
 //! Guarantee: rounding never narrows a budget.
 
-use crate::mapping::{Body, without_repeats};
 use jiff::civil::Date;
 use model::{
     contact::{Email, Phone},
     text::trimmed,
 };
 use serde_json::json;
+
+use crate::mapping::{Body, without_repeats};
 
 /// Knock's words for 0, 1, 2, and 3 or more bedrooms.
 pub(crate) const BEDROOMS: [&str; 4] = ["STUDIO", "1_BEDROOM", "2_BEDROOMS", "3_OR_MORE_BEDROOMS"];

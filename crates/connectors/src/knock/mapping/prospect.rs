@@ -15,8 +15,10 @@ use model::{
 use serde_json::{Map, Value, json};
 
 use super::{message::message, order::Order, profile::Profile};
-use crate::Prepared;
-use crate::mapping::{Body, Words};
+use crate::{
+    Prepared,
+    mapping::{Body, Words},
+};
 
 /// What a repeated POST changes on a card that Knock already holds; so that is what changes on our record. The rest stays as it was first sent.
 const CHANGED_BY_A_REPEAT: [&str; 13] = [
