@@ -13,7 +13,7 @@ use axum::Router;
 use connectors::Registry;
 use delivery::{Timer, running::Running, tokens::Tokens};
 use listener::serve::{Listen, serve};
-use model::{Entropy, key::RateLimit};
+use model::{Entropy, directory::Integration, key::RateLimit};
 use portico_http::{
     cache::{Cache, depths::Depths},
     document::{schemas::Schemas, served::Served},
@@ -128,6 +128,7 @@ impl App {
         } = setup;
         store.take_over(timer.steady()).await?;
         let live = Live::load(&store).await?;
+        tell_missing_vendors(&live, &registry);
         let mut tasks = vec![tokio::spawn(live.clone().follow(store.clone()))];
         let document = portico_http::document(&registry).map_err(Error::Document)?;
         let schemas = Schemas::compile(&document, &registry).map_err(Error::Document)?;
@@ -257,5 +258,18 @@ async fn keep_key_uses(parts: Arc<Parts>) {
             Err(store::Error::Closed) => return,
             Err(why) => tracing::warn!(%why, "when keys were last used could not be stored"),
         }
+    }
+}
+
+/// Warns of integrations whose vendors this build does not have.
+fn tell_missing_vendors(live: &Live, registry: &Registry) {
+    let directory = live.get();
+    let is_missing = |one: &&Arc<Integration>| one.active && registry.get(one.vendor).is_none();
+    for integration in directory.integrations().filter(is_missing) {
+        tracing::warn!(
+            integration_id = %integration.id,
+            vendor = %integration.vendor,
+            "this build does not have the vendor of an active integration; its writes wait for a build that has it"
+        );
     }
 }

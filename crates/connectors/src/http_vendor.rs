@@ -14,7 +14,9 @@ use serde_json::Value;
 
 use crate::{
     Answer, FetchFailure, Fetched, Target,
+    connector::Token,
     foreign::{Refusal, excerpt},
+    masking::mask,
     vendor_client::{Failure, Got, VendorClient},
 };
 
@@ -23,12 +25,6 @@ const WORDS_MAX_CHARS: usize = 500;
 
 /// Characters of an id that a vendor gives.
 const ID_MAX_CHARS: usize = 64;
-
-/// Bytes of a secret from which on it is looked for in answers: shorter ones stand in any text.
-const MASKED_MIN_BYTES: usize = 4;
-
-/// What stands for a secret in an answer that repeats it.
-const MASK: &[u8] = b"***";
 
 /// How a vendor differs from others.
 pub struct Ways {
@@ -115,7 +111,12 @@ impl HttpVendor {
         }
         let mut got = self.client.call(target, call, headers, &body).await?;
         for secret in credentials.secrets().chain(&target.token) {
-            mask(&mut got.body, secret);
+            mask(&mut got.body, secret, got.is_whole);
+            if let Some(content_type) = got.content_type.take() {
+                let mut told = content_type.into_bytes();
+                mask(&mut told, secret, true);
+                got.content_type = String::from_utf8(told).ok();
+            }
         }
         Ok(got)
     }
@@ -151,6 +152,37 @@ impl HttpVendor {
             Class::Rejected | Class::Retry => Class::Unknown,
         };
         Answer { class, ..answer }
+    }
+
+    /// Asks once for a token; `read` finds it in the JSON of an answer. An answer by which the vendor may
+    /// have given one is shown to nobody, whether a token was found in it or not.
+    pub async fn token_fetch(
+        &self,
+        target: &Target,
+        call: &Call,
+        read: impl FnOnce(&Value) -> Option<Token>,
+    ) -> (Answer, Option<Token>) {
+        let mut outcome = self.send(target, call).await;
+        let mut given = Err("the answer has no token");
+        let mut shown = None;
+        if let Ok(got) = &mut outcome
+            && (200..=299).contains(&got.status)
+        {
+            given = json(got).as_ref().and_then(read).map_or(given, can_be_sent);
+            shown = Some(match given {
+                Ok(_) => "(a token)",
+                Err(_) => "(not shown: it may have a token in it)",
+            });
+            got.body.clear();
+        }
+        let mut answer = self.ways.classify(outcome, |_, _| match given {
+            Ok(_) => Confirmation::given(None),
+            Err(why) => Confirmation::Lacking(why),
+        });
+        if let Some(shown) = shown {
+            answer.reply.body = Some(shown.to_owned());
+        }
+        (answer, given.ok())
     }
 
     /// Makes one call, and gives what a 200 has in it.
@@ -197,7 +229,7 @@ fn put(
         }
     };
     let bad = |what: &str| {
-        Failure::NotSent(format!(
+        Failure::NotMade(format!(
             "{what} of the integration cannot be sent in an HTTP header"
         ))
     };
@@ -206,24 +238,6 @@ fn put(
     value.set_sensitive(true);
     headers.insert(name, value);
     Ok(())
-}
-
-/// Masks a secret wherever an answer repeats it.
-fn mask(body: &mut Vec<u8>, secret: &Secret) {
-    let secret = secret.expose().as_bytes();
-    if secret.len() < MASKED_MIN_BYTES {
-        return;
-    }
-    let mut from = 0;
-    while let Some(place) = find(&body[from..], secret) {
-        let place = from + place;
-        body.splice(place..place + secret.len(), MASK.iter().copied());
-        from = place + MASK.len();
-    }
-}
-
-fn find(text: &[u8], part: &[u8]) -> Option<usize> {
-    text.windows(part.len()).position(|window| window == part)
 }
 
 impl Ways {
@@ -236,13 +250,12 @@ impl Ways {
         let title = self.title;
         let got = match outcome {
             Ok(got) => got,
-            Err(Failure::NotSent(why)) => {
-                let why = format!("{title} could not be reached: {why}");
-                return failed(Class::Retry, why);
-            }
-            Err(Failure::Lost(why)) => {
-                let why = format!("The connection to {title} ended without an answer: {why}");
-                return failed(Class::Unknown, why);
+            Err(why) => {
+                let class = match why {
+                    Failure::NotMade(_) | Failure::NotSent(_) => Class::Retry,
+                    Failure::Lost(_) => Class::Unknown,
+                };
+                return failed(class, why.told(title));
             }
         };
         let body = json(&got);
@@ -297,11 +310,7 @@ impl Ways {
             error,
             retry_after_ms,
         };
-        let got = outcome.map_err(|why| {
-            let (Failure::NotSent(why) | Failure::Lost(why)) = why;
-            let error = format!("{title} could not be reached: {why}");
-            not(Class::Retry, false, error, None)
-        })?;
+        let got = outcome.map_err(|why| not(Class::Retry, false, why.told(title), None))?;
         let body = json(&got);
         let is_refused = self.refusal.is(&got, body.as_ref());
         let error = self.said(&got, body.as_ref(), "no reason given");
@@ -370,6 +379,13 @@ fn failed(class: Class, why: String) -> Answer {
     }
 }
 
+fn can_be_sent(token: Token) -> Result<Token, &'static str> {
+    match HeaderValue::try_from(token.secret.expose()) {
+        Ok(_) => Ok(token),
+        Err(_) => Err("the answer has a token that cannot be sent in an HTTP header"),
+    }
+}
+
 fn json(got: &Got) -> Option<Value> {
     got.is_whole
         .then(|| serde_json::from_slice(&got.body).ok())
@@ -394,19 +410,171 @@ pub fn any_id(body: &Value, member: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::sync::Arc;
 
-    #[test]
-    fn a_secret_is_masked_wherever_an_answer_repeats_it() {
-        let check = |body: &str, secret: &str, expected: &str| {
-            let mut bytes = body.as_bytes().to_vec();
-            mask(&mut bytes, &Secret::new(secret));
-            assert_eq!(String::from_utf8(bytes).unwrap(), expected);
+    use model::directory::Settings;
+
+    use super::*;
+    use crate::{
+        dial::{Dial, Unanswered, Way},
+        foreign::Form,
+        reach::Reach,
+    };
+
+    const WAYS: Ways = Ways {
+        title: "Vendor",
+        credentials: &["key", "secret"],
+        secrets: &[("key", Place::KeyHeader), ("secret", Place::Body("secret"))],
+        token: Some(Place::Bearer),
+        words: &["problem"],
+        refusal: Refusal {
+            statuses: &[422],
+            form: Form::Words("problem"),
+        },
+        gone: &[404],
+    };
+
+    /// Answers every call with this status, content type and body.
+    struct Always(u16, &'static str, String);
+
+    #[async_trait::async_trait]
+    impl Dial for Always {
+        async fn dial(&self, _: reqwest::Request) -> Result<reqwest::Response, Unanswered> {
+            let answer = http::Response::builder().status(self.0);
+            let answer = answer.header("content-type", self.1).body(self.2.clone());
+            Ok(answer.unwrap().into())
+        }
+    }
+
+    fn vendor(status: u16, content_type: &'static str, body: &str) -> HttpVendor {
+        let way = Way::Simulated(Arc::new(Always(status, content_type, body.to_owned())));
+        let reach = Reach::new(["http://vendor.example"]).unwrap();
+        HttpVendor::new(VendorClient::new(reach).unwrap().over(way), &WAYS)
+    }
+
+    fn target(secret: &str) -> Target {
+        let members = [("key", "key-of-the-vendor"), ("secret", secret)];
+        let given = serde_json::to_value(std::collections::BTreeMap::from(members)).unwrap();
+        let credentials: Credentials = serde_json::from_value(given).unwrap();
+        Target {
+            settings: Settings::new("http://vendor.example".to_owned()),
+            credential: credentials.stored(WAYS.credentials),
+            token: None,
+        }
+    }
+
+    fn call() -> Call {
+        Call {
+            method: "POST".to_owned(),
+            path: "/v1/leads".to_owned(),
+            x_community_id: String::new(),
+            body: serde_json::json!({}),
+        }
+    }
+
+    fn given(_: &Call, _: &Got, body: Option<&Value>) -> Confirmation {
+        match body {
+            Some(_) => Confirmation::given(None),
+            None => Confirmation::Lacking("no id"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_secret_that_the_vendor_repeats_is_in_no_word_of_the_answer() {
+        let secret = "Zürich-\"geheim\"\\77";
+        let json = serde_json::json!({ "problem": format!("the secret {secret} is wrong") });
+        let ascii = r#"{"problem":"Z\u00fcrich-\u0022geheim\"\\77 is wrong"}"#;
+        for (status, content_type, body) in [
+            (422, "application/json", json.to_string().as_str()),
+            (422, "application/json", ascii),
+            (500, "application/json", ascii),
+            (200, "text/html", &format!("<b>{secret}</b>")),
+            (404, "text/html", "Z&#252;rich-&quot;geheim&quot;\\77"),
+            (404, "text/key-of-the-vendor", "key-of-the-vendor"),
+        ] {
+            let http = vendor(status, content_type, body);
+            let answer = http.deliver(&target(secret), &call(), given).await;
+            let shown = format!("{:?} {:?}", answer.error, answer.reply);
+            assert!(shown.contains("***"), "{shown}");
+            for part in ["rich", "geheim", "key-of"] {
+                assert!(!shown.contains(part), "{shown}");
+            }
+            let fetched = http.fetch(&target(secret), &call()).await;
+            let shown = format!("{fetched:?}");
+            assert!(!shown.contains("geheim"), "{shown}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_may_have_a_token_is_shown_to_nobody() {
+        let read = |body: &Value| {
+            Some(Token {
+                secret: Secret::new(body["token"].as_str()?),
+                lasts_ms: 1_000,
+            })
         };
-        check("key abcdef is bad", "abcdef", "key *** is bad");
-        check("abcdefabcdef", "abcdef", "******");
-        check("abc", "abc", "abc");
-        check("nothing", "abcdef", "nothing");
-        check("", "abcdef", "");
+        let cut = r#"{"token":"a-token-of-the-vendor"#;
+        let whole = r#"{"token":"a-token-of-the-vendor"}"#;
+        let split = r#"{"token":"a-token-of\nthe-vendor"}"#;
+        let told = r#"{"problem":"your token is a-token-of-the-vendor"}"#;
+        for (content_type, body, error, shown) in [
+            ("application/json", whole, None, "(a token)"),
+            (
+                "application/json",
+                cut,
+                Some("Vendor answered 200: the answer has no token"),
+                "(not shown: it may have a token in it)",
+            ),
+            (
+                "text/plain",
+                "a-token-of-the-vendor",
+                Some("Vendor answered 200: the answer has no token"),
+                "(not shown: it may have a token in it)",
+            ),
+            (
+                "application/json",
+                told,
+                Some("Vendor answered 200: the answer has no token"),
+                "(not shown: it may have a token in it)",
+            ),
+            (
+                "application/json",
+                split,
+                Some(
+                    "Vendor answered 200: the answer has a token that cannot be sent in an HTTP header",
+                ),
+                "(not shown: it may have a token in it)",
+            ),
+        ] {
+            let http = vendor(200, content_type, body);
+            let (answer, token) = http.token_fetch(&target("secret"), &call(), read).await;
+            assert_eq!(answer.error.as_deref(), error, "{body}");
+            assert_eq!(answer.reply.body.as_deref(), Some(shown), "{body}");
+            assert_eq!(token.is_some(), error.is_none(), "{body}");
+        }
+        // A refusal has none, and its words help.
+        let http = vendor(422, "application/json", r#"{"problem":"who are you?"}"#);
+        let (answer, token) = http.token_fetch(&target("secret"), &call(), read).await;
+        assert_eq!(
+            answer.error.as_deref(),
+            Some("Vendor answered 422: who are you?")
+        );
+        assert!(token.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_secret_that_no_header_takes_is_no_fault_of_the_network() {
+        let mut target = target("secret");
+        target.token = Some(Secret::new("a\nb"));
+        let answer = vendor(200, "application/json", "{}")
+            .deliver(&target, &call(), given)
+            .await;
+        assert_eq!(answer.class, Class::Retry);
+        assert_eq!(
+            answer.error.as_deref(),
+            Some(
+                "No call to Vendor was made: the credential of the integration cannot be sent in an HTTP header"
+            )
+        );
     }
 }

@@ -12,6 +12,7 @@ pub mod foreign;
 pub mod http_vendor;
 pub mod knock;
 pub mod mapping;
+mod masking;
 pub mod matrix;
 pub mod outgoing;
 pub mod reach;

@@ -71,7 +71,9 @@ impl Got {
 /// Why nothing came back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// The call cannot have reached the vendor: no connection stood, or it could not be built.
+    /// No call was made: with these settings or secrets there is none to make.
+    NotMade(String),
+    /// The call cannot have reached the vendor: no connection stood.
     NotSent(String),
     /// The call may have reached the vendor.
     Lost(String),
@@ -91,7 +93,16 @@ impl Failure {
 
     fn words(self) -> String {
         match self {
-            Self::NotSent(words) | Self::Lost(words) => words,
+            Self::NotMade(words) | Self::NotSent(words) | Self::Lost(words) => words,
+        }
+    }
+
+    /// What happened, to the vendor with this name.
+    pub(crate) fn told(&self, title: &str) -> String {
+        match self {
+            Self::NotMade(why) => format!("No call to {title} was made: {why}"),
+            Self::NotSent(why) => format!("{title} could not be reached: {why}"),
+            Self::Lost(why) => format!("The connection to {title} ended without an answer: {why}"),
         }
     }
 }
@@ -180,10 +191,10 @@ impl VendorClient {
         let base_url = self
             .reach
             .allow(&target.settings.base_url)
-            .map_err(Failure::NotSent)?;
+            .map_err(Failure::NotMade)?;
         let url = format!("{base_url}{}", call.path);
         let method = Method::from_bytes(call.method.as_bytes())
-            .map_err(|_| Failure::NotSent("the method is not one of HTTP's".to_owned()))?;
+            .map_err(|_| Failure::NotMade("the method is not one of HTTP's".to_owned()))?;
         let mut request = self
             .client
             .request(method, url)
@@ -241,7 +252,7 @@ impl VendorClient {
 /// These headers, and those that the integration has for every call.
 fn with_extra(mut headers: HeaderMap, target: &Target, call: &Call) -> Result<HeaderMap, Failure> {
     let bad = |what: &str| {
-        Failure::NotSent(format!(
+        Failure::NotMade(format!(
             "{what} of the integration cannot be sent in an HTTP header"
         ))
     };

@@ -3,7 +3,7 @@
 //! Guarantee: whatever failed, wherever, the body is `{"error":{"code","message","details"?}}`; what an operator should know goes to the log, not
 //! to the caller. The body is rendered in one place, [`crate::door::envelope`], which knows the request's id.
 
-use std::time::Duration;
+use std::{fmt::Display, time::Duration};
 
 use axum::{
     http::StatusCode,
@@ -17,6 +17,9 @@ use crate::problems::Problems;
 
 /// Seconds after which a caller may try again when the store was busy.
 const BUSY_RETRY_AFTER_S: u32 = 1;
+
+/// The same when another build of Portico has to be started.
+const VENDOR_RETRY_AFTER_S: u32 = 60;
 
 /// An answer that is not a success.
 #[derive(Clone, Debug)]
@@ -303,7 +306,9 @@ impl Error {
                 "path",
                 "The path or the query cannot be read. Escape what is not plain text as UTF-8",
             ),
-            _ if status.is_server_error() => Self::internal(),
+            _ if status.is_server_error() => {
+                Self::internal(format_args!("a library answered {status}"))
+            }
             _ => Self::new(
                 status,
                 "invalid_request",
@@ -334,13 +339,25 @@ impl Error {
         )
     }
 
-    /// 500. The reason goes to the log.
-    pub fn internal() -> Self {
+    /// 500. The reason goes to the log, with the request's id; it must not repeat a person's data.
+    pub fn internal(why: impl Display) -> Self {
+        tracing::error!(%why, "a request failed");
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
             "internal",
             "Something failed in Portico. Send the same request again; if it fails again, give your operator the request id",
         )
+    }
+
+    /// 503: the integration is of a vendor that this build does not have.
+    pub fn vendor_missing(vendor: model::Vendor) -> Self {
+        Self {
+            retry_after_s: Some(VENDOR_RETRY_AFTER_S),
+            ..Self::unavailable(format!(
+                "This build of Portico does not have the vendor {vendor}. Your operator has to start one that has it; what was accepted before waits for that"
+            ))
+        }
+        .to_repeat()
     }
 
     /// 503.
@@ -400,7 +417,7 @@ impl From<store::Error> for Error {
                         "Secrets cannot be sealed just now. If it goes on, your operator can see why with `portico doctor`",
                     )
                     .to_repeat(),
-                    _ => Self::internal(),
+                    _ => Self::internal("what is stored cannot be read"),
                 }
             }
         }

@@ -85,7 +85,7 @@ pub async fn metrics_get(State(app): State<App>, client: ClientAddress) -> Resul
     let text = app
         .metrics
         .render(depths, &*app.clock)
-        .ok_or_else(Error::internal)?;
+        .ok_or_else(|| Error::internal("the metrics cannot be written"))?;
     Ok((
         [(
             header::CONTENT_TYPE,

@@ -100,10 +100,10 @@ fn file(name: &str, headers: &HeaderMap) -> Response {
             let plain = file.plain.get_or_init(|| plain.into());
             (of_all, plain.clone()).into_response()
         }
-        Err(why) => {
-            tracing::error!(%why, "a file of the API page cannot be unpacked");
-            Error::internal().into_response()
-        }
+        Err(why) => Error::internal(format_args!(
+            "a file of the API page cannot be unpacked: {why}"
+        ))
+        .into_response(),
     }
 }
 

@@ -1,12 +1,16 @@
 //! Every route on one page.
 
 use axum::{
-    Router, middleware,
+    Router,
+    extract::State,
+    http::{Method, Uri},
+    middleware,
     response::{IntoResponse, Response},
     routing::get,
 };
-use connectors::{Registry, connector::BodyOf};
+use connectors::{Connector, Registry, connector::BodyOf};
 use model::{
+    Vendor,
     resources::integration::{AgentRegister, AttributionRegister, CommunityRegister},
     write::Operation,
 };
@@ -169,8 +173,22 @@ pub fn router(app: App) -> Router {
     let router = router
         .route("/", get(health::root_get))
         .merge(pages::routes())
-        .fallback(async || Error::no_route());
+        .fallback(async |State(app): State<App>, method: Method, uri: Uri| {
+            match lacking(&app.registry, &method, uri.path()) {
+                Some(vendor) => Error::not_taken(vendor),
+                None => Error::no_route(),
+            }
+        });
     layered(router, app)
+}
+
+/// The vendor whose path this would be, if it had the operation.
+fn lacking(registry: &Registry, method: &Method, path: &str) -> Option<Vendor> {
+    let is_post = *method == Method::POST;
+    registry.connectors().map(Connector::vendor).find(|vendor| {
+        let is_write = operations().any(|one| one.is_at(*vendor, method, path));
+        is_write || (is_post && path == availability::vendor_path(*vendor))
+    })
 }
 
 /// The router of a node that only delivers, every layer on it.
@@ -181,7 +199,12 @@ pub fn worker_router(app: App) -> Router {
 
 fn layered(router: Router<App>, app: App) -> Router {
     router
-        .method_not_allowed_fallback(async || Error::method_not_allowed())
+        .method_not_allowed_fallback(async |State(app): State<App>, method: Method, uri: Uri| {
+            match lacking(&app.registry, &method, uri.path()) {
+                Some(vendor) => Error::not_taken(vendor),
+                None => Error::method_not_allowed(),
+            }
+        })
         .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::from_fn_with_state(app.clone(), envelope::wrap))
         .layer(middleware::from_fn(headers::put))
@@ -190,6 +213,5 @@ fn layered(router: Router<App>, app: App) -> Router {
 
 fn panicked(_what: Box<dyn std::any::Any + Send>) -> Response {
     // The words of a panic may repeat what a caller sent; the span has the request.
-    tracing::error!("a handler panicked");
-    Error::internal().into_response()
+    Error::internal("a handler panicked").into_response()
 }

@@ -99,9 +99,11 @@ impl Parts {
     /// The connector of a vendor.
     ///
     /// # Errors
-    /// 500 when there is none.
+    /// 503 when this build has none of it.
     pub(crate) fn connector(&self, vendor: Vendor) -> Result<&Connector, Error> {
-        self.registry.get(vendor).ok_or_else(Error::internal)
+        self.registry
+            .get(vendor)
+            .ok_or_else(|| Error::vendor_missing(vendor))
     }
 }
 

@@ -267,6 +267,11 @@ impl TestApp {
         Ok(app)
     }
 
+    /// Has the next start be that of a build with these vendors.
+    pub fn rebuild(&mut self, definitions: &'static [&'static Definition]) {
+        self.definitions = definitions;
+    }
+
     /// Where it stores.
     pub fn place(&self) -> &Place {
         &self.place

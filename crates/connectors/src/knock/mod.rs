@@ -54,6 +54,7 @@ pub const DEFINITION: Definition = Definition {
         credentials: credentials::MEMBERS,
         // Behind Knock's gateway it is `apikey`.
         key_header_name: "x-api-key",
+        key_header_may_differ: true,
         base_url: |system| match system {
             System::Production => BASE_URLS[0],
             System::Sandbox => BASE_URLS[1],

@@ -179,8 +179,7 @@ pub async fn key_create(
         (app.limits.rates.default_limit(), now),
     );
     let checked = screened.settle(checked)?;
-    let (token, kept) =
-        token_make(checked.system, &*app.entropy, now).map_err(|_| Error::internal())?;
+    let (token, kept) = token_make(checked.system, &*app.entropy, now).map_err(Error::internal)?;
     let key = checked.key(KeyId::new(now, &*app.entropy), kept);
     let result = KeyRecord::from(&key);
     app.store.key_create(&caller.actor(), key).await?;
@@ -237,8 +236,7 @@ pub async fn key_rotate(
     given.finish()?;
     let key = find_to_change(&app, &caller.scope, &id)?;
     let now = app.clock.now();
-    let (token, kept) =
-        token_make(key.system, &*app.entropy, now).map_err(|_| Error::internal())?;
+    let (token, kept) = token_make(key.system, &*app.entropy, now).map_err(Error::internal)?;
     let until = now.plus_millis(overlap_ms);
     let rotated = app
         .store

@@ -108,7 +108,9 @@ impl Schemas {
     /// # Errors
     /// 500 when no operation of the document takes such a body.
     pub fn get(&self, name: &str) -> Result<&Schema, Error> {
-        self.0.get(name).ok_or_else(Error::internal)
+        self.0
+            .get(name)
+            .ok_or_else(|| Error::internal(format_args!("no schema has the name {name}")))
     }
 }
 

@@ -53,7 +53,11 @@ impl Stored {
             (Acceptance::Replayed { job_id, result }, _) => (job_id, result, true),
             (Acceptance::Mismatch, _) => return Err(Error::idempotency_mismatch()),
             (Acceptance::Erased { at }, _) => return Err(Error::erased(at)),
-            (Acceptance::Accepted, None) => return Err(Error::internal()),
+            (Acceptance::Accepted, None) => {
+                return Err(Error::internal(
+                    "the store took a write that was not given to it",
+                ));
+            }
         };
         Ok(Self {
             job_id,
@@ -165,7 +169,7 @@ pub(super) async fn answer(
     {
         headers.insert("preference-applied", applied);
     }
-    let body = (asked.route.answer.write)(meta, stored.echo).map_err(|_| Error::internal())?;
+    let body = (asked.route.answer.write)(meta, stored.echo).map_err(Error::internal)?;
     *response.body_mut() = Body::from(body);
     Ok(response)
 }

@@ -154,10 +154,11 @@ pub async fn prepare(
     let write = prepared.map_err(|refused| match refused {
         Refused::Invalid(issues) => screened.refused(issues),
         Refused::Conflict(why) => Error::conflict(why),
-        Refused::Records(why) => why
-            .downcast()
-            .map_or_else(|_| Error::internal(), |why| *why),
-        Refused::Internal => Error::internal(),
+        Refused::Records(why) => why.downcast().map_or_else(
+            |_| Error::internal("a vendor's rules failed on foreign words"),
+            |why| *why,
+        ),
+        Refused::Internal => Error::internal("a vendor's rules could not prepare a write"),
     })?;
     Ok(NewWrite {
         job_id: JobId::new(now, &*app.entropy),

@@ -3,6 +3,7 @@
 
 use std::pin::Pin;
 
+use axum::http::Method;
 use connectors::{
     Connector, component::Component, write_operation::WriteOperation as VendorsOperation,
 };
@@ -95,12 +96,32 @@ impl WriteOperation {
             operation: self,
             target: Target::Of(vendor),
             id: format!("{}_{}", self.id, vendor.slug()),
-            path: self.vendor_path.replace("{vendor}", &vendor.slug()),
+            path: self.path_of(vendor),
             summary: format!("{}: {}", self.summary, connector.definition().title),
             description: own.description,
             body: own.body,
             answer: echo(),
         }
+    }
+
+    fn path_of(&self, vendor: Vendor) -> String {
+        self.vendor_path.replace("{vendor}", &vendor.slug())
+    }
+
+    /// Whether this is its method, and its path of a vendor, whether the vendor takes such writes or
+    /// not.
+    pub fn is_at(&self, vendor: Vendor, method: &Method, path: &str) -> bool {
+        let own = self.path_of(vendor);
+        let (own, asked) = (own.split('/'), path.split('/'));
+        let is_method = match self.method {
+            HttpMethod::Put => *method == Method::PUT,
+            _ => *method == Method::POST,
+        };
+        is_method
+            && own.clone().count() == asked.clone().count()
+            && own
+                .zip(asked)
+                .all(|(own, asked)| own.starts_with('{') || own == asked)
     }
 
     /// All its routes, with those of each of these vendors that takes such writes.

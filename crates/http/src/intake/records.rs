@@ -63,7 +63,11 @@ pub fn subject<'a>(
             .parse()
             .ok()
             .and_then(|id| Some(app.live.get().integration(id)?.vendor));
-        let vendor = vendor.ok_or_else(Error::internal)?;
+        let vendor = vendor.ok_or_else(|| {
+            Error::internal(format_args!(
+                "the integration of the prospect {id} is not there"
+            ))
+        })?;
         match target {
             Target::Of(asked) if asked != vendor => Err(Error::conflict(format!(
                 "This prospect is one of {vendor}. Use the path of its vendor, or the one that names none"
@@ -98,7 +102,7 @@ async fn known(app: &App, scope: &Scope, id: &str) -> Result<Option<Known>, Erro
     }
     if found.x_id.is_none() {
         return Err(Error::conflict(
-            "The vendor has not told its id of this prospect yet, without which it cannot be named. It comes with the next write about the person, or with a synchronisation. Send this again once `x_id` is there",
+            "The vendor has not told its id of this prospect yet, without which it cannot be named. It comes when the person is created there once more, or when the vendor tells it. Send this again once `x_id` is there",
         ));
     }
     Ok(Known::of(&found))

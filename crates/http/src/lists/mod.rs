@@ -140,8 +140,10 @@ pub fn read<T: DeserializeOwned>(record: Record) -> Result<T, Error> {
     let id = record.id.clone();
     record.read().map_err(|why| {
         // Not what it says: that may repeat a person's data.
-        tracing::error!(%id, line = why.line(), "a stored record cannot be read");
-        Error::internal()
+        let line = why.line();
+        Error::internal(format_args!(
+            "the stored record {id} cannot be read, line {line}"
+        ))
     })
 }
 

@@ -171,9 +171,12 @@ pub(super) fn issue(kind: &ValidationErrorKind, instance: &Value, mut path: Vec<
         ValidationErrorKind::Pattern { pattern } => Issue::new(
             "invalid_string",
             path,
-            format!(
-                "The text does not have the form that the field's description asks for: {pattern}"
-            ),
+            match words_of(pattern) {
+                Some(words) => format!("The text is not one of {words}"),
+                None => format!(
+                    "The text does not have the form that the field's description asks for: {pattern}"
+                ),
+            },
             json!({ "validation": "regex" }),
         ),
         ValidationErrorKind::AdditionalProperties { unexpected } => Issue {
@@ -187,4 +190,12 @@ pub(super) fn issue(kind: &ValidationErrorKind, instance: &Value, mut path: Vec<
             Value::Null,
         ),
     }
+}
+/// The words of a pattern that takes some words alone: `A, B` of `^(A|B)$`.
+fn words_of(pattern: &str) -> Option<String> {
+    let inner = pattern.strip_prefix('^')?.strip_suffix('$')?;
+    let in_brackets = || inner.strip_prefix('(')?.strip_suffix(')');
+    let words: Vec<&str> = in_brackets().unwrap_or(inner).split('|').collect();
+    let is_word = |word: &&str| word.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    words.iter().all(is_word).then(|| words.join(", "))
 }

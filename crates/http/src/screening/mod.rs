@@ -52,11 +52,10 @@ impl Screened {
     /// 500 when it keeps the schema and cannot be read all the same.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, Error> {
         T::deserialize(&self.body).map_err(|why| {
-            tracing::error!(
-                line = why.line(),
-                "a body kept the schema and could not be read"
-            );
-            Error::internal()
+            let line = why.line();
+            Error::internal(format_args!(
+                "a body kept the schema and cannot be read, line {line}"
+            ))
         })
     }
 
@@ -93,7 +92,7 @@ pub fn screen_as<T: ToSchema>(app: &App, uri: &Uri, body: Value) -> Result<Scree
 /// The same of a body that makes or changes an integration of `vendor`, if that is known.
 ///
 /// # Errors
-/// As [`screen_as`].
+/// As [`screen_as`], and when this build does not have the vendor.
 pub fn screen_integration(
     app: &App,
     uri: &Uri,
@@ -102,7 +101,10 @@ pub fn screen_integration(
 ) -> Result<Screened, Error> {
     let ignore_unknown = preferences::ignores_unknown_fields(uri)?;
     let schema = match vendor {
-        Some(vendor) => app.schemas.get(&of_vendor(name, vendor))?,
+        Some(vendor) => {
+            app.connector(vendor)?;
+            app.schemas.get(&of_vendor(name, vendor))?
+        }
         None => app.schemas.get(name)?,
     };
     screen(schema, body, ignore_unknown)

@@ -32,6 +32,8 @@ pub struct Data {
     pub keys: u64,
     /// Active integrations.
     pub active: u64,
+    /// The vendors of active integrations, each once, up to the limit asked for.
+    pub vendors: Vec<String>,
     /// Where the vendors of active integrations are, each once, up to the limit asked for.
     pub base_urls: Vec<String>,
     /// Subscriptions to events.
@@ -46,7 +48,7 @@ pub struct Data {
 const FAILING_MAX: u32 = 5;
 
 /// Looks at a store whose schema is this program's.
-pub(crate) fn look(db: &Db<'_>, base_urls_max: u32, now: Timestamp) -> Result<Data, Error> {
+pub(crate) fn look(db: &Db<'_>, vendors_max: u32, now: Timestamp) -> Result<Data, Error> {
     Ok(Data {
         master_key: master_key::recorded(db)?,
         sealed_under: master_key::in_use(db)?,
@@ -54,9 +56,14 @@ pub(crate) fn look(db: &Db<'_>, base_urls_max: u32, now: Timestamp) -> Result<Da
         clock: stored::dial(db)?,
         keys: keys(db, now)?,
         active: count(db, "SELECT count(*) FROM integrations WHERE active")?,
+        vendors: db.all(
+            "SELECT DISTINCT vendor FROM integrations WHERE active ORDER BY vendor LIMIT ?1",
+            values![vendors_max],
+            |row| row.get(0),
+        )?,
         base_urls: db.all(
             "SELECT DISTINCT json_extract(body, '$.settings.base_url') FROM integrations WHERE active LIMIT ?1",
-            values![base_urls_max],
+            values![vendors_max],
             |row| row.get(0),
         )?,
         webhooks: count(db, "SELECT count(*) FROM webhooks")?,

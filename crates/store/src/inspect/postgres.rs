@@ -90,11 +90,11 @@ pub struct Connections {
     pub taken: i64,
 }
 
-/// Looks at a database and at its server, and at up to `base_urls_max` places of vendors. Blocks.
+/// Looks at a database and at its server, and at up to `vendors_max` vendors and places of them. Blocks.
 ///
 /// # Errors
 /// When it cannot be reached, or does not answer in time.
-pub fn inspect(place: &Place, base_urls_max: u32, clock: &dyn Clock) -> Result<Inspection, Error> {
+pub fn inspect(place: &Place, vendors_max: u32, clock: &dyn Clock) -> Result<Inspection, Error> {
     let session = Session::connect(place)?;
     session.be(QUESTION)?;
     session.run("SET default_transaction_read_only = on")?;
@@ -102,7 +102,7 @@ pub fn inspect(place: &Place, base_urls_max: u32, clock: &dyn Clock) -> Result<I
     let (schema, is_empty, data) = match schema::applied(&db) {
         Ok(applied) => {
             let missing = migrations::pending(migrations::POSTGRES, &applied).map(<[_]>::len);
-            let data = (missing == Ok(0)).then(|| data(&session, base_urls_max, clock));
+            let data = (missing == Ok(0)).then(|| data(&session, vendors_max, clock));
             (missing, applied.is_empty(), data)
         }
         // Not even that may be read by this user.
@@ -143,9 +143,9 @@ pub fn inspect(place: &Place, base_urls_max: u32, clock: &dyn Clock) -> Result<I
     })
 }
 
-fn data(session: &Session, base_urls_max: u32, clock: &dyn Clock) -> Result<Data, Error> {
+fn data(session: &Session, vendors_max: u32, clock: &dyn Clock) -> Result<Data, Error> {
     session.run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")?;
-    let seen = look(&Db::Postgres(session), base_urls_max, clock.now());
+    let seen = look(&Db::Postgres(session), vendors_max, clock.now());
     match session.run("ROLLBACK") {
         Ok(()) => seen,
         // Of two errors the first says more.

@@ -62,17 +62,17 @@ pub enum Soundness {
     Unknown,
 }
 
-/// Looks at the database at `path`: at its soundness for as long as `within`, and at up to `base_urls_max` places of vendors.
+/// Looks at the database at `path`: at its soundness for as long as `within`, and at up to `vendors_max` vendors and places of them.
 ///
 /// # Errors
 /// When it cannot be opened or read, though what was read of it is sound: rights are missing, or the disk fails.
 pub fn inspect(
     path: &Path,
     within: Duration,
-    base_urls_max: u32,
+    vendors_max: u32,
     now: Timestamp,
 ) -> Result<Inspection, Error> {
-    let look = |opening| look_once(path, opening, within, base_urls_max, now);
+    let look = |opening| look_once(path, opening, within, vendors_max, now);
     for _ in 0..LOOKS_MAX {
         let Some(before) = untouched(path) else {
             return look(Opening::Shared);
@@ -107,7 +107,7 @@ fn look_once(
     path: &Path,
     opening: Opening,
     within: Duration,
-    base_urls_max: u32,
+    vendors_max: u32,
     now: Timestamp,
 ) -> Result<Inspection, Error> {
     // First: a server that runs meanwhile only adds to the database.
@@ -140,7 +140,7 @@ fn look_once(
     // One transaction: all that is told of the data is of one moment.
     let transaction = connection.unchecked_transaction().map_err(database)?;
     let schema = schema(&transaction)?;
-    let data = (schema == Ok(0)).then(|| look(&Db::Sqlite(&transaction), base_urls_max, now));
+    let data = (schema == Ok(0)).then(|| look(&Db::Sqlite(&transaction), vendors_max, now));
     let stored = Number::of(&transaction)?;
     let missing_commits = noted.map_or(0, |noted| stored.missing(noted));
     drop(transaction);
@@ -306,6 +306,7 @@ mod tests {
             let data = seen.data.unwrap().unwrap();
             assert_eq!((data.keys, data.active), (0, 2));
             assert_eq!(data.base_urls, ["http://one"]);
+            assert_eq!(data.vendors, ["KNOCK"]);
             assert_eq!(data.newest_at.as_micros(), 7);
             assert_eq!((data.master_key, data.sealed_under.len()), (None, 3));
         };

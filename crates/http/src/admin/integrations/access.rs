@@ -65,7 +65,12 @@ pub async fn data_access_get(
         .clone()
         .map(serde_json::from_value)
         .transpose()
-        .map_err(|_| Error::internal())?;
+        .map_err(|_| {
+            Error::internal(format_args!(
+                "what integration {} may cannot be read",
+                stored.id
+            ))
+        })?;
     Ok(Json(DataAccessAnswer { result }).into_response())
 }
 
@@ -103,20 +108,29 @@ pub async fn data_access_check(
 }
 
 fn written(found: &DataAccess) -> Result<Value, Error> {
-    serde_json::to_value(found).map_err(|_| Error::internal())
+    serde_json::to_value(found).map_err(Error::internal)
 }
 
 /// What was found, unless the vendor refuses the credentials.
-pub(super) fn accepted(integration: &Integration, found: &DataAccess) -> Result<Value, Error> {
+pub(super) fn accepted(
+    app: &App,
+    integration: &Integration,
+    found: &DataAccess,
+) -> Result<Value, Error> {
     if found.credentials == AccessState::Denied {
         let why = found
             .accesses
             .iter()
             .find(|one| one.state == AccessState::Denied)
             .map_or("", |one| &one.message);
+        let vendor = integration.vendor;
+        let terms = &app.connector(vendor)?.definition().terms;
+        let others = match terms.key_header_may_differ {
+            true => "base_url and key_header_name",
+            false => "base_url",
+        };
         return Err(Error::conflict(format!(
-            "{} does not take these credentials, so the integration is not activated: {why}. Check the key, and base_url and key_header_name",
-            integration.vendor
+            "{vendor} does not take these credentials, so the integration is not activated: {why}. Check the credentials, and {others}",
         )));
     }
     written(found)

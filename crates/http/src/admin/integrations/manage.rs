@@ -127,7 +127,7 @@ pub async fn integration_create(
     let mut integration = checked.integration(id);
     if integration.active {
         let found = probe(&app, &caller.scope, &integration).await?;
-        integration.access = Some(accepted(&integration, &found)?);
+        integration.access = Some(accepted(&app, &integration, &found)?);
     }
     let registration = Registration {
         integration,
@@ -186,15 +186,15 @@ pub async fn integration_update(
     let input: IntegrationUpdate = screened.read()?;
     let broken = |field: &str| screened.is_broken(field);
     let allow = |given: &str| app.registry.reach().allow(given);
-    let members = app.connector(stored.vendor)?.definition().terms.credentials;
-    let checked = check_update(input, (&stored, members), &broken, &allow);
+    let terms = &app.connector(stored.vendor)?.definition().terms;
+    let checked = check_update(input, (&stored, terms), &broken, &allow);
     let mut asked = screened.settle(checked)?;
     let is_tried = !stored.active || asked.credential.is_some();
     if asked.update.active == Some(true) && is_tried && stored.archived_at.is_none() {
         let mut tried = (*stored).clone();
         asked.apply(&mut tried);
         let found = probe(&app, &caller.scope, &tried).await?;
-        asked.access = Some(accepted(&tried, &found)?);
+        asked.access = Some(accepted(&app, &tried, &found)?);
     }
     let changed = change(
         &app,

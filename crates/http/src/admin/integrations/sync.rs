@@ -62,6 +62,7 @@ pub async fn integration_sync(
             "This integration is paused. Resume it before synchronising it",
         ));
     }
+    app.connector(integration.vendor)?;
     let now = app.clock.now();
     if !app
         .store

@@ -99,14 +99,24 @@ pub async fn write_retry(
             "What this write sent was removed at {at}: the person was forgotten, or the time for which writes are kept is over. Send it as a new write"
         )));
     }
-    let mut body: Value = serde_json::from_str(&stored.result).map_err(|_| Error::internal())?;
+    let mut body: Value = serde_json::from_str(&stored.result).map_err(|_| {
+        Error::internal(format_args!(
+            "the stored body of write {} cannot be read",
+            stored.job_id
+        ))
+    })?;
     if let Some(body) = body.as_object_mut()
         && !was_stated(&stored, body)
     {
         // The echo has the default in it. What nobody said is not said now either.
         body.remove("subscribe");
     }
-    let operation = find_operation(stored.operation).ok_or_else(Error::internal)?;
+    let operation = find_operation(stored.operation).ok_or_else(|| {
+        Error::internal(format_args!(
+            "no operation makes writes of the kind {}",
+            stored.operation
+        ))
+    })?;
     // The body is mapped anew, with the vocabulary and references that are in force now.
     let draft = Draft {
         generic: operation.body,
@@ -134,10 +144,8 @@ fn was_stated(stored: &StoredWrite, body: &serde_json::Map<String, Value>) -> bo
 /// The vendor of a stored write.
 fn vendor(stored: &StoredWrite) -> Result<Vendor, Error> {
     let vendor = stored.integration_vendor.parse();
-    vendor.map_err(|why: String| {
-        tracing::error!(%why, "a stored write is of a vendor that is not known");
-        Error::internal()
-    })
+    vendor
+        .map_err(|why: String| Error::internal(format_args!("a stored write has no vendor: {why}")))
 }
 
 fn retried(stored: &Stored) -> Response {

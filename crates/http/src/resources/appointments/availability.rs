@@ -82,7 +82,7 @@ pub const BODY: Component = Component::of::<GenericAvailabilityQuery>();
 
 /// The route that finds the vendor.
 pub fn generic_route() -> UtoipaMethodRouter<App> {
-    let described = described("", SUMMARY.to_owned(), BODY);
+    let described = described(None, SUMMARY.to_owned(), BODY);
     route(described, Target::Generic)
 }
 
@@ -94,21 +94,23 @@ pub fn vendor_route(connector: &Connector) -> Option<UtoipaMethodRouter<App>> {
     let summary = format!("{SUMMARY}: {}", definition.title);
     let described = documented::Operation {
         description: own.description,
-        ..described(&vendor.slug(), summary, own.body)
+        ..described(Some(vendor), summary, own.body)
     };
     Some(route(described, Target::Of(vendor)))
 }
 
-/// The operation; `vendor` is how the path names one, or empty.
-fn described(vendor: &str, summary: String, body: Component) -> documented::Operation {
-    let named = |before: &str, separator: &str| match vendor.is_empty() {
-        true => before.to_owned(),
-        false => format!("{before}{separator}{vendor}"),
-    };
+/// The path of a vendor, whether it can be asked or not.
+pub fn vendor_path(vendor: Vendor) -> String {
+    format!("{PATH}/{}", vendor.slug())
+}
+
+/// The operation, of a vendor or of whichever it is.
+fn described(vendor: Option<Vendor>, summary: String, body: Component) -> documented::Operation {
+    let id = "availability_get";
     documented::Operation {
-        id: named("availability_get", "_"),
+        id: vendor.map_or(id.to_owned(), |vendor| format!("{id}_{}", vendor.slug())),
         method: HttpMethod::Post,
-        path: named(PATH, "/"),
+        path: vendor.map_or(PATH.to_owned(), vendor_path),
         path_parameter: "",
         tag: "Appointments",
         summary,

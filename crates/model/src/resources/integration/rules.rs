@@ -28,6 +28,8 @@ pub struct Terms {
     pub credentials: &'static [&'static str],
     /// The header that carries a credential, where the vendor takes one in a header.
     pub key_header_name: &'static str,
+    /// Whether an integration may name another header for it.
+    pub key_header_may_differ: bool,
     /// Where it is, unless an integration says otherwise.
     pub base_url: fn(System) -> &'static str,
 }
@@ -163,6 +165,16 @@ pub fn one_line(name: &str) -> Result<String, String> {
 /// Where a vendor may be: `allow` gives the address as it is stored, or says why it is not allowed.
 type Allow<'a> = &'a dyn Fn(&str) -> Result<String, String>;
 
+/// A vendor that takes its key in one header only takes no other name for it.
+fn key_header_issue(given: Option<&str>, terms: &Terms) -> Option<Issue> {
+    let is_other = given.is_some_and(|name| !name.eq_ignore_ascii_case(terms.key_header_name));
+    (is_other && !terms.key_header_may_differ).then(|| {
+        let (vendor, own) = (terms.vendor, terms.key_header_name);
+        let words = format!("{vendor} takes its key in the header {own} alone. Leave this out");
+        Issue::custom("key_header_name", words)
+    })
+}
+
 fn header_issues(
     key_header_name: Option<&str>,
     extra: &[ExtraHeader],
@@ -225,12 +237,16 @@ pub fn check_create(
         .key_header_name
         .as_deref()
         .or(terms.map(|terms| terms.key_header_name));
-    let mut issues = header_issues(
+    let mut issues: Vec<Issue> = terms
+        .and_then(|terms| key_header_issue(input.key_header_name.as_deref(), terms))
+        .into_iter()
+        .collect();
+    issues.extend(header_issues(
         key_header_name,
         input.extra_headers.as_deref().unwrap_or_default(),
         &input.credentials,
         broken,
-    );
+    ));
     let name = checked_name(Some(&input.name), broken, &mut issues).unwrap_or_default();
     let system = input.system.unwrap_or(System::Production);
     let base_url = match (&input.base_url, terms) {
@@ -286,13 +302,13 @@ pub fn check_create(
     }
 }
 
-/// Checks what is to change about `integration`, whose vendor's credentials have these members.
+/// Checks what is to change about `integration`, whose vendor has these terms.
 ///
 /// # Errors
 /// Every broken rule.
 pub fn check_update(
     mut input: IntegrationUpdate,
-    (integration, members): (&Integration, &[&str]),
+    (integration, terms): (&Integration, &Terms),
     broken: &dyn Fn(&str) -> bool,
     allow: Allow<'_>,
 ) -> Result<Change, Vec<Issue>> {
@@ -311,9 +327,10 @@ pub fn check_update(
         .unwrap_or(&stored.key_header_name);
     let credentials = match &input.credentials {
         Some(given) => given.clone(),
-        None => Credentials::of_stored(&integration.credential, members),
+        None => Credentials::of_stored(&integration.credential, terms.credentials),
     };
     let mut issues = header_issues(Some(key_header_name), extra, &credentials, broken);
+    issues.extend(key_header_issue(input.key_header_name.as_deref(), terms));
     input.name = checked_name(input.name.as_deref(), broken, &mut issues);
     if let Some(given) = &input.base_url {
         input.base_url = checked_url(given, broken, allow, &mut issues);
@@ -321,7 +338,10 @@ pub fn check_update(
     if !issues.is_empty() {
         return Err(issues);
     }
-    let credential = input.credentials.take().map(|given| given.stored(members));
+    let credential = input
+        .credentials
+        .take()
+        .map(|given| given.stored(terms.credentials));
     Ok(Change {
         update: input,
         credential,

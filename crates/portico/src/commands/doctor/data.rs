@@ -10,7 +10,7 @@ use store::{
     sqlite::inspect::{Data, Misread, Soundness, inspect},
 };
 
-use super::{Check, vendors::BASE_URLS_MAX};
+use super::{Check, vendors::VENDORS_MAX};
 use crate::{commands::dev, data_dir, master_key::Source, system::SystemClock};
 
 /// How long the database is looked through: it may be tens of GB.
@@ -37,7 +37,7 @@ pub(super) fn database(path: &Path) -> (Check, Option<Data>) {
     let unread = |why: &dyn std::fmt::Display| {
         Check::fail(NAME, format!("{shown} cannot be read: {why}"), RIGHTS)
     };
-    let seen = match inspect(path, INSPECT_WITHIN, BASE_URLS_MAX, SystemClock.now()) {
+    let seen = match inspect(path, INSPECT_WITHIN, VENDORS_MAX, SystemClock.now()) {
         Ok(seen) => seen,
         Err(why) => return (unread(&why), None),
     };

@@ -125,6 +125,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let looked = tokio::task::spawn_blocking(move || look(&at, source));
     let (mut checks, seen) = looked.await?;
     if let Some(data) = seen {
+        checks.extend(vendors::missing(&data.vendors));
         checks.extend(vendors::look(data.active, data.base_urls).await);
     }
     checks.push(disk::open_files());

@@ -10,7 +10,7 @@ use store::{
     },
 };
 
-use super::{Check, vendors::BASE_URLS_MAX};
+use super::{Check, vendors::VENDORS_MAX};
 use crate::system::SystemClock;
 
 /// The oldest version that is supported by who makes it, or was until a year ago: 13.
@@ -25,7 +25,7 @@ const APART_MAX_MS: u64 = 10_000;
 /// All about the database but its content, which comes with it.
 pub(super) fn look(place: &Place) -> (Vec<Check>, Option<Data>) {
     let told = place.told();
-    let seen = match inspect(place, BASE_URLS_MAX, &SystemClock) {
+    let seen = match inspect(place, VENDORS_MAX, &SystemClock) {
         Ok(seen) => seen,
         Err(why) => {
             let why = match why {

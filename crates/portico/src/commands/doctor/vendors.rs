@@ -1,4 +1,4 @@
-//! Whether anybody answers where the vendors are.
+//! Whether this build has the vendors of the integrations, and anybody answers where they are.
 
 use std::time::Duration;
 
@@ -6,16 +6,35 @@ use connectors::{reach::Reach, vendor_client::VendorClient};
 use model::{Clock, Timestamp};
 
 use super::Check;
-use crate::system::SystemClock;
+use crate::{system::SystemClock, vendors};
 
-/// Places that are asked: there are a handful of vendors, and a gateway or two of each.
-pub(super) const BASE_URLS_MAX: u32 = 10;
+/// Vendors that are named, and places that are asked: there are a handful of vendors, and a gateway or
+/// two of each.
+pub(super) const VENDORS_MAX: u32 = 10;
 
 /// How long a place may take to answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 /// Milliseconds that our clock and a vendor's may differ: tours are told by it to the minute.
 const APART_MAX_MS: u64 = 60_000;
+
+/// A check for each of these vendors that this build does not have.
+pub(super) fn missing(names: &[String]) -> Vec<Check> {
+    let is_known = |name: &&String| {
+        let mut all = vendors::all().iter();
+        all.any(|one| one.terms.vendor.name() == name.as_str())
+    };
+    let missing = names.iter().filter(|name| !is_known(name));
+    missing
+        .map(|name| {
+            Check::fail(
+                "vendors",
+                format!("this program does not have {name}, the vendor of an active integration"),
+                "start a build of Portico that has it; what was accepted waits for that, and is not lost",
+            )
+        })
+        .collect()
+}
 
 pub(super) async fn look(active: u64, base_urls: Vec<String>) -> Vec<Check> {
     const NAME: &str = "vendors";
@@ -111,6 +130,16 @@ fn without_user(base_url: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_vendor_that_the_build_does_not_have_is_named() {
+        let names = ["GONE".to_owned()];
+        let found: Vec<String> = missing(&names).into_iter().map(|one| one.found).collect();
+        assert_eq!(
+            found,
+            ["this program does not have GONE, the vendor of an active integration"]
+        );
+    }
 
     #[test]
     fn a_password_in_a_base_url_is_not_shown() {
