@@ -3,6 +3,7 @@
 use anyhow::bail;
 use http_body_util::Full;
 use hyper::{Method, StatusCode};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::{connection::Connection, process::Process};
@@ -35,6 +36,19 @@ impl Api {
         path: &str,
         body: Option<&Value>,
     ) -> anyhow::Result<Value> {
+        self.read(method, path, body).await
+    }
+
+    /// The same, read as `T`.
+    ///
+    /// # Errors
+    /// As [`Self::call`], and when the answer is no `T`.
+    pub(crate) async fn read<T: DeserializeOwned>(
+        &mut self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> anyhow::Result<T> {
         let request = self
             .connection
             .request(method, path)

@@ -16,10 +16,8 @@ use model::{
 use serde_json::{Map, Value};
 
 use crate::{
-    component::Component,
-    sandbox::SandboxDefinition,
-    vendor_client::VendorClient,
-    write_operation::{IfUnknown, WriteOperation},
+    component::Component, sandbox::SandboxDefinition, vendor_client::VendorClient,
+    write_operation::WriteOperation,
 };
 
 /// A vendor, as it is registered.
@@ -220,13 +218,6 @@ impl Connector {
             BodyOf::Write(operation) => Some(self.operation(operation)?.body),
             BodyOf::Availability => Some(self.definition.availability.as_ref()?.body),
         }
-    }
-
-    /// Whether a write may take another call than its own.
-    pub fn has_steps(&self) -> bool {
-        let mut all = self.definition.operations.iter();
-        let resolves = |one: &WriteOperation| matches!(one.if_unknown, IfUnknown::Resolve(_));
-        self.connections.token.is_some() || all.any(|one| resolves(one) || one.follow_up.is_some())
     }
 
     /// What calls it.

@@ -279,7 +279,16 @@ impl Run {
     async fn whole(&mut self) -> Result<(), Stop> {
         // First, since nothing may change if it turns out that their answers are not to be believed.
         self.prospects().await?;
-        self.attributions().await
+        self.models(Kind::Prospect, self.connections.prospect.is_some());
+        self.attributions().await?;
+        self.models(Kind::Attribution, self.connections.attributions.is_some());
+        Ok(())
+    }
+
+    /// Notes that a model was read to its end, if the vendor can be asked for it.
+    fn models(&mut self, kind: Kind, is_asked_for: bool) {
+        let model = is_asked_for.then(|| kind.model().to_owned());
+        self.tally.models.extend(model);
     }
 
     /// The lead sources of every community.

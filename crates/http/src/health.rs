@@ -17,7 +17,7 @@ use serde_json::json;
 use utoipa::ToSchema;
 
 use crate::{
-    document::answers::ErrorBody,
+    document::problems::{OpenProblems, ReadinessProblems},
     error::Error,
     limits::rates::{OPEN_PER_MINUTE, Open},
     state::App,
@@ -25,6 +25,7 @@ use crate::{
 
 /// How it is.
 #[derive(Serialize, ToSchema)]
+#[schema(as = HealthState)]
 pub struct Health {
     /// `ok`.
     pub status: String,
@@ -42,7 +43,7 @@ async fn in_time<T>(
 }
 
 /// Whether the process lives
-#[utoipa::path(get, path = "/healthz", operation_id = "health_get", tag = "Operations", responses((status = 200, description = "It lives", body = Health)))]
+#[utoipa::path(get, path = "/healthz", operation_id = "health_get", tag = "Operations", security(()), responses((status = 200, description = "It lives", body = Health)))]
 pub async fn health_get() -> Json<Health> {
     Json(Health {
         status: "ok".to_owned(),
@@ -51,8 +52,8 @@ pub async fn health_get() -> Json<Health> {
 
 /// Whether the store answers and the worker runs
 #[utoipa::path(
-    get, path = "/readyz", operation_id = "readiness_get", tag = "Operations",
-    responses((status = 200, description = "It is ready", body = Health), (status = 503, description = "It is not; the message says why", body = ErrorBody))
+    get, path = "/readyz", operation_id = "readiness_get", tag = "Operations", security(()),
+    responses((status = 200, description = "It is ready", body = Health), ReadinessProblems)
 )]
 pub async fn readiness_get(State(app): State<App>) -> Result<Json<Health>, Error> {
     in_time(app.store.check()).await.map_err(|why| {
@@ -77,7 +78,7 @@ pub async fn readiness_get(State(app): State<App>) -> Result<Json<Health>, Error
 }
 
 /// Metrics in the Prometheus text format
-#[utoipa::path(get, path = "/metrics", operation_id = "metrics_get", tag = "Operations", responses((status = 200, description = "The metrics", body = String, content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8"), (status = 429, description = "The address asks too often; Retry-After says when to go on", body = ErrorBody)))]
+#[utoipa::path(get, path = "/metrics", operation_id = "metrics_get", tag = "Operations", security(()), responses((status = 200, description = "The metrics", body = String, content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8"), OpenProblems))]
 pub async fn metrics_get(State(app): State<App>, client: ClientAddress) -> Result<Response, Error> {
     in_turn(&app, Open::Metrics, client)?;
     // What this process counts is wanted most while the store is in trouble.
@@ -97,7 +98,7 @@ pub async fn metrics_get(State(app): State<App>, client: ClientAddress) -> Resul
 }
 
 /// This document
-#[utoipa::path(get, path = "/openapi.json", operation_id = "openapi_get", tag = "Operations", responses((status = 200, description = "The OpenAPI document, with the vocabulary in force", body = Object), (status = 304, description = "It is the one that If-None-Match names"), (status = 429, description = "The address asks too often; Retry-After says when to go on", body = ErrorBody)))]
+#[utoipa::path(get, path = "/openapi.json", operation_id = "openapi_get", tag = "Operations", security(()), responses((status = 200, description = "The OpenAPI document, with the vocabulary in force", body = Object), (status = 304, description = "It is the one that If-None-Match names"), OpenProblems))]
 pub async fn openapi_get(
     State(app): State<App>,
     client: ClientAddress,

@@ -6,12 +6,13 @@
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
 
 /// Characters of a received value that an issue repeats; a longer value is cut. Keeps error answers small.
 pub const RECEIVED_MAX_CHARS: usize = 64;
 
 /// A step on the way to the value that is wrong.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
 #[serde(untagged)]
 pub enum Step {
     /// A member of an object.
@@ -26,17 +27,21 @@ impl From<&str> for Step {
     }
 }
 
-/// One problem of a request body.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+/// One problem of a request. It has the further members that Zod gives an issue of its code, such as
+/// `expected`, `minimum` or `keys`.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct Issue {
-    /// The kind, one of Zod's codes: `invalid_type`, `too_small`, `custom`, ...
+    /// The kind, one of Zod's codes: `invalid_type`, `too_small`, `custom`, ... The list is open.
+    #[schema(value_type = String)]
     pub code: &'static str,
     /// Where: member names and array indexes from the body's root. Empty for the body itself.
+    #[schema(inline)]
     pub path: Vec<Step>,
     /// What was wrong and what to do, for a person.
     pub message: String,
     /// Members that this code has besides: `expected`, `minimum`, `keys`, ...
     #[serde(flatten)]
+    #[schema(ignore)]
     pub more: Map<String, Value>,
 }
 

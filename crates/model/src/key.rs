@@ -28,6 +28,7 @@ const TOKEN_END_CHARS: usize = 4;
 /// Whether a key or an integration concerns real people or play.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "UPPERCASE")]
+#[schema(as = SystemLabel)]
 pub enum System {
     /// Real prospects at a real vendor.
     Production,

@@ -24,8 +24,8 @@ pub struct Facts {
     /// The fields by whose value its lists can be filtered, beside `integration_id`,
     /// `integration_vendor` and `x_id`.
     pub filters: &'static [Filter],
-    /// The fields that its lists can be sorted by.
-    pub sorts: &'static [SortField],
+    /// The members whose texts, one behind the other, are the name that its lists can be sorted by.
+    pub name: &'static [&'static str],
     /// The fields that have a vocabulary.
     pub vocabulary: &'static [&'static str],
     /// The members that an erasure leaves, since they say nothing about a person: where the record
@@ -69,26 +69,19 @@ impl Kind {
         self.filters().iter().find(|filter| filter.name == name)
     }
 
-    /// The fields that its lists can be sorted by.
-    pub const fn sorts(self) -> &'static [SortField] {
-        self.facts().sorts
+    /// The name that a record with this body is sorted by: the beginning of it, empty where the
+    /// record has none.
+    pub fn sorted_name(self, body: &Value) -> String {
+        let members = self.facts().name.iter();
+        let texts: Vec<&str> = members
+            .map(|member| body[member].as_str().unwrap_or_default())
+            .collect();
+        texts.join(" ").chars().take(NAME_SORTED_CHARS).collect()
     }
 }
 
-/// The orders of lists that may have millions of rows: those that an index keeps.
-pub const SORTS_OF_MANY: &[SortField] = &[
-    SortField::CreatedAt,
-    SortField::UpdatedAt,
-    SortField::LastSeen,
-];
-
-/// The orders of lists that have some hundreds of rows.
-pub const SORTS_OF_FEW: &[SortField] = &[
-    SortField::CreatedAt,
-    SortField::UpdatedAt,
-    SortField::LastSeen,
-    SortField::Name,
-];
+/// Characters of a name that a list is sorted by. A cursor holds them.
+pub const NAME_SORTED_CHARS: usize = 64;
 
 /// How a filter's value is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -244,17 +237,29 @@ pub enum SortField {
     UpdatedAt,
     /// When the vendor last showed it.
     LastSeen,
-    /// What it is called.
+    /// Its id.
+    Id,
+    /// What it is called. No index keeps this order: of many records it costs what sorting costs.
     Name,
 }
 
 impl SortField {
+    /// Every field.
+    pub const ALL: &'static [Self] = &[
+        Self::CreatedAt,
+        Self::UpdatedAt,
+        Self::LastSeen,
+        Self::Id,
+        Self::Name,
+    ];
+
     /// Its name in a query and in answers.
     pub const fn word(self) -> &'static str {
         match self {
             Self::CreatedAt => "created_at",
             Self::UpdatedAt => "updated_at",
             Self::LastSeen => "last_seen",
+            Self::Id => "id",
             Self::Name => "name",
         }
     }

@@ -17,8 +17,8 @@ use crate::{
 #[macro_export]
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$member_doc:meta])* $member:ident = $word:tt,)+ }) => {
-        $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
+        $(#[$doc])*
         pub enum $name { $($(#[$member_doc])* #[serde(rename = $word)] $member,)+ }
 
         impl $name {
@@ -60,6 +60,7 @@ words! {
 
 words! {
     /// What a successful write did.
+    #[schema(as = WriteOutcome)]
     Outcome {
         /// The vendor made a new record.
         Created = "CREATED",
@@ -74,6 +75,7 @@ words! {
 
 words! {
     /// How one call to a vendor ended.
+    #[schema(as = AttemptClass)]
     Class {
         /// The vendor has it and said so.
         Delivered = "delivered",

@@ -8,7 +8,7 @@ use store::history::AuditQuery;
 use utoipa::ToSchema;
 
 use crate::{
-    document::{answers::PageAnswer, problems::ListProblems},
+    document::{answers::Page, problems::ListProblems},
     door::{
         caller::{AuditAdmin, Caller},
         query::Parameters,
@@ -17,6 +17,9 @@ use crate::{
     lists::answers::page_answer,
     state::App,
 };
+
+/// A page of them.
+type AuditPage = Page<AuditEntry>;
 
 /// What a query for the audit log may say.
 #[derive(utoipa::IntoParams)]
@@ -99,7 +102,7 @@ impl AuditEntry {
     operation_id = "audit_list",
     tag = "Administration",
     params(AuditParameters),
-    responses((status = 200, description = "A page of the log", body = PageAnswer<AuditEntry>), ListProblems),
+    responses((status = 200, description = "A page of the log", body = AuditPage), ListProblems),
     security(("bearer" = ["audit:admin"]))
 )]
 pub async fn audit_list(

@@ -3,15 +3,14 @@
 //! Source: the public contract, section 5.
 
 use axum::{extract::State, http::Uri, response::Response};
-use model::{Timestamp, hex, record::Kind};
+use model::{Timestamp, hex, record::Kind, webhook::RecordDiff};
 use serde::Serialize;
-use serde_json::Value;
 use sha2::{Digest, Sha256};
 use store::history::DiffQuery;
 use utoipa::ToSchema;
 
 use crate::{
-    document::{answers::PageAnswer, problems::ListProblems},
+    document::{answers::Page, problems::ListProblems},
     door::{
         caller::{Caller, IntegrationsAdmin},
         query::Parameters,
@@ -20,6 +19,9 @@ use crate::{
     lists::answers::page_answer,
     state::App,
 };
+
+/// A page of them.
+type DataDiffPage = Page<DataDiff>;
 
 /// What a query for diffs may say.
 #[derive(utoipa::IntoParams)]
@@ -66,18 +68,7 @@ pub struct DataDiff {
     /// The write or the synchronisation that brought it.
     pub job_id: String,
     /// The members that changed.
-    pub diff: Diff,
-}
-
-/// Members that changed.
-#[derive(Serialize, ToSchema)]
-pub struct Diff {
-    /// With their new values.
-    #[schema(value_type = Object)]
-    pub new: Value,
-    /// With the values that they had.
-    #[schema(value_type = Object)]
-    pub previous: Value,
+    pub diff: RecordDiff,
 }
 
 /// An id that counts nothing: a record changes once at a time.
@@ -95,7 +86,7 @@ fn id_of(record_id: &str, at: Timestamp) -> String {
     operation_id = "data_diffs_list",
     tag = "Administration",
     params(DiffParameters),
-    responses((status = 200, description = "A page of diffs", body = PageAnswer<DataDiff>), ListProblems),
+    responses((status = 200, description = "A page of diffs", body = DataDiffPage), ListProblems),
     security(("bearer" = ["integrations:admin"]))
 )]
 pub async fn data_diffs_list(
@@ -116,7 +107,7 @@ pub async fn data_diffs_list(
     };
     given.finish()?;
     let page = app.store.diffs_list(&caller.scope, &query).await?;
-    let results = page.rows.into_iter().map(|mut diff| DataDiff {
+    let results = page.rows.into_iter().map(|diff| DataDiff {
         id: id_of(&diff.record_id, diff.at),
         created_at: diff.at.to_string(),
         integration_id: diff.integration_id,
@@ -124,10 +115,7 @@ pub async fn data_diffs_list(
         model: diff.kind.model().to_owned(),
         record_id: diff.record_id,
         job_id: diff.job_id,
-        diff: Diff {
-            new: diff.diff["new"].take(),
-            previous: diff.diff["previous"].take(),
-        },
+        diff: serde_json::from_value(diff.diff).unwrap_or_default(),
     });
     Ok(page_answer(
         (offset, limit),

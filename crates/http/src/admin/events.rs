@@ -14,10 +14,9 @@ use axum::{
 use model::{
     EventId, Scope,
     record::Kind,
-    webhook::{Event, Trigger},
+    webhook::{Event, EventBody, Trigger},
 };
 use serde::Serialize;
-use serde_json::Value;
 use store::webhooks::{EventPage, EventQuery};
 use tokio::time::{Duration, Instant, sleep_until, timeout_at};
 use utoipa::ToSchema;
@@ -25,9 +24,10 @@ use utoipa::ToSchema;
 use crate::{
     cache::events::{PAUSE, WAIT_POLL},
     document::{
-        answers::PageAnswer,
+        answers::Page,
         parameters::{LIMIT_DEFAULT, LIMIT_MAX},
         problems::{GetProblems, ListProblems},
+        webhooks::WebhookBody,
     },
     door::{
         caller::{Caller, WebhooksRead},
@@ -39,6 +39,9 @@ use crate::{
     lists::answers::cursor_answer,
     state::App,
 };
+
+/// A page of them.
+type EventLogPage = Page<EventLogEntry>;
 
 /// How long a request walks on through the log when little of it is asked for. Then it is answered
 /// with what was found, and with where to go on.
@@ -64,8 +67,8 @@ pub struct EventLogEntry {
     /// The record, the write or the run of synchronisation that it is about.
     pub subject_id: String,
     /// What subscribers are sent; `null` when what was stored of it cannot be read.
-    #[schema(value_type = Option<Object>)]
-    pub body: Option<Value>,
+    #[schema(value_type = Option<WebhookBody>)]
+    pub body: Option<EventBody>,
 }
 
 /// An event.
@@ -194,7 +197,7 @@ fn asked(uri: &Uri) -> Result<EventQuery, Error> {
         EventLogParameters,
         ("Prefer" = Option<String>, Header, description = "`wait=<seconds>` holds an answer in ascending order until there is an event for it or the time is over (55 s at most)", example = "wait=10"),
     ),
-    responses((status = 200, description = "A page of events", body = PageAnswer<EventLogEntry>), ListProblems),
+    responses((status = 200, description = "A page of events", body = EventLogPage), ListProblems),
     security(("bearer" = ["webhooks:read"]))
 )]
 pub async fn event_log_list(

@@ -21,7 +21,7 @@ use utoipa::ToSchema;
 
 use crate::{
     document::{
-        answers::PageAnswer,
+        answers::Page,
         parameters::{PageParameters, WriteQuery},
         problems::{ChangeProblems, GetProblems, ListProblems},
     },
@@ -35,6 +35,9 @@ use crate::{
     screening::screen_as,
     state::App,
 };
+
+/// A page of them.
+type KeyPage = Page<KeyRecord>;
 
 /// What a rotation's query may say.
 #[derive(utoipa::IntoParams)]
@@ -128,7 +131,7 @@ fn find(app: &App, scope: &Scope, id: &str) -> Result<Key, Error> {
     operation_id = "keys_list",
     tag = "Keys",
     params(PageParameters),
-    responses((status = 200, description = "A page of keys", body = PageAnswer<KeyRecord>), ListProblems),
+    responses((status = 200, description = "A page of keys", body = KeyPage), ListProblems),
     security(("bearer" = ["keys:admin"]))
 )]
 pub async fn keys_list(

@@ -1,9 +1,24 @@
 //! The answers that many operations share, as they are sent and as the document shows them.
 
+use std::borrow::Cow;
+
+use connectors::component::Schemas;
 use model::{JobId, write::WriteStatus};
 use serde::Serialize;
-use serde_json::{Value, value::RawValue};
-use utoipa::ToSchema;
+use serde_json::value::RawValue;
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{
+        Ref, RefOr, Schema,
+        schema::{ArrayBuilder, ObjectBuilder},
+    },
+};
+
+/// The name of [`Accepted`] in the document, until each operation has its own.
+pub(crate) const ACCEPTED: &str = "Accepted";
+
+/// The name of [`AcceptedMeta`] in the document.
+pub(crate) const ACCEPTED_META: &str = "AcceptedMeta";
 
 /// The answer to an accepted write.
 #[derive(Serialize, ToSchema)]
@@ -88,6 +103,7 @@ pub struct ListMeta {
 
 /// One field of an order.
 #[derive(Serialize, ToSchema)]
+#[schema(as = ListOrder)]
 pub struct Order {
     /// The field.
     pub field: String,
@@ -95,8 +111,8 @@ pub struct Order {
     pub direction: String,
 }
 
-/// One record.
-#[derive(Serialize, ToSchema)]
+/// One record. The document calls it after the record: `ProspectAnswer`.
+#[derive(Serialize)]
 pub struct Answer<T> {
     /// About the answer.
     pub meta: ListMeta,
@@ -104,31 +120,63 @@ pub struct Answer<T> {
     pub results: T,
 }
 
-/// A page of records.
-#[derive(Serialize, ToSchema)]
-pub struct PageAnswer<T> {
+/// A page of records. The document calls it after the record: `ProspectPage`.
+#[derive(Serialize)]
+pub struct Page<T> {
     /// About the page.
     pub meta: ListMeta,
     /// The records.
     pub results: Vec<T>,
 }
 
-/// An answer that is not a success.
-#[derive(Serialize, ToSchema)]
-pub struct ErrorBody {
-    /// What was wrong.
-    pub error: ErrorMembers,
+/// An object whose `meta` is about a list, and whose `results` are these.
+fn with_meta(description: &str, results: impl Into<RefOr<Schema>>) -> RefOr<Schema> {
+    ObjectBuilder::new()
+        .description(Some(description))
+        .property("meta", Ref::from_schema_name(ListMeta::name()))
+        .required("meta")
+        .property("results", results)
+        .required("results")
+        .into()
 }
 
-/// What was wrong.
-#[derive(Serialize, ToSchema)]
-pub struct ErrorMembers {
-    /// One word for programs.
-    pub code: String,
-    /// A sentence for people.
-    pub message: String,
-    /// More: the issues of a 400, the request id of a 5xx.
-    #[schema(value_type = Option<Object>)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub details: Option<Value>,
+/// Adds the schemas of [`with_meta`] over the record `T`.
+fn collect<T: ToSchema>(all: &mut Schemas) {
+    all.push((ListMeta::name().into_owned(), ListMeta::schema()));
+    ListMeta::schemas(all);
+    all.push((T::name().into_owned(), T::schema()));
+    T::schemas(all);
+}
+
+impl<T: ToSchema> PartialSchema for Answer<T> {
+    fn schema() -> RefOr<Schema> {
+        with_meta("One record", Ref::from_schema_name(T::name()))
+    }
+}
+
+impl<T: ToSchema> ToSchema for Answer<T> {
+    fn name() -> Cow<'static, str> {
+        format!("{}Answer", T::name()).into()
+    }
+
+    fn schemas(all: &mut Schemas) {
+        collect::<T>(all);
+    }
+}
+
+impl<T: ToSchema> PartialSchema for Page<T> {
+    fn schema() -> RefOr<Schema> {
+        let results = ArrayBuilder::new().items(Ref::from_schema_name(T::name()));
+        with_meta("A page of records", results)
+    }
+}
+
+impl<T: ToSchema> ToSchema for Page<T> {
+    fn name() -> Cow<'static, str> {
+        format!("{}Page", T::name()).into()
+    }
+
+    fn schemas(all: &mut Schemas) {
+        collect::<T>(all);
+    }
 }

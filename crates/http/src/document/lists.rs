@@ -3,7 +3,7 @@
 //! Guarantee: they are made from the table of filters and orders by which lists are read.
 //! Source: the public contract, section 1, lists.
 
-use model::record::{Filter, Form, Kind};
+use model::record::{Filter, Form, Kind, SortField};
 use serde_json::{Value, json};
 
 use crate::document::parameters::{LIMIT_DEFAULT, LIMIT_MAX};
@@ -19,23 +19,23 @@ pub(crate) fn of_vendor(filter: &Filter) -> Option<String> {
 }
 
 /// The query parameters of the lists of a kind, with the names of the vendors that there are.
-pub(crate) fn parameters(kind: Kind, vendors: &[&str]) -> Value {
-    let fields: Vec<&str> = kind.sorts().iter().map(|sort| sort.word()).collect();
+pub(crate) fn parameters(kind: Kind, vendors: &[String]) -> Value {
+    let fields: Vec<&str> = SortField::ALL.iter().map(|sort| sort.word()).collect();
     let order = format!(
-        "Fields to sort by, each with `:asc` or `:desc` behind it, separated by commas; a bare field means `:asc`. The fields are {}",
+        "Fields to sort by, each with `:asc` or `:desc` behind it, separated by commas; a bare field means `:asc`. `created_at:desc` when absent. The fields are {}; `name` is the last name, then the first, of a person",
         fields.join(", ")
     );
     let sort = format!("(?:{})(?::(?:asc|desc))?", fields.join("|"));
     let mut all = vec![
         parameter(
             "offset",
-            "Rows to skip",
-            &json!({ "type": "integer", "format": "int64", "minimum": 0, "default": 0 }),
+            "Rows to skip; 0 when absent",
+            &json!({ "type": "integer", "format": "int64", "minimum": 0 }),
         ),
         parameter(
             "limit",
-            "Rows to answer",
-            &json!({ "type": "integer", "minimum": 0, "maximum": LIMIT_MAX, "default": LIMIT_DEFAULT }),
+            &format!("Rows to answer; {LIMIT_DEFAULT} when absent"),
+            &json!({ "type": "integer", "minimum": 0, "maximum": LIMIT_MAX }),
         ),
         parameter(
             "cursor",
@@ -45,7 +45,7 @@ pub(crate) fn parameters(kind: Kind, vendors: &[&str]) -> Value {
         parameter(
             "order-by",
             &order,
-            &json!({ "type": "string", "pattern": format!("^{sort}(?:,{sort}){{0,{}}}$", ORDER_MAX_FIELDS - 1), "default": "created_at:desc" }),
+            &json!({ "type": "string", "pattern": format!("^{sort}(?:,{sort}){{0,{}}}$", ORDER_MAX_FIELDS - 1) }),
         ),
     ];
     for (name, words) in [

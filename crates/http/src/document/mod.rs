@@ -6,6 +6,7 @@
 pub mod answers;
 mod finish;
 pub(crate) mod lists;
+mod names;
 pub mod operation;
 pub mod parameters;
 pub mod problems;
@@ -16,10 +17,15 @@ pub mod webhooks;
 
 use utoipa::{
     Modify, OpenApi,
-    openapi::security::{Http, HttpAuthScheme, SecurityScheme},
+    openapi::{
+        Contact, License, Server,
+        security::{Http, HttpAuthScheme, SecurityScheme},
+    },
 };
 
 pub use finish::{VendorBody, finish};
+
+use crate::error::body::ErrorBody;
 
 /// The document's frame; the routes add themselves.
 #[derive(OpenApi)]
@@ -29,7 +35,8 @@ pub use finish::{VendorBody, finish};
         In every body, an optional field that is `null` is absent, and so is text that is empty or has only blanks in it, whatever its format: \
         an id, a date and a word of a list too. A required field that is blank is missing. \
         In a query, a date alone and a time without offset are UTC."),
-    modifiers(&Bearer),
+    modifiers(&Frame),
+    components(schemas(ErrorBody)),
     tags(
         (name = "Prospects", description = "People who look for an apartment"),
         (name = "Events", description = "What happened between a prospect and a community: calls, messages, notes"),
@@ -41,6 +48,7 @@ pub use finish::{VendorBody, finish};
         (name = "Writes", description = "What became of a write"),
         (name = "Integrations", description = "Vendor accounts, and what is registered with them"),
         (name = "Webhooks", description = "What happened, told to whoever subscribes to it: subscriptions, deliveries, and the log of events"),
+        (name = "Webhook events", description = "The requests that receivers of webhooks get. Each is sent until it is taken; it may come more than once, and not in order: `webhook-id` tells a repeat"),
         (name = "Keys", description = "API keys"),
         (name = "Administration", description = "Synchronisation, vocabulary, and what changed"),
         (name = "Privacy", description = "What prospects agreed to, and forgetting them"),
@@ -49,15 +57,22 @@ pub use finish::{VendorBody, finish};
 )]
 pub struct Document;
 
-struct Bearer;
+/// What routes do not say: how callers sign in, the licence, where the API is.
+struct Frame;
 
-impl Modify for Bearer {
+impl Modify for Frame {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
         let components = document.components.get_or_insert_default();
         components.add_security_scheme(
             "bearer",
             SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)),
         );
-        document.info.license = None;
+        let mut licence = License::new("Apache-2.0");
+        licence.identifier = Some("Apache-2.0".to_owned());
+        document.info.license = Some(licence);
+        let mut contact = Contact::new();
+        contact.name = Some("The operator of this Portico".to_owned());
+        document.info.contact = Some(contact);
+        document.servers = Some(vec![Server::new("/")]);
     }
 }

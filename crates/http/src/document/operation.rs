@@ -3,7 +3,7 @@
 //! Guarantee: the route that is served and the operation that is documented are made from the same
 //! value.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::collections::BTreeMap;
 
 use axum::{
     handler::Handler,
@@ -12,8 +12,7 @@ use axum::{
 use connectors::component::{Component, Schemas};
 use model::Permission;
 use utoipa::{
-    __dev::ComposeSchema,
-    IntoParams, IntoResponses, ToSchema,
+    IntoParams, IntoResponses,
     openapi::{
         ContentBuilder, HttpMethod, Ref, RefOr, Required, Response, ResponseBuilder, Schema,
         path::{
@@ -28,21 +27,6 @@ use utoipa_axum::router::UtoipaMethodRouter;
 
 /// Refusals, by status.
 pub type Problems = BTreeMap<String, RefOr<Response>>;
-
-/// The component of a type `G` over a type `T`, named and composed as `utoipa`'s own macros do it:
-/// with the schema of `T` in its place.
-pub const fn component_over<G: ToSchema + ComposeSchema, T: ToSchema>() -> Component {
-    Component::new(
-        || Cow::Owned(format!("{}_{}", G::name(), T::name())),
-        |all| {
-            let composed = G::compose(vec![T::schema()]);
-            all.push((format!("{}_{}", G::name(), T::name()), composed));
-            G::schemas(all);
-            all.push((T::name().into_owned(), T::schema()));
-            T::schemas(all);
-        },
-    )
-}
 
 fn reference(component: &Component) -> RefOr<Schema> {
     RefOr::Ref(Ref::from_schema_name(component.name()))

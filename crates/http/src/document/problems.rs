@@ -1,148 +1,119 @@
-//! The refusals that many operations share.
+//! The refusals that operations share: a component of the document for each status.
+//!
+//! Guarantee: an operation names statuses only, so that the same status is described alike wherever
+//! it is answered.
 
-use utoipa::IntoResponses;
+use std::collections::BTreeMap;
 
-use crate::document::answers::ErrorBody;
+use utoipa::{
+    IntoResponses, ToSchema as _,
+    openapi::{
+        ContentBuilder, Header, Object, Ref, RefOr, Response, ResponseBuilder, schema::Type,
+    },
+};
 
-/// How a write may be refused.
-#[derive(IntoResponses)]
-pub enum WriteProblems {
-    /// Not valid: every problem is listed
-    #[response(status = 400)]
-    Invalid(ErrorBody),
-    /// No valid API key
-    #[response(status = 401)]
-    Unauthorized(ErrorBody),
-    /// The key may not write
-    #[response(status = 403)]
-    Forbidden(ErrorBody),
-    /// The record in the path does not exist
-    #[response(status = 404)]
-    NotFound(ErrorBody),
-    /// The vendor cannot do this
-    #[response(status = 405)]
-    NotAllowed(ErrorBody),
-    /// The body did not arrive within 10 s, or came slower than 16 KiB in 4 s
-    #[response(status = 408)]
-    Late(ErrorBody),
-    /// An earlier write about the same person has to end first
-    #[response(status = 409)]
-    Conflict(ErrorBody),
-    /// `erased`: the Idempotency-Key was used for a write whose contents were removed since,
-    /// because the person was forgotten; nothing was stored
-    #[response(status = 410)]
-    Erased(ErrorBody),
-    /// The body is larger than 256 KiB
-    #[response(status = 413)]
-    TooLarge(ErrorBody),
-    /// The body is not announced as JSON
-    #[response(status = 415)]
-    NotJson(ErrorBody),
-    /// The Idempotency-Key was used with another request
-    #[response(status = 422)]
-    Mismatch(ErrorBody),
-    /// A fault of Portico
-    #[response(status = 500)]
-    Internal(ErrorBody),
-    /// Too busy, or stopping; nothing was stored
-    #[response(status = 503)]
-    Unavailable(ErrorBody),
+use crate::error::body::ErrorBody;
+
+/// A status that refuses: its name among the document's responses, and the document's words.
+struct Refusal(u16, &'static str, &'static str);
+
+/// Every status that refuses.
+#[rustfmt::skip]
+const REFUSALS: &[Refusal] = &[
+    Refusal(400, "Invalid", "The request is not valid: `details.issues` lists every problem"),
+    Refusal(401, "Unauthorized", "The request has no valid API key"),
+    Refusal(403, "Forbidden", "The API key may not do this"),
+    Refusal(404, "NotFound", "There is no such thing, or the API key may not see it"),
+    Refusal(405, "NotAllowed", "The vendor has no such operation"),
+    Refusal(408, "Late", "The body did not arrive within 10 s, or came slower than 16 KiB in 4 s"),
+    Refusal(409, "Conflict", "The request does not fit how things stand: `details.reason` says why"),
+    Refusal(410, "Gone", "The Idempotency-Key was used for a write whose contents were removed since. Nothing was stored"),
+    Refusal(413, "TooLarge", "The body is larger than 256 KiB"),
+    Refusal(415, "NotJson", "The body is not announced as JSON"),
+    Refusal(422, "Mismatch", "The Idempotency-Key was used with another request"),
+    Refusal(429, "RateLimited", "The API key, or the address, has sent too many requests or has too many under way"),
+    Refusal(500, "Internal", "Portico failed"),
+    Refusal(503, "Unavailable", "Portico is too busy or stopping, or the vendor or the database does not answer in time"),
+];
+
+/// The responses that stand for refusals, by their names in the document.
+pub(crate) fn responses() -> impl Iterator<Item = (&'static str, Response)> {
+    REFUSALS.iter().map(|Refusal(status, name, words)| {
+        let body = Ref::from_schema_name(ErrorBody::name());
+        let content = ContentBuilder::new().schema(Some(body)).build();
+        let mut response = ResponseBuilder::new()
+            .description(*words)
+            .content("application/json", content);
+        if [429, 503].contains(status) {
+            let mut header = Header::new(Object::with_type(Type::Integer));
+            header.description = Some("Seconds after which to try again".to_owned());
+            response = response.header("Retry-After", header);
+        }
+        (*name, response.build())
+    })
 }
 
-/// How a question to the vendor may end without an answer.
-#[derive(IntoResponses)]
-pub enum QuestionProblems {
-    /// Not valid: every problem is listed
-    #[response(status = 400)]
-    Invalid(ErrorBody),
-    /// No valid API key
-    #[response(status = 401)]
-    Unauthorized(ErrorBody),
-    /// The key may not read
-    #[response(status = 403)]
-    Forbidden(ErrorBody),
-    /// The body did not arrive within 10 s, or came slower than 16 KiB in 4 s
-    #[response(status = 408)]
-    Late(ErrorBody),
-    /// The body is larger than 256 KiB
-    #[response(status = 413)]
-    TooLarge(ErrorBody),
-    /// The body is not announced as JSON
-    #[response(status = 415)]
-    NotJson(ErrorBody),
-    /// A fault of Portico
-    #[response(status = 500)]
-    Internal(ErrorBody),
-    /// The vendor is slow or failing: ask again after `Retry-After`
-    #[response(status = 503)]
-    Unavailable(ErrorBody),
+/// References to the refusals of these statuses.
+fn refer(statuses: &[u16]) -> BTreeMap<String, RefOr<Response>> {
+    let named = REFUSALS.iter().filter(|one| statuses.contains(&one.0));
+    named
+        .map(|Refusal(status, name, _)| {
+            let reference = Ref::from_response_name(*name);
+            (status.to_string(), RefOr::Ref(reference))
+        })
+        .collect()
 }
 
-/// How an administrator's change may be refused.
-#[derive(IntoResponses)]
-pub enum ChangeProblems {
-    /// Not valid: every problem is listed
-    #[response(status = 400)]
-    Invalid(ErrorBody),
-    /// No valid API key
-    #[response(status = 401)]
-    Unauthorized(ErrorBody),
-    /// The key may not administer this
-    #[response(status = 403)]
-    Forbidden(ErrorBody),
-    /// There is none
-    #[response(status = 404)]
-    NotFound(ErrorBody),
-    /// The body did not arrive within 10 s, or came slower than 16 KiB in 4 s
-    #[response(status = 408)]
-    Late(ErrorBody),
-    /// It does not fit how things stand
-    #[response(status = 409)]
-    Conflict(ErrorBody),
-    /// The body is too large
-    #[response(status = 413)]
-    TooLarge(ErrorBody),
-    /// The body is not announced as JSON
-    #[response(status = 415)]
-    NotJson(ErrorBody),
-    /// A fault of Portico
-    #[response(status = 500)]
-    Internal(ErrorBody),
-    /// Too busy, or stopping; nothing was stored
-    #[response(status = 503)]
-    Unavailable(ErrorBody),
+/// Types that stand for the refusals of some statuses.
+macro_rules! problems {
+    ($($(#[$doc:meta])* $name:ident: $($status:literal)+;)+) => {
+        $(
+            $(#[$doc])*
+            pub struct $name;
+
+            impl IntoResponses for $name {
+                fn responses() -> BTreeMap<String, RefOr<Response>> {
+                    refer(&[$($status),+])
+                }
+            }
+        )+
+
+        #[cfg(test)]
+        const NAMED: &[u16] = &[$($($status),+),+];
+    };
 }
 
-/// How reading a record may fail.
-#[derive(IntoResponses)]
-pub enum GetProblems {
-    /// No valid API key
-    #[response(status = 401)]
-    Unauthorized(ErrorBody),
-    /// The key may not read
-    #[response(status = 403)]
-    Forbidden(ErrorBody),
-    /// There is none
-    #[response(status = 404)]
-    NotFound(ErrorBody),
-    /// The database is in trouble, or reading took longer than it may; `Retry-After` says when to try again
-    #[response(status = 503)]
-    Unavailable(ErrorBody),
+problems! {
+    /// How a write may be refused.
+    WriteProblems: 400 401 403 404 405 408 409 410 413 415 422 429 500 503;
+    /// How a repeat of a failed write may be refused.
+    RetryProblems: 400 401 403 404 409 410 422 429 500 503;
+    /// How a question to the vendor may end without an answer.
+    QuestionProblems: 400 401 403 405 408 413 415 429 500 503;
+    /// How an administrator's change may be refused.
+    ChangeProblems: 400 401 403 404 408 409 413 415 429 500 503;
+    /// How an administrator's change that takes no body may be refused.
+    PlainChangeProblems: 401 403 404 409 429 500 503;
+    /// How reading a record may fail.
+    GetProblems: 401 403 404 429 500 503;
+    /// How reading a list may fail.
+    ListProblems: 400 401 403 429 500 503;
+    /// How reading a list that belongs to a record may fail.
+    InnerListProblems: 400 401 403 404 429 500 503;
+    /// How reading what needs no API key may fail.
+    OpenProblems: 429 500 503;
+    /// How Portico says that it is not ready.
+    ReadinessProblems: 503;
 }
 
-/// How reading a list may fail.
-#[derive(IntoResponses)]
-pub enum ListProblems {
-    /// A wrong parameter: every one is listed
-    #[response(status = 400)]
-    Invalid(ErrorBody),
-    /// No valid API key
-    #[response(status = 401)]
-    Unauthorized(ErrorBody),
-    /// The key may not read
-    #[response(status = 403)]
-    Forbidden(ErrorBody),
-    /// The database is in trouble, or the read took longer than 5 s: ask for less at once, or go on by `cursor`. `Retry-After` says when to try again
-    #[response(status = 503)]
-    Unavailable(ErrorBody),
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_status_that_is_named_is_described() {
+        for status in NAMED {
+            assert!(REFUSALS.iter().any(|one| one.0 == *status), "{status}");
+        }
+    }
 }

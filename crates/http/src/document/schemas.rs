@@ -137,7 +137,7 @@ fn reachable(schemas: &Value, name: &str) -> Map<String, Value> {
 }
 
 /// Adds the names of the schemas that are referred to anywhere in `value`.
-fn references<'a>(value: &'a Value, names: &mut Vec<&'a str>) {
+pub(crate) fn references<'a>(value: &'a Value, names: &mut Vec<&'a str>) {
     match value {
         Value::Object(members) => {
             let reference = members.get("$ref").and_then(Value::as_str);

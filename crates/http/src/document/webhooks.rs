@@ -1,57 +1,200 @@
 //! The requests that receivers of webhooks get, for the document.
 //!
-//! Guarantee: the examples are made by what makes the bodies, and keep the schemas beside them.
-//! Source: the public contract, section 6.
+//! Guarantee: the schemas are those of the types that the bodies are serialised from, and the
+//! examples are made by what makes the bodies.
+//! Source: the public contract, sections 6 and 8.2.
 
-use connectors::connector::Definition;
+use connectors::{
+    component::{Component, Schemas},
+    connector::Definition,
+};
 use model::{
     EventId, Timestamp, WebhookId,
     record::Kind,
-    webhook::{Ended, Event, Trigger, stored_change, stored_new, stored_run},
+    webhook::{
+        ChangedRecordData, Ended, Event, EventBody, EventData, EventMeta, NewRecordData,
+        SyncRunData, TEST, TestData, Trigger, WriteEndData, stored_change, stored_new, stored_run,
+    },
     write::{Outcome, WriteStatus},
 };
 use serde_json::{Map, Value, json};
+use utoipa::{PartialSchema, ToSchema};
 
-/// The trigger of a test event. No subscription is to it.
-pub const TEST: &str = "TEST";
+use crate::document::{names::pascal, schemas::COMPONENTS};
 
-/// The body of a test event.
-pub(crate) fn test_body(webhook_id: WebhookId, event_id: EventId, now: Timestamp) -> Value {
-    json!({
-        "trigger": TEST,
-        "data": {
-            "event": TEST,
-            "webhook_id": webhook_id,
-            "message": "This is a test. It stands in no log, and is not sent again",
-        },
-        "meta": {
-            "object": null,
-            "integration_id": null,
-            "event_id": event_id,
-            "created_at": now,
-        },
-    })
+/// Stands for the body of any event in the document.
+pub struct WebhookBody;
+
+impl ToSchema for WebhookBody {}
+
+impl PartialSchema for WebhookBody {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
+        // `add` puts the union of all bodies in its place.
+        utoipa::openapi::schema::Object::new().into()
+    }
 }
 
-/// The requests, by trigger.
+/// The body of a test event.
+pub(crate) fn test_body(webhook_id: WebhookId, event_id: EventId, now: Timestamp) -> EventBody {
+    EventBody {
+        trigger: TEST,
+        data: EventData::Test(TestData {
+            event: TEST,
+            webhook_id: webhook_id.to_string(),
+            message: "This is a test. It stands in no log, and is not sent again".to_owned(),
+        }),
+        meta: EventMeta {
+            object: None,
+            integration_id: None,
+            event_id,
+            created_at: now,
+        },
+    }
+}
+
+/// Adds the requests and their bodies to the document.
 ///
 /// # Errors
 /// In words, when an example cannot be made.
-pub(crate) fn requests(of: &Definition) -> Result<Value, String> {
+pub(crate) fn add(document: &mut Value, of: &Definition) -> Result<(), String> {
     let mut requests = Map::new();
+    let mut bodies = Map::new();
     for trigger in Trigger::ALL {
         let event = example(*trigger, of)?;
         let body = event.body().map_err(|why| why.to_string())?;
-        let request = request(trigger.word(), words(*trigger), &data(*trigger), &body);
+        let request = request(trigger.word(), words(*trigger), &json!(body));
         requests.insert(trigger.word().to_owned(), request);
+        put_body(&mut bodies, trigger.word(), data(*trigger))?;
     }
     let (webhook, event) = (id::<WebhookId>("whk")?, id::<EventId>("evt")?);
     let body = test_body(webhook, event, Timestamp::ZERO);
     let words =
         "`POST /v1/webhooks/{id}/test` was called. It stands in no log, and is not sent again";
-    let data = json!({ "webhook_id": text(), "message": text() });
-    requests.insert(TEST.to_owned(), request(TEST, words, &data, &body));
-    Ok(Value::Object(requests))
+    requests.insert(TEST.to_owned(), request(TEST, words, &json!(body)));
+    put_body(&mut bodies, TEST, Component::of::<TestData>())?;
+    put_component(&mut bodies, Component::of::<EventMeta>())?;
+
+    let triggers = requests.keys();
+    let mapping: Map<String, Value> = triggers
+        .map(|word| {
+            (
+                word.clone(),
+                json!(format!("{COMPONENTS}{}", body_name(word))),
+            )
+        })
+        .collect();
+    let branches: Vec<Value> = mapping.values().map(|to| json!({ "$ref": to })).collect();
+    let union = json!({
+        "description": "The body of an event, by its trigger",
+        "oneOf": branches,
+        "discriminator": { "propertyName": "trigger", "mapping": mapping },
+    });
+    bodies.insert(WebhookBody::name().into_owned(), union);
+    if let Some(schemas) = document["components"]["schemas"].as_object_mut() {
+        schemas.extend(bodies);
+    }
+    document["webhooks"] = Value::Object(requests);
+    Ok(())
+}
+
+/// The parameters of all requests, by the names of their components.
+pub(crate) fn parameters() -> impl Iterator<Item = (String, Value)> {
+    [
+        ("webhook-id", "The event's id, the same for every attempt and every replay"),
+        ("webhook-timestamp", "When this attempt was made, in seconds since 1970. Refuse one that is more than five minutes off"),
+        ("webhook-signature", "Standard Webhooks: `v1,` and the base64 of HMAC-SHA256 over `{webhook-id}.{webhook-timestamp}.{body}`; two, with a blank between them, while a secret is being rotated"),
+        ("propexo-signature", "The lower-case hex of HMAC-SHA256 over the body. It tells neither a repeat nor an old request: prefer the other"),
+    ]
+    .into_iter()
+    .map(|(name, words)| {
+        let parameter = json!({
+            "name": name, "in": "header", "required": true, "description": words,
+            "schema": { "type": "string" },
+        });
+        (pascal(name), parameter)
+    })
+}
+
+/// The name of a trigger's body: `DataNewBody`.
+fn body_name(trigger: &str) -> String {
+    format!("{}Body", pascal(&trigger.to_lowercase()))
+}
+
+/// What the events of a trigger say.
+fn data(trigger: Trigger) -> Component {
+    match trigger {
+        Trigger::WriteFailure | Trigger::WriteSuccess => Component::of::<WriteEndData>(),
+        Trigger::SyncComplete | Trigger::FirstSyncComplete | Trigger::JobFailure => {
+            Component::of::<SyncRunData>()
+        }
+        Trigger::DataNew => Component::of::<NewRecordData>(),
+        Trigger::DataUpdate => Component::of::<ChangedRecordData>(),
+    }
+}
+
+fn put_component(all: &mut Map<String, Value>, component: Component) -> Result<(), String> {
+    let mut schemas = Schemas::new();
+    component.collect(&mut schemas);
+    let mut found = Map::new();
+    for (name, schema) in schemas {
+        let schema = serde_json::to_value(schema).map_err(|why| why.to_string())?;
+        found.insert(name, schema);
+    }
+    let name = component.name();
+    let whole = found.remove(&*name).unwrap_or_default();
+    let whole = merged(whole, &mut found);
+    found.insert(name.into_owned(), whole);
+    all.extend(found);
+    Ok(())
+}
+
+/// One object in the place of several that hold all together, as those of a flattened member do.
+/// What they refer to is taken from `others`.
+fn merged(mut schema: Value, others: &mut Map<String, Value>) -> Value {
+    let Some(Value::Array(parts)) = schema.as_object_mut().and_then(|all| all.remove("allOf"))
+    else {
+        return schema;
+    };
+    let mut properties = Map::new();
+    for mut part in parts {
+        let other = part["$ref"]
+            .as_str()
+            .and_then(|to| to.strip_prefix(COMPONENTS));
+        if let Some(other) = other.and_then(|name| others.remove(name)) {
+            part = other;
+        }
+        if let Value::Object(more) = part["properties"].take() {
+            properties.extend(more);
+        }
+    }
+    schema["type"] = json!("object");
+    schema["properties"] = Value::Object(properties);
+    schema
+}
+
+/// Adds the body of a trigger's events, with the members of its data at the top level too.
+fn put_body(all: &mut Map<String, Value>, trigger: &str, data: Component) -> Result<(), String> {
+    put_component(all, data)?;
+    let mut properties = all[&*data.name()]["properties"].clone();
+    for property in properties
+        .as_object_mut()
+        .into_iter()
+        .flat_map(Map::values_mut)
+    {
+        if let Some(members) = property.as_object_mut() {
+            members.remove("description");
+        }
+    }
+    properties["trigger"] = json!({ "type": "string", "const": trigger });
+    properties["data"] = json!({ "$ref": format!("{COMPONENTS}{}", data.name()) });
+    properties["meta"] = json!({ "$ref": format!("{COMPONENTS}{}", EventMeta::name()) });
+    let body = json!({
+        "type": "object",
+        "description": "An event's body. The members of `data` stand at the top level too",
+        "properties": properties,
+    });
+    all.insert(body_name(trigger), body);
+    Ok(())
 }
 
 /// An id for examples.
@@ -73,101 +216,37 @@ const fn words(trigger: Trigger) -> &'static str {
     }
 }
 
-fn text() -> Value {
-    json!({ "type": "string" })
-}
-
-fn maybe_text() -> Value {
-    json!({ "type": ["string", "null"] })
-}
-
-/// The members of `data`, beside those that all have.
-fn data(trigger: Trigger) -> Value {
-    let count = json!({ "type": "integer", "minimum": 0 });
-    let errors = json!({ "type": "array", "items": text() });
-    let record = json!({
-        "job_id": maybe_text(), "root_job_id": maybe_text(), "job_type": maybe_text(), "object": text(), "record_id": text(),
-        "context": { "type": "object", "properties": { "community_id": maybe_text() }, "required": ["community_id"] },
-    });
-    let with = |mut members: Value, name: &str, schema: Value| {
-        members[name] = schema;
-        members
-    };
-    match trigger {
-        Trigger::WriteFailure | Trigger::WriteSuccess => json!({
-            "root_job_id": text(), "write_status": text(), "outcome": maybe_text(), "errors": errors, "created_record_id": maybe_text(), "job_type": maybe_text(),
-        }),
-        Trigger::SyncComplete | Trigger::FirstSyncComplete | Trigger::JobFailure => json!({
-            "job_id": maybe_text(), "root_job_id": maybe_text(), "job_type": maybe_text(), "successful_job_count": count, "failed_job_count": count,
-            "is_sync_finished": { "type": "boolean" }, "errors": errors,
-        }),
-        Trigger::DataNew => with(
-            record,
-            "payload",
-            json!({
-                "type": ["object", "null"],
-                "description": "The record, as reading it answers, as it was then; null when the person in it was forgotten",
-            }),
-        ),
-        Trigger::DataUpdate => with(
-            record,
-            "diff",
-            json!({
-                "type": "object", "required": ["new", "previous"],
-                "properties": { "new": { "type": "object" }, "previous": { "type": "object" } },
-                "description": "The members that changed, with their values since and before; both empty when the person in it was forgotten",
-            }),
-        ),
-    }
-}
-
-/// Every member of an object is there, in all events of a trigger.
-fn object(properties: &Value) -> Value {
-    let names: Vec<&String> = properties
-        .as_object()
-        .map(|all| all.keys().collect())
-        .unwrap_or_default();
-    json!({ "type": "object", "properties": properties, "required": names })
-}
-
-fn header(name: &str, words: &str) -> Value {
-    json!({ "name": name, "in": "header", "required": true, "description": words, "schema": text() })
-}
-
-fn request(trigger: &str, words: &str, members: &Value, example: &Value) -> Value {
-    let mut data = members.clone();
-    data["event"] = json!({ "const": trigger });
-    if trigger != TEST {
-        data["integration_id"] = text();
-        data["vendor"] = text();
-    }
-    let meta = json!({
-        "object": { "type": ["string", "null"], "description": "The model of the record; null when it is about none" },
-        "integration_id": maybe_text(),
-        "event_id": { "type": "string", "description": "The same as `webhook-id`" },
-        "created_at": { "type": "string", "format": "date-time" },
-    });
-    let body =
-        json!({ "trigger": { "const": trigger }, "data": object(&data), "meta": object(&meta) });
+fn request(trigger: &str, words: &str, example: &Value) -> Value {
+    let schema = json!({ "$ref": format!("{COMPONENTS}{}", body_name(trigger)) });
+    let parameters: Vec<Value> = parameters()
+        .map(|(name, _)| json!({ "$ref": format!("#/components/parameters/{name}") }))
+        .collect();
     json!({ "post": {
         "operationId": format!("webhook_sent_{}", trigger.to_lowercase()),
-        "tags": ["Webhooks"],
+        "tags": ["Webhook events"],
         "summary": words,
-        "description": "Sent to the `url` of each webhook that is to it, until it is taken. It may come more than once, and not in order: `webhook-id` tells a repeat.",
-        "parameters": [
-            header("webhook-id", "The event's id, the same for every attempt and every replay"),
-            header("webhook-timestamp", "When this attempt was made, in seconds since 1970. Refuse one that is more than five minutes off"),
-            header("webhook-signature", "Standard Webhooks: `v1,` and the base64 of HMAC-SHA256 over `{webhook-id}.{webhook-timestamp}.{body}`; two, with a blank between them, while a secret is being rotated"),
-            header("propexo-signature", "The lower-case hex of HMAC-SHA256 over the body. It tells neither a repeat nor an old one: prefer the other"),
-        ],
-        "requestBody": { "required": true, "content": { "application/json": { "schema": object(&body), "example": example } } },
+        "security": [],
+        "parameters": parameters,
+        "requestBody": { "required": true, "content": { "application/json": { "schema": schema, "example": example } } },
         "responses": {
-            "2XX": { "description": "It is taken. Answer within 15 s, and do the work afterwards" },
-            "410": { "description": "No more: without a body, the webhook is switched off at once; with one, if that is said again six hours later and nothing was taken in between" },
-            "429": { "description": "Later: `Retry-After` is kept to. So is that of a 503" },
-            "default": { "description": "It is sent again, after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h. A redirect is not followed" },
+            "2XX": { "$ref": "#/components/responses/Taken" },
+            "410": { "$ref": "#/components/responses/Unsubscribed" },
+            "429": { "$ref": "#/components/responses/TakenLater" },
+            "default": { "$ref": "#/components/responses/NotTaken" },
         },
     } })
+}
+
+/// What a receiver may answer, by the names of the responses.
+pub(crate) fn answers() -> impl Iterator<Item = (String, Value)> {
+    [
+        ("Taken", "The receiver has taken the event. Answer within 15 s, and do the work afterwards"),
+        ("Unsubscribed", "The receiver wants no more events. Without a body, the webhook is switched off at once; with one, if the receiver says so again six hours later and took nothing in between"),
+        ("TakenLater", "The receiver wants the event later. Portico keeps to its `Retry-After`, and to that of a 503"),
+        ("NotTaken", "Portico sends the event again, after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h. It follows no redirect"),
+    ]
+    .into_iter()
+    .map(|(name, words)| (name.to_owned(), json!({ "description": words })))
 }
 
 /// An event of this trigger.
@@ -188,12 +267,15 @@ fn example(trigger: Trigger, of: &Definition) -> Result<Event, String> {
             &members("Craigslist.org"),
             &members("Craigslist"),
         )),
-        Trigger::SyncComplete | Trigger::FirstSyncComplete => {
-            Some(stored_run(WriteStatus::Success, &[]))
-        }
+        Trigger::SyncComplete | Trigger::FirstSyncComplete => Some(stored_run(
+            WriteStatus::Success,
+            &[],
+            &[Kind::Attribution.model().to_owned()],
+        )),
         Trigger::JobFailure => Some(stored_run(
             WriteStatus::Failure,
             &[format!("{title} refuses the credentials")],
+            &[],
         )),
         Trigger::WriteFailure | Trigger::WriteSuccess => None,
     };
@@ -236,21 +318,32 @@ mod tests {
     #[test]
     fn every_trigger_is_described_and_its_example_keeps_its_schema() {
         let of = connectors::VENDORS[0];
-        let all = requests(of).expect("requests");
-        let all = all.as_object().expect("an object");
+        let mut document = json!({ "components": { "schemas": {} } });
+        add(&mut document, of).expect("the webhooks");
+        let all = document["webhooks"].as_object().expect("an object");
         assert_eq!(all.len(), Trigger::ALL.len() + 1);
         for (name, one) in all {
             let content = &one["post"]["requestBody"]["content"]["application/json"];
-            let validator = jsonschema::draft202012::new(&content["schema"]).expect("a schema");
+            let mut schema = content["schema"].clone();
+            let described = schema["$ref"].as_str().unwrap().trim_start_matches('#');
+            let described = document.pointer(described).expect("the body")["properties"].clone();
+            schema["components"] = document["components"].clone();
+            let validator = jsonschema::draft202012::new(&schema).expect("a schema");
+            let example = &content["example"];
             let found: Vec<String> = validator
-                .iter_errors(&content["example"])
+                .iter_errors(example)
                 .map(|why| why.to_string())
                 .collect();
             assert_eq!(found, Vec::<String>::new(), "{name}");
-            let told = content["example"]["data"].as_object().expect("data");
-            let described = &content["schema"]["properties"]["data"]["properties"];
-            for member in told.keys() {
-                assert!(!described[member].is_null(), "{name} has {member} too");
+            let members = example.as_object().expect("a body");
+            let described: Vec<&String> =
+                described.as_object().expect("properties").keys().collect();
+            assert_eq!(members.keys().collect::<Vec<_>>(), described, "{name}");
+            for (member, value) in example["data"].as_object().expect("data") {
+                assert_eq!(
+                    members[member], *value,
+                    "{name} has {member} at the top too"
+                );
             }
         }
     }

@@ -10,7 +10,6 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use serde_json::json;
 use tracing::Instrument;
 
 use crate::{
@@ -126,25 +125,17 @@ fn error_in(response: &mut Response) -> Option<Error> {
 
 /// Gives an error its body, keeping the headers that it came with (`Allow`).
 fn render(error: Error, is_reading: bool, bare: &Response, request_id: &str) -> Response {
-    let message = error.told(is_reading);
-    let mut details = error.details;
-    if error.status.is_server_error() {
-        details.get_or_insert_with(|| json!({}))["request_id"] = json!(request_id);
-    }
-    let mut body = json!({ "code": error.code, "message": message });
-    if let Some(details) = details {
-        body["details"] = details;
-    }
-    let mut response = (error.status, axum::Json(json!({ "error": body }))).into_response();
+    let (status, retry_after_s) = (error.status, error.retry_after_s);
+    let mut response = (status, axum::Json(error.body(is_reading, request_id))).into_response();
     if let Some(allow) = bare.headers().get(header::ALLOW) {
         response.headers_mut().insert(header::ALLOW, allow.clone());
     }
-    if let Some(seconds) = error.retry_after_s {
+    if let Some(seconds) = retry_after_s {
         response
             .headers_mut()
             .insert(header::RETRY_AFTER, seconds.into());
     }
-    if error.status == StatusCode::UNAUTHORIZED {
+    if status == StatusCode::UNAUTHORIZED {
         response
             .headers_mut()
             .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

@@ -9,10 +9,13 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
-use model::Issue;
-use serde_json::{Value, json};
+use model::{Issue, JobId};
 use store::reading::{EXPENSIVE_WAITING_MAX, READ_MAX};
 
+pub mod body;
+
+pub use self::body::Reason;
+use self::body::{ErrorBody, ErrorDetails, ErrorMembers};
 use crate::problems::Problems;
 
 /// Seconds after which a caller may try again when the store was busy.
@@ -31,7 +34,7 @@ pub struct Error {
     /// A sentence for people: what was wrong, and what to do.
     pub message: String,
     /// More, where the contract says so.
-    pub details: Option<Value>,
+    pub details: Option<Box<ErrorDetails>>,
     /// Seconds after which to try again.
     pub retry_after_s: Option<u32>,
     /// What was wrong with the request, where that is why.
@@ -93,9 +96,14 @@ impl Error {
                 listed.len()
             ),
         };
-        let issues: Vec<&Issue> = listed.iter().chain(&rest).collect();
+        let issues = listed.iter().cloned().chain(rest).collect();
+        let details = ErrorDetails {
+            name: Some("ZodError"),
+            issues: Some(issues),
+            ..ErrorDetails::default()
+        };
         Self {
-            details: Some(json!({ "name": "ZodError", "issues": issues })),
+            details: Some(Box::new(details)),
             problems,
             ..Self::new(StatusCode::BAD_REQUEST, "invalid_request", message)
         }
@@ -245,8 +253,41 @@ impl Error {
     }
 
     /// 409.
-    pub fn conflict(message: impl Into<String>) -> Self {
-        Self::new(StatusCode::CONFLICT, "conflict", message)
+    pub fn conflict(reason: Reason, message: impl Into<String>) -> Self {
+        let details = ErrorDetails {
+            reason: Some(reason),
+            ..ErrorDetails::default()
+        };
+        Self {
+            details: Some(Box::new(details)),
+            ..Self::new(StatusCode::CONFLICT, "conflict", message)
+        }
+    }
+
+    /// 409: the write `job_id` is in the way.
+    pub fn conflict_with(job_id: JobId, reason: Reason, message: impl Into<String>) -> Self {
+        let mut error = Self::conflict(reason, message);
+        if let Some(details) = &mut error.details {
+            details.job_id = Some(job_id.to_string());
+        }
+        error
+    }
+
+    /// The body of the answer, to the request with this id.
+    pub(crate) fn body(self, is_reading: bool, request_id: &str) -> ErrorBody {
+        let message = self.told(is_reading);
+        let mut details = self.details;
+        if self.status.is_server_error() {
+            let details = details.get_or_insert_default();
+            details.may_repeat = Some(self.may_repeat);
+            details.request_id = Some(request_id.to_owned());
+        }
+        let error = ErrorMembers {
+            code: self.code,
+            message,
+            details,
+        };
+        ErrorBody { error }
     }
 
     /// 413.
@@ -403,7 +444,7 @@ impl From<store::Error> for Error {
             )),
             store::Error::Closed => Self::unavailable("Portico is stopping").to_repeat(),
             store::Error::Revoked => Self::unauthorized(),
-            store::Error::Conflict(why) => Self::conflict(sentence(&why)),
+            store::Error::Conflict(why) => Self::conflict(Reason::State, sentence(&why)),
             store::Error::Unfinished(why) => Self::unavailable(sentence(&why)),
             why @ (store::Error::Database(_)
             | store::Error::Corrupt(_)

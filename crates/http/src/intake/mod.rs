@@ -34,7 +34,7 @@ use crate::{
         problems::WriteProblems,
     },
     door::arrival::arrive,
-    error::Error,
+    error::{Error, Reason},
     screening::Draft,
     state::App,
 };
@@ -153,7 +153,7 @@ pub async fn prepare(
     let prepared = (own.prepare)(&request).await;
     let write = prepared.map_err(|refused| match refused {
         Refused::Invalid(issues) => screened.refused(issues),
-        Refused::Conflict(why) => Error::conflict(why),
+        Refused::Conflict(why) => Error::conflict(Reason::VendorRule, why),
         Refused::Records(why) => why.downcast().map_or_else(
             |_| Error::internal("a vendor's rules failed on foreign words"),
             |why| *why,

@@ -15,7 +15,11 @@ use model::{
 use store::{Query, query::Equal};
 
 use super::{Future, Subject};
-use crate::{error::Error, screening::Target, state::App};
+use crate::{
+    error::{Error, Reason},
+    screening::Target,
+    state::App,
+};
 
 /// Prospects with one contact that are looked at: there is one, or something is wrong already.
 const HAVING_MAX: u64 = 10;
@@ -69,9 +73,12 @@ pub fn subject<'a>(
             ))
         })?;
         match target {
-            Target::Of(asked) if asked != vendor => Err(Error::conflict(format!(
-                "This prospect is one of {vendor}. Use the path of its vendor, or the one that names none"
-            ))),
+            Target::Of(asked) if asked != vendor => Err(Error::conflict(
+                Reason::OtherVendor,
+                format!(
+                    "This prospect is one of {vendor}. Use the path of its vendor, or the one that names none"
+                ),
+            )),
             Target::Of(_) | Target::Generic => Ok(Subject { known, vendor }),
         }
     })
@@ -86,22 +93,30 @@ async fn known(app: &App, scope: &Scope, id: &str) -> Result<Option<Known>, Erro
         return Ok(None);
     };
     if let Some(erased_at) = found.body["erased_at"].as_str() {
-        return Err(Error::conflict(format!(
-            "The person of this prospect was forgotten at {erased_at}; what is about them is taken no more. If they get in touch again, create them as a new prospect"
-        )));
+        return Err(Error::conflict(
+            Reason::PersonForgotten,
+            format!(
+                "The person of this prospect was forgotten at {erased_at}; what is about them is taken no more. If they get in touch again, create them as a new prospect"
+            ),
+        ));
     }
     if let Some(vanished_at) = found.body["vanished_at"].as_str() {
-        return Err(Error::conflict(format!(
-            "The vendor no longer has the guest card of this prospect; that was seen at {vanished_at}. Create the prospect again, or have the integration synchronised if the card is back"
-        )));
+        return Err(Error::conflict(
+            Reason::RecordGone,
+            format!(
+                "The vendor no longer has the guest card of this prospect; that was seen at {vanished_at}. Create the prospect again, or have the integration synchronised if the card is back"
+            ),
+        ));
     }
     if found.body["is_deleted"] == true {
         return Err(Error::conflict(
+            Reason::RecordGone,
             "The vendor has shown the guest card of this prospect as merged or deleted. Write to the prospect that it was merged into (GET /crm/v1/prospects?email_1=...), or have the integration synchronised if the card is back",
         ));
     }
     if found.x_id.is_none() {
         return Err(Error::conflict(
+            Reason::RecordWithoutVendorId,
             "The vendor has not told its id of this prospect yet, without which it cannot be named. It comes when the person is created there once more, or when the vendor tells it. Send this again once `x_id` is there",
         ));
     }
@@ -123,17 +138,29 @@ async fn none(app: &App, scope: &Scope, id: &str) -> Result<Error, Error> {
         return Ok(Error::not_found("prospect"));
     };
     if !may_read(scope) {
-        return Ok(Error::conflict(format!(
-            "{job_id} is the id of a write. Send this again with the created_record_id that write-status shows when the write has ended"
-        )));
+        return Ok(Error::conflict_with(
+            job_id,
+            Reason::WriteId,
+            format!(
+                "{job_id} is the id of a write. Send this again with the created_record_id that write-status shows when the write has ended"
+            ),
+        ));
     }
     Ok(match (write.status, write.record_id) {
-        (WriteStatus::Pending, _) => Error::conflict(format!(
-            "{job_id} is a write that has not ended: its prospect does not exist yet. Send this again with the created_record_id that write-status shows then"
-        )),
-        (_, Some(record_id)) => Error::conflict(format!(
-            "{job_id} is a write. The id of its prospect is {record_id}: send this again with that"
-        )),
+        (WriteStatus::Pending, _) => Error::conflict_with(
+            job_id,
+            Reason::WritePending,
+            format!(
+                "{job_id} is a write that has not ended: its prospect does not exist yet. Send this again with the created_record_id that write-status shows then"
+            ),
+        ),
+        (_, Some(record_id)) => Error::conflict_with(
+            job_id,
+            Reason::WriteId,
+            format!(
+                "{job_id} is a write. The id of its prospect is {record_id}: send this again with that"
+            ),
+        ),
         (_, None) => Error::not_found("prospect"),
     })
 }

@@ -7,7 +7,7 @@ use axum::{
 use model::record::SortField;
 use serde::Serialize;
 
-use crate::document::answers::{ListMeta, Order, PageAnswer};
+use crate::document::answers::{ListMeta, Order, Page};
 
 /// Answers a page of something that is in the order of its creation, `asc` or `desc`.
 pub fn page_answer<T: Serialize>(
@@ -21,7 +21,7 @@ pub fn page_answer<T: Serialize>(
         total_is_exact: inexact(is_exact),
         ..created_meta((offset, limit), direction, has_more, total)
     };
-    Json(PageAnswer { meta, results }).into_response()
+    Json(Page { meta, results }).into_response()
 }
 
 /// Answers a page, in the order of creation, of a list that is walked by cursor alone.
@@ -36,7 +36,7 @@ pub fn cursor_answer<T: Serialize>(
         next_cursor,
         ..created_meta((0, limit), direction, has_more, None)
     };
-    Json(PageAnswer { meta, results }).into_response()
+    Json(Page { meta, results }).into_response()
 }
 
 fn created_meta(

@@ -26,8 +26,8 @@ use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 use crate::{
     cursor,
     document::{
-        answers::{Answer, ListMeta, Order, PageAnswer},
-        operation::{self as documented, component_over},
+        answers::{Answer, ListMeta, Order, Page},
+        operation as documented,
         problems::{GetProblems, ListProblems},
     },
     door::{caller::AnyCaller, request::path_parameter},
@@ -97,7 +97,7 @@ fn get_route<T>(records: &'static Records) -> UtoipaMethodRouter<App>
 where
     T: DeserializeOwned + Serialize + ToSchema + 'static,
 {
-    let answer = ("The record", component_over::<Answer<T>, T>());
+    let answer = ("The record", Component::of::<Answer<T>>());
     let problems = documented::problems::<GetProblems>();
     let described = described(records, &records.get, answer, problems);
     described.route(async move |State(app): State<App>, request: Request| {
@@ -112,7 +112,7 @@ fn list_route<T>(records: &'static Records) -> UtoipaMethodRouter<App>
 where
     T: DeserializeOwned + Serialize + ToSchema + 'static,
 {
-    let answer = ("A page of records", component_over::<PageAnswer<T>, T>());
+    let answer = ("A page of records", Component::of::<Page<T>>());
     let problems = documented::problems::<ListProblems>();
     let described = described(records, &records.list, answer, problems);
     described.route(async move |State(app): State<App>, request: Request| {
@@ -181,14 +181,14 @@ async fn page<T: DeserializeOwned + Serialize>(
         .rows
         .last()
         .filter(|_| page.has_more)
-        .map(|last| cursor::write(&query, &Row::of(last, &query.order)));
+        .map(|last| cursor::write(&query, &Row::of(last, query.kind, &query.order)));
     if let (Some(offset), Some(last)) = (query.from.offset(), page.rows.last()) {
         let end = offset + page.rows.len() as u64;
         app.cache
             .walks
-            .ended(key, &query, end, Row::of(last, &query.order));
+            .ended(key, &query, end, Row::of(last, query.kind, &query.order));
     }
-    let answer = PageAnswer::<T> {
+    let answer = Page::<T> {
         meta: ListMeta {
             offset: query.from.offset().unwrap_or(0),
             limit: query.limit,

@@ -39,7 +39,7 @@ pub(super) async fn asked(app: &App, scope: &Scope, kind: Kind, uri: &Uri) -> Re
     }
     let offset = given.number("offset", 0..=i64::MAX as u64);
     if let Some(text) = given.text("order-by") {
-        match order(kind, &text) {
+        match order(&text) {
             Ok(order) => query.order = order,
             Err(why) => given.refuse("order-by", why),
         }
@@ -229,15 +229,14 @@ fn of_vendor_only(query: &mut Query, directory: &Directory, vendor: Vendor) {
 ///
 /// # Errors
 /// In words, with what would be right.
-fn order(kind: Kind, text: &str) -> Result<Vec<Sort>, String> {
-    let known: Vec<&str> = kind.sorts().iter().map(|sort| sort.word()).collect();
+fn order(text: &str) -> Result<Vec<Sort>, String> {
+    let known: Vec<&str> = SortField::ALL.iter().map(|sort| sort.word()).collect();
     let known = known.join(", ");
     let mut order: Vec<Sort> = Vec::new();
     for part in text.split(',') {
         let part = part.trim();
         let (name, direction) = part.split_once(':').unwrap_or((part, "asc"));
-        let field = kind
-            .sorts()
+        let field = SortField::ALL
             .iter()
             .find(|sort| sort.word() == name)
             .ok_or_else(|| {

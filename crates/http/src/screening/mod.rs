@@ -253,7 +253,7 @@ mod tests {
         let why = screened.settle::<()>(Err(more.collect())).unwrap_err();
         let told = "The request is not valid: 302 problems, the first 100 of them listed";
         assert!(why.message.starts_with(told), "{}", why.message);
-        let issues = why.details.unwrap()["issues"].clone();
+        let issues = serde_json::to_value(why.details.unwrap().issues).unwrap();
         let issues = issues.as_array().unwrap();
         assert_eq!(issues.len(), 101);
         let last = "There are 202 more problems. Mend those above first";

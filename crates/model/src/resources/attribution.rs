@@ -4,7 +4,7 @@
 
 use crate::{
     id::AttributionId,
-    record::{Facts, Filter, SORTS_OF_FEW},
+    record::{Facts, Filter},
     resources::shown,
     write::Outcome,
 };
@@ -15,7 +15,7 @@ pub const FACTS: Facts = Facts {
     model: "crm_attributions",
     id_prefix: AttributionId::PREFIX,
     filters: &[Filter::COMMUNITIES],
-    sorts: SORTS_OF_FEW,
+    name: &["name"],
     vocabulary: &[],
     kept: &[],
     again: Outcome::Matched,

@@ -4,12 +4,7 @@
 
 use serde_json::Value;
 
-use crate::{
-    id::CommunityId,
-    record::{Facts, SORTS_OF_FEW},
-    resources::shown,
-    write::Outcome,
-};
+use crate::{id::CommunityId, record::Facts, resources::shown, write::Outcome};
 
 /// The facts about communities.
 pub const FACTS: Facts = Facts {
@@ -17,7 +12,7 @@ pub const FACTS: Facts = Facts {
     model: "crm_communities",
     id_prefix: CommunityId::PREFIX,
     filters: &[],
-    sorts: SORTS_OF_FEW,
+    name: &["name"],
     vocabulary: &[],
     kept: &[],
     again: Outcome::Matched,

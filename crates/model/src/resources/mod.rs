@@ -10,8 +10,8 @@ macro_rules! resource {
             $($(#[$member_doc:meta])* $member:ident: $type:ty,)*
         }
     ) => {
-        $(#[$doc])*
         #[derive(Clone, Default, PartialEq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
+        $(#[$doc])*
         pub struct $name {
             /// Its id.
             #[serde(default)]

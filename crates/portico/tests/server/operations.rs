@@ -281,19 +281,27 @@ impl World {
         found.unwrap_or_else(|| panic!("{}", context())).clone()
     }
 
-    fn schema(&self, operation: &str) -> &Value {
+    fn schema(&self, operation: &str) -> Value {
         let (method, path) = operation.split_once(' ').expect("a method and a path");
         let of = &self.document["paths"][path][method.to_lowercase()];
         self.resolved(&of["requestBody"]["content"]["application/json"]["schema"])
     }
 
-    fn resolved<'a>(&'a self, schema: &'a Value) -> &'a Value {
+    /// A schema with what it refers to in its place, and `null` among its types where it takes that.
+    fn resolved(&self, schema: &Value) -> Value {
+        if let Some([own, null]) = schema["anyOf"].as_array().map(Vec::as_slice)
+            && *null == json!({ "type": "null" })
+        {
+            let mut own = self.resolved(own);
+            own["type"] = json!([own["type"], "null"]);
+            return own;
+        }
         match schema["$ref"].as_str() {
-            Some(place) => self
-                .document
-                .pointer(place.trim_start_matches('#'))
-                .expect("what it refers to"),
-            None => schema,
+            Some(place) => {
+                let found = self.document.pointer(place.trim_start_matches('#'));
+                found.expect("the schema that it refers to").clone()
+            }
+            None => schema.clone(),
         }
     }
 }
@@ -342,10 +350,10 @@ fn every_operation_with_a_body_has_a_row() {
     assert_eq!(operations, rows, "left: the document, right: this table");
     for row in &ROWS {
         let (schema, samples) = (world.schema(row.knock), (row.samples)(&world));
-        for field in properties(schema).keys() {
+        for field in properties(&schema).keys() {
             assert!(!having(&samples, field).is_null(), "{field}");
             assert!(
-                required(schema).contains(&&**field) || lacking(&samples, field).is_some(),
+                required(&schema).contains(&&**field) || lacking(&samples, field).is_some(),
                 "{}: every sample has {field}",
                 row.knock
             );
@@ -365,16 +373,15 @@ fn check_answer(world: &World, row: &Row, operation: &str, body: &Value, answer:
         assert!(answer["result"].is_null(), "{answer}");
         return;
     }
-    let echo: Map<String, Value> = properties(world.schema(operation))
+    let echo: Map<String, Value> = properties(&world.schema(operation))
         .iter()
-        .map(|(field, property)| {
-            let given = &body[field];
-            let told = if given.is_null() {
-                &property["default"]
-            } else {
-                given
+        .map(|(field, _)| {
+            // Where a body does not say, the person is assumed to agree.
+            let told = match &body[field] {
+                Value::Null if field == "subscribe" => json!(true),
+                given => given.clone(),
             };
-            (field.clone(), told.clone())
+            (field.clone(), told)
         })
         .collect();
     assert_eq!(answer["result"], Value::Object(echo), "{operation}");
@@ -513,13 +520,13 @@ fn check_breaking(world: &World, operation: &str, schema: &Value, samples: &[Sam
                 assert_eq!(issue["options"], json!(options), "{issue}");
             }
         };
-        for (value, code) in breaking(property, &body[field]) {
-            refused(value, code, &[json!(field)], property);
+        for (value, code) in breaking(&property, &body[field]) {
+            refused(value, code, &[json!(field)], &property);
         }
-        if has_type(property, "array") {
+        if has_type(&property, "array") {
             let items = world.resolved(&property["items"]);
-            for (value, code) in breaking(items, &body[field][0]) {
-                refused(json!([value]), code, &[json!(field), json!(0)], items);
+            for (value, code) in breaking(&items, &body[field][0]) {
+                refused(json!([value]), code, &[json!(field), json!(0)], &items);
             }
         }
     }
@@ -543,7 +550,7 @@ fn what_breaks_the_schema_is_refused_at_its_path() {
         let (schema, samples) = (world.schema(row.knock), (row.samples)(&world));
         for operation in row.routes() {
             // What a vendor requires, its generic path requires too, once the vendor is known.
-            check_breaking(&world, operation, schema, &samples);
+            check_breaking(&world, operation, &schema, &samples);
         }
     }
     assert_eq!(world.stage.received().len(), 1, "none reached the vendor");
@@ -556,9 +563,9 @@ fn all_that_is_wrong_is_told_in_one_answer() {
         for operation in row.routes() {
             let mut body = json!({ "zork": 1, "zonk": 2 });
             let mut expected = BTreeSet::from([json!([]).to_string()]);
-            for (field, property) in properties(world.schema(operation)) {
+            for (field, property) in properties(&world.schema(operation)) {
                 let property = world.resolved(property);
-                body[field] = if has_type(property, "string") {
+                body[field] = if has_type(&property, "string") {
                     json!(1)
                 } else {
                     json!("x")
@@ -602,13 +609,13 @@ fn what_just_keeps_the_schema_is_delivered() {
     let world = World::set();
     for row in &ROWS {
         let (schema, samples) = (world.schema(row.knock), (row.samples)(&world));
-        for (field, property) in properties(schema) {
+        for (field, property) in properties(&schema) {
             let (property, good) = (world.resolved(property), having(&samples, field));
-            let mut values = at_the_bounds(property, &good[field]);
-            if has_type(property, "array") {
+            let mut values = at_the_bounds(&property, &good[field]);
+            if has_type(&property, "array") {
                 let items = world.resolved(&property["items"]);
                 values.extend(
-                    at_the_bounds(items, &good[field][0])
+                    at_the_bounds(&items, &good[field][0])
                         .into_iter()
                         .map(|one| json!([one])),
                 );
@@ -631,7 +638,7 @@ fn null_is_absent_and_unknown_keys_can_be_dropped() {
     for row in &ROWS {
         let (schema, samples) = (world.schema(row.knock), (row.samples)(&world));
         for operation in row.routes() {
-            for field in properties(schema).keys() {
+            for field in properties(&schema).keys() {
                 if let Some(body) = lacking(&samples, field) {
                     let body = with(&body, json!({ field: null }));
                     let answer = world.accepted(row, operation, "", &body);
@@ -657,10 +664,10 @@ fn what_a_vendor_has_no_place_for_is_refused_or_dropped() {
     let mut placeless = BTreeMap::new();
     for row in &ROWS {
         let mut of_row = Vec::new();
-        let own = properties(world.schema(row.knock));
+        let (own, generic) = (world.schema(row.knock), world.schema(row.generic));
         let (_, body) = &(row.samples)(&world)[0];
-        for field in properties(world.schema(row.generic)).keys() {
-            if own.contains_key(field) {
+        for field in properties(&generic).keys() {
+            if properties(&own).contains_key(field) {
                 continue;
             }
             of_row.push(field.clone());
@@ -817,7 +824,7 @@ fn what_a_body_refers_to_exists_and_belongs_together() {
         let schema = world.schema(row.knock);
         for operation in row.routes() {
             let mut nowhere = json!({});
-            for field in properties(schema)
+            for field in properties(&schema)
                 .keys()
                 .filter(|name| name.ends_with("_id"))
             {

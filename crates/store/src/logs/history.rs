@@ -52,6 +52,9 @@ pub struct Tally {
     pub missing: u64,
     /// What went wrong, in words.
     pub errors: Vec<String>,
+    /// The models that it read to their end. Runs of older builds do not say.
+    #[serde(default)]
+    pub models: Vec<String>,
 }
 
 /// Which diffs, newest first.

@@ -208,16 +208,22 @@ mod tests {
             (SortField::CreatedAt, "records_kind"),
             (SortField::UpdatedAt, "records_updated"),
             (SortField::LastSeen, "records_seen"),
+            (SortField::Id, "sqlite_autoindex_records_1"),
         ] {
             for is_descending in [true, false] {
                 let order = by(field, is_descending);
-                let expect = format!("SEARCH r USING INDEX {index} (kind=?");
+                let along = if field == SortField::Id {
+                    "id>?"
+                } else {
+                    "kind=?"
+                };
+                let expect = format!("SEARCH r USING INDEX {index} ({along}");
                 let query = Query {
                     order: order.clone(),
                     ..all()
                 };
                 check(&dir, query, &expect, false);
-                let from = From::Row(Row::of(&last, &order));
+                let from = From::Row(Row::of(&last, Kind::Prospect, &order));
                 let query = Query {
                     order,
                     from,
@@ -237,7 +243,7 @@ mod tests {
             term,
             false,
         );
-        let from = From::Row(Row::of(&last, &Sort::newest_first()));
+        let from = From::Row(Row::of(&last, Kind::Prospect, &Sort::newest_first()));
         check(
             &dir,
             Query {
@@ -316,7 +322,7 @@ mod tests {
         check(&dir, Query { ranges, ..all() }, bounded, true);
         // Behind a known row, the order's index begins there.
         let from = From::Near {
-            row: Row::of(&last, &order()),
+            row: Row::of(&last, Kind::Prospect, &order()),
             skip: 3,
             offset: 53,
         };

@@ -5,7 +5,7 @@
 
 use model::{
     IntegrationId, Scope, Timestamp,
-    record::{Filter, Record, SortField},
+    record::{Filter, NAME_SORTED_CHARS, Record, SortField},
 };
 
 use crate::{
@@ -34,6 +34,8 @@ enum Lead {
     Terms(Vec<i64>),
     /// Those of a kind, by a time.
     Time(SortField),
+    /// Those of a kind, by their ids, which begin with the kind's prefix.
+    Id,
     /// The one under a vendor's id.
     Vendor,
 }
@@ -136,7 +138,8 @@ impl<'a> Plan<'a> {
         }
         let in_order = match self.order.first().map(|sort| sort.field) {
             Some(time @ (SortField::UpdatedAt | SortField::LastSeen)) => Some(Lead::Time(time)),
-            // Only kinds of which there are few are sorted by name.
+            Some(SortField::Id) => Some(Lead::Id),
+            // No index has this order, so what leads is what has the fewest rows to sort.
             Some(SortField::Name) => None,
             Some(SortField::CreatedAt) | None => Some(Lead::Kind),
         };
@@ -216,6 +219,7 @@ impl<'a> Plan<'a> {
             Lead::Kind => "records r INDEXED BY records_kind".to_owned(),
             Lead::Time(SortField::LastSeen) => "records r INDEXED BY records_seen".to_owned(),
             Lead::Time(_) => "records r INDEXED BY records_updated".to_owned(),
+            Lead::Id => "records r INDEXED BY sqlite_autoindex_records_1".to_owned(),
             Lead::Vendor => "records r INDEXED BY records_x".to_owned(),
             Lead::Terms(terms) => {
                 let places: Vec<String> =
@@ -229,6 +233,12 @@ impl<'a> Plan<'a> {
             }
         };
         holds.push("r.kind = ?1".to_owned());
+        if self.lead == Lead::Id {
+            let prefix = self.query.kind.facts().id_prefix;
+            let (least, beyond) = (format!("{prefix}_"), format!("{prefix}`"));
+            let (least, beyond) = (bind(text(&least)), bind(text(&beyond)));
+            holds.push(format!("r.id >= {least} AND r.id < {beyond}"));
+        }
         if self.query.is_at_vendor {
             holds.push("r.x_id IS NOT NULL".to_owned());
         }
@@ -336,7 +346,15 @@ impl<'a> Plan<'a> {
             },
             SortField::UpdatedAt => "r.updated_at".to_owned(),
             SortField::LastSeen => "r.last_seen".to_owned(),
-            SortField::Name => "coalesce(json_extract(r.body, '$.name'), '')".to_owned(),
+            SortField::Id => "r.id".to_owned(),
+            SortField::Name => {
+                let members = self.query.kind.facts().name.iter();
+                let texts: Vec<String> = members
+                    .map(|member| format!("coalesce(json_extract(r.body, '$.{member}'), '')"))
+                    .collect();
+                let whole = texts.join(" || ' ' || ");
+                format!("substr({whole}, 1, {NAME_SORTED_CHARS})")
+            }
         }
     }
 
@@ -376,14 +394,14 @@ impl<'a> Plan<'a> {
     }
 }
 
-/// The order, without what can make no difference and with what makes it whole: no two records were stored at the same time.
+/// The order, without what can make no difference and with what makes it whole: no two records were stored at the same time or have the same id.
 fn order(asked: &[Sort]) -> Vec<Sort> {
     let mut order: Vec<Sort> = Vec::new();
     for sort in asked {
         if order.iter().all(|known| known.field != sort.field) {
             order.push(*sort);
         }
-        if sort.field == SortField::CreatedAt {
+        if matches!(sort.field, SortField::CreatedAt | SortField::Id) {
             return order;
         }
     }
@@ -415,7 +433,7 @@ fn owner(db: &Db<'_>, query: &Query) -> Result<Option<IntegrationId>, Error> {
 fn range_condition(range: &Range, first: usize) -> (String, Vec<Sql<'static>>) {
     let column = match range.field {
         SortField::LastSeen => "r.last_seen",
-        SortField::CreatedAt | SortField::UpdatedAt | SortField::Name => "r.updated_at",
+        _ => "r.updated_at",
     };
     let (mut holds, mut values) = (Vec::new(), Vec::new());
     let bounds: [(Option<Timestamp>, &str); 2] = [(range.least, ">="), (range.most, "<=")];

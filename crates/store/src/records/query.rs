@@ -1,7 +1,7 @@
 //! What a list is asked for: which records, in which order, from where on.
 //!
 //! Guarantee: every back end answers the same query with the same rows. The fields that may stand in one are those of [`Kind::filters`] and
-//! [`Kind::sorts`].
+//! [`SortField::ALL`].
 
 use model::{
     IntegrationId, Timestamp,
@@ -146,15 +146,14 @@ pub struct Row {
 }
 
 impl Row {
-    /// The place of `record` in a list that is in this order.
-    pub fn of(record: &Record, order: &[Sort]) -> Self {
+    /// The place of `record`, which is one of `kind`, in a list that is in this order.
+    pub fn of(record: &Record, kind: Kind, order: &[Sort]) -> Self {
         let values = order.iter().map(|sort| match sort.field {
             SortField::CreatedAt => RowValue::Time(record.created_at.as_micros()),
             SortField::UpdatedAt => RowValue::Time(record.updated_at.as_micros()),
             SortField::LastSeen => RowValue::Time(record.last_seen.as_micros()),
-            SortField::Name => {
-                RowValue::Text(record.body["name"].as_str().unwrap_or_default().to_owned())
-            }
+            SortField::Id => RowValue::Text(record.id.clone()),
+            SortField::Name => RowValue::Text(kind.sorted_name(&record.body)),
         });
         Self {
             id: record.id.clone(),

@@ -299,7 +299,7 @@ fn announce(
         integration_id: &integration_id,
         subject: &job_id,
         job: Some((&job_id, JOB_TYPE)),
-        stored: Some(stored_run(status, &done.errors)),
+        stored: Some(stored_run(status, &done.errors, &done.models)),
     };
     let at = tx.next_stamp(now)?;
     events::record(tx, &happened, at)

@@ -25,7 +25,7 @@ use super::stored::{change, find};
 use crate::{
     document::problems::{ChangeProblems, GetProblems},
     door::caller::{Caller, IntegrationsAdmin, IntegrationsRead},
-    error::Error,
+    error::{Error, Reason},
     state::App,
 };
 
@@ -94,6 +94,7 @@ pub async fn data_access_check(
     let stored = find(&app, &caller.scope, &id)?;
     if stored.archived_at.is_some() {
         return Err(Error::conflict(
+            Reason::IntegrationArchived,
             "This integration is archived; its credentials are gone",
         ));
     }
@@ -129,9 +130,12 @@ pub(super) fn accepted(
             true => "base_url and key_header_name",
             false => "base_url",
         };
-        return Err(Error::conflict(format!(
-            "{vendor} does not take these credentials, so the integration is not activated: {why}. Check the credentials, and {others}",
-        )));
+        return Err(Error::conflict(
+            Reason::CredentialsRefused,
+            format!(
+                "{vendor} does not take these credentials, so the integration is not activated: {why}. Check the credentials, and {others}",
+            ),
+        ));
     }
     written(found)
 }

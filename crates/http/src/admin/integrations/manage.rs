@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     document::{
-        answers::PageAnswer,
+        answers::Page,
         parameters::WriteQuery,
         problems::{ChangeProblems, GetProblems, ListProblems},
         schemas::{INTEGRATION_CREATE, INTEGRATION_UPDATE},
@@ -37,6 +37,9 @@ use crate::{
     screening::screen_integration,
     state::App,
 };
+
+/// A page of them.
+type IntegrationPage = Page<IntegrationRecord>;
 
 /// What a query for integrations may say.
 #[derive(utoipa::IntoParams)]
@@ -63,7 +66,7 @@ pub struct IntegrationParameters {
     operation_id = "integrations_list",
     tag = "Integrations",
     params(IntegrationParameters),
-    responses((status = 200, description = "A page of integrations", body = PageAnswer<IntegrationRecord>), ListProblems),
+    responses((status = 200, description = "A page of integrations", body = IntegrationPage), ListProblems),
     security(("bearer" = ["integrations:read"]))
 )]
 pub async fn integrations_list(

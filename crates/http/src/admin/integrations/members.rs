@@ -5,14 +5,14 @@
 //! has it. A member that is known by the vendor's id is changed and keeps its id here, so
 //! registering is safe to repeat.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{borrow::Cow, collections::HashMap, sync::Arc};
 
 use axum::{
     Json,
     extract::{FromRequest as _, Request, State},
     response::{IntoResponse, Response},
 };
-use connectors::component::Component;
+use connectors::component::{Component, Schemas};
 use model::{
     Actor, Issue, Permission,
     clock::{Entropy, Timestamp},
@@ -32,13 +32,16 @@ use model::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
-use utoipa::{ToSchema, openapi::HttpMethod};
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{HttpMethod, Ref, RefOr, Schema, schema::ObjectBuilder},
+};
 use utoipa_axum::router::UtoipaMethodRouter;
 
 use super::stored;
 use crate::{
     document::{
-        operation::{self as documented, RequestBody, component_over},
+        operation::{self as documented, RequestBody},
         parameters::WriteQuery,
         problems::ChangeProblems,
     },
@@ -61,11 +64,32 @@ const PERMISSION: Permission = Permission::of(Group::Integrations, Level::Admin)
 /// Items that one call registers at most.
 pub const BULK_MAX_ITEMS: usize = 1_000;
 
-/// What was registered.
-#[derive(Serialize, ToSchema)]
+/// What was registered. The document calls it after the record: `AgentRegistered`.
+#[derive(Serialize)]
 pub struct Registered<T> {
     /// The record.
     pub result: T,
+}
+
+impl<T: ToSchema> PartialSchema for Registered<T> {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .description(Some("What was registered"))
+            .property("result", Ref::from_schema_name(T::name()))
+            .required("result")
+            .into()
+    }
+}
+
+impl<T: ToSchema> ToSchema for Registered<T> {
+    fn name() -> Cow<'static, str> {
+        format!("{}Registered", T::name()).into()
+    }
+
+    fn schemas(all: &mut Schemas) {
+        all.push((T::name().into_owned(), T::schema()));
+        T::schemas(all);
+    }
 }
 
 /// What was registered at once.
@@ -140,7 +164,7 @@ impl Register for CommunityRegister {
         description: ONE_IS_CHANGED,
     };
     const MANY: Registration = Registration {
-        id: "communities_register",
+        id: "communities_register_bulk",
         path: "/v1/admin/integrations/{id}/communities/bulk",
         summary: "Register communities",
         description: MANY_ARE_CHANGED,
@@ -172,7 +196,7 @@ impl Register for AttributionRegister {
         description: ONE_IS_CHANGED,
     };
     const MANY: Registration = Registration {
-        id: "attributions_register",
+        id: "attributions_register_bulk",
         path: "/v1/admin/integrations/{id}/attributions/bulk",
         summary: "Register attributions",
         description: MANY_ARE_CHANGED,
@@ -204,7 +228,7 @@ impl Register for AgentRegister {
         description: ONE_IS_CHANGED,
     };
     const MANY: Registration = Registration {
-        id: "agents_register",
+        id: "agents_register_bulk",
         path: "/v1/admin/integrations/{id}/agents/bulk",
         summary: "Register agents",
         description: MANY_ARE_CHANGED,
@@ -250,7 +274,7 @@ fn described(
 /// The route that registers one member.
 pub fn register_one<T: Register>() -> UtoipaMethodRouter<App> {
     let body = RequestBody::One(Component::of::<T>());
-    let answer = component_over::<Registered<T::Record>, T::Record>();
+    let answer = Component::of::<Registered<T::Record>>();
     described(&T::ONE, body, ("It is registered", answer)).route(
         async |State(app): State<App>, request: Request| {
             let (asked, body) = asked::<BODY_MAX_BYTES>(&app, request).await?;

@@ -10,9 +10,9 @@ use utoipa::ToSchema;
 
 use super::stored::{find, none};
 use crate::{
-    document::{answers::ErrorBody, problems::GetProblems},
+    document::problems::PlainChangeProblems,
     door::caller::{Caller, IntegrationsAdmin},
-    error::Error,
+    error::{Error, Reason},
     state::App,
 };
 
@@ -41,8 +41,7 @@ pub struct SyncResult {
     params(("id" = String, Path, description = "The integration's id")),
     responses(
         (status = 200, description = "It is due now", body = SyncAnswer),
-        (status = 409, description = "The integration is not active, or paused", body = ErrorBody),
-        GetProblems
+        PlainChangeProblems
     ),
     security(("bearer" = ["integrations:admin"]))
 )]
@@ -54,11 +53,13 @@ pub async fn integration_sync(
     let integration = find(&app, &caller.scope, &id)?;
     if !integration.active {
         return Err(Error::conflict(
+            Reason::IntegrationInactive,
             "This integration is not active. Activate it before synchronising it",
         ));
     }
     if integration.paused_at.is_some() {
         return Err(Error::conflict(
+            Reason::IntegrationPaused,
             "This integration is paused. Resume it before synchronising it",
         ));
     }

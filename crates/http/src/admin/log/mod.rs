@@ -38,6 +38,7 @@ pub struct LogAnswer {
 
 /// Lines of a log.
 #[derive(Serialize, ToSchema)]
+#[schema(as = LogEntries)]
 pub struct Logs {
     /// Newest first.
     pub logs: Vec<LogLine>,

@@ -11,11 +11,7 @@ use store::privacy::ConsentQuery;
 use utoipa::ToSchema;
 
 use crate::{
-    document::{
-        answers::{ErrorBody, PageAnswer},
-        parameters::PageParameters,
-        problems::ListProblems,
-    },
+    document::{answers::Page, parameters::PageParameters, problems::InnerListProblems},
     door::{
         caller::{Caller, ProspectsAdmin},
         query::Parameters,
@@ -24,6 +20,9 @@ use crate::{
     lists::answers::page_answer,
     state::App,
 };
+
+/// A page of them.
+type ConsentEventPage = Page<ConsentEvent>;
 
 /// What comes behind the kind in an id. A write has one event, so that its own id tells the event's.
 fn digits_of(id: &str) -> &str {
@@ -69,9 +68,8 @@ pub struct ConsentEvent {
     tag = "Privacy",
     params(("id" = String, Path, description = "The prospect's id"), PageParameters),
     responses(
-        (status = 200, description = "A page of consent events", body = PageAnswer<ConsentEvent>),
-        (status = 404, description = "There is none", body = ErrorBody),
-        ListProblems
+        (status = 200, description = "A page of consent events", body = ConsentEventPage),
+        InnerListProblems
     ),
     security(("bearer" = ["prospects:admin"]))
 )]

@@ -10,7 +10,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
-    document::{answers::ErrorBody, problems::GetProblems},
+    document::problems::PlainChangeProblems,
     door::caller::{Caller, ProspectsAdmin},
     error::Error,
     state::App,
@@ -61,8 +61,7 @@ pub struct ErasureResult {
     params(("id" = String, Path, description = "The prospect's id")),
     responses(
         (status = 200, description = "The person is forgotten", body = ErasureAnswer),
-        (status = 409, description = "A write about the person has not ended; nothing was forgotten", body = ErrorBody),
-        GetProblems
+        PlainChangeProblems
     ),
     security(("bearer" = ["prospects:admin"]))
 )]

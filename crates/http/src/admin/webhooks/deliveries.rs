@@ -22,9 +22,9 @@ use super::{response::shown_response, stored::webhook_id};
 use crate::{
     admin::events::{cursor_gone, event_cursor},
     document::{
-        answers::{ErrorBody, PageAnswer},
+        answers::Page,
         parameters::{LIMIT_DEFAULT, LIMIT_MAX},
-        problems::{GetProblems, ListProblems},
+        problems::{GetProblems, InnerListProblems},
     },
     door::{
         caller::{Caller, WebhooksRead},
@@ -35,8 +35,12 @@ use crate::{
     state::App,
 };
 
+/// A page of them.
+type DeliveryPage = Page<DeliveryRecord>;
+
 /// The delivery of an event to a subscriber.
 #[derive(Serialize, ToSchema)]
+#[schema(as = WebhookDelivery)]
 pub struct DeliveryRecord {
     /// The event. It is the `webhook-id` of every attempt.
     #[schema(example = "evt_01kaz6v2zrf0pt4jbqm3y8s5nd")]
@@ -101,6 +105,7 @@ pub struct DeliveryAttemptsAnswer {
 
 /// One attempt to deliver an event.
 #[derive(Serialize, ToSchema)]
+#[schema(as = WebhookDeliveryAttempt)]
 pub struct DeliveryAttemptRow {
     /// Which: 1, 2, ...
     #[schema(minimum = 1)]
@@ -174,9 +179,8 @@ pub(super) fn ids((webhook, event): (String, String)) -> Result<(WebhookId, Even
     tag = "Webhooks",
     params(("id" = String, Path, description = "The webhook's id"), DeliveryParameters),
     responses(
-        (status = 200, description = "A page of deliveries", body = PageAnswer<DeliveryRecord>),
-        (status = 404, description = "There is no such webhook", body = ErrorBody),
-        ListProblems
+        (status = 200, description = "A page of deliveries", body = DeliveryPage),
+        InnerListProblems
     ),
     security(("bearer" = ["webhooks:read"]))
 )]

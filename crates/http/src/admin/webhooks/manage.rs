@@ -20,7 +20,7 @@ use store::webhooks::WebhookQuery;
 use super::stored::{WebhookAnswer, answer, find, none, shown, webhook_id};
 use crate::{
     document::{
-        answers::PageAnswer,
+        answers::Page,
         parameters::WriteQuery,
         problems::{ChangeProblems, GetProblems, ListProblems},
     },
@@ -34,6 +34,9 @@ use crate::{
     screening::{Screened, screen_as},
     state::App,
 };
+
+/// A page of them.
+type WebhookPage = Page<WebhookRecord>;
 
 /// What a query for subscriptions may say.
 #[derive(utoipa::IntoParams)]
@@ -94,7 +97,7 @@ fn system(app: &App, scope: &Scope) -> System {
     operation_id = "webhooks_list",
     tag = "Webhooks",
     params(WebhookParameters),
-    responses((status = 200, description = "A page of webhooks", body = PageAnswer<WebhookRecord>), ListProblems),
+    responses((status = 200, description = "A page of webhooks", body = WebhookPage), ListProblems),
     security(("bearer" = ["webhooks:read"]))
 )]
 pub async fn webhooks_list(

@@ -70,7 +70,8 @@ pub async fn webhook_test(
     let _slot = app.limits.receiver_calls.slot()?;
     let now = app.clock.now();
     let event_id = EventId::new(now, &*app.entropy);
-    let body = test_body(webhook.id, event_id, now).to_string();
+    let body = serde_json::to_vec(&test_body(webhook.id, event_id, now));
+    let body = body.map_err(Error::internal)?;
     let sent = ::webhooks::sender::send(
         &app.receivers,
         &webhook,

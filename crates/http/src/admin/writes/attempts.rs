@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 
 use super::{job_id, none};
 use crate::{
-    document::answers::ErrorBody,
+    document::problems::GetProblems,
     door::caller::{Caller, WritesAdmin},
     error::Error,
     state::App,
@@ -27,6 +27,7 @@ pub struct AttemptsAnswer {
 
 /// One call to the vendor.
 #[derive(Serialize, ToSchema)]
+#[schema(as = WriteAttempt)]
 pub struct AttemptRow {
     /// Which: 1, 2, ...
     pub attempt: u32,
@@ -35,10 +36,7 @@ pub struct AttemptRow {
     pub started_at: String,
     /// How long it took; null when it was cut off.
     pub duration_ms: Option<u64>,
-    /// What it was for, where that is not to have the write taken. The document shows it where a
-    /// vendor takes more calls than that.
-    #[serde(skip_serializing_if = "is_own")]
-    #[schema(ignore)]
+    /// The purpose of the call.
     pub kind: AttemptKind,
     /// How it ended.
     pub outcome: Class,
@@ -50,11 +48,6 @@ pub struct AttemptRow {
     /// What came back.
     #[schema(value_type = Option<Object>)]
     pub response: Option<Value>,
-}
-
-/// Whether it was the write's own call, or was to be.
-const fn is_own(kind: &AttemptKind) -> bool {
-    matches!(kind, AttemptKind::Write | AttemptKind::NoCall)
 }
 
 impl AttemptRow {
@@ -88,10 +81,7 @@ impl AttemptRow {
     params(("job_id" = String, Path, description = "The `job_id` that the write was answered with")),
     responses(
         (status = 200, description = "The attempts", body = AttemptsAnswer),
-        (status = 401, description = "No valid API key", body = ErrorBody),
-        (status = 403, description = "The key may not administer", body = ErrorBody),
-        (status = 404, description = "There is none", body = ErrorBody),
-        (status = 503, description = "The database is in trouble", body = ErrorBody),
+        GetProblems
     ),
     security(("bearer" = ["writes:admin"]))
 )]

@@ -17,13 +17,13 @@ use utoipa::ToSchema;
 
 use super::{job_id, none};
 use crate::{
-    document::answers::ErrorBody,
+    document::problems::RetryProblems,
     door::{
         caller::{Caller, WritesAdmin},
         idempotency,
         request::RequestId,
     },
-    error::Error,
+    error::{Error, Reason},
     intake::{self, Stored, WriteOperation},
     screening::{Draft, Target},
     state::App,
@@ -57,14 +57,7 @@ pub struct FindOperation(pub fn(model::write::Operation) -> Option<&'static Writ
     ),
     responses(
         (status = 200, description = "The new write is accepted and durable", body = Retried),
-        (status = 400, description = "What the write refers to is no longer valid, or a header is not", body = ErrorBody),
-        (status = 401, description = "No valid API key", body = ErrorBody),
-        (status = 403, description = "The key may not administer", body = ErrorBody),
-        (status = 404, description = "There is none", body = ErrorBody),
-        (status = 409, description = "The write has not failed, was retried already, or what it sent is no longer kept", body = ErrorBody),
-        (status = 410, description = "The Idempotency-Key was used for a write whose contents were removed since; nothing was stored", body = ErrorBody),
-        (status = 422, description = "The Idempotency-Key was used with another request", body = ErrorBody),
-        (status = 503, description = "Too busy, or stopping; nothing was stored", body = ErrorBody),
+        RetryProblems
     ),
     security(("bearer" = ["writes:admin"]))
 )]
@@ -89,15 +82,23 @@ pub async fn write_retry(
         .await?
         .ok_or_else(none)?;
     if stored.status != WriteStatus::Failure {
-        return Err(Error::conflict(format!(
-            "Only a write that ended as FAILURE can be retried; this one is {}",
-            stored.status
-        )));
+        return Err(Error::conflict_with(
+            failed,
+            Reason::WriteNotFailed,
+            format!(
+                "Only a write that ended as FAILURE can be retried; this one is {}",
+                stored.status
+            ),
+        ));
     }
     if let Some(at) = stored.stripped_at {
-        return Err(Error::conflict(format!(
-            "What this write sent was removed at {at}: the person was forgotten, or the time for which writes are kept is over. Send it as a new write"
-        )));
+        return Err(Error::conflict_with(
+            failed,
+            Reason::WriteContentsRemoved,
+            format!(
+                "What this write sent was removed at {at}: the person was forgotten, or the time for which writes are kept is over. Send it as a new write"
+            ),
+        ));
     }
     let mut body: Value = serde_json::from_str(&stored.result).map_err(|_| {
         Error::internal(format_args!(

@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 
 use super::{job_id, none};
 use crate::{
-    document::answers::ErrorBody,
+    document::problems::GetProblems,
     door::{
         caller::{Caller, WritesRead},
         waiting::{EndWait, await_end},
@@ -75,10 +75,7 @@ impl From<Write> for WriteState {
     ),
     responses(
         (status = 200, description = "Where the write stands", body = WriteState),
-        (status = 401, description = "No valid API key", body = ErrorBody),
-        (status = 403, description = "The key may not read", body = ErrorBody),
-        (status = 404, description = "There is none", body = ErrorBody),
-        (status = 503, description = "The database is in trouble", body = ErrorBody),
+        GetProblems
     ),
     security(("bearer" = ["writes:read"]))
 )]

@@ -106,7 +106,7 @@ pub fn vendor_path(vendor: Vendor) -> String {
 
 /// The operation, of a vendor or of whichever it is.
 fn described(vendor: Option<Vendor>, summary: String, body: Component) -> documented::Operation {
-    let id = "availability_get";
+    let id = "availability_query";
     documented::Operation {
         id: vendor.map_or(id.to_owned(), |vendor| format!("{id}_{}", vendor.slug())),
         method: HttpMethod::Post,

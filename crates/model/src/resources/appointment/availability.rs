@@ -88,6 +88,7 @@ pub struct CalendarDay {
 
 /// When a tour may begin.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+#[schema(as = AvailableSlot)]
 pub struct Slot {
     /// `HH:MM:SS`.
     #[schema(example = "09:00:00")]

@@ -14,7 +14,7 @@ pub use record::Appointment;
 pub use rules::Checked;
 
 use crate::{
-    record::{Facts, Filter, SORTS_OF_MANY},
+    record::{Facts, Filter},
     resources::shown,
     write::Outcome,
 };
@@ -32,7 +32,7 @@ pub const FACTS: Facts = Facts {
         Filter::STATUS,
         Filter::PROSPECT,
     ],
-    sorts: SORTS_OF_MANY,
+    name: &["last_name", "first_name"],
     vocabulary: &["pets", "first_contact_type", "tour_type"],
     kept: &[
         "prospect_id",

@@ -12,7 +12,7 @@ pub use record::Event;
 pub use rules::Checked;
 
 use crate::{
-    record::{Facts, Filter, SORTS_OF_MANY},
+    record::{Facts, Filter},
     resources::shown,
     write::Outcome,
 };
@@ -29,7 +29,7 @@ pub const FACTS: Facts = Facts {
         Filter::PROSPECT,
         Filter::wide("event_name"),
     ],
-    sorts: SORTS_OF_MANY,
+    name: &["event_name"],
     vocabulary: &["call_status"],
     kept: &[
         "prospect_id",

@@ -7,6 +7,7 @@ use crate::text::trimmed;
 
 resource! {
     /// An event that the vendor has recorded.
+    #[schema(as = CrmEvent)]
     Event, like "pev_01kaz6v3a1b2c3d4e5f6g7h8j9" {
         /// The vendor's id of its prospect.
         x_prospect_id: Option<String>,

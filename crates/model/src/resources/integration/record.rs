@@ -14,6 +14,7 @@ use crate::{
 
 /// An integration.
 #[derive(Clone, Serialize, ToSchema)]
+#[schema(as = Integration)]
 pub struct IntegrationRecord {
     /// Its id.
     #[schema(example = "int_01kaz6v2zrf0pt4jbqm3y8s5nd")]
@@ -101,6 +102,7 @@ words! {
 
 /// Whether the vendor lets one thing be done.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = DataAccessEntry)]
 pub struct Access {
     /// What, such as `read the lead sources`.
     pub what: String,

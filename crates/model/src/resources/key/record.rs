@@ -10,6 +10,7 @@ use crate::{
 
 /// An API key.
 #[derive(Clone, Serialize, ToSchema)]
+#[schema(as = ApiKey)]
 pub struct KeyRecord {
     /// Its id.
     #[schema(example = "key_01kaz6v2zrf0pt4jbqm3y8s5nd")]

@@ -12,7 +12,7 @@ pub use record::Listing;
 pub use rules::Checked;
 
 use crate::{
-    record::{Facts, Filter, Form, SORTS_OF_MANY},
+    record::{Facts, Filter, Form},
     resources::shown,
     write::Outcome,
 };
@@ -23,7 +23,7 @@ pub const FACTS: Facts = Facts {
     model: "crm_listings",
     id_prefix: "lst",
     filters: &[Filter::COMMUNITY, Filter::narrow("url", Form::Text)],
-    sorts: SORTS_OF_MANY,
+    name: &["title"],
     vocabulary: &[],
     kept: &[],
     again: Outcome::Updated,

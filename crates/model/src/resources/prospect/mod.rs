@@ -13,7 +13,7 @@ pub use rules::{Checked, CheckedChange, Contacts, Known, is_there};
 
 use crate::{
     id::ProspectId,
-    record::{Facts, Filter, SORTS_OF_MANY},
+    record::{Facts, Filter},
     resources::shown,
     write::Outcome,
 };
@@ -34,7 +34,7 @@ pub const FACTS: Facts = Facts {
         Filter::wide("is_deleted"),
         Filter::wide("not_prospect"),
     ],
-    sorts: SORTS_OF_MANY,
+    name: &["last_name", "first_name"],
     vocabulary: &["pets", "first_contact_type"],
     kept: &[
         "community_id",

@@ -9,6 +9,7 @@ use crate::{record::Kind, webhook::Trigger, words};
 
 words! {
     /// A kind of record, by its name in the contract.
+    #[schema(as = WebhookModel)]
     Model {
         /// Prospects.
         Prospects = "crm_prospects",

@@ -7,6 +7,7 @@ use crate::{key::System, webhook::Webhook};
 
 /// A subscription to events.
 #[derive(Clone, Serialize, ToSchema)]
+#[schema(as = Webhook)]
 pub struct WebhookRecord {
     /// Its id.
     #[schema(example = "whk_01kaz6v2zrf0pt4jbqm3y8s5nd")]

@@ -332,7 +332,10 @@ fn answered(number: u32, is_taken: bool, started_at: Timestamp) -> DeliveryAttem
 }
 
 fn bodies(events: &[Event]) -> Answer<Vec<Value>> {
-    Ok(events.iter().map(Event::body).collect::<Result<_, _>>()?)
+    Ok(events
+        .iter()
+        .map(|event| serde_json::to_value(event.body()?))
+        .collect::<Result<_, _>>()?)
 }
 
 fn places(claimed: &[ClaimedDelivery]) -> Answer<Vec<EventId>> {

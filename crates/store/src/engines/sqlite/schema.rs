@@ -369,11 +369,14 @@ mod tests {
         for one in &log {
             assert_eq!(one.id.to_string(), event(one.seq));
             assert_eq!(one.integration_id, ids[0].to_string());
-            let body = one.body().unwrap();
+            let body = serde_json::json!(one.body().unwrap());
             assert_eq!(body["data"]["root_job_id"], format!("job_{}", one.seq));
             assert_eq!(body["data"]["errors"], serde_json::json!(["why"]));
         }
-        assert_eq!(log[2].body().unwrap()["data"]["write_status"], "FAILURE");
+        assert_eq!(
+            serde_json::json!(log[2].body().unwrap())["data"]["write_status"],
+            "FAILURE"
+        );
         let since = EventQuery {
             since: Some(Timestamp::from_micros(90)),
             ..query

@@ -3,6 +3,8 @@
 //! Guarantee: the body of an event is made of what was stored with the fact, the same at every attempt, for every subscriber and in the log of events.
 //! Source: the public contract, section 6.
 
+mod body;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -14,6 +16,11 @@ use crate::{
     secret::Secret,
     words,
     write::{Outcome, WriteStatus},
+};
+
+pub use self::body::{
+    ChangedRecordData, EventBody, EventContext, EventData, EventMeta, NewRecordData, RecordDiff,
+    SyncRun, SyncRunData, TEST, TestData, WriteEndData,
 };
 
 words! {
@@ -270,16 +277,28 @@ pub fn stored_change(
     json!({ "community_id": community_id, "new": new, "previous": previous }).to_string()
 }
 
-/// What is stored with the event of a run of synchronisation that ended. A run is a job, and so is each question in it that brought nothing.
-pub fn stored_run(status: WriteStatus, errors: &[String]) -> String {
+/// A change of a record, as it is stored with its event.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct StoredChange {
+    community_id: Value,
+    #[serde(flatten)]
+    diff: RecordDiff,
+}
+
+/// What is stored with the event of a synchronisation that ended, having read these models to their
+/// end.
+pub fn stored_run(status: WriteStatus, errors: &[String], models: &[String]) -> String {
     let is_finished = status != WriteStatus::Failure;
-    json!({
-        "successful_job_count": u8::from(is_finished),
-        "failed_job_count": errors.len().max(usize::from(!is_finished)),
-        "is_sync_finished": is_finished,
-        "errors": errors,
-    })
-    .to_string()
+    let run = SyncRun {
+        successful_job_count: u64::from(is_finished),
+        failed_job_count: errors.len().max(usize::from(!is_finished)) as u64,
+        is_sync_finished: is_finished,
+        errors: errors.to_vec(),
+        models_synced: models.to_vec(),
+        ..SyncRun::default()
+    };
+    json!(run).to_string()
 }
 
 impl Event {
@@ -287,68 +306,84 @@ impl Event {
     ///
     /// # Errors
     /// When what was stored cannot be read.
-    pub fn body(&self) -> Result<Value, serde_json::Error> {
-        let mut data = Map::new();
-        let mut put = |name: &str, value: Value| data.insert(name.to_owned(), value);
-        put("event", json!(self.trigger));
-        put("integration_id", json!(self.integration_id));
-        put("vendor", json!(self.integration_vendor));
-        let model = self.kind.map(Kind::model);
-        match self.trigger {
+    pub fn body(&self) -> Result<EventBody, serde_json::Error> {
+        Ok(EventBody {
+            trigger: self.trigger.word(),
+            data: self.data()?,
+            meta: EventMeta {
+                object: self.model(),
+                integration_id: Some(self.integration_id.clone()),
+                event_id: self.id,
+                created_at: self.at,
+            },
+        })
+    }
+
+    fn model(&self) -> Option<String> {
+        self.kind.map(|kind| kind.model().to_owned())
+    }
+
+    fn data(&self) -> Result<EventData, serde_json::Error> {
+        let (event, integration_id) = (self.trigger, self.integration_id.clone());
+        let vendor = self.integration_vendor.clone();
+        let (job_id, job_type) = (self.job_id.clone(), self.job_type.clone());
+        Ok(match self.trigger {
             Trigger::WriteFailure | Trigger::WriteSuccess => {
                 let ended = self.ended.as_ref();
-                put("root_job_id", json!(self.subject));
-                put("write_status", json!(ended.map(|ended| ended.status)));
-                put("outcome", json!(ended.and_then(|ended| ended.outcome)));
-                put(
-                    "errors",
-                    json!(ended.map_or(&[][..], |ended| &ended.errors)),
-                );
-                let record_id = ended.and_then(|ended| ended.record_id.as_ref());
-                put("created_record_id", json!(record_id));
-                put("job_type", json!(self.job_type));
+                EventData::End(WriteEndData {
+                    event,
+                    integration_id,
+                    vendor,
+                    root_job_id: self.subject.clone(),
+                    write_status: ended.map(|ended| ended.status),
+                    outcome: ended.and_then(|ended| ended.outcome),
+                    errors: ended.map_or_else(Vec::new, |ended| ended.errors.clone()),
+                    created_record_id: ended.and_then(|ended| ended.record_id.clone()),
+                    job_type,
+                })
             }
             Trigger::SyncComplete | Trigger::FirstSyncComplete | Trigger::JobFailure => {
-                put("job_id", json!(self.job_id));
-                put("root_job_id", json!(self.job_id));
-                put("job_type", json!(self.job_type));
-                let told: Map<String, Value> = self.read()?.unwrap_or_default();
-                data.extend(told);
+                EventData::Run(SyncRunData {
+                    event,
+                    integration_id,
+                    vendor,
+                    root_job_id: job_id.clone(),
+                    job_id,
+                    job_type,
+                    run: self.read()?.unwrap_or_default(),
+                })
             }
-            Trigger::DataNew | Trigger::DataUpdate => {
-                put("job_id", json!(self.job_id));
-                put("root_job_id", json!(self.job_id));
-                put("job_type", json!(self.job_type));
-                put("object", json!(model));
-                put("record_id", json!(self.subject));
-                let community_id = if self.trigger == Trigger::DataNew {
-                    let payload = self.payload()?;
-                    let community_id = payload["community_id"].clone();
-                    put("payload", payload);
-                    community_id
-                } else {
-                    let mut told: Value = self.read()?.unwrap_or_default();
-                    let mut members = |name: &str| match told[name].take() {
-                        Value::Null => json!({}),
-                        members => members,
-                    };
-                    let (new, previous) = (members("new"), members("previous"));
-                    put("diff", json!({ "new": new, "previous": previous }));
-                    told["community_id"].take()
-                };
-                put("context", json!({ "community_id": community_id }));
+            Trigger::DataNew => {
+                let payload = self.payload()?;
+                EventData::New(NewRecordData {
+                    event,
+                    integration_id,
+                    vendor,
+                    root_job_id: job_id.clone(),
+                    job_id,
+                    job_type,
+                    object: self.model(),
+                    record_id: self.subject.clone(),
+                    context: EventContext::of(&payload["community_id"]),
+                    payload,
+                })
             }
-        }
-        Ok(json!({
-            "trigger": self.trigger,
-            "data": data,
-            "meta": {
-                "object": model,
-                "integration_id": self.integration_id,
-                "event_id": self.id,
-                "created_at": self.at,
-            },
-        }))
+            Trigger::DataUpdate => {
+                let told: StoredChange = self.read()?.unwrap_or_default();
+                EventData::Changed(ChangedRecordData {
+                    event,
+                    integration_id,
+                    vendor,
+                    root_job_id: job_id.clone(),
+                    job_id,
+                    job_type,
+                    object: self.model(),
+                    record_id: self.subject.clone(),
+                    diff: told.diff,
+                    context: EventContext::of(&told.community_id),
+                })
+            }
+        })
     }
 
     fn read<T: serde::de::DeserializeOwned>(&self) -> Result<Option<T>, serde_json::Error> {

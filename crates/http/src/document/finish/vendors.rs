@@ -1,38 +1,24 @@
-//! The parts of the document that are known only as data: the vocabulary in force, the fields of
-//! the generic bodies, the parameters of lists, the requests to webhooks.
+//! The parts of the document that vendors bring: their credentials, their fields in the generic
+//! bodies, their names.
 
-use connectors::{Connector, Registry, component::Component, connector::BodyOf};
-use model::{record::Kind, vocabulary::Vocabulary, write::AttemptKind};
+use connectors::{Connector, Registry};
 use serde_json::{Value, json};
 
-use crate::document::{
-    lists,
-    schemas::{COMPONENTS, operations},
-    webhooks,
-};
+use super::{VendorBody, vocabularies};
+use crate::document::schemas::COMPONENTS;
 
 /// The name of the schema that stands for the credentials of any vendor.
 const ANY_CREDENTIALS: &str = "VendorCredentials";
 
-/// A body that vendors have schemas of their own for.
-pub struct VendorBody {
-    /// The schema whoever the vendor is.
-    pub generic: Component,
-    /// What it is of, by which a vendor's own schema is found.
-    pub of: BodyOf,
-}
-
-/// Adds them to a generated document. `kinds` are the records that can be listed, by path.
+/// Adds what the vendors of `registry` bring.
 ///
 /// # Errors
-/// In words, when the document cannot be written as JSON.
-pub fn finish(
-    document: &utoipa::openapi::OpenApi,
+/// In words, when an example of credentials is not JSON.
+pub(super) fn add(
+    document: &mut Value,
     registry: &Registry,
     bodies: &[VendorBody],
-    kinds: &[(&str, Kind)],
-) -> Result<Value, String> {
-    let mut document = serde_json::to_value(document).map_err(|why| why.to_string())?;
+) -> Result<(), String> {
     let schemas = &mut document["components"]["schemas"];
     for connector in registry.connectors() {
         for body in bodies {
@@ -40,35 +26,24 @@ pub fn finish(
                 continue;
             };
             let name = own.name();
-            offer_vocabulary(&mut schemas[&*name]["properties"], connector.vocabulary());
+            vocabularies::offer(&mut schemas[&*name]["properties"], connector.vocabulary());
             let own = schemas[&*name].clone();
             generalise(&mut schemas[&*body.generic.name()], &own);
         }
     }
     generalise_update(schemas);
-    let names: Vec<String> = registry
-        .connectors()
-        .map(|connector| connector.vendor().to_string())
-        .collect();
-    let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    name_vendors(schemas, &names);
-    add_credentials(&mut document, registry)?;
-    for (path, kind) in kinds {
-        document["paths"][path]["get"]["parameters"] = lists::parameters(*kind, &names);
-    }
-    name_models(&mut document);
-    if let Some(first) = registry.connectors().next() {
-        document["webhooks"] = webhooks::requests(first.definition())?;
-    }
-    if registry.connectors().any(Connector::has_steps) {
-        show_kinds(&mut document["components"]["schemas"]["AttemptRow"]["properties"]);
-    }
-    limit(&mut document);
-    Ok(document)
+    name_vendors(schemas, &names(registry));
+    add_credentials(document, registry)
+}
+
+/// The names of the vendors.
+pub(super) fn names(registry: &Registry) -> Vec<String> {
+    let vendors = registry.connectors().map(Connector::vendor);
+    vendors.map(|vendor| vendor.to_string()).collect()
 }
 
 /// Shows a vendor wherever one is named, and says which an integration may have.
-fn name_vendors(schemas: &mut Value, names: &[&str]) {
+fn name_vendors(schemas: &mut Value, names: &[String]) {
     if let Some(first) = names.first() {
         show_vendor(schemas, first);
     }
@@ -96,20 +71,6 @@ fn show_vendor(schemas: &mut Value, name: &str) {
         Value::Array(values) => values.iter_mut().for_each(|one| show_vendor(one, name)),
         _ => {}
     }
-}
-
-/// Shows what an attempt is for, where a vendor takes more calls than the writes' own.
-fn show_kinds(attempt: &mut Value) {
-    let shown = AttemptKind::ALL
-        .iter()
-        .filter(|kind| **kind != AttemptKind::NoCall);
-    let words = shown.map(|kind| kind.word());
-    attempt["kind"] = json!({
-        "type": "string",
-        "enum": words.collect::<Vec<_>>(),
-        "default": AttemptKind::Write.word(),
-        "description": "What it was for: to have the write taken, when absent",
-    });
 }
 
 /// Puts the vendors' schemas of credentials where those of any vendor stand.
@@ -176,61 +137,6 @@ fn replace_reference(value: &mut Value, from: &str, to: &[String]) {
         }
         _ => {}
     }
-}
-
-/// Adds the refusal of too many requests to every operation that takes a key.
-fn limit(document: &mut Value) {
-    for operation in operations(document).filter(|one| one.get("security").is_some()) {
-        let body = json!({ "$ref": "#/components/schemas/ErrorBody" });
-        operation["responses"]["429"] = json!({
-            "description": "The key, or the address, has sent too many requests, or the key has as many under way of those that cost much or wait as it may have; Retry-After says when to go on",
-            "content": { "application/json": { "schema": body } },
-        });
-    }
-}
-
-/// Adds the names of the models to the parameters that take one.
-fn name_models(document: &mut Value) {
-    let names = Kind::ALL
-        .iter()
-        .filter_map(|kind| kind.model().strip_prefix("crm_"));
-    let pattern = format!("^crm_({})$", names.collect::<Vec<_>>().join("|"));
-    for operation in operations(document) {
-        let parameters = operation
-            .get_mut("parameters")
-            .and_then(Value::as_array_mut);
-        let parameters = parameters.into_iter().flatten();
-        for one in parameters.filter(|one| one["name"] == "model" && one["in"] == "query") {
-            one["schema"]["pattern"] = json!(pattern);
-        }
-    }
-}
-
-/// Lists the values of a vocabulary at the properties that take them.
-fn offer_vocabulary(properties: &mut Value, vocabulary: &Vocabulary) {
-    for field in vocabulary.fields() {
-        if let Some(property) = properties.get_mut(field) {
-            let values: Vec<&str> = vocabulary.values(field).collect();
-            offer(property, &values);
-        }
-    }
-}
-
-/// Says which values a property takes.
-fn offer(property: &mut Value, values: &[&str]) {
-    if property.get("items").is_some() {
-        property["items"]["enum"] = json!(values);
-        return;
-    }
-    let mut values = json!(values);
-    let is_nullable = property["type"]
-        .as_array()
-        .is_some_and(|types| types.contains(&json!("null")));
-    // An enum that forbids null would contradict the type, which allows it.
-    if let (true, Some(all)) = (is_nullable, values.as_array_mut()) {
-        all.push(Value::Null);
-    }
-    property["enum"] = values;
 }
 
 /// Adds a vendor's fields to a generic body, which requires no more than what finds the vendor.
