@@ -14,6 +14,15 @@ use crate::{
 /// The vendors of Portico: a line each.
 pub const VENDORS: &[&Definition] = &[&crate::knock::DEFINITION];
 
+/// The vendors of the public contract, section 8.1. Lists can be narrowed to each, whether this build
+/// has it or not: the page of one that no integration has is empty.
+const PUBLISHED: [Vendor; 4] = [
+    Vendor::named("KNOCK"),
+    Vendor::named("FUNNEL"),
+    Vendor::named("RENTCAFE"),
+    Vendor::named("ELISEAI"),
+];
+
 /// Every vendor there is.
 #[derive(Clone)]
 pub struct Registry {
@@ -102,6 +111,36 @@ impl Registry {
                     self.listed(|vendor| vendor.to_string())
                 )
             })
+    }
+
+    /// The vendors that lists can be narrowed to: those of the contract and of this build.
+    pub fn filters(&self) -> Vec<Vendor> {
+        let mut all = PUBLISHED.to_vec();
+        all.extend(
+            self.connectors
+                .keys()
+                .filter(|own| !PUBLISHED.contains(own)),
+        );
+        all
+    }
+
+    /// The vendor of this name, if lists can be narrowed to it. An integration may have one of
+    /// `others`.
+    ///
+    /// # Errors
+    /// In words, with the names that there are.
+    pub fn find_filter(
+        &self,
+        name: &str,
+        others: impl Iterator<Item = Vendor>,
+    ) -> Result<Vendor, String> {
+        let mut all = self.filters();
+        all.extend(others);
+        let found = name.parse().ok().filter(|vendor| all.contains(vendor));
+        found.ok_or_else(|| {
+            let names: Vec<String> = self.filters().iter().map(Vendor::to_string).collect();
+            format!("a vendor is one of {}", names.join(", "))
+        })
     }
 
     fn listed(&self, name: impl Fn(Vendor) -> String) -> String {

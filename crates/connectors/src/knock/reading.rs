@@ -157,20 +157,17 @@ pub fn prospect_read(
         finer(&held["desired_num_bedrooms"], &json!(theirs?))
     });
     put("pets", card.get("pets"), &|value| {
-        let theirs: Vec<String> = value
-            .as_array()?
+        let theirs: Vec<String> = texts(value)?
             .iter()
-            // A word that is not ours is shown as it is rather than hidden.
-            .filter_map(|word| {
-                let word = text(word)?;
-                Some(
-                    vocabulary
-                        .ours("pets", &word)
-                        .map_or(word.clone(), str::to_owned),
-                )
-            })
+            .filter_map(|word| vocabulary.ours("pets", word).map(str::to_owned))
             .collect();
         finer(&held["pets"], &json!(theirs))
+    });
+    // A word that is not ours has no place in `pets`, and is not hidden either.
+    put("custom_data", card.get("pets"), &|value| {
+        let theirs = texts(value)?;
+        let is_ours = |word: &String| vocabulary.ours("pets", word).is_some();
+        (!theirs.iter().all(is_ours)).then(|| json!({ "pets": theirs }))
     });
     put("is_deleted", card.get("isDeleted"), &as_flag);
     put("not_prospect", card.get("notProspect"), &as_flag);
@@ -178,6 +175,11 @@ pub fn prospect_read(
     put("x_created_at", card.get("createdAt"), &as_time);
     put("x_updated_at", card.get("updatedAt"), &as_time);
     Some(members)
+}
+
+/// The texts in a list of Knock's.
+fn texts(value: &Value) -> Option<Vec<String>> {
+    Some(value.as_array()?.iter().filter_map(text).collect())
 }
 
 /// Our list, if it says the same without its repeats; else theirs.
@@ -218,12 +220,14 @@ mod tests {
     fn what_says_the_same_only_finer_stays() {
         let held = json!({
             "email_1": "Ada@Example.com", "rent_minimum_in_cents": 180_099, "rent_maximum_in_cents": 240_001,
-            "desired_num_bedrooms": [1, 3, 1], "pets": ["CAT", "PARROT", "CAT"],
+            "desired_num_bedrooms": [1, 3, 1], "pets": ["CAT", "CAT"],
         });
         let members = read(&card(), &held).unwrap();
         for (name, value) in held.as_object().unwrap() {
             assert_eq!(members[name], *value, "{name}");
         }
+        // A word that is not ours stands beside ours.
+        assert_eq!(members["custom_data"], json!({ "pets": ["CAT", "PARROT"] }));
         let other = json!({ "email_1": "eve@example.com", "rent_minimum_in_cents": 180_100, "desired_num_bedrooms": [3, 1] });
         let members = read(&card(), &other).unwrap();
         assert_eq!(members["email_1"], "ada@example.com");

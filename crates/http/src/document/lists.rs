@@ -3,7 +3,10 @@
 //! Guarantee: they are made from the table of filters and orders by which lists are read.
 //! Source: the public contract, section 1, lists.
 
-use model::record::{Filter, Form, Kind, SortField};
+use model::{
+    Vendor,
+    record::{Filter, Form, Kind, SortField},
+};
 use serde_json::{Value, json};
 
 use crate::document::parameters::{LIMIT_DEFAULT, LIMIT_MAX};
@@ -19,7 +22,7 @@ pub(crate) fn of_vendor(filter: &Filter) -> Option<String> {
 }
 
 /// The query parameters of the lists of a kind, with the names of the vendors that there are.
-pub(crate) fn parameters(kind: Kind, vendors: &[String]) -> Value {
+pub(crate) fn parameters(kind: Kind, vendors: &[Vendor]) -> Value {
     let fields: Vec<&str> = SortField::ALL.iter().map(|sort| sort.word()).collect();
     let order = format!(
         "Fields to sort by, each with `:asc` or `:desc` behind it, separated by commas; a bare field means `:asc`. `created_at:desc` when absent. The fields are {}; `name` is the last name, then the first, of a person",
@@ -39,7 +42,7 @@ pub(crate) fn parameters(kind: Kind, vendors: &[String]) -> Value {
         ),
         parameter(
             "cursor",
-            "The `nextCursor` of the page before: goes on behind it at the same cost for every page. With it, `total` is left out, and `offset` must be",
+            "The `nextCursor` of the page before: goes on behind it at the same cost for every page. With it, `total` is left out, and `offset` must be too, or be 0",
             &json!({ "type": "string", "maxLength": 2000 }),
         ),
         parameter(
@@ -65,14 +68,26 @@ pub(crate) fn parameters(kind: Kind, vendors: &[String]) -> Value {
     all.push(parameter("integration_id", "Of this integration", &text));
     all.push(parameter(
         "integration_vendor",
-        "Of this vendor's integrations",
-        &json!({ "type": "string", "enum": vendors }),
+        "Of this vendor's integrations. The page is empty when there are none",
+        &json!({ "type": "string", "enum": vendors.iter().map(Vendor::name).collect::<Vec<_>>() }),
     ));
     all.push(parameter(
         "x_id",
         "Under this id of the vendor's; `integration_id` beside it",
         &text,
     ));
+    let has_property = kind == Kind::Community
+        || kind
+            .filters()
+            .iter()
+            .any(|filter| filter.name == "community_id");
+    if has_property {
+        all.push(parameter(
+            "x_property_id",
+            "Of the community under this id of the vendor's, as `x_community_id`; `integration_id` beside it",
+            &text,
+        ));
+    }
     for filter in kind.filters() {
         let words = match filter.form {
             Form::Text => format!("With this {}", filter.name),

@@ -26,6 +26,9 @@ use crate::{
     state::App,
 };
 
+/// The contract's name, section 8.1, for the community's id at the vendor.
+pub(crate) const PROPERTY: &str = "x_property_id";
+
 /// Reads a query as a list of `kind`.
 ///
 /// # Errors
@@ -60,7 +63,11 @@ pub(super) async fn asked(app: &App, scope: &Scope, kind: Kind, uri: &Uri) -> Re
     if let Some(id) = integration {
         query.integrations = Some(id.into_iter().collect());
     }
-    if let Some(vendor) = given.found("integration_vendor", |name| app.registry.find(name)) {
+    let others = || directory.integrations().map(|one| one.vendor);
+    let vendor = given.found("integration_vendor", |name| {
+        app.registry.find_filter(name, others())
+    });
+    if let Some(vendor) = vendor {
         of_vendor_only(&mut query, &directory, vendor);
     }
     let within = |given: &mut Parameters, name: &str| match integration {
@@ -70,8 +77,12 @@ pub(super) async fn asked(app: &App, scope: &Scope, kind: Kind, uri: &Uri) -> Re
             None
         }
     };
-    if let Some(x_id) = given.text("x_id") {
-        query.x_id = within(&mut given, "x_id").map(|id| (id, x_id));
+    let of_itself = ["x_id", PROPERTY];
+    let is_community = kind == Kind::Community;
+    for name in of_itself.into_iter().take(if is_community { 2 } else { 1 }) {
+        if let Some(x_id) = given.text(name) {
+            query.x_id = within(&mut given, name).map(|id| (id, x_id));
+        }
     }
     for filter in kind.filters() {
         if let Some(value) = given.text(filter.name) {
@@ -101,8 +112,13 @@ pub(super) async fn asked(app: &App, scope: &Scope, kind: Kind, uri: &Uri) -> Re
         else {
             continue;
         };
-        if let Some(x_id) = given.text(&theirs) {
-            let id = match within(&mut given, &theirs) {
+        let names = [theirs.as_str(), PROPERTY];
+        let of_property = filter.name == "community_id";
+        for name in names.into_iter().take(if of_property { 2 } else { 1 }) {
+            let Some(x_id) = given.text(name) else {
+                continue;
+            };
+            let id = match within(&mut given, name) {
                 Some(integration) => {
                     resolve(app, scope, &directory, filter, integration, &x_id).await?
                 }
@@ -124,7 +140,8 @@ pub(super) async fn asked(app: &App, scope: &Scope, kind: Kind, uri: &Uri) -> Re
         }
     }
     if let Some(text) = given.text("cursor") {
-        if offset.is_some() {
+        // A client that always sends its offset sends the one that skips nothing.
+        if offset.is_some_and(|offset| offset > 0) {
             given.refuse("offset", "Give a cursor or an offset, not both");
         }
         match cursor::read(&query, &text) {

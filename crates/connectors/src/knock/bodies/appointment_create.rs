@@ -38,9 +38,14 @@ pub struct AppointmentCreateKnock {
     #[serde(default)]
     #[schema(required, example = "att_01kaz6v2zt5m7c1k8ve0n4p9xj")]
     pub attribution_id: String,
-    /// The tour's date in UTC, `YYYY-MM-DD`.
+    /// The tour's date in UTC: `YYYY-MM-DD`, or an ISO 8601 date-time, of which the calendar date
+    /// counts, in the offset it is written in.
     #[serde(default)]
-    #[schema(required, pattern = r"^\d{4}-\d{2}-\d{2}$", example = "2027-03-12")]
+    #[schema(
+        required,
+        pattern = r"^\d{4}-\d{2}-\d{2}([Tt ]\S+)?$",
+        example = "2027-03-12"
+    )]
     pub appointment_date: String,
     /// The time of day in UTC at which the tour begins, `HH:MM:SS`.
     #[serde(default)]

@@ -45,7 +45,7 @@ pub struct ProspectUpdateKnock {
     pub number_of_occupants: Option<i64>,
     /// The lease term, in months.
     #[serde(default, deserialize_with = "integer::option")]
-    #[schema(minimum = 1, maximum = 18, example = 12)]
+    #[schema(minimum = 1, maximum = 2_147_483_647, example = 12)]
     pub lease_term_in_months: Option<i64>,
     /// The least rent a month, in cents.
     #[serde(default, deserialize_with = "integer::option")]

@@ -36,7 +36,7 @@ pub fn finish(
     let mut document = serde_json::to_value(document).map_err(|why| why.to_string())?;
     vendors::add(&mut document, registry, bodies)?;
     for (path, kind) in kinds {
-        let parameters = lists::parameters(*kind, &vendors::names(registry));
+        let parameters = lists::parameters(*kind, &registry.filters());
         document["paths"][path]["get"]["parameters"] = parameters;
     }
     name_models(&mut document);

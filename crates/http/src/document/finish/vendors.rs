@@ -37,7 +37,7 @@ pub(super) fn add(
 }
 
 /// The names of the vendors.
-pub(super) fn names(registry: &Registry) -> Vec<String> {
+fn names(registry: &Registry) -> Vec<String> {
     let vendors = registry.connectors().map(Connector::vendor);
     vendors.map(|vendor| vendor.to_string()).collect()
 }

@@ -94,7 +94,7 @@ pub fn check(
         }
         zone
     });
-    let starts_at = starts_at(&mut checks, &new, now);
+    let starts_at = starts_at(&mut checks, &mut new, now);
 
     match (
         (integration, community),
@@ -119,18 +119,16 @@ pub fn check(
     }
 }
 
-fn starts_at(checks: &mut Checks<'_>, new: &NewAppointment, now: Timestamp) -> Option<Timestamp> {
+fn starts_at(
+    checks: &mut Checks<'_>,
+    new: &mut NewAppointment,
+    now: Timestamp,
+) -> Option<Timestamp> {
     if checks.is_broken("appointment_date") {
         return None;
     }
-    let Ok(date) = new.appointment_date.parse::<Date>() else {
-        checks.issues.push(Issue::invalid_string(
-            "appointment_date",
-            "date",
-            "Invalid date: there is no such day. Give YYYY-MM-DD",
-        ));
-        return None;
-    };
+    let date = checks.date("appointment_date", Some(&new.appointment_date))?;
+    new.appointment_date = date.to_string();
     if checks.is_broken("appointment_time") {
         return None;
     }

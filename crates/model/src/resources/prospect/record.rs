@@ -33,18 +33,26 @@ resource! {
         phone_1: Option<String>,
         /// The digits of its extension. Lists are filtered by the number alone.
         phone_1_extension: Option<String>,
+        /// The secondary phone number.
+        phone_2: Option<String>,
         /// The first name.
         first_name: Option<String>,
+        /// The middle name.
+        middle_name: Option<String>,
         /// The last name.
         last_name: Option<String>,
         /// The first address line.
         address_1: Option<String>,
+        /// The second address line.
+        address_2: Option<String>,
         /// The city.
         city: Option<String>,
         /// The state.
         state: Option<String>,
         /// The zip code.
         zip: Option<String>,
+        /// The country.
+        country: Option<String>,
         /// The move-in date, `YYYY-MM-DD`.
         move_in_date: Option<String>,
         /// How many people will live in the unit.
@@ -65,6 +73,10 @@ resource! {
         subscribe: Option<bool>,
         /// How the prospect first got in touch.
         first_contact_type: Option<String>,
+        /// How the prospect prefers to be reached.
+        preferred_contact_method: Option<String>,
+        /// The lead source in words, where the vendor takes it so.
+        prospect_source: Option<String>,
         /// Where it stands at the vendor; `null` until the vendor has said.
         status: Option<String>,
         /// Whether the vendor has deleted or merged it; `null` until the vendor has said.
@@ -105,12 +117,16 @@ impl Prospect {
                 .as_ref()
                 .map(|phone| phone.as_str().to_owned()),
             phone_1_extension: new.phone_1_extension.clone(),
+            phone_2: new.phone_2.clone(),
             first_name: trimmed(new.first_name.as_deref()),
+            middle_name: trimmed(new.middle_name.as_deref()),
             last_name: trimmed(new.last_name.as_deref()),
             address_1: trimmed(new.address_1.as_deref()),
+            address_2: trimmed(new.address_2.as_deref()),
             city: trimmed(new.city.as_deref()),
             state: trimmed(new.state.as_deref()),
             zip: trimmed(new.zip.as_deref()),
+            country: trimmed(new.country.as_deref()),
             move_in_date: prospect.move_in_date.map(|date| date.to_string()),
             number_of_occupants: new.number_of_occupants,
             lease_term_in_months: new.lease_term_in_months,
@@ -121,6 +137,8 @@ impl Prospect {
             pets: new.pets.clone(),
             subscribe: new.subscribe,
             first_contact_type: new.first_contact_type.clone(),
+            preferred_contact_method: new.preferred_contact_method.clone(),
+            prospect_source: trimmed(new.prospect_source.as_deref()),
             // Only the vendor knows these.
             x_created_at: None,
             x_updated_at: None,
@@ -152,7 +170,9 @@ impl Prospect {
                 .as_ref()
                 .map(|phone| phone.as_str().to_owned()),
             phone_1_extension: change.phone_extension.clone(),
+            phone_2: None,
             first_name: trimmed(asked.first_name.as_deref()),
+            middle_name: None,
             last_name: trimmed(asked.last_name.as_deref()),
             move_in_date: change.move_in_date.map(|date| date.to_string()),
             number_of_occupants: asked.number_of_occupants,
@@ -165,13 +185,17 @@ impl Prospect {
             x_updated_at: None,
             attribution_id: None,
             address_1: None,
+            address_2: None,
             city: None,
             state: None,
             zip: None,
+            country: None,
             notes: None,
             pets: None,
             subscribe: None,
             first_contact_type: None,
+            preferred_contact_method: None,
+            prospect_source: None,
             status: None,
             is_deleted: None,
             vanished_at: None,

@@ -290,7 +290,7 @@ async fn a_wrong_request_is_refused_and_changes_nothing() {
         ("moveDate", json!("2027-02-29")),
         ("bedrooms", json!(["3"])),
         ("occupants", json!(-1)),
-        ("leaseTermMonths", json!(19)),
+        ("leaseTermMonths", json!(0)),
         ("minBudget", json!("1")),
         ("maxBudget", json!(1.5)),
         ("pets", json!(["HORSE"])),
