@@ -556,6 +556,7 @@ impl TestApp {
             triggers: triggers.collect(),
             active: true,
             system: System::Sandbox,
+            object_style: Default::default(),
             integrations: None,
             secret: Secret::new(SECRET),
             previous: Vec::new(),

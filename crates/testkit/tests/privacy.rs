@@ -208,6 +208,7 @@ async fn subscribe(app: &TestApp) -> Outcome<WebhookId> {
             .collect(),
         active: true,
         system: System::Sandbox,
+        object_style: Default::default(),
         integrations: None,
         secret: Secret::new("signing-secret"),
         previous: Vec::new(),

@@ -3,7 +3,7 @@
 
 use model::{
     EventId, Secret, Timestamp, WebhookId,
-    webhook::{Change, Delivery, DeliveryStatus, Trigger, Webhook},
+    webhook::{Change, Delivery, DeliveryStatus, ObjectStyle, Trigger, Webhook},
 };
 use serde_json::{Value, json};
 use store::webhooks::{DeliveryQuery, Replay};
@@ -108,8 +108,15 @@ async fn what_happened_is_told_signed_and_in_the_words_of_the_contract() -> Outc
     let all = app
         .until("what a write and a synchronisation bring", async || {
             let all = receiver.taken();
-            let has = |trigger| all.iter().any(|one| one.trigger() == trigger);
-            Ok((has("WRITE_OPERATION_SUCCESS") && has("SYNC_COMPLETE")).then_some(all))
+            let job = |trigger: &str| {
+                let one = all.iter().find(|one| one.trigger() == trigger)?;
+                Some(one.json()["data"]["root_job_id"].clone())
+            };
+            // A run that ends well is told as a job too, and that comes last.
+            let is_whole = job("WRITE_OPERATION_SUCCESS").is_some()
+                && job("SYNC_COMPLETE").is_some()
+                && job("SYNC_COMPLETE") == job("JOB_SUCCESS");
+            Ok(is_whole.then_some(all))
         })
         .await?;
     for one in &all {
@@ -142,6 +149,43 @@ async fn what_happened_is_told_signed_and_in_the_words_of_the_contract() -> Outc
     });
     let count = all.len();
     all_stand(&app, id, DeliveryStatus::Delivered, count).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_model_of_a_record_is_written_as_the_receiver_wants_it() -> Outcome {
+    let app = TestApp::start(1).await?;
+    let receiver = TestReceiver::start().await?;
+    let id = app.subscribe(&receiver, &[Trigger::DataNew]).await?;
+    for (style, email, object) in [
+        (ObjectStyle::Dash, "dash@example.com", "crm-prospects"),
+        (
+            ObjectStyle::Underscore,
+            "underscore@example.com",
+            "crm_prospects",
+        ),
+    ] {
+        let path = format!("/v1/webhooks/{id}");
+        let change = json!({ "object_style": style });
+        let (status, answer) = app.send("PUT", &path, Some(change)).await?;
+        assert_eq!(
+            (status, &answer["result"]["object_style"]),
+            (200, &json!(style))
+        );
+        write(&app, email).await?;
+        let told = app
+            .until("the event of the record", async || {
+                let mut all = receiver.taken().into_iter().map(|one| one.json());
+                Ok(all.find(|one| one["payload"]["email_1"] == email))
+            })
+            .await?;
+        let places = [
+            &told["object"],
+            &told["data"]["object"],
+            &told["meta"]["object"],
+        ];
+        assert_eq!(places, [object; 3], "{told}");
+    }
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

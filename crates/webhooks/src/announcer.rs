@@ -19,7 +19,7 @@ use delivery::{
 };
 use model::{
     Entropy, EventId, Timestamp, WebhookId, retry,
-    webhook::{DeliveryAttempt, Event, Webhook},
+    webhook::{DeliveryAttempt, Event, ObjectStyle, Webhook},
 };
 use store::{
     Error, Lapse, Store,
@@ -433,7 +433,8 @@ async fn attempt(
     event: Result<Event, String>,
 ) -> Done {
     let (started_at, started) = (parts.timer.now(), Instant::now());
-    let read = event.and_then(|event| Ok((event.id, event.at, body(&event)?)));
+    let read =
+        event.and_then(|event| Ok((event.id, event.at, body(&event, webhook.object_style)?)));
     let (id, created_at, body) = match read {
         Ok(read) => read,
         Err(why) => {
@@ -488,7 +489,7 @@ async fn attempt(
     }
 }
 
-fn body(event: &Event) -> Result<Bytes, String> {
+fn body(event: &Event, style: ObjectStyle) -> Result<Bytes, String> {
     let told = |why: serde_json::Error| {
         format!(
             "event {} is not readable at line {} column {}",
@@ -497,7 +498,7 @@ fn body(event: &Event) -> Result<Bytes, String> {
             why.column()
         )
     };
-    let body = event.body().map_err(told)?;
+    let body = event.body().map_err(told)?.styled(style);
     serde_json::to_vec(&body).map(Bytes::from).map_err(told)
 }
 

@@ -105,6 +105,7 @@ function subject(body: WebhookBody): string | null {
       return body.data.webhook_id;
     case "SYNC_COMPLETE":
     case "FIRST_SYNC_COMPLETE":
+    case "JOB_SUCCESS":
     case "JOB_FAILURE":
       return null;
     default:

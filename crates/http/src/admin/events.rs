@@ -155,12 +155,7 @@ fn asked(uri: &Uri) -> Result<EventQuery, Error> {
     let mut given = Parameters::of(uri);
     let limit = given.number("limit", 0..=LIMIT_MAX);
     let after = event_cursor(&mut given);
-    let orders = [
-        ("created_at:asc", false),
-        ("created_at:desc", true),
-        ("created_at", false),
-    ];
-    let is_descending = given.word("order-by", &orders).unwrap_or(true);
+    let is_descending = given.created_order();
     let triggers: Vec<(&str, Trigger)> = Trigger::ALL
         .iter()
         .map(|trigger| (trigger.word(), *trigger))

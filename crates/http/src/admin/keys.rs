@@ -145,7 +145,7 @@ pub async fn keys_list(
     app.key_uses.store(&app.store).await?;
     let query = KeyQuery { offset, limit };
     let found = app.store.keys_list(&caller.scope, &query).await?;
-    Ok(found_page((offset, limit), &found, |key| {
+    Ok(found_page((offset, limit), false, &found, |key| {
         KeyRecord::from(key)
     }))
 }

@@ -129,6 +129,43 @@ pub struct Page<T> {
     pub results: Vec<T>,
 }
 
+/// One record of administration, in the envelope of one record and in that of an answer to a
+/// change. The document calls it after the record: `WebhookFound`.
+#[derive(Serialize)]
+pub struct Found<T> {
+    /// About the answer.
+    pub meta: ListMeta,
+    /// The record.
+    pub results: T,
+    /// The same.
+    pub result: T,
+}
+
+impl<T: ToSchema> PartialSchema for Found<T> {
+    fn schema() -> RefOr<Schema> {
+        let record = || Ref::from_schema_name(T::name());
+        ObjectBuilder::new()
+            .description(Some("One record. `results` and `result` are the same"))
+            .property("meta", Ref::from_schema_name(ListMeta::name()))
+            .required("meta")
+            .property("results", record())
+            .required("results")
+            .property("result", record())
+            .required("result")
+            .into()
+    }
+}
+
+impl<T: ToSchema> ToSchema for Found<T> {
+    fn name() -> Cow<'static, str> {
+        format!("{}Found", T::name()).into()
+    }
+
+    fn schemas(all: &mut Schemas) {
+        collect::<T>(all);
+    }
+}
+
 /// An object whose `meta` is about a list, and whose `results` are these.
 fn with_meta(description: &str, results: impl Into<RefOr<Schema>>) -> RefOr<Schema> {
     ObjectBuilder::new()

@@ -124,9 +124,10 @@ fn body_name(trigger: &str) -> String {
 fn data(trigger: Trigger) -> Component {
     match trigger {
         Trigger::WriteFailure | Trigger::WriteSuccess => Component::of::<WriteEndData>(),
-        Trigger::SyncComplete | Trigger::FirstSyncComplete | Trigger::JobFailure => {
-            Component::of::<SyncRunData>()
-        }
+        Trigger::SyncComplete
+        | Trigger::FirstSyncComplete
+        | Trigger::JobSuccess
+        | Trigger::JobFailure => Component::of::<SyncRunData>(),
         Trigger::DataNew => Component::of::<NewRecordData>(),
         Trigger::DataUpdate => Component::of::<ChangedRecordData>(),
     }
@@ -210,6 +211,7 @@ const fn words(trigger: Trigger) -> &'static str {
         Trigger::DataUpdate => "A record changed",
         Trigger::SyncComplete => "A synchronisation has ended, and it was not the first",
         Trigger::FirstSyncComplete => "The first synchronisation of an integration has ended",
+        Trigger::JobSuccess => "A synchronisation has ended well",
         Trigger::JobFailure => "A synchronisation brought nothing",
         Trigger::WriteFailure => "A write ended, and not all of it is at the vendor",
         Trigger::WriteSuccess => "A write ended, and all of it is at the vendor",
@@ -267,11 +269,13 @@ fn example(trigger: Trigger, of: &Definition) -> Result<Event, String> {
             &members("Craigslist.org"),
             &members("Craigslist"),
         )),
-        Trigger::SyncComplete | Trigger::FirstSyncComplete => Some(stored_run(
-            WriteStatus::Success,
-            &[],
-            &[Kind::Attribution.model().to_owned()],
-        )),
+        Trigger::SyncComplete | Trigger::FirstSyncComplete | Trigger::JobSuccess => {
+            Some(stored_run(
+                WriteStatus::Success,
+                &[],
+                &[Kind::Attribution.model().to_owned()],
+            ))
+        }
         Trigger::JobFailure => Some(stored_run(
             WriteStatus::Failure,
             &[format!("{title} refuses the credentials")],

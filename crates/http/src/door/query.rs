@@ -122,6 +122,16 @@ impl Parameters {
         found.map(|(_, value)| *value)
     }
 
+    /// Whether a list that is in the order of creation alone begins with the newest.
+    pub fn created_order(&mut self) -> bool {
+        let orders = [
+            ("created_at:asc", false),
+            ("created_at:desc", true),
+            ("created_at", false),
+        ];
+        self.word("order-by", &orders).unwrap_or(true)
+    }
+
     /// A value of a type that says itself what is wrong.
     pub fn parsed<T: FromStr<Err: Display>>(&mut self, name: &str) -> Option<T> {
         self.found(name, str::parse)

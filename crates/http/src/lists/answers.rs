@@ -59,6 +59,16 @@ fn created_meta(
     }
 }
 
+/// The word for a direction.
+pub(super) const fn direction(is_descending: bool) -> &'static str {
+    if is_descending { "desc" } else { "asc" }
+}
+
+/// The `meta` of one record, which a list of records might have.
+pub fn single_meta() -> ListMeta {
+    created_meta((0, 1), direction(true), false, Some(1))
+}
+
 /// How it is told whether a total is exact: only when it is not.
 pub(super) fn inexact(is_exact: bool) -> Option<bool> {
     (!is_exact).then_some(false)
@@ -67,6 +77,7 @@ pub(super) fn inexact(is_exact: bool) -> Option<bool> {
 /// Answers a page of `all`, which is in the order of its creation.
 pub fn plain_page<T, R: Serialize>(
     (offset, limit): (u64, u64),
+    is_descending: bool,
     all: &[T],
     shown: impl Fn(&T) -> R,
 ) -> Response {
@@ -75,16 +86,24 @@ pub fn plain_page<T, R: Serialize>(
     let results: Vec<R> = rest.iter().take(place(limit)).map(shown).collect();
     let has_more = rest.len() > results.len();
     let total = Some(all.len() as u64);
-    page_answer((offset, limit), "asc", has_more, (total, true), results)
+    let direction = direction(is_descending);
+    page_answer((offset, limit), direction, has_more, (total, true), results)
 }
 
 /// Answers a page that the store has found, in the order of its creation.
 pub fn found_page<T, R: Serialize>(
     page: (u64, u64),
+    is_descending: bool,
     found: &store::Page<T>,
     shown: impl Fn(&T) -> R,
 ) -> Response {
     let results: Vec<R> = found.rows.iter().map(shown).collect();
     let total = (found.total, found.total_is_exact);
-    page_answer(page, "asc", found.has_more, total, results)
+    page_answer(
+        page,
+        direction(is_descending),
+        found.has_more,
+        total,
+        results,
+    )
 }

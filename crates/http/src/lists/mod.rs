@@ -127,7 +127,7 @@ fn shown(order: &[Sort]) -> Vec<Order> {
         .iter()
         .map(|sort| Order {
             field: sort.field.word().to_owned(),
-            direction: if sort.is_descending { "desc" } else { "asc" }.to_owned(),
+            direction: answers::direction(sort.is_descending).to_owned(),
         })
         .collect()
 }
@@ -229,15 +229,7 @@ async fn one<T: DeserializeOwned + Serialize>(
 ) -> Result<Response, Error> {
     let results = resource(app, scope, kind, id).await?;
     let answer = Answer::<T> {
-        meta: ListMeta {
-            offset: 0,
-            limit: 1,
-            order_by: shown(&Sort::newest_first()),
-            has_more: false,
-            total: Some(1),
-            total_is_exact: None,
-            next_cursor: None,
-        },
+        meta: answers::single_meta(),
         results,
     };
     Ok(Json(answer).into_response())

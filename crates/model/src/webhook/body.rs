@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::Trigger;
+use super::{ObjectStyle, Trigger};
 use crate::{
     clock::Timestamp,
     id::EventId,
@@ -27,6 +27,25 @@ pub struct EventBody {
     pub data: EventData,
     /// About the event.
     pub meta: EventMeta,
+}
+
+impl EventBody {
+    /// The body with the model of its record written in this style.
+    #[must_use]
+    pub fn styled(mut self, style: ObjectStyle) -> Self {
+        let object = match &mut self.data {
+            EventData::New(data) => Some(&mut data.object),
+            EventData::Changed(data) => Some(&mut data.object),
+            EventData::Run(_) | EventData::End(_) | EventData::Test(_) => None,
+        };
+        if style == ObjectStyle::Dash {
+            let objects = object.into_iter().chain([&mut self.meta.object]);
+            for object in objects.flatten() {
+                *object = object.replace('_', "-");
+            }
+        }
+        self
+    }
 }
 
 impl Serialize for EventBody {
@@ -73,7 +92,8 @@ pub enum EventData {
 /// About an event.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct EventMeta {
-    /// The model of the record; `null` when the event is about none.
+    /// The model of the record, in the `object_style` of the webhook; `null` when the event is
+    /// about none.
     pub object: Option<String>,
     /// The integration that the event concerns; `null` for a test.
     pub integration_id: Option<String>,
@@ -100,7 +120,7 @@ pub struct NewRecordData {
     pub root_job_id: Option<String>,
     /// The operation of the write, or `sync`.
     pub job_type: Option<String>,
-    /// The record's model, such as `crm_prospects`.
+    /// The record's model, such as `crm_prospects`, in the `object_style` of the webhook.
     pub object: Option<String>,
     /// The record's id.
     pub record_id: String,
@@ -127,7 +147,7 @@ pub struct ChangedRecordData {
     pub root_job_id: Option<String>,
     /// The operation of the write, or `sync`.
     pub job_type: Option<String>,
-    /// The record's model, such as `crm_prospects`.
+    /// The record's model, such as `crm_prospects`, in the `object_style` of the webhook.
     pub object: Option<String>,
     /// The record's id.
     pub record_id: String,

@@ -34,6 +34,8 @@ words! {
         SyncComplete = "SYNC_COMPLETE",
         /// The first synchronisation of an integration has ended.
         FirstSyncComplete = "FIRST_SYNC_COMPLETE",
+        /// A synchronisation has ended well.
+        JobSuccess = "JOB_SUCCESS",
         /// A synchronisation brought nothing.
         JobFailure = "JOB_FAILURE",
         /// A write ended, and not all of it is at the vendor.
@@ -47,6 +49,23 @@ impl Trigger {
     /// Whether it is about records, so that a subscription can be to those of one model.
     pub const fn is_by_model(self) -> bool {
         matches!(self, Self::DataNew | Self::DataUpdate)
+    }
+}
+
+words! {
+    /// How the deliveries of a subscription write the model of a record.
+    ObjectStyle {
+        /// `crm_prospects`.
+        Underscore = "underscore",
+        /// `crm-prospects`.
+        Dash = "dash",
+    }
+}
+
+impl Default for ObjectStyle {
+    /// The style of the public contract for CRM models.
+    fn default() -> Self {
+        Self::Underscore
     }
 }
 
@@ -126,6 +145,8 @@ pub struct Webhook {
     pub active: bool,
     /// Production or sandbox: a label.
     pub system: System,
+    /// How its deliveries write the model of a record.
+    pub object_style: ObjectStyle,
     /// The integrations whose events it gets: those of the key that made it; of all when absent.
     pub integrations: Option<Vec<IntegrationId>>,
     /// What deliveries are signed with.
@@ -167,6 +188,8 @@ pub struct Change {
     pub triggers: Option<Vec<Subscribed>>,
     /// Whether events are to be sent.
     pub active: Option<bool>,
+    /// How deliveries are to write the model of a record.
+    pub object_style: Option<ObjectStyle>,
     /// Another secret, and until when deliveries are signed with the one before as well.
     pub secret: Option<(Secret, Timestamp)>,
     /// Whether the key that asks adopts the subscription, which then ends with that key. It does in
@@ -186,6 +209,7 @@ impl Change {
         }
         to.headers = self.headers.unwrap_or(std::mem::take(&mut to.headers));
         to.triggers = self.triggers.unwrap_or(std::mem::take(&mut to.triggers));
+        to.object_style = self.object_style.unwrap_or(to.object_style);
         if let Some(active) = self.active {
             if active && !to.active {
                 to.failing_since = None;
@@ -342,17 +366,18 @@ impl Event {
                     job_type,
                 })
             }
-            Trigger::SyncComplete | Trigger::FirstSyncComplete | Trigger::JobFailure => {
-                EventData::Run(SyncRunData {
-                    event,
-                    integration_id,
-                    vendor,
-                    root_job_id: job_id.clone(),
-                    job_id,
-                    job_type,
-                    run: self.read()?.unwrap_or_default(),
-                })
-            }
+            Trigger::SyncComplete
+            | Trigger::FirstSyncComplete
+            | Trigger::JobSuccess
+            | Trigger::JobFailure => EventData::Run(SyncRunData {
+                event,
+                integration_id,
+                vendor,
+                root_job_id: job_id.clone(),
+                job_id,
+                job_type,
+                run: self.read()?.unwrap_or_default(),
+            }),
             Trigger::DataNew => {
                 let payload = self.payload()?;
                 EventData::New(NewRecordData {

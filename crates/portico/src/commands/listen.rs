@@ -303,6 +303,7 @@ fn receiver(forward_to: Url, secret: Secret) -> Webhook {
         triggers: Vec::new(),
         active: true,
         system: System::Sandbox,
+        object_style: Default::default(),
         integrations: None,
         secret,
         previous: Vec::new(),

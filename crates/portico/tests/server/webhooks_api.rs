@@ -155,7 +155,7 @@ fn what_is_wrong_with_a_webhook_is_told_all_at_once() {
         shown.insert(name.to_owned(), answer.json()["error"].clone());
     }
     assert_eq!(
-        admin.get("/v1/webhooks")["meta"]["total"],
+        admin.get("/v1/webhooks?active=any")["meta"]["total"],
         1,
         "none was made"
     );
@@ -203,8 +203,18 @@ fn a_webhook_is_made_shown_changed_rotated_and_removed() {
     assert_eq!(admin.get(&format!("{path}/"))["result"], one);
     let list = |query: &str| ids(&admin.get(&format!("/v1/webhooks/{query}")));
     assert_eq!(list("?active=true"), [text(&other["id"])]);
+    assert_eq!(list(""), [text(&other["id"])], "as the contract has it");
     assert_eq!(list("?active=false").len(), 2);
-    assert_eq!(list("?limit=1&offset=1"), [text(&other["id"])]);
+    let newest_first = list("?active=any");
+    assert_eq!(newest_first.len(), 3);
+    let mut oldest_first = list("?active=any&order-by=created_at:asc");
+    assert_eq!(oldest_first.first(), Some(&text(&one["id"])));
+    oldest_first.reverse();
+    assert_eq!(oldest_first, newest_first);
+    assert_eq!(list("?active=any&limit=1&offset=1"), [text(&other["id"])]);
+    let found = admin.get(&path);
+    assert_eq!(found["results"], found["result"]);
+    assert_eq!(found["meta"]["total"], 1);
 
     // Who may only read sees no secret; who may only administer cannot read.
     let reader = with_key(&admin, &json!({ "permissions": ["webhooks:read"] }));
@@ -214,7 +224,7 @@ fn a_webhook_is_made_shown_changed_rotated_and_removed() {
         hidden["headers"][0],
         json!({ "header": "Authorization", "value": null })
     );
-    let listed = reader.get("/v1/webhooks").to_string();
+    let listed = reader.get("/v1/webhooks?active=any").to_string();
     for secret in [
         &one["secret"],
         &other["secret"],
@@ -314,9 +324,12 @@ fn a_limited_key_sees_the_webhooks_that_get_no_more_than_it_does() {
         own["integration_ids"],
         json!([stage.server.ready["integration_id"]])
     );
-    assert_eq!(ids(&limited.get("/v1/webhooks")), [text(&own["id"])]);
     assert_eq!(
-        ids(&admin.get("/v1/webhooks")),
+        ids(&limited.get("/v1/webhooks?active=any")),
+        [text(&own["id"])]
+    );
+    assert_eq!(
+        ids(&admin.get("/v1/webhooks?active=any&order-by=created_at")),
         [all.clone(), text(&own["id"])]
     );
     let nobodys = "whk_00000000000000000000000000";

@@ -171,7 +171,7 @@ fn find(db: &Db<'_>, id: KeyId) -> Result<Option<Key>, Error> {
 
 /// A page of those that `scope` may know of, oldest first, and how many these are.
 fn page(db: &Db<'_>, scope: &Scope, query: &KeyQuery) -> Result<Page<Key>, Error> {
-    let which = ("keys", "id", "TRUE");
+    let which = ("keys", "id", "TRUE", "id");
     scopes::page(
         db,
         scope,

@@ -44,12 +44,12 @@ pub(crate) fn within(table: &str, name: &str) -> String {
     )
 }
 
-/// A page of the rows of `table` that `scope` may know of and that are `held`, in the order of the
-/// column `name`. `read` is given the condition, the order and the limit, and their values.
+/// A page of the rows of `table` that `scope` may know of and that are `held`, in an order. Each
+/// is named by its column `name`. `read` is given the condition, the order and the limit, and their values.
 pub(crate) fn page<T>(
     db: &Db<'_>,
     scope: &Scope,
-    (table, name, held): (&str, &str, &str),
+    (table, name, held, order): (&str, &str, &str, &str),
     (offset, limit): (u64, u64),
     read: impl FnOnce(&str, &[Bound<'_>]) -> Result<Vec<T>, Error>,
 ) -> Result<Page<T>, Error> {
@@ -68,7 +68,7 @@ pub(crate) fn page<T>(
     let total = total.unsigned_abs();
     let (rows, values) = limited(counted, offset, limit);
     Ok(Page {
-        rows: read(&format!("{which} ORDER BY {name} {rows}"), &values)?,
+        rows: read(&format!("{which} ORDER BY {order} {rows}"), &values)?,
         has_more: offset.saturating_add(limit) < total,
         total: Some(total),
         total_is_exact: true,

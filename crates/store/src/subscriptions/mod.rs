@@ -11,7 +11,7 @@ use model::{
     key::System,
     record::Kind,
     resources::webhook::WebhookRecord,
-    webhook::{Change, Disabled, Previous, Subscribed, Webhook},
+    webhook::{Change, Disabled, ObjectStyle, Previous, Subscribed, Webhook},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -50,6 +50,9 @@ struct Body {
     triggers: Vec<Subscribed>,
     system: System,
     previous_until: Vec<Timestamp>,
+    /// Absent in those that an older build has stored.
+    #[serde(default)]
+    object_style: ObjectStyle,
 }
 
 /// What of a subscription is sealed.
@@ -89,6 +92,7 @@ fn body(webhook: &Webhook) -> Result<String, Error> {
             .iter()
             .map(|previous| previous.until)
             .collect(),
+        object_style: webhook.object_style,
     };
     serde_json::to_string(&body).map_err(corrupt("a webhook"))
 }
@@ -148,6 +152,7 @@ fn read(row: &Row<'_>, sealer: &Sealer) -> Result<Stored, Error> {
         triggers: body.triggers,
         active: row.get(1)?,
         system: body.system,
+        object_style: body.object_style,
         integrations: integrations
             .map(|list| serde_json::from_str(&list))
             .transpose()
@@ -232,7 +237,7 @@ fn readable(
     Ok(webhooks)
 }
 
-/// A page of those that `scope` may know of, oldest first, and how many these are. Only the
+/// A page of those that `scope` may know of, and how many these are. Only the
 /// secrets of the page are opened.
 fn page(
     db: &Db<'_>,
@@ -245,7 +250,8 @@ fn page(
         Some(false) => "NOT active",
         None => "TRUE",
     };
-    let which = ("webhooks", "n", active);
+    let order = if query.is_descending { "n DESC" } else { "n" };
+    let which = ("webhooks", "n", active, order);
     scopes::page(
         db,
         scope,
@@ -842,6 +848,7 @@ mod tests {
         let listed = |offset| {
             let query = WebhookQuery {
                 active: None,
+                is_descending: false,
                 offset,
                 limit: 1,
             };
@@ -875,6 +882,7 @@ mod tests {
                 triggers: Vec::new(),
                 active: true,
                 system: System::Sandbox,
+                object_style: Default::default(),
                 integrations: ids,
                 secret: Secret::new(""),
                 previous: Vec::new(),

@@ -135,6 +135,8 @@ pub struct Revoked {
 pub struct WebhookQuery {
     /// Active ones only, or those only that are not; both when absent.
     pub active: Option<bool>,
+    /// The newest first.
+    pub is_descending: bool,
     /// Subscriptions to skip.
     pub offset: u64,
     /// Subscriptions at most.

@@ -292,17 +292,21 @@ fn announce(
         }
     };
     let job_id = job_id.to_string();
-    let happened = Happened {
-        trigger,
-        kind: None,
-        lane,
-        integration_id: &integration_id,
-        subject: &job_id,
-        job: Some((&job_id, JOB_TYPE)),
-        stored: Some(stored_run(status, &done.errors, &done.models)),
-    };
-    let at = tx.next_stamp(now)?;
-    events::record(tx, &happened, at)
+    let ended_well = (status == WriteStatus::Success).then_some(Trigger::JobSuccess);
+    for trigger in [trigger].into_iter().chain(ended_well) {
+        let happened = Happened {
+            trigger,
+            kind: None,
+            lane,
+            integration_id: &integration_id,
+            subject: &job_id,
+            job: Some((&job_id, JOB_TYPE)),
+            stored: Some(stored_run(status, &done.errors, &done.models)),
+        };
+        let at = tx.next_stamp(now)?;
+        events::record(tx, &happened, at)?;
+    }
+    Ok(())
 }
 
 /// Ends runs whose process is gone, and makes their integrations due.

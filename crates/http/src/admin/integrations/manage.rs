@@ -86,7 +86,7 @@ pub async fn integrations_list(
         .filter(|one| caller.scope.sees(one.id) && one.archived_at.is_some() == archived)
         .collect();
     all.sort_unstable_by_key(|one| (one.created_at, one.id));
-    Ok(plain_page(page, &all, |one| {
+    Ok(plain_page(page, false, &all, |one| {
         IntegrationRecord::from(&***one)
     }))
 }

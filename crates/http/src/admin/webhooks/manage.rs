@@ -5,9 +5,10 @@
 
 use ::webhooks::signing::{secret_fits, secret_new};
 use axum::{
+    Json,
     extract::{Path, State},
     http::Uri,
-    response::Response,
+    response::{IntoResponse, Response},
 };
 use model::{
     Scope, Secret, WebhookId,
@@ -20,7 +21,7 @@ use store::webhooks::WebhookQuery;
 use super::stored::{WebhookAnswer, answer, find, none, shown, webhook_id};
 use crate::{
     document::{
-        answers::Page,
+        answers::{Found, Page},
         parameters::WriteQuery,
         problems::{ChangeProblems, GetProblems, ListProblems},
     },
@@ -30,10 +31,13 @@ use crate::{
         query::Parameters,
     },
     error::Error,
-    lists::answers::found_page,
+    lists::answers::{found_page, single_meta},
     screening::{Screened, screen_as},
     state::App,
 };
+
+/// One of them.
+type WebhookFound = Found<WebhookRecord>;
 
 /// A page of them.
 type WebhookPage = Page<WebhookRecord>;
@@ -49,9 +53,13 @@ pub struct WebhookParameters {
     /// Rows to answer
     #[param(minimum = 0, maximum = 250)]
     limit: Option<i64>,
-    /// `true` answers those that events are sent to, `false` those that none are sent to; all when absent
-    #[param(required = false, value_type = String, pattern = "^(true|false)$")]
+    /// `true`, which is meant when absent, answers those that events are sent to, `false` those that
+    /// none are sent to, `any` all
+    #[param(required = false, value_type = String, pattern = "^(true|false|any)$")]
     active: Option<String>,
+    /// `created_at:asc` (or `created_at`) or `created_at:desc`, which is meant when absent
+    #[param(rename = "order-by", required = false, value_type = String, pattern = "^created_at(:asc|:desc)?$")]
+    order_by: Option<String>,
 }
 
 /// What the query of a rotation of a secret may say.
@@ -90,7 +98,7 @@ fn system(app: &App, scope: &Scope) -> System {
 
 /// List webhooks
 ///
-/// The oldest first. A key that is limited to some integrations sees those that get no more than it does.
+/// The newest first, and those that events are sent to, unless the query says otherwise. A key that is limited to some integrations sees those that get no more than it does.
 #[utoipa::path(
     get,
     path = "/v1/webhooks",
@@ -107,16 +115,19 @@ pub async fn webhooks_list(
 ) -> Result<Response, Error> {
     let mut given = Parameters::of(&uri);
     let (offset, limit) = given.page();
-    let active = given.word("active", &[("true", true), ("false", false)]);
+    let which = [("true", Some(true)), ("false", Some(false)), ("any", None)];
+    let active = given.word("active", &which).unwrap_or(Some(true));
+    let is_descending = given.created_order();
     given.finish()?;
     let query = WebhookQuery {
         active,
+        is_descending,
         offset,
         limit,
     };
     let found = app.store.webhooks_list(&caller.scope, query).await?;
     let show = |one: &Webhook| shown(&caller.scope, one);
-    Ok(found_page((offset, limit), &found, show))
+    Ok(found_page((offset, limit), is_descending, &found, show))
 }
 
 /// Create a webhook
@@ -173,7 +184,7 @@ fn secret_made(app: &App) -> Secret {
     operation_id = "webhook_get",
     tag = "Webhooks",
     params(("id" = String, Path, description = "Its id")),
-    responses((status = 200, description = "It", body = WebhookAnswer), GetProblems),
+    responses((status = 200, description = "It", body = WebhookFound), GetProblems),
     security(("bearer" = ["webhooks:read"]))
 )]
 pub async fn webhook_get(
@@ -182,7 +193,13 @@ pub async fn webhook_get(
     Path(id): Path<String>,
 ) -> Result<Response, Error> {
     let webhook = find(&app, &caller.scope, &id).await?;
-    Ok(answer(&caller.scope, &webhook))
+    let result = shown(&caller.scope, &webhook);
+    let found = Found {
+        meta: single_meta(),
+        results: result.clone(),
+        result,
+    };
+    Ok(Json(found).into_response())
 }
 
 /// Change a webhook

@@ -5,7 +5,11 @@
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use crate::{record::Kind, webhook::Trigger, words};
+use crate::{
+    record::Kind,
+    webhook::{ObjectStyle, Trigger},
+    words,
+};
 
 words! {
     /// A kind of record, by its name in the contract.
@@ -93,8 +97,11 @@ pub struct WebhookCreate {
     /// Whether events are sent; `false` when absent. A test event is sent all the same.
     pub active: Option<bool>,
     /// What deliveries are signed with: `whsec_` and the base64 of 16 bytes or more, or any other text; one is made when absent.
-    #[schema(min_length = 10, max_length = 200, pattern = "^[!-~]+$")]
+    #[schema(min_length = 10, max_length = 200, pattern = r"^[^\x00-\x1f\x7f]+$")]
     pub secret: Option<String>,
+    /// How deliveries write the model of a record: `crm_prospects`, the `underscore` that is meant
+    /// when absent, or `crm-prospects`.
+    pub object_style: Option<ObjectStyle>,
     /// The model whose records `DATA_NEW` and `DATA_UPDATE` are told of; all when absent.
     pub model: Option<Model>,
 }
@@ -121,8 +128,10 @@ pub struct WebhookUpdate {
     /// longer with the one before. Another `url` does the same, and so does to switch on a webhook
     /// whose key was revoked or has expired.
     pub adopt: Option<bool>,
+    /// How deliveries write the model of a record.
+    pub object_style: Option<ObjectStyle>,
     /// What deliveries are signed with. For a day they are signed with the one before as well.
-    #[schema(min_length = 10, max_length = 200, pattern = "^[!-~]+$")]
+    #[schema(min_length = 10, max_length = 200, pattern = r"^[^\x00-\x1f\x7f]+$")]
     pub secret: Option<String>,
     /// The model whose records `DATA_NEW` and `DATA_UPDATE` are told of. Without `triggers` beside it, those that there are are limited to it.
     pub model: Option<Model>,

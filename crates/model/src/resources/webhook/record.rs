@@ -3,7 +3,10 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::{key::System, webhook::Webhook};
+use crate::{
+    key::System,
+    webhook::{ObjectStyle, Webhook},
+};
 
 /// A subscription to events.
 #[derive(Clone, Serialize, ToSchema)]
@@ -32,6 +35,8 @@ pub struct WebhookRecord {
     /// Until when they are signed with a secret before as well; `null` when they are not.
     #[schema(format = DateTime)]
     pub previous_secret_expires_at: Option<String>,
+    /// How deliveries write the model of a record.
+    pub object_style: ObjectStyle,
     /// Production or sandbox, as of the key that made it.
     pub system: System,
     /// What it is told of.
@@ -99,6 +104,7 @@ impl WebhookRecord {
                 .map(|previous| previous.until)
                 .max()
                 .map(|until| until.to_string()),
+            object_style: webhook.object_style,
             system: webhook.system,
             triggers: webhook
                 .triggers

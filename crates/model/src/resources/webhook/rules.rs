@@ -15,7 +15,7 @@ use crate::{
     resources::webhook::{Header, Model, WebhookCreate, WebhookUpdate},
     scope::Scope,
     secret::Secret,
-    webhook::{Change, Subscribed, Trigger, Webhook},
+    webhook::{Change, ObjectStyle, Subscribed, Trigger, Webhook},
 };
 
 /// Where events may be sent: the address as it is stored, or why it is not allowed.
@@ -43,6 +43,7 @@ pub struct Checked {
     headers: Vec<(String, Secret)>,
     triggers: Vec<(Trigger, Option<Kind>)>,
     active: bool,
+    object_style: Option<ObjectStyle>,
     secret: Option<Secret>,
 }
 
@@ -62,6 +63,7 @@ impl Checked {
             headers: self.headers,
             triggers: subscribed(&self.triggers, now, entropy),
             active: self.active,
+            object_style: self.object_style.unwrap_or_default(),
             system,
             integrations: scope.integrations().map(<[_]>::to_vec),
             secret: self.secret.unwrap_or_else(secret_new),
@@ -173,6 +175,7 @@ pub fn check_create(
         headers: headers.unwrap_or_default(),
         triggers: paired(&input.triggers, input.model),
         active: input.active.unwrap_or(false),
+        object_style: input.object_style,
         secret,
     })
 }
@@ -208,6 +211,7 @@ pub fn check_update(
         headers,
         triggers,
         active: input.active,
+        object_style: input.object_style,
         secret: secret.map(|secret| (secret, until)),
         adopts: input.adopt == Some(true),
     })

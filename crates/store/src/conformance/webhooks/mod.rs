@@ -67,6 +67,7 @@ impl<B: Backend> World<B> {
             triggers: triggers.collect(),
             active: true,
             system: System::Sandbox,
+            object_style: Default::default(),
             integrations: None,
             secret: Secret::new("signing-secret"),
             previous: vec![Previous {
@@ -129,6 +130,7 @@ impl<B: Backend> World<B> {
         (offset, limit): (u64, u64),
     ) -> Answer<Page<Webhook>> {
         let query = WebhookQuery {
+            is_descending: false,
             active,
             offset,
             limit,
