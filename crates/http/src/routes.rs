@@ -25,9 +25,12 @@ use utoipa_axum::{
 use crate::{
     admin::{
         audit, data_diffs, events as event_log,
-        integrations::{access, manage as integrations, members, pause, sync},
+        integrations::{
+            access, manage as integrations, members, pause, property_lists, rate_limits, sync,
+        },
         keys, log, normalization,
         privacy::{consents, erasure},
+        users,
         webhooks::{deliveries, manage as webhooks, replay, test},
         writes,
     },
@@ -39,8 +42,9 @@ use crate::{
     lists::Records,
     pages,
     resources::{
-        agents, appointments, appointments::availability, attributions, communities, events,
-        listings, prospects,
+        agents, appointments,
+        appointments::{availability, update},
+        attributions, communities, events, listings, prospects,
     },
     state::App,
 };
@@ -85,6 +89,7 @@ fn routes(registry: &Registry) -> OpenApiRouter<App> {
     for route in registry.connectors().filter_map(availability::vendor_route) {
         router = router.routes(route);
     }
+    router = router.routes(routes!(update::appointment_update));
     let find_operation = axum::Extension(writes::retry::FindOperation(operation_of));
     router
         .routes(routes!(writes::status::write_status_get))
@@ -107,6 +112,12 @@ fn routes(registry: &Registry) -> OpenApiRouter<App> {
         ))
         .routes(routes!(pause::integration_pause))
         .routes(routes!(pause::integration_resume))
+        .routes(routes!(rate_limits::rate_limits_list))
+        .routes(routes!(
+            property_lists::property_lists_list,
+            property_lists::property_list_create
+        ))
+        .routes(routes!(property_lists::property_list_update))
         .routes(routes!(sync::integration_sync))
         .routes(routes!(access::data_access_get, access::data_access_check))
         .routes(members::register_one::<CommunityRegister>())
@@ -133,6 +144,8 @@ fn routes(registry: &Registry) -> OpenApiRouter<App> {
         .routes(routes!(keys::keys_list, keys::key_create))
         .routes(routes!(keys::key_get, keys::key_revoke))
         .routes(routes!(keys::key_rotate))
+        .routes(routes!(users::users_list))
+        .routes(routes!(users::user_get))
         .routes(routes!(audit::audit_list))
         .merge(node_routes())
         .routes(routes!(health::openapi_get))

@@ -16,7 +16,10 @@ use crate::{
         query::Parameters,
     },
     error::Error,
-    lists::answers::page_answer,
+    lists::{
+        answers::{direction, page_answer},
+        vendor,
+    },
     state::App,
 };
 
@@ -43,13 +46,30 @@ pub struct DiffParameters {
     /// Of records of this model, such as `crm_prospects`
     #[param(required = false, value_type = String)]
     model: Option<String>,
+    /// The contract's name for `record_id`
+    #[param(required = false, value_type = String, min_length = 1, pattern = r"\S")]
+    model_record_id: Option<String>,
+    /// Of this vendor's integrations
+    #[param(required = false, value_type = String)]
+    integration_vendor: Option<String>,
     /// Changed at this time or later
     #[param(required = false, value_type = String, format = DateTime)]
     created_at_gte: Option<String>,
+    /// The contract's name for `created_at_gte`
+    #[param(required = false, value_type = String, format = DateTime)]
+    after: Option<String>,
+    /// Changed at this time or before
+    #[param(required = false, value_type = String, format = DateTime)]
+    before: Option<String>,
+    /// `created_at:asc` (or `created_at`) or `created_at:desc`, which is meant when absent
+    #[param(rename = "order-by", required = false, value_type = String, pattern = "^created_at(:asc|:desc)?$")]
+    order_by: Option<String>,
 }
 
 /// What changed in a record at one time.
+// In the document, a schema is not called as one of its members: clients in Python would confuse them.
 #[derive(Serialize, ToSchema)]
+#[schema(as = RecordChange)]
 pub struct DataDiff {
     /// Its id.
     pub id: String,
@@ -65,10 +85,17 @@ pub struct DataDiff {
     pub model: String,
     /// The record.
     pub record_id: String,
+    /// The same.
+    pub model_record_id: String,
+    /// `UPDATE`: the record changed.
+    #[schema(value_type = String)]
+    pub event_type: &'static str,
     /// The write or the synchronisation that brought it.
     pub job_id: String,
     /// The members that changed.
     pub diff: RecordDiff,
+    /// The same.
+    pub data_diff: RecordDiff,
 }
 
 /// An id that counts nothing: a record changes once at a time.
@@ -79,7 +106,7 @@ fn id_of(record_id: &str, at: Timestamp) -> String {
 
 /// List data diffs
 ///
-/// What changed in each record, newest first; kept for 30 days.
+/// What changed in each record, newest first unless the query says otherwise; kept for 30 days.
 #[utoipa::path(
     get,
     path = "/v1/admin/data-diffs",
@@ -97,29 +124,42 @@ pub async fn data_diffs_list(
     let mut given = Parameters::of(&uri);
     let models: Vec<(&str, Kind)> = Kind::ALL.iter().map(|kind| (kind.model(), *kind)).collect();
     let (offset, limit) = given.page();
+    let (record_id, model_record_id) = (given.text("record_id"), given.text("model_record_id"));
+    let (since, after) = (given.instant("created_at_gte"), given.instant("after"));
+    let vendor = vendor(&mut given, &app);
+    let is_descending = given.created_order();
     let query = DiffQuery {
         offset,
         limit,
         integration_id: given.integration_id(),
-        record_id: given.text("record_id"),
+        record_id: record_id.or(model_record_id),
         kind: given.word("model", &models),
-        since: given.instant("created_at_gte"),
+        vendor: vendor.map(|vendor| vendor.to_string()),
+        since: since.or(after),
+        until: given.instant("before"),
+        is_ascending: !is_descending,
     };
     given.finish()?;
     let page = app.store.diffs_list(&caller.scope, &query).await?;
-    let results = page.rows.into_iter().map(|diff| DataDiff {
-        id: id_of(&diff.record_id, diff.at),
-        created_at: diff.at.to_string(),
-        integration_id: diff.integration_id,
-        integration_vendor: diff.integration_vendor,
-        model: diff.kind.model().to_owned(),
-        record_id: diff.record_id,
-        job_id: diff.job_id,
-        diff: serde_json::from_value(diff.diff).unwrap_or_default(),
+    let results = page.rows.into_iter().map(|diff| {
+        let changed: RecordDiff = serde_json::from_value(diff.diff).unwrap_or_default();
+        DataDiff {
+            id: id_of(&diff.record_id, diff.at),
+            created_at: diff.at.to_string(),
+            integration_id: diff.integration_id,
+            integration_vendor: diff.integration_vendor,
+            model: diff.kind.model().to_owned(),
+            model_record_id: diff.record_id.clone(),
+            record_id: diff.record_id,
+            event_type: "UPDATE",
+            job_id: diff.job_id,
+            data_diff: changed.clone(),
+            diff: changed,
+        }
     });
     Ok(page_answer(
         (offset, limit),
-        "desc",
+        direction(is_descending),
         page.has_more,
         (page.total, page.total_is_exact),
         results.collect(),

@@ -8,5 +8,6 @@ pub mod keys;
 pub mod log;
 pub mod normalization;
 pub mod privacy;
+pub mod users;
 pub mod webhooks;
 pub mod writes;

@@ -29,17 +29,8 @@ pub(crate) fn parameters(kind: Kind, vendors: &[Vendor]) -> Value {
         fields.join(", ")
     );
     let sort = format!("(?:{})(?::(?:asc|desc))?", fields.join("|"));
-    let mut all = vec![
-        parameter(
-            "offset",
-            "Rows to skip; 0 when absent",
-            &json!({ "type": "integer", "format": "int64", "minimum": 0 }),
-        ),
-        parameter(
-            "limit",
-            &format!("Rows to answer; {LIMIT_DEFAULT} when absent"),
-            &json!({ "type": "integer", "minimum": 0, "maximum": LIMIT_MAX }),
-        ),
+    let mut all = page();
+    all.extend([
         parameter(
             "cursor",
             "The `nextCursor` of the page before: goes on behind it at the same cost for every page. With it, `total` is left out, and `offset` must be too, or be 0",
@@ -50,20 +41,8 @@ pub(crate) fn parameters(kind: Kind, vendors: &[Vendor]) -> Value {
             &order,
             &json!({ "type": "string", "pattern": format!("^{sort}(?:,{sort}){{0,{}}}$", ORDER_MAX_FIELDS - 1) }),
         ),
-    ];
-    for (name, words) in [
-        ("updated_at_gte", "Changed here at this time or later"),
-        ("updated_at_lte", "Changed here at this time or before"),
-        ("last_seen_gte", "Seen at the vendor at this time or later"),
-        ("last_seen_lte", "Seen at the vendor at this time or before"),
-    ] {
-        let words = format!("{words}. A date alone, and a time without offset, are UTC");
-        all.push(parameter(
-            name,
-            &words,
-            &json!({ "type": "string", "format": "date-time" }),
-        ));
-    }
+    ]);
+    all.extend(times());
     let text = json!({ "type": "string", "minLength": 1, "pattern": r"\S" });
     all.push(parameter("integration_id", "Of this integration", &text));
     all.push(parameter(
@@ -115,6 +94,39 @@ pub(crate) fn parameters(kind: Kind, vendors: &[Vendor]) -> Value {
         }
     }
     Value::Array(all)
+}
+
+/// The parameters of every page.
+pub(crate) fn page() -> Vec<Value> {
+    vec![
+        parameter(
+            "offset",
+            "Rows to skip; 0 when absent",
+            &json!({ "type": "integer", "format": "int64", "minimum": 0 }),
+        ),
+        parameter(
+            "limit",
+            &format!("Rows to answer; {LIMIT_DEFAULT} when absent"),
+            &json!({ "type": "integer", "minimum": 0, "maximum": LIMIT_MAX }),
+        ),
+    ]
+}
+
+/// The parameters that narrow a list to a time.
+pub(crate) fn times() -> Vec<Value> {
+    [
+        ("updated_at_gte", "Changed here at this time or later"),
+        ("updated_at_lte", "Changed here at this time or before"),
+        ("last_seen_gte", "Seen at the vendor at this time or later"),
+        ("last_seen_lte", "Seen at the vendor at this time or before"),
+    ]
+    .into_iter()
+    .map(|(name, words)| {
+        let words = format!("{words}. A date alone, and a time without offset, are UTC");
+        let time = json!({ "type": "string", "format": "date-time" });
+        parameter(name, &words, &time)
+    })
+    .collect()
 }
 
 fn parameter(name: &str, words: &str, schema: &Value) -> Value {

@@ -48,3 +48,31 @@ pub struct PageParameters {
     #[param(minimum = 0, maximum = 250)]
     limit: Option<i64>,
 }
+
+/// What a query for any list of the contract may say.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "the type stands for its documentation")]
+pub struct ListParameters {
+    /// Rows to skip
+    #[param(minimum = 0)]
+    offset: Option<i64>,
+    /// Rows to answer
+    #[param(minimum = 0, maximum = 250)]
+    limit: Option<i64>,
+    /// `created_at:asc` (or `created_at`) or `created_at:desc`, which is meant when absent
+    #[param(rename = "order-by", required = false, value_type = String, pattern = "^created_at(:asc|:desc)?$")]
+    order_by: Option<String>,
+    /// Changed at this time or later
+    #[param(required = false, value_type = String, format = DateTime)]
+    updated_at_gte: Option<String>,
+    /// Changed at this time or before
+    #[param(required = false, value_type = String, format = DateTime)]
+    updated_at_lte: Option<String>,
+    /// Seen at this time or later
+    #[param(required = false, value_type = String, format = DateTime)]
+    last_seen_gte: Option<String>,
+    /// Seen at this time or before
+    #[param(required = false, value_type = String, format = DateTime)]
+    last_seen_lte: Option<String>,
+}

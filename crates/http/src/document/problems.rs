@@ -100,6 +100,8 @@ problems! {
     ListProblems: 400 401 403 429 500 503;
     /// How reading a list that belongs to a record may fail.
     InnerListProblems: 400 401 403 404 429 500 503;
+    /// How a change that no vendor of this build takes is refused.
+    UntakenProblems: 400 401 403 404 405 408 413 415 429 500 503;
     /// How reading what needs no API key may fail.
     OpenProblems: 429 500 503;
     /// How Portico says that it is not ready.

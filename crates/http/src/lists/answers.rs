@@ -2,12 +2,17 @@
 
 use axum::{
     Json,
+    http::Uri,
     response::{IntoResponse, Response},
 };
 use model::record::SortField;
 use serde::Serialize;
 
-use crate::document::answers::{ListMeta, Order, Page};
+use crate::{
+    document::answers::{ListMeta, Order, Page},
+    door::query::Parameters,
+    error::Error,
+};
 
 /// Answers a page of something that is in the order of its creation, `asc` or `desc`.
 pub fn page_answer<T: Serialize>(
@@ -60,7 +65,7 @@ fn created_meta(
 }
 
 /// The word for a direction.
-pub(super) const fn direction(is_descending: bool) -> &'static str {
+pub const fn direction(is_descending: bool) -> &'static str {
     if is_descending { "desc" } else { "asc" }
 }
 
@@ -88,6 +93,33 @@ pub fn plain_page<T, R: Serialize>(
     let total = Some(all.len() as u64);
     let direction = direction(is_descending);
     page_answer((offset, limit), direction, has_more, (total, true), results)
+}
+
+/// Answers the page of a list of `T` that has no rows, to a query as lists take it.
+///
+/// # Errors
+/// 400 when a parameter is wrong.
+pub fn empty_page<T: Serialize>(uri: &Uri) -> Result<Response, Error> {
+    let mut given = Parameters::of(uri);
+    let page = given.page();
+    let is_descending = given.created_order();
+    for time in [
+        "updated_at_gte",
+        "updated_at_lte",
+        "last_seen_gte",
+        "last_seen_lte",
+    ] {
+        given.instant(time);
+    }
+    given.finish()?;
+    let rows: Vec<T> = Vec::new();
+    Ok(page_answer(
+        page,
+        direction(is_descending),
+        false,
+        (Some(0), true),
+        rows,
+    ))
 }
 
 /// Answers a page that the store has found, in the order of its creation.

@@ -7,6 +7,8 @@
 pub mod answers;
 mod query;
 
+pub(crate) use self::query::vendor;
+
 use axum::{
     Json,
     extract::{Request, State},

@@ -63,10 +63,7 @@ pub(super) async fn asked(app: &App, scope: &Scope, kind: Kind, uri: &Uri) -> Re
     if let Some(id) = integration {
         query.integrations = Some(id.into_iter().collect());
     }
-    let others = || directory.integrations().map(|one| one.vendor);
-    let vendor = given.found("integration_vendor", |name| {
-        app.registry.find_filter(name, others())
-    });
+    let vendor = vendor(&mut given, app);
     if let Some(vendor) = vendor {
         of_vendor_only(&mut query, &directory, vendor);
     }
@@ -153,6 +150,15 @@ pub(super) async fn asked(app: &App, scope: &Scope, kind: Kind, uri: &Uri) -> Re
     }
     given.finish()?;
     Ok(query)
+}
+
+/// The vendor that a list is narrowed to.
+pub(crate) fn vendor(given: &mut Parameters, app: &App) -> Option<Vendor> {
+    let directory = app.live.get();
+    given.found("integration_vendor", |name| {
+        let others = directory.integrations().map(|one| one.vendor);
+        app.registry.find_filter(name, others)
+    })
 }
 
 /// The region in which a phone number without a country code is meant: the one of the community

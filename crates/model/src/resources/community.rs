@@ -29,12 +29,16 @@ resource! {
         timezone: Option<String>,
         /// The first address line.
         address_1: Option<String>,
+        /// The second address line.
+        address_2: Option<String>,
         /// The city.
         city: Option<String>,
         /// The state.
         state: Option<String>,
         /// The zip code.
         zip: Option<String>,
+        /// The country.
+        country: Option<String>,
         /// What the vendor keeps besides.
         #[schema(value_type = Option<Object>)]
         custom_data: Option<Value>,

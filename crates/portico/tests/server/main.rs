@@ -37,6 +37,7 @@ mod operations;
 mod order;
 mod pages;
 mod phone_numbers;
+mod published;
 mod published_library;
 mod reload;
 mod rotation;

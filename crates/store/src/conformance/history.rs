@@ -34,7 +34,10 @@ const ALL: DiffQuery = DiffQuery {
     integration_id: None,
     record_id: None,
     kind: None,
+    vendor: None,
     since: None,
+    until: None,
+    is_ascending: false,
     offset: 0,
     limit: 100,
 };

@@ -57,7 +57,7 @@ pub struct Tally {
     pub models: Vec<String>,
 }
 
-/// Which diffs, newest first.
+/// Which diffs.
 #[derive(Clone, Debug, Default)]
 pub struct DiffQuery {
     /// Of records of this integration only.
@@ -66,8 +66,14 @@ pub struct DiffQuery {
     pub record_id: Option<String>,
     /// Of records of this kind only.
     pub kind: Option<Kind>,
+    /// Of integrations of the vendor of this name only.
+    pub vendor: Option<String>,
     /// Not made before.
     pub since: Option<Timestamp>,
+    /// Not made after.
+    pub until: Option<Timestamp>,
+    /// The oldest first.
+    pub is_ascending: bool,
     /// Diffs to skip.
     pub offset: u64,
     /// Diffs at most.

@@ -79,11 +79,19 @@ pub(crate) fn diffs(db: &Db<'_>, scope: &Scope, query: &DiffQuery) -> Result<Pag
     if let Some(since) = query.since {
         conditions.add("d.at >= ?", since.as_micros());
     }
+    if let Some(until) = query.until {
+        conditions.add("d.at <= ?", until.as_micros());
+    }
+    if let Some(vendor) = &query.vendor {
+        let of_vendor = "d.lane IN (SELECT n FROM integrations WHERE vendor = ?)";
+        conditions.add(of_vendor, vendor.clone());
+    }
+    let direction = if query.is_ascending { "" } else { "DESC" };
     let all = conditions.all();
     let counted = conditions.values.clone();
     let page = conditions.page(query.offset, query.limit.saturating_add(1));
     let sql = format!(
-        "SELECT d.seq, d.at, i.id, i.vendor, d.kind, d.record_id, d.job_id, d.diff FROM diffs d JOIN integrations i ON i.n = d.lane WHERE {all} ORDER BY d.seq DESC {page}"
+        "SELECT d.seq, d.at, i.id, i.vendor, d.kind, d.record_id, d.job_id, d.diff FROM diffs d JOIN integrations i ON i.n = d.lane WHERE {all} ORDER BY d.seq {direction} {page}"
     );
     let rows: Vec<(Diff, String, String)> = db.all(&sql, &conditions.values, |row| {
         let diff = Diff {
@@ -144,7 +152,7 @@ impl Store {
         self.listed(scope, query, jobs).await
     }
 
-    /// What changed in records, newest first.
+    /// What changed in records.
     pub async fn diffs_list(&self, scope: &Scope, query: &DiffQuery) -> Result<Page<Diff>, Error> {
         self.listed_whole(scope, query, false, diffs, |page| page.total_is_exact)
             .await

@@ -4,9 +4,10 @@
 //! it is answered.
 
 use axum::{
+    Json,
     extract::{Path, State},
     http::Uri,
-    response::Response,
+    response::{IntoResponse, Response},
 };
 use model::{
     IntegrationId,
@@ -22,7 +23,7 @@ use super::{
 };
 use crate::{
     document::{
-        answers::Page,
+        answers::{Found, Page},
         parameters::WriteQuery,
         problems::{ChangeProblems, GetProblems, ListProblems},
         schemas::{INTEGRATION_CREATE, INTEGRATION_UPDATE},
@@ -33,10 +34,16 @@ use crate::{
         query::Parameters,
     },
     error::Error,
-    lists::answers::plain_page,
+    lists::{
+        answers::{plain_page, single_meta},
+        vendor,
+    },
     screening::screen_integration,
     state::App,
 };
+
+/// One of them.
+type IntegrationFound = Found<IntegrationRecord>;
 
 /// A page of them.
 type IntegrationPage = Page<IntegrationRecord>;
@@ -54,12 +61,21 @@ pub struct IntegrationParameters {
     limit: Option<i64>,
     /// `true` answers those that are archived, `false` those that are not; `false` when absent
     #[param(required = false, value_type = String, pattern = "^(true|false)$")]
+    is_archived: Option<String>,
+    /// The same, under its earlier name
+    #[param(required = false, value_type = String, pattern = "^(true|false)$")]
     archived: Option<String>,
+    /// Of this vendor
+    #[param(required = false, value_type = String)]
+    integration_vendor: Option<String>,
+    /// `created_at:asc` (or `created_at`) or `created_at:desc`, which is meant when absent
+    #[param(rename = "order-by", required = false, value_type = String, pattern = "^created_at(:asc|:desc)?$")]
+    order_by: Option<String>,
 }
 
 /// List integrations
 ///
-/// The oldest first.
+/// The newest first, and those that are not archived, unless the query says otherwise.
 #[utoipa::path(
     get,
     path = "/v1/admin/integrations",
@@ -76,17 +92,26 @@ pub async fn integrations_list(
 ) -> Result<Response, Error> {
     let mut given = Parameters::of(&uri);
     let page = given.page();
-    let archived = given
-        .word("archived", &[("true", true), ("false", false)])
-        .unwrap_or(false);
+    let flags = [("true", true), ("false", false)];
+    let (archived, earlier) = (
+        given.word("is_archived", &flags),
+        given.word("archived", &flags),
+    );
+    let archived = archived.or(earlier).unwrap_or(false);
+    let vendor = vendor(&mut given, &app);
+    let is_descending = given.created_order();
     given.finish()?;
     let directory = app.live.get();
     let mut all: Vec<_> = directory
         .integrations()
         .filter(|one| caller.scope.sees(one.id) && one.archived_at.is_some() == archived)
+        .filter(|one| vendor.is_none_or(|vendor| one.vendor == vendor))
         .collect();
     all.sort_unstable_by_key(|one| (one.created_at, one.id));
-    Ok(plain_page(page, false, &all, |one| {
+    if is_descending {
+        all.reverse();
+    }
+    Ok(plain_page(page, is_descending, &all, |one| {
         IntegrationRecord::from(&***one)
     }))
 }
@@ -152,7 +177,7 @@ pub async fn integration_create(
     operation_id = "integration_get",
     tag = "Integrations",
     params(("id" = String, Path, description = "Its id")),
-    responses((status = 200, description = "It", body = IntegrationAnswer), GetProblems),
+    responses((status = 200, description = "It", body = IntegrationFound), GetProblems),
     security(("bearer" = ["integrations:read"]))
 )]
 pub async fn integration_get(
@@ -160,7 +185,13 @@ pub async fn integration_get(
     caller: Caller<IntegrationsRead>,
     Path(id): Path<String>,
 ) -> Result<Response, Error> {
-    Ok(shown(&*find(&app, &caller.scope, &id)?))
+    let record = IntegrationRecord::from(&*find(&app, &caller.scope, &id)?);
+    let found = Found {
+        meta: single_meta(),
+        results: record.clone(),
+        result: record,
+    };
+    Ok(Json(found).into_response())
 }
 
 /// Change an integration

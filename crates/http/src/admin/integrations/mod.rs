@@ -6,5 +6,7 @@ pub mod access;
 pub mod manage;
 pub mod members;
 pub mod pause;
+pub mod property_lists;
+pub mod rate_limits;
 pub mod stored;
 pub mod sync;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use crate::document::{names::pascal, problems, schemas::operations, webhooks};
+use crate::document::{lists, names::pascal, problems, schemas::operations, webhooks};
 
 /// How many operations must have a parameter alike before it becomes a component.
 const SHARED_MIN: usize = 3;
@@ -84,8 +84,28 @@ fn put_headers(response: &mut Value, names: &[&str]) {
     response["headers"] = Value::Object(headers);
 }
 
+/// Describes the parameters of pages alike, wherever they are bounded alike.
+fn describe_pages_alike(document: &mut Value) {
+    let known: Vec<Value> = lists::page().into_iter().chain(lists::times()).collect();
+    for operation in operations(document) {
+        let parameters = operation
+            .get_mut("parameters")
+            .and_then(Value::as_array_mut);
+        for parameter in parameters.into_iter().flatten() {
+            let alike = known.iter().find(|one| {
+                one["name"] == parameter["name"]
+                    && one["schema"]["maximum"] == parameter["schema"]["maximum"]
+            });
+            if let Some(alike) = alike {
+                *parameter = alike.clone();
+            }
+        }
+    }
+}
+
 /// Of the parameters of one name, the most frequent becomes a component.
 fn share_parameters(document: &mut Value) {
+    describe_pages_alike(document);
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     for operation in operations(document) {
         for parameter in operation["parameters"].as_array().into_iter().flatten() {

@@ -1,6 +1,7 @@
-//! Appointments: create, get, list. When they are possible is asked in [`availability`].
+//! Appointments: create, get, list, update. When they are possible is asked in [`availability`].
 
 pub mod availability;
+pub mod update;
 
 use connectors::component::Component;
 use model::{

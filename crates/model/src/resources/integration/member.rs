@@ -49,6 +49,9 @@ pub struct CommunityRegister {
     /// The first address line.
     #[schema(max_length = 200)]
     pub address_1: Option<String>,
+    /// The second address line.
+    #[schema(max_length = 200)]
+    pub address_2: Option<String>,
     /// The city.
     #[schema(max_length = 200)]
     pub city: Option<String>,
@@ -58,6 +61,9 @@ pub struct CommunityRegister {
     /// The zip code.
     #[schema(max_length = 50)]
     pub zip: Option<String>,
+    /// The country.
+    #[schema(max_length = 200)]
+    pub country: Option<String>,
 }
 
 /// An attribution (lead source) of an integration.
@@ -196,7 +202,8 @@ pub fn community_check(
     let body = json!({
         "integration_id": integration.id, "x_id": input.x_id, "name": name, "timezone": input.timezone, "phone_region": input.phone_region,
         "active": input.active,
-        "address_1": input.address_1, "city": input.city, "state": input.state, "zip": input.zip,
+        "address_1": input.address_1, "address_2": input.address_2, "city": input.city,
+        "state": input.state, "zip": input.zip, "country": input.country,
     });
     let is_active = integration.settings.new_properties_are_enabled;
     done(
