@@ -13,6 +13,12 @@ use crate::{Connector, FetchFailure, Target};
 /// The id of a prospect that no vendor has: to hear that there is none, one has to be allowed to ask.
 const NOBODY: &str = "0";
 
+/// The question for prospects, as it is named in what was found.
+pub const READ_PROSPECTS: &str = "read prospects";
+
+/// The same for attributions.
+pub const READ_ATTRIBUTIONS: &str = "read the lead sources";
+
 /// What changes something, and is therefore not tried, with the operation that it takes.
 const NOT_TRIED: [(Operation, &str); 4] = [
     (Operation::ProspectCreate, "create and change prospects"),
@@ -65,7 +71,7 @@ pub async fn probe(
     }
     let target = &target;
     if let Some(prospect) = &asks.prospect {
-        let what = "read prospects";
+        let what = READ_PROSPECTS;
         let first = x_community_ids.first().map_or("", String::as_str);
         let answer = prospect
             .prospect_fetch(target, first, NOBODY, &Value::Null)
@@ -86,7 +92,7 @@ pub async fn probe(
         if let Some(attributions) = &asks.attributions {
             let answer = attributions.attributions_fetch(target, id).await;
             let told = answer.map(|titles| format!("{vendor} told {}", titles.len()));
-            found.push(of_community("read the lead sources", id, told));
+            found.push(of_community(READ_ATTRIBUTIONS, id, told));
         }
         if let (Some(availability), Some(operation)) =
             (&asks.availability, &definition.availability)

@@ -283,11 +283,16 @@ async fn the_log_of_writes_and_the_vocabulary_are_shown() -> Outcome {
     }
     assert_eq!(line["id"], line["job_id"]);
     let path = "/v1/admin/normalization/crm_appointments/tour_type";
-    let (status, answer) = app.send("GET", path, None).await?;
+    let of_knock = format!("{path}?integration_vendor=KNOCK");
+    let (status, answer) = app.send("GET", &of_knock, None).await?;
     assert_eq!(status, 200, "{answer}");
     assert_eq!(
-        answer["results"][1],
-        json!({ "integration_vendor": "KNOCK", "value": "SELF_GUIDED", "vendor_value": "SELF_GUIDED" })
+        answer["results"],
+        json!({
+            "is_custom_mapping": false, "default_value": null,
+            "mappings": { "IN_PERSON": "IN_PERSON", "SELF_GUIDED": "SELF_GUIDED" },
+        })
     );
+    assert_eq!(app.send("GET", path, None).await?.0, 400, "of which vendor");
     Ok(())
 }

@@ -106,7 +106,7 @@ pub fn propexo_signature(secret: &Secret, body: &[u8]) -> String {
 /// Characters of a secret at least. Source: the public contract, sections 6 and 8.2.
 const SECRET_MIN_CHARS: usize = 10;
 
-/// Whether a secret can be signed with: any text of [`SECRET_MIN_CHARS`] can.
+/// Whether a secret can be signed with: any text of ten characters can.
 ///
 /// # Errors
 /// In words, without the secret.

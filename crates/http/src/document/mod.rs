@@ -34,7 +34,8 @@ use crate::error::body::ErrorBody;
         is delivered to the vendor until its outcome is known, and can always say what became of it.\n\n\
         In every body, an optional field that is `null` is absent, and so is text that is empty or has only blanks in it, whatever its format: \
         an id, a date and a word of a list too. A required field that is blank is missing. \
-        In a query, a date alone and a time without offset are UTC."),
+        In a query, a date alone and a time without offset are UTC.\n\n\
+        Every answer has the header `x-request-id`, and every answer to an API key `x-ratelimit-limit` and `x-ratelimit-remaining`."),
     modifiers(&Frame),
     components(schemas(ErrorBody)),
     tags(

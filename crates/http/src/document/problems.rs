@@ -7,59 +7,64 @@ use std::collections::BTreeMap;
 
 use utoipa::{
     IntoResponses, ToSchema as _,
-    openapi::{
-        ContentBuilder, Header, Object, Ref, RefOr, Response, ResponseBuilder, schema::Type,
-    },
+    openapi::{ContentBuilder, Ref, RefOr, Response, ResponseBuilder},
 };
 
 use crate::error::body::ErrorBody;
 
 /// A status that refuses: its name among the document's responses, and the document's words.
-struct Refusal(u16, &'static str, &'static str);
+struct Refusal(&'static str, &'static str, &'static str);
 
-/// Every status that refuses.
+/// Every status that refuses. Those that any request may get share a range.
 #[rustfmt::skip]
 const REFUSALS: &[Refusal] = &[
-    Refusal(400, "Invalid", "The request is not valid: `details.issues` lists every problem"),
-    Refusal(401, "Unauthorized", "The request has no valid API key"),
-    Refusal(403, "Forbidden", "The API key may not do this"),
-    Refusal(404, "NotFound", "There is no such thing, or the API key may not see it"),
-    Refusal(405, "NotAllowed", "The vendor has no such operation"),
-    Refusal(408, "Late", "The body did not arrive within 10 s, or came slower than 16 KiB in 4 s"),
-    Refusal(409, "Conflict", "The request does not fit how things stand: `details.reason` says why"),
-    Refusal(410, "Gone", "The Idempotency-Key was used for a write whose contents were removed since. Nothing was stored"),
-    Refusal(413, "TooLarge", "The body is larger than 256 KiB"),
-    Refusal(415, "NotJson", "The body is not announced as JSON"),
-    Refusal(422, "Mismatch", "The Idempotency-Key was used with another request"),
-    Refusal(429, "RateLimited", "The API key, or the address, has sent too many requests or has too many under way"),
-    Refusal(500, "Internal", "Portico failed"),
-    Refusal(503, "Unavailable", "Portico is too busy or stopping, or the vendor or the database does not answer in time"),
+    Refusal("400", "Invalid", "The request is not valid: `details.issues` lists every problem"),
+    Refusal("404", "NotFound", "There is no such thing, or the API key may not see it"),
+    Refusal("405", "NotAllowed", "The vendor has no such operation"),
+    Refusal("409", "Conflict", "The request does not fit how things stand: `details.reason` says why"),
+    Refusal("410", "Gone", "The Idempotency-Key was used for a write whose contents were removed since. Nothing was stored"),
+    Refusal("422", "Mismatch", "The Idempotency-Key was used with another request"),
+    Refusal("4XX", "Refused", "401: the request has no valid API key. 403: the API key may not do this. 408: the body did not arrive within 10 s, or came slower than 16 KiB in 4 s. 413: the body is larger than 256 KiB. 415: the body is not announced as JSON. 429: the API key, or the address, has sent too many requests or has too many under way; `Retry-After` says when to go on"),
+    Refusal("5XX", "Failed", "500: Portico failed. 503: Portico is too busy or stopping, or the vendor or the database does not answer in time; `Retry-After` says when to try again"),
 ];
+
+/// Where the document describes a status: by itself, or with all of its range that are not.
+const fn described_at(status: u16) -> &'static str {
+    match status {
+        400 => "400",
+        404 => "404",
+        405 => "405",
+        409 => "409",
+        410 => "410",
+        422 => "422",
+        500.. => "5XX",
+        _ => "4XX",
+    }
+}
 
 /// The responses that stand for refusals, by their names in the document.
 pub(crate) fn responses() -> impl Iterator<Item = (&'static str, Response)> {
-    REFUSALS.iter().map(|Refusal(status, name, words)| {
+    REFUSALS.iter().map(|Refusal(_, name, words)| {
         let body = Ref::from_schema_name(ErrorBody::name());
         let content = ContentBuilder::new().schema(Some(body)).build();
-        let mut response = ResponseBuilder::new()
+        let response = ResponseBuilder::new()
             .description(*words)
             .content("application/json", content);
-        if [429, 503].contains(status) {
-            let mut header = Header::new(Object::with_type(Type::Integer));
-            header.description = Some("Seconds after which to try again".to_owned());
-            response = response.header("Retry-After", header);
-        }
         (*name, response.build())
     })
 }
 
 /// References to the refusals of these statuses.
 fn refer(statuses: &[u16]) -> BTreeMap<String, RefOr<Response>> {
-    let named = REFUSALS.iter().filter(|one| statuses.contains(&one.0));
+    let places: Vec<&str> = statuses
+        .iter()
+        .map(|status| described_at(*status))
+        .collect();
+    let named = REFUSALS.iter().filter(|one| places.contains(&one.0));
     named
-        .map(|Refusal(status, name, _)| {
+        .map(|Refusal(place, name, _)| {
             let reference = Ref::from_response_name(*name);
-            (status.to_string(), RefOr::Ref(reference))
+            ((*place).to_owned(), RefOr::Ref(reference))
         })
         .collect()
 }
@@ -115,7 +120,8 @@ mod tests {
     #[test]
     fn every_status_that_is_named_is_described() {
         for status in NAMED {
-            assert!(REFUSALS.iter().any(|one| one.0 == *status), "{status}");
+            let place = described_at(*status);
+            assert!(REFUSALS.iter().any(|one| one.0 == place), "{status}");
         }
     }
 }

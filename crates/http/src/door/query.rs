@@ -149,6 +149,20 @@ impl Parameters {
             .ok()
     }
 
+    /// The same of a parameter that must be given.
+    pub fn required<T, E: Display>(
+        &mut self,
+        name: &str,
+        find: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        if !self.given.contains_key(name) {
+            self.known.push(name.to_owned());
+            self.refuse(name, format!("Required: {name} is missing"));
+            return None;
+        }
+        self.found(name, find)
+    }
+
     /// The id of an integration; one that nothing has when the text is none.
     pub fn integration_id(&mut self) -> Option<IntegrationId> {
         let text = self.text("integration_id")?;

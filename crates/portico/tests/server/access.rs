@@ -126,6 +126,9 @@ fn path_of(operation: &Operation, ids: &Ids) -> String {
         };
         path.replace_range(open..=close, value);
     }
+    if operation.id == "normalization_get" {
+        path += "?integration_vendor=KNOCK";
+    }
     path
 }
 

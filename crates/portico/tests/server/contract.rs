@@ -452,3 +452,61 @@ fn what_a_write_refers_to_is_listed_and_read_by_its_id() {
         }
     }
 }
+
+/// Bytes that the document may have without its white space.
+const DOCUMENT_MAX_BYTES: usize = 250_000;
+
+/// Names that mean something else in the languages that clients are generated in.
+const RESERVED: &[&str] = &[
+    "Access", "Class", "Diff", "Event", "Health", "Logs", "Model", "Order", "Outcome", "Slot",
+    "System",
+];
+
+/// The name that a generator for Python gives the module of a component.
+fn snake(name: &str) -> String {
+    let mut words = String::new();
+    for letter in name.chars() {
+        if letter.is_uppercase() && !words.is_empty() {
+            words.push('_');
+        }
+        words.extend(letter.to_lowercase());
+    }
+    words
+}
+
+/// Where a schema has a default: generated clients would send it by themselves.
+fn defaults(value: &Value, at: &str, found: &mut Vec<String>) {
+    match value {
+        Value::Object(members) => {
+            // A property may be called so; it is described by an object.
+            if members.get("default").is_some_and(|one| !one.is_object()) {
+                found.push(at.to_owned());
+            }
+            for (name, member) in members {
+                defaults(member, &format!("{at}/{name}"), found);
+            }
+        }
+        Value::Array(values) => {
+            for value in values {
+                defaults(value, at, found);
+            }
+        }
+        _ => {}
+    }
+}
+
+#[test]
+fn the_document_is_one_that_client_generators_bear() {
+    let document = Stage::set().caller().get("/openapi.json");
+    let bytes = document.to_string().len();
+    assert!(bytes < DOCUMENT_MAX_BYTES, "{bytes} bytes");
+    let mut found = Vec::new();
+    defaults(&document, "", &mut found);
+    assert_eq!(found, Vec::<String>::new(), "a default");
+    let schemas = document["components"]["schemas"].as_object();
+    for (name, schema) in schemas.expect("schemas") {
+        assert!(!RESERVED.contains(&&**name), "{name}");
+        let own = &schema["properties"][snake(name)];
+        assert!(own.is_null(), "{name} has a member of its own name");
+    }
+}

@@ -3,18 +3,20 @@
 //! Guarantee: a question that is put to a vendor while a caller waits; it is bounded in time and in
 //! number, and changes nothing there.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use axum::{
     Json,
     extract::{Path, State},
     response::{IntoResponse, Response},
 };
-use connectors::{Target, access};
+use connectors::{Connector, Target, access};
 use model::{
     Scope,
     directory::Integration,
-    resources::integration::{AccessState, Change, DataAccess},
+    record::Kind,
+    resources::integration::{Access, AccessState, Change, DataAccess},
+    write::Operation,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -38,8 +40,161 @@ const PROBED_COMMUNITIES_MAX: usize = 3;
 /// What credentials allow.
 #[derive(Serialize, ToSchema)]
 pub struct DataAccessAnswer {
-    /// What was found when that was last tried; `null` when it never was.
-    pub result: Option<DataAccess>,
+    /// What was found.
+    pub result: DataAccessResult,
+}
+
+/// What credentials allow, by model and one by one.
+#[derive(Serialize, ToSchema)]
+pub struct DataAccessResult {
+    /// Whether this request has tried them.
+    pub began_data_access: bool,
+    /// Whether they are being tried: always `false`, since an answer waits for that.
+    pub data_access_check_in_process: bool,
+    /// When they were last tried; `null` when they never were.
+    #[schema(format = DateTime)]
+    pub last_data_access_check: Option<String>,
+    /// What may be done with each model.
+    pub models: BTreeMap<String, ModelAccess>,
+    /// The same as `last_data_access_check`.
+    #[schema(format = DateTime)]
+    pub checked_at: Option<String>,
+    /// Whether the vendor takes the credentials at all; `null` when they were never tried.
+    pub credentials: Option<AccessState>,
+    /// In one sentence; `null` when they were never tried.
+    pub summary: Option<String>,
+    /// Every question that was put to the vendor.
+    pub accesses: Vec<Access>,
+}
+
+/// What may be done with a model.
+#[derive(Serialize, ToSchema)]
+pub struct ModelAccess {
+    /// To read its records.
+    pub read: ActionAccess,
+    /// To make one.
+    pub create: ActionAccess,
+    /// To change one.
+    pub update: ActionAccess,
+}
+
+/// Whether one thing may be done: a `status`, or `unsupported`, or `untested`.
+#[derive(Default, Serialize, ToSchema)]
+pub struct ActionAccess {
+    /// `SUCCESS` or `FAILED`, where it was tried.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub status: Option<&'static str>,
+    /// Why it failed, in the vendor's words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error_message: Option<String>,
+    /// `true`: the vendor has no such thing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unsupported: Option<bool>,
+    /// `true`: it was not tried, since that would change something, or never yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub untested: Option<bool>,
+}
+
+impl ActionAccess {
+    /// Of something that the vendor has, or not, and that is not tried.
+    fn untried(is_supported: bool) -> Self {
+        Self {
+            unsupported: (!is_supported).then_some(true),
+            untested: is_supported.then_some(true),
+            ..Self::default()
+        }
+    }
+
+    /// Of the question `what`, as it was answered.
+    fn of(what: &str, is_supported: bool, found: &[Access]) -> Self {
+        let answers = || found.iter().filter(|one| one.what == what);
+        let Some(first) = answers().next().filter(|_| is_supported) else {
+            return Self::untried(is_supported);
+        };
+        if answers().any(|one| one.state == AccessState::Allowed) {
+            return Self {
+                status: Some("SUCCESS"),
+                ..Self::default()
+            };
+        }
+        let denied = answers().find(|one| one.state == AccessState::Denied);
+        Self {
+            status: Some("FAILED"),
+            error_message: Some(denied.unwrap_or(first).message.clone()),
+            ..Self::default()
+        }
+    }
+}
+
+/// What may be done with each model, as far as it was tried.
+fn models(connector: &Connector, found: &[Access]) -> BTreeMap<String, ModelAccess> {
+    let asks = connector.connections();
+    let writes = |operation| ActionAccess::untried(connector.operation(operation).is_some());
+    let models = Kind::ALL.iter().map(|kind| {
+        let read = match kind {
+            Kind::Prospect => {
+                ActionAccess::of(access::READ_PROSPECTS, asks.prospect.is_some(), found)
+            }
+            Kind::Attribution => ActionAccess::of(
+                access::READ_ATTRIBUTIONS,
+                asks.attributions.is_some(),
+                found,
+            ),
+            _ => ActionAccess::untried(false),
+        };
+        let create = match kind {
+            Kind::Prospect => writes(Operation::ProspectCreate),
+            Kind::Event => writes(Operation::EventCreate),
+            Kind::Appointment => writes(Operation::AppointmentCreate),
+            Kind::Listing => writes(Operation::ListingCreate),
+            _ => ActionAccess::untried(false),
+        };
+        let update = match kind {
+            Kind::Prospect => writes(Operation::ProspectUpdate),
+            _ => ActionAccess::untried(false),
+        };
+        let access = ModelAccess {
+            read,
+            create,
+            update,
+        };
+        (kind.model().to_owned(), access)
+    });
+    models.collect()
+}
+
+/// The answer about `integration`, of what was found, now or when that was last tried.
+fn answer(
+    app: &App,
+    integration: &Integration,
+    found: Option<DataAccess>,
+    is_tried_now: bool,
+) -> Response {
+    // What was found is told also of a vendor that this build does not have.
+    let connector = app.registry.get(integration.vendor);
+    let accesses = found.as_ref().map_or(&[][..], |found| &found.accesses);
+    let models = connector.map_or_else(BTreeMap::new, |connector| models(connector, accesses));
+    let (checked_at, credentials, summary, accesses) = match found {
+        Some(found) => (
+            Some(found.checked_at),
+            Some(found.credentials),
+            Some(found.summary),
+            found.accesses,
+        ),
+        None => (None, None, None, Vec::new()),
+    };
+    let result = DataAccessResult {
+        began_data_access: is_tried_now,
+        data_access_check_in_process: false,
+        last_data_access_check: checked_at.clone(),
+        models,
+        checked_at,
+        credentials,
+        summary,
+        accesses,
+    };
+    Json(DataAccessAnswer { result }).into_response()
 }
 
 /// Get what an integration's credentials allow
@@ -60,7 +215,7 @@ pub async fn data_access_get(
     Path(id): Path<String>,
 ) -> Result<Response, Error> {
     let stored = find(&app, &caller.scope, &id)?;
-    let result = stored
+    let found = stored
         .access
         .clone()
         .map(serde_json::from_value)
@@ -71,7 +226,7 @@ pub async fn data_access_get(
                 stored.id
             ))
         })?;
-    Ok(Json(DataAccessAnswer { result }).into_response())
+    Ok(answer(&app, &stored, found, false))
 }
 
 /// Try what an integration's credentials allow
@@ -104,8 +259,7 @@ pub async fn data_access_check(
         ..Change::default()
     };
     change(&app, &caller.actor(), stored.id, "data_access_check", asked).await?;
-    let result = Some(found);
-    Ok(Json(DataAccessAnswer { result }).into_response())
+    Ok(answer(&app, &stored, Some(found), true))
 }
 
 fn written(found: &DataAccess) -> Result<Value, Error> {

@@ -9,9 +9,10 @@ use crate::document::{
     schemas::{COMPONENTS, operations},
 };
 
-/// What limits a value that comes in, and says nothing of one that was taken.
-const LIMITS: [&str; 9] = [
+/// What limits or describes a value that comes in. The body's own schema says that.
+const OF_BODIES: [&str; 11] = [
     "default",
+    "description",
     "example",
     "examples",
     "maxItems",
@@ -20,6 +21,7 @@ const LIMITS: [&str; 9] = [
     "minItems",
     "minLength",
     "minimum",
+    "pattern",
 ];
 
 /// Where an operation refers to its answer.
@@ -66,14 +68,13 @@ fn result_of(body: &Value) -> Value {
     for (name, property) in body["properties"].as_object().into_iter().flatten() {
         let mut property = property.clone();
         if let Some(members) = property.as_object_mut() {
-            members.retain(|name, _| !LIMITS.contains(&&**name) && name != "pattern");
+            members.retain(|name, _| !OF_BODIES.contains(&&**name));
             if members
                 .get("format")
                 .is_some_and(|format| format != "date-time")
             {
                 members.remove("format");
             }
-            members.remove("description");
         }
         properties.insert(name.clone(), property);
     }

@@ -15,6 +15,10 @@ const SOMETIMES: &[(&str, &[&str])] = &[
         "AcceptedMeta",
         &["write_status", "errors", "created_record_id"],
     ),
+    (
+        "ActionAccess",
+        &["status", "error_message", "unsupported", "untested"],
+    ),
     ("ErrorMembers", &["details"]),
     (
         "ErrorDetails",

@@ -28,9 +28,14 @@ pub(super) fn share(document: &mut Value) {
     document["components"]["responses"] = Value::Object(refusals);
     if let Some(responses) = document["components"]["responses"].as_object_mut() {
         for (name, response) in responses.iter_mut() {
-            let retry = ["RateLimited", "Unavailable"].contains(&&**name);
+            let retry = ["Refused", "Failed"].contains(&&**name);
             let names: &[&str] = if retry {
-                &["x-request-id", "retry-after"]
+                &[
+                    "x-request-id",
+                    "x-ratelimit-limit",
+                    "x-ratelimit-remaining",
+                    "retry-after",
+                ]
             } else {
                 &["x-request-id"]
             };
@@ -47,20 +52,17 @@ pub(super) fn share(document: &mut Value) {
             let all = operation["parameters"].as_array();
             all.is_some_and(|all| all.iter().any(|one| one["name"] == name))
         };
-        let mut names = vec!["x-request-id"];
-        if operation["security"]
-            .as_array()
-            .is_some_and(|all| all.iter().any(|one| one.get("bearer").is_some()))
-        {
-            names.extend(["x-ratelimit-limit", "x-ratelimit-remaining"]);
-        }
+        // Those that every answer has stand at the refusals, and in words in front of all.
+        let mut names = Vec::new();
         if takes("Idempotency-Key") {
             names.push("idempotency-replayed");
         }
         if takes("Prefer") {
             names.push("preference-applied");
         }
-        put_headers(&mut operation["responses"]["200"], &names);
+        if !names.is_empty() {
+            put_headers(&mut operation["responses"]["200"], &names);
+        }
     }
     let headers: Map<String, Value> = HEADERS
         .iter()

@@ -54,4 +54,10 @@ pub const CREATE: WriteOperation = WriteOperation {
 /// A tour, whatever the vendor.
 #[derive(ToSchema)]
 #[schema(as = AppointmentCreate)]
-pub struct GenericAppointmentCreate {}
+#[expect(dead_code, reason = "the type stands for its schema")]
+pub struct GenericAppointmentCreate {
+    /// The prospect.
+    prospect_id: Option<String>,
+    /// The secondary phone number.
+    phone_2: Option<String>,
+}

@@ -51,4 +51,9 @@ pub const CREATE: WriteOperation = WriteOperation {
 /// An event, whatever the vendor.
 #[derive(ToSchema)]
 #[schema(as = EventCreate)]
-pub struct GenericEventCreate {}
+#[expect(dead_code, reason = "the type stands for its schema")]
+pub struct GenericEventCreate {
+    /// Several events at once.
+    #[schema(value_type = Option<Vec<Object>>, max_items = 100)]
+    events: Option<Vec<()>>,
+}
