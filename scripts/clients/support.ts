@@ -67,3 +67,41 @@ export const source = {
   community_id: present(started.communities[0], "a community").id,
   attribution_id: present(started.attributions[0], "an attribution").id,
 };
+
+/** The communities of the walk, as a body that registers them. */
+export const walkBody = () =>
+  Array.from({ length: WALK_COUNT }, (_, number) => {
+    const name = walkName(number);
+    return { x_id: name, name, timezone: "America/New_York" };
+  });
+
+/** The body of an event, as far as all events have it alike. */
+interface EventBody {
+  trigger: string;
+  meta: { event_id: string };
+}
+
+/** Waits for an event of `trigger` that is about the thing with this id. */
+export async function received<Body extends EventBody>(
+  trigger: Body["trigger"],
+  about: string,
+  subject: (body: Body) => string | null,
+): Promise<void> {
+  await until(`a delivery of ${trigger}`, async () => {
+    for (const delivery of await deliveries()) {
+      const body: Body = JSON.parse(delivery.body);
+      if (body.trigger === trigger && subject(body) === about) {
+        check(body.meta.event_id === delivery.headers["webhook-id"], "another event id");
+        return body;
+      }
+    }
+    return undefined;
+  });
+}
+
+/** The issues of the body that has no contact and too long a lease. */
+export function checkIssues(issues: { path: (string | number)[]; message: string }[]): void {
+  const places = issues.map((issue) => issue.path.join(".")).sort();
+  check(places.join() === "email_1,lease_term_in_months,phone_1", `issues at ${places}`);
+  check(issues.every((issue) => issue.message.length > 0), "an issue has no message");
+}

@@ -141,15 +141,45 @@ pub struct Found<T> {
     pub result: T,
 }
 
+/// An object whose `meta` is about a list, and whose `results` are these.
+fn with_meta(description: &str, results: impl Into<RefOr<Schema>>) -> ObjectBuilder {
+    ObjectBuilder::new()
+        .description(Some(description))
+        .property("meta", Ref::from_schema_name(ListMeta::name()))
+        .required("meta")
+        .property("results", results)
+        .required("results")
+}
+
+/// Adds the schemas of [`with_meta`] over the record `T`.
+fn collect<T: ToSchema>(all: &mut Schemas) {
+    all.push((ListMeta::name().into_owned(), ListMeta::schema()));
+    ListMeta::schemas(all);
+    all.push((T::name().into_owned(), T::schema()));
+    T::schemas(all);
+}
+
+impl<T: ToSchema> PartialSchema for Answer<T> {
+    fn schema() -> RefOr<Schema> {
+        with_meta("One record", Ref::from_schema_name(T::name())).into()
+    }
+}
+
+impl<T: ToSchema> ToSchema for Answer<T> {
+    fn name() -> Cow<'static, str> {
+        format!("{}Answer", T::name()).into()
+    }
+
+    fn schemas(all: &mut Schemas) {
+        collect::<T>(all);
+    }
+}
+
 impl<T: ToSchema> PartialSchema for Found<T> {
     fn schema() -> RefOr<Schema> {
         let record = || Ref::from_schema_name(T::name());
-        ObjectBuilder::new()
-            .description(Some("One record. `results` and `result` are the same"))
-            .property("meta", Ref::from_schema_name(ListMeta::name()))
-            .required("meta")
-            .property("results", record())
-            .required("results")
+        let words = "One record. `results` and `result` are the same";
+        with_meta(words, record())
             .property("result", record())
             .required("result")
             .into()
@@ -166,45 +196,10 @@ impl<T: ToSchema> ToSchema for Found<T> {
     }
 }
 
-/// An object whose `meta` is about a list, and whose `results` are these.
-fn with_meta(description: &str, results: impl Into<RefOr<Schema>>) -> RefOr<Schema> {
-    ObjectBuilder::new()
-        .description(Some(description))
-        .property("meta", Ref::from_schema_name(ListMeta::name()))
-        .required("meta")
-        .property("results", results)
-        .required("results")
-        .into()
-}
-
-/// Adds the schemas of [`with_meta`] over the record `T`.
-fn collect<T: ToSchema>(all: &mut Schemas) {
-    all.push((ListMeta::name().into_owned(), ListMeta::schema()));
-    ListMeta::schemas(all);
-    all.push((T::name().into_owned(), T::schema()));
-    T::schemas(all);
-}
-
-impl<T: ToSchema> PartialSchema for Answer<T> {
-    fn schema() -> RefOr<Schema> {
-        with_meta("One record", Ref::from_schema_name(T::name()))
-    }
-}
-
-impl<T: ToSchema> ToSchema for Answer<T> {
-    fn name() -> Cow<'static, str> {
-        format!("{}Answer", T::name()).into()
-    }
-
-    fn schemas(all: &mut Schemas) {
-        collect::<T>(all);
-    }
-}
-
 impl<T: ToSchema> PartialSchema for Page<T> {
     fn schema() -> RefOr<Schema> {
         let results = ArrayBuilder::new().items(Ref::from_schema_name(T::name()));
-        with_meta("A page of records", results)
+        with_meta("A page of records", results).into()
     }
 }
 

@@ -14,6 +14,14 @@ use crate::document::parameters::{LIMIT_DEFAULT, LIMIT_MAX};
 /// Fields of an order: more say nothing, since no two records share a time of creation.
 pub(crate) const ORDER_MAX_FIELDS: usize = 8;
 
+/// The contract's name, section 8.1, for the community's id at the vendor.
+pub(crate) const PROPERTY: &str = "x_property_id";
+
+/// Whether a filter is by community, so that [`PROPERTY`] stands for the vendor's id of it.
+pub(crate) fn names_a_community(filter: &Filter) -> bool {
+    filter.name == "community_id"
+}
+
 /// The vendor's name for a filter by an id of ours, where there is one.
 pub(crate) fn of_vendor(filter: &Filter) -> Option<String> {
     filter
@@ -55,14 +63,10 @@ pub(crate) fn parameters(kind: Kind, vendors: &[Vendor]) -> Value {
         "Under this id of the vendor's; `integration_id` beside it",
         &text,
     ));
-    let has_property = kind == Kind::Community
-        || kind
-            .filters()
-            .iter()
-            .any(|filter| filter.name == "community_id");
+    let has_property = kind == Kind::Community || kind.filters().iter().any(names_a_community);
     if has_property {
         all.push(parameter(
-            "x_property_id",
+            PROPERTY,
             "Of the community under this id of the vendor's, as `x_community_id`; `integration_id` beside it",
             &text,
         ));

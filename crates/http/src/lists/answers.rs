@@ -9,7 +9,7 @@ use model::record::SortField;
 use serde::Serialize;
 
 use crate::{
-    document::answers::{ListMeta, Order, Page},
+    document::answers::{Found, ListMeta, Order, Page},
     door::query::Parameters,
     error::Error,
 };
@@ -70,8 +70,18 @@ pub const fn direction(is_descending: bool) -> &'static str {
 }
 
 /// The `meta` of one record, which a list of records might have.
-pub fn single_meta() -> ListMeta {
+pub(super) fn single_meta() -> ListMeta {
     created_meta((0, 1), direction(true), false, Some(1))
+}
+
+/// Answers one record of administration.
+pub fn found_answer<T: Serialize + Clone>(record: T) -> Response {
+    let found = Found {
+        meta: single_meta(),
+        results: record.clone(),
+        result: record,
+    };
+    Json(found).into_response()
 }
 
 /// How it is told whether a total is exact: only when it is not.

@@ -18,16 +18,13 @@ use store::{
 use crate::{
     cursor,
     document::{
-        lists::{ORDER_MAX_FIELDS, of_vendor},
+        lists::{ORDER_MAX_FIELDS, PROPERTY, names_a_community, of_vendor},
         parameters::{LIMIT_DEFAULT, LIMIT_MAX},
     },
     door::query::Parameters,
     error::Error,
     state::App,
 };
-
-/// The contract's name, section 8.1, for the community's id at the vendor.
-pub(crate) const PROPERTY: &str = "x_property_id";
 
 /// Reads a query as a list of `kind`.
 ///
@@ -74,9 +71,11 @@ pub(super) async fn asked(app: &App, scope: &Scope, kind: Kind, uri: &Uri) -> Re
             None
         }
     };
-    let of_itself = ["x_id", PROPERTY];
-    let is_community = kind == Kind::Community;
-    for name in of_itself.into_iter().take(if is_community { 2 } else { 1 }) {
+    let of_itself: &[&str] = match kind {
+        Kind::Community => &["x_id", PROPERTY],
+        _ => &["x_id"],
+    };
+    for name in of_itself {
         if let Some(x_id) = given.text(name) {
             query.x_id = within(&mut given, name).map(|id| (id, x_id));
         }
@@ -109,9 +108,11 @@ pub(super) async fn asked(app: &App, scope: &Scope, kind: Kind, uri: &Uri) -> Re
         else {
             continue;
         };
-        let names = [theirs.as_str(), PROPERTY];
-        let of_property = filter.name == "community_id";
-        for name in names.into_iter().take(if of_property { 2 } else { 1 }) {
+        let mut names = vec![theirs.as_str()];
+        if names_a_community(filter) {
+            names.push(PROPERTY);
+        }
+        for name in names {
             let Some(x_id) = given.text(name) else {
                 continue;
             };

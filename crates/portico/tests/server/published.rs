@@ -224,7 +224,9 @@ impl World {
         let (path, body) = (text(&path), (!body.is_null()).then_some(body));
         let status = row["status"].as_u64().unwrap_or(200);
         let status = u16::try_from(status).expect("a status");
-        self.prepare(&operation);
+        if operation.starts_with("GET /v1/admin/write-status") {
+            self.caller.end_of(&self.values["job_id"]);
+        }
         // The one parameter that must be given.
         let first = match operation.starts_with("GET /v1/admin/normalization") {
             true => format!("{path}?integration_vendor=KNOCK"),
@@ -280,13 +282,6 @@ impl World {
                 let what = "with its parameters";
                 self.check(&operation, what, (status, &row["answer"]), &answer);
             }
-        }
-    }
-
-    /// Brings about what a row needs.
-    fn prepare(&mut self, operation: &str) {
-        if operation.starts_with("GET /v1/admin/write-status") {
-            self.caller.end_of(&self.values["job_id"]);
         }
     }
 

@@ -4,10 +4,9 @@
 //! it is answered.
 
 use axum::{
-    Json,
     extract::{Path, State},
     http::Uri,
-    response::{IntoResponse, Response},
+    response::Response,
 };
 use model::{
     IntegrationId,
@@ -35,7 +34,7 @@ use crate::{
     },
     error::Error,
     lists::{
-        answers::{plain_page, single_meta},
+        answers::{found_answer, plain_page},
         vendor,
     },
     screening::screen_integration,
@@ -185,13 +184,8 @@ pub async fn integration_get(
     caller: Caller<IntegrationsRead>,
     Path(id): Path<String>,
 ) -> Result<Response, Error> {
-    let record = IntegrationRecord::from(&*find(&app, &caller.scope, &id)?);
-    let found = Found {
-        meta: single_meta(),
-        results: record.clone(),
-        result: record,
-    };
-    Ok(Json(found).into_response())
+    let integration = find(&app, &caller.scope, &id)?;
+    Ok(found_answer(IntegrationRecord::from(&*integration)))
 }
 
 /// Change an integration

@@ -5,10 +5,9 @@
 
 use ::webhooks::signing::{secret_fits, secret_new};
 use axum::{
-    Json,
     extract::{Path, State},
     http::Uri,
-    response::{IntoResponse, Response},
+    response::Response,
 };
 use model::{
     Scope, Secret, WebhookId,
@@ -31,7 +30,7 @@ use crate::{
         query::Parameters,
     },
     error::Error,
-    lists::answers::{found_page, single_meta},
+    lists::answers::{found_answer, found_page},
     screening::{Screened, screen_as},
     state::App,
 };
@@ -193,13 +192,7 @@ pub async fn webhook_get(
     Path(id): Path<String>,
 ) -> Result<Response, Error> {
     let webhook = find(&app, &caller.scope, &id).await?;
-    let result = shown(&caller.scope, &webhook);
-    let found = Found {
-        meta: single_meta(),
-        results: result.clone(),
-        result,
-    };
-    Ok(Json(found).into_response())
+    Ok(found_answer(shown(&caller.scope, &webhook)))
 }
 
 /// Change a webhook
